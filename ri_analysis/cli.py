@@ -1,0 +1,317 @@
+"""The command line: the same library calls as the app. Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ri_analysis import __version__
+from ri_analysis.errors import Cancelled, InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except InputError as error:
+        print(f"ri-analysis: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print("ri-analysis: stopped", file=sys.stderr)
+        return 130
+
+
+# --- commands: libraries are imported inside, so that `--help` answers at once ----------------------------------
+
+
+def _app(options: argparse.Namespace) -> int:
+    """Serve the app, in this process: what it imports is ready before the server answers."""
+    from ri_analysis.suite import resource_root, suite_path
+
+    suite = options.suite if options.suite in _embedded() else str(suite_path(options.suite).resolve())
+    os.environ["RI_ANALYSIS_SUITE"] = suite
+    os.environ["RI_ANALYSIS_DEVICE"] = options.device
+    if options.workspace is not None:
+        os.environ["RI_ANALYSIS_WORKSPACE"] = str(options.workspace.resolve())
+    print("ri-analysis: starting …", file=sys.stderr)
+    from streamlit.web import bootstrap
+
+    from ri_analysis import ui
+
+    ui.preload()
+    os.chdir(resource_root())  # where Streamlit looks for .streamlit/config.toml
+    flags: dict[str, Any] = {"server.address": options.host, "server.port": options.port}
+    bootstrap.load_config_options(flag_options=flags)
+    bootstrap.run(str(resource_root() / "app.py"), False, [], flags)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ri_analysis.engine import check_suite
+
+    report = check_suite(options.suite)
+    for line in report.passed:
+        print(f"ok    {line}")
+    for line in report.findings:
+        print(f"wrong {line}")
+    print(f"{len(report.findings)} findings" if report.findings else "the suite is in order")
+    return 2 if report.findings else 0
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from ri_analysis.merging import METHODS
+
+    if options.json:
+        print(json.dumps([_described(method) for method in METHODS.values()], indent=2))
+        return 0
+    for method in METHODS.values():
+        print(f"{method.name} — {method.summary}\n    {method.reference}")
+        for item in method.hyperparameters:
+            print(f"    {item.name} = {item.default}  {item.meaning} ({item.range_text})")
+    return 0
+
+
+def _described(method: Any) -> dict[str, Any]:
+    """Return a method's declaration as plain JSON values."""
+    return {
+        "name": method.name,
+        "title": method.title,
+        "summary": method.summary,
+        "formula": method.formula,
+        "reference": method.reference,
+        "per_task_coefficients": method.weighted,
+        "hyperparameters": [
+            {
+                "name": item.name,
+                "meaning": item.meaning,
+                "default": item.default,
+                "range": list(item.choices) or [item.low, item.high],
+                "sweep": list(item.choices or item.sweep or (item.low, item.high)),
+            }
+            for item in method.hyperparameters
+        ],
+    }
+
+
+def _measure(options: argparse.Namespace) -> int:
+    evaluator = _evaluator(options)
+    show = _Progress("measuring")
+    if options.merged is not None:
+        evaluation = evaluator.measure_file(options.merged, split=options.split, progress=show)
+    else:
+        evaluation = evaluator.measure(_recipe(evaluator, options), split=options.split, progress=show)
+    show.end()
+    if options.json:
+        print(json.dumps(evaluation.summary(), indent=2))
+        return 0
+    columns = ["task", "accuracy", "accuracy_low", "accuracy_high", "expert_accuracy", "zero_shot_accuracy"]
+    columns += ["interference", "interference_low", "interference_high", "n"]
+    print(evaluation.table[columns].to_string(index=False, float_format="{:.3f}".format))
+    accuracy, (low, high) = evaluation.mean_accuracy
+    drift, (drift_low, drift_high) = evaluation.mean_interference
+    print(f"mean accuracy      {accuracy:.4f}  [{low:.4f}, {high:.4f}]")
+    print(f"mean interference  {drift:.4f}  [{drift_low:.4f}, {drift_high:.4f}] nats")
+    return 0
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    from ri_analysis.engine import pick_device
+    from ri_analysis.resolving import ResolveProgress, resolve
+
+    suite = _suite(options)
+    settings = _pairs(options.set, "--set")
+    if options.steps is not None:
+        settings["steps"] = options.steps
+    show = _Progress("resolving")
+
+    def report(state: ResolveProgress) -> None:
+        show.fraction(state.fraction, f"{state.task} step {state.step}/{state.steps} loss {state.loss:.4f}")
+
+    folder = resolve(
+        suite,
+        auxiliary=options.auxiliary,
+        name=options.name,
+        settings=settings,
+        tasks=_names(options.tasks),
+        directory=options.out,
+        device=pick_device(options.device),
+        seed=options.seed,
+        resume=options.resume,
+        progress=report,
+    )
+    show.end()
+    record = json.loads((folder / "resolve.json").read_text(encoding="utf-8"))
+    if options.json:
+        print(json.dumps({"directory": str(folder), **record}, indent=2))
+    else:
+        print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
+    return 0
+
+
+# --- what commands share ----------------------------------------------------------------------------------------
+
+
+def _embedded() -> tuple[str, ...]:
+    from ri_analysis.suite import EMBEDDED
+
+    return EMBEDDED
+
+
+def _suite(options: argparse.Namespace) -> Any:
+    from ri_analysis.engine import default_workspace
+    from ri_analysis.suite import open_suite
+
+    return open_suite(options.suite, options.workspace or default_workspace())
+
+
+def _evaluator(options: argparse.Namespace) -> Any:
+    from ri_analysis.engine import Evaluator
+
+    return Evaluator(_suite(options), options.workspace, options.device)
+
+
+def _recipe(evaluator: Any, options: argparse.Namespace) -> Any:
+    coefficients = {}
+    for task, text in _pairs(options.coefficient, "--coefficient").items():
+        coefficients[task] = _number(text, f"--coefficient {task}")
+    lines = None
+    if options.lines is not None:
+        parts = options.lines.split(",")
+        if len(parts) != 2:
+            raise InputError(f"--lines: expected ALPHA,BETA, found {options.lines!r}")
+        lines = (_number(parts[0], "--lines ALPHA"), _number(parts[1], "--lines BETA"))
+    return evaluator.recipe(
+        options.method,
+        _pairs(options.set, "--set"),
+        experts=options.experts,
+        tasks=_names(options.tasks),
+        coefficients=coefficients,
+        lines=lines,
+        seed=options.seed,
+    )
+
+
+def _pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InputError(f"{flag}: expected NAME=VALUE, found {text!r}")
+        found[name] = value
+    return found
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name for name in text.split(",") if name)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{what}: expected a number, found {text!r}") from None
+
+
+class _Progress:
+    """A progress line on stderr with the time left; one line every few seconds where stderr is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._started = what, time.monotonic()
+        self._live = sys.stderr.isatty()
+        self._every, self._shown = (0.1 if self._live else 10.0), self._started
+
+    def __call__(self, done: int, total: int) -> None:
+        self.fraction(done / total, f"{done}/{total} images")
+
+    def fraction(self, share: float, detail: str) -> None:
+        now = time.monotonic()
+        if now - self._shown < self._every or share <= 0:
+            return
+        self._shown = now
+        left = (now - self._started) * (1 - share) / share
+        text = f"{self._what} {share:4.0%}  {detail}  {left:.0f} s left"
+        print(
+            f"\r\033[K{text}" if self._live else text,
+            end="" if self._live else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def end(self) -> None:
+        if self._live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+# --- arguments --------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ri-analysis", description="Measure and resolve cross-task interference in model merging."
+    )
+    parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    app = _command(commands, "app", _app, "open the app in a browser")
+    app.add_argument("--host", default="127.0.0.1", help="address to serve on (default %(default)s)")
+    app.add_argument("--port", type=int, default=8501, help="port to serve on (default %(default)s)")
+
+    _command(commands, "check", _check, "say everything that is wrong with a suite")
+
+    methods = commands.add_parser("methods", help="list the merging methods and their hyperparameters")
+    methods.add_argument("--json", action="store_true", help="print JSON")
+    methods.set_defaults(run=_methods)
+
+    measure = _command(commands, "measure", _measure, "merge by a recipe and measure accuracy and interference")
+    _recipe_flags(measure)
+    measure.add_argument("--merged", type=Path, metavar="FILE", help="measure this merged checkpoint instead")
+    measure.add_argument(
+        "--split",
+        choices=("test", "validation"),
+        default="test",
+        help="images to measure on (default %(default)s)",
+    )
+    measure.add_argument("--json", action="store_true", help="print JSON")
+
+    resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
+    resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
+    resolve.add_argument("--name", required=True, help="name of the new expert set")
+    resolve.add_argument("--steps", type=int, help="optimisation steps per expert")
+    resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="another setting of the run")
+    resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
+    resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
+    resolve.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+    resolve.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _recipe_flags(parser: Any) -> None:
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--method", default="task-arithmetic", help="see `ri-analysis methods` (default %(default)s)")
+    group.add_argument("--set", action="append", default=[], metavar="K=V", help="hyperparameter, such as scale=0.4")
+    group.add_argument("--coefficient", action="append", default=[], metavar="TASK=V", help="factor of one τ_t")
+    group.add_argument("--tasks", metavar="A,B,…", help="tasks to merge and measure (default all)")
+    group.add_argument("--experts", default="original", help="original, ri, or a set's name (default %(default)s)")
+    group.add_argument("--lines", metavar="ALPHA,BETA", help="scale blocks by LiNeS")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

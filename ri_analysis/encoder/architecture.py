@@ -1,0 +1,76 @@
+"""An open_clip model config, by name or from a JSON file."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import suggest
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An open_clip architecture: its config, image size and the preprocessing's mean and standard deviation."""
+
+    name: str
+    config: dict[str, Any]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def build(self) -> torch.nn.Module:
+        """Return the whole CLIP, randomly initialised; `.visual` is the vision tower."""
+        config = deepcopy(self.config)
+        custom = config.pop("custom_text", False) or "hf_model_name" in config.get("text_cfg", {})
+        try:
+            model: torch.nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+        except (TypeError, RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(f"{self.name}: expected an open_clip model config, found: {error}") from error
+        return model.eval().requires_grad_(False)
+
+    def build_tower(self) -> torch.nn.Module:
+        """Return the vision tower alone, float32."""
+        tower: torch.nn.Module = self.build().get_submodule("visual")
+        return tower.float()
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a caption may have."""
+        return int(self.config.get("text_cfg", {}).get("context_length", 77))
+
+
+def read_architecture(name: str, folder: Path) -> Architecture:
+    """Return the architecture called `name` by open_clip, or described by the JSON file `name` relative to `folder`.
+
+    The JSON is open_clip's model config, bare or under `model_cfg` beside a `preprocess_cfg`. Raises InputError.
+    """
+    if not name.endswith(".json"):
+        config = open_clip.get_model_config(name)
+        if config is None:
+            raise InputError(f"unknown architecture {name!r}; {suggest(name, open_clip.list_models())[:300]}")
+        return _architecture(name, config, {})
+    path = folder / name
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected an open_clip model config, found: {error}") from error
+    config = document.get("model_cfg", document) if isinstance(document, dict) else {}
+    if not isinstance(config.get("vision_cfg"), dict) or "embed_dim" not in config:
+        raise InputError(f"{path}: expected an open_clip model config with 'embed_dim' and 'vision_cfg'")
+    preprocess = document.get("preprocess_cfg", {})
+    return _architecture(str(path), config, preprocess)
+
+
+def _architecture(name: str, config: dict[str, Any], preprocess: dict[str, Any]) -> Architecture:
+    size = config["vision_cfg"].get("image_size", 224)
+    size = size[0] if isinstance(size, list | tuple) else size
+    mean = preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
+    std = preprocess.get("std") or open_clip.OPENAI_DATASET_STD
+    return Architecture(name, config, int(size), tuple(mean), tuple(std))

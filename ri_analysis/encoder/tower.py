@@ -1,0 +1,117 @@
+"""f(x; θ): the vision tower with whatever weights it is handed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.encoder.architecture import Architecture
+from ri_analysis.errors import InputError
+from ri_analysis.suite import ImageSet
+
+Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+
+
+class Encoder:
+    """One vision tower whose weights are swapped in place, so that N models need the memory of one.
+
+    A lock makes loading and encoding one step: several sessions may share an encoder.
+    """
+
+    def __init__(self, architecture: Architecture, device: str | torch.device = "cpu", batch: int = 128) -> None:
+        self.architecture, self.device, self.batch = architecture, torch.device(device), batch
+        self.module = architecture.build_tower().to(self.device)
+        self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        self._lock = threading.Lock()
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(architecture.mean, device=self.device).view(shape) * 255
+        self._std = torch.tensor(architecture.std, device=self.device).view(shape) * 255
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.architecture.image_size
+
+    def load(self, weights: Weights, source: str = "weights") -> None:
+        """Copy canonical `visual.` tensors into the tower. Raises InputError for a missing, extra or misshapen one."""
+        missing = set(self._slots)
+        pairs = weights.items() if isinstance(weights, Mapping) else weights
+        with torch.no_grad():
+            for key, tensor in pairs:
+                name = key.removeprefix(PREFIX)
+                slot = self._slots.get(name)
+                if slot is None:
+                    raise InputError(f"{source}: tensor {key!r} is not part of {self.architecture.name}")
+                if slot.shape != tensor.shape:
+                    raise InputError(
+                        f"{source}: tensor {key!r} must have shape {tuple(slot.shape)} for {self.architecture.name}, "
+                        f"found {tuple(tensor.shape)}"
+                    )
+                slot.copy_(tensor)
+                missing.discard(name)
+        if missing - set(self._transient):
+            raise InputError(f"{source}: tensor {PREFIX + sorted(missing)[0]!r} missing ({len(missing)} in all)")
+
+    @property
+    def _transient(self) -> set[str]:
+        """Buffers that a state dict does not hold."""
+        return set(self._slots) - set(self.module.state_dict())
+
+    def preprocess(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Return uint8 pixels (k, h, w, 3) as the tower's normalised input (k, 3, h, w)."""
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        return (tensor.permute(0, 3, 1, 2).float() - self._mean) / self._std
+
+    def features(
+        self,
+        weights: Weights,
+        images: ImageSet,
+        indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        *,
+        source: str = "weights",
+        progress: Callable[[int], None] | None = None,
+    ) -> torch.Tensor:
+        """Return f(x; weights) of `images` (those at `indices`, all by default): (n, embed_dim), unit rows, on the CPU.
+
+        `progress` is called with the number of images done after each batch.
+        """
+        return self.features_of_many(weights, [(images, indices)], source=source, progress=progress)[0]
+
+    def features_of_many(
+        self,
+        weights: Weights,
+        sets: Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]],
+        *,
+        source: str = "weights",
+        progress: Callable[[int], None] | None = None,
+    ) -> list[torch.Tensor]:
+        """Return the features of several image sets under the same weights, which are loaded once."""
+        done, results = 0, []
+        with self._lock, torch.inference_mode():
+            self.load(weights, source)
+            for images, indices in sets:
+                chosen = np.arange(len(images)) if indices is None else np.asarray(indices)
+                parts = []
+                for start in range(0, len(chosen), self.batch):
+                    rows = chosen[start : start + self.batch]
+                    parts.append(self.forward(self.preprocess(images.pixels(rows, self.image_size))).cpu())
+                    done += len(rows)
+                    if progress is not None:
+                        progress(done)
+                results.append(torch.cat(parts))
+        # Leave inference mode: callers may differentiate through what is computed from the features.
+        return [result.clone() for result in results]
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return f(x) of preprocessed inputs (k, 3, h, w) under the loaded weights, unit length (k, embed_dim)."""
+        output: torch.Tensor = self.module(inputs)
+        return torch.nn.functional.normalize(output, dim=-1)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the loaded weights under canonical names."""
+        return {PREFIX + name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}

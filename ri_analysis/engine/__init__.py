@@ -1,0 +1,20 @@
+"""The engine: evaluates recipes on a suite and keeps each answer once."""
+
+from ri_analysis.engine.check import Report, check_suite
+from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change
+from ri_analysis.engine.evaluator import Evaluator, Progress, pick_device
+from ri_analysis.engine.store import Store, default_workspace
+
+__all__ = [
+    "Change",
+    "Evaluation",
+    "Evaluator",
+    "Progress",
+    "Report",
+    "Store",
+    "accuracy_change",
+    "check_suite",
+    "default_workspace",
+    "interference_change",
+    "pick_device",
+]

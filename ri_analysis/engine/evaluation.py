@@ -1,0 +1,121 @@
+"""One recipe measured on one suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ri_analysis.measures import (
+    accuracy_table,
+    interference_table,
+    mean_accuracy,
+    mean_interference,
+    mean_normalised_accuracy,
+)
+from ri_analysis.statistics import Interval, bootstrap_mean
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Change(NamedTuple):
+    """A difference of two evaluations with its 95 % interval, images paired."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Per-image outcomes of one merged model, and the tables computed from them.
+
+    `correct`, `expert_correct`, `zero_shot_correct` (n,) bool and `divergence` (n,) nats by task, for the same images
+    in the same order whatever the model, so that two evaluations can be compared image by image. `full` is False for a
+    probe of the images.
+    """
+
+    suite: str
+    recipe: dict[str, object]
+    correct: dict[str, Flags]
+    expert_correct: dict[str, Flags]
+    zero_shot_correct: dict[str, Flags]
+    divergence: dict[str, npt.NDArray[np.float32]]
+    full: bool = True
+    seed: int = 0
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per task: the columns of `accuracy_table` and `interference_table`."""
+        accuracy = accuracy_table(self.correct, self.expert_correct, self.zero_shot_correct)
+        interference = interference_table(self.divergence, self.seed).drop(columns="n")
+        return accuracy.merge(interference, on="task", validate="one_to_one")
+
+    @property
+    def n(self) -> int:
+        """Images measured, over all tasks."""
+        return sum(len(values) for values in self.correct.values())
+
+    @cached_property
+    def mean_accuracy(self) -> tuple[float, Interval]:
+        """Mean over tasks of the merged model's accuracy, with its interval."""
+        return mean_accuracy(self.correct, self.seed)
+
+    @cached_property
+    def mean_expert_accuracy(self) -> tuple[float, Interval]:
+        """Mean over tasks of the original experts' accuracy, each on its own task."""
+        return mean_accuracy(self.expert_correct, self.seed)
+
+    @cached_property
+    def mean_zero_shot_accuracy(self) -> tuple[float, Interval]:
+        """Mean over tasks of the pretrained model's accuracy."""
+        return mean_accuracy(self.zero_shot_correct, self.seed)
+
+    @cached_property
+    def mean_interference(self) -> tuple[float, Interval]:
+        """Mean over tasks of ξ_t in nats, with its interval."""
+        return mean_interference(self.divergence, self.seed)
+
+    @property
+    def mean_normalised_accuracy(self) -> float:
+        """Mean over tasks of accuracy / expert accuracy."""
+        return mean_normalised_accuracy(self.table)
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `ri-analysis measure --json` prints."""
+        accuracy, (low, high) = self.mean_accuracy
+        interference, (interference_low, interference_high) = self.mean_interference
+        return {
+            "suite": self.suite,
+            "recipe": self.recipe,
+            "mean_accuracy": accuracy,
+            "mean_accuracy_low": low,
+            "mean_accuracy_high": high,
+            "mean_normalised_accuracy": self.mean_normalised_accuracy,
+            "mean_interference": interference,
+            "mean_interference_low": interference_low,
+            "mean_interference_high": interference_high,
+            "tasks": self.table.to_dict(orient="records"),
+        }
+
+
+def accuracy_change(before: Evaluation, after: Evaluation) -> Change:
+    """Return the change of mean accuracy from `before` to `after`, bootstrapped over the images both saw."""
+    return _change(before.correct, after.correct, before.seed)
+
+
+def interference_change(before: Evaluation, after: Evaluation) -> Change:
+    """Return the change of mean interference in nats from `before` to `after`, bootstrapped likewise."""
+    return _change(before.divergence, after.divergence, before.seed)
+
+
+def _change(before: Mapping[str, npt.NDArray[Any]], after: Mapping[str, npt.NDArray[Any]], seed: int) -> Change:
+    if {task: len(values) for task, values in before.items()} != {task: len(values) for task, values in after.items()}:
+        raise ValueError("expected two evaluations of the same tasks and images")
+    differences = [after[task].astype(np.float64) - values.astype(np.float64) for task, values in before.items()]
+    mean = float(np.mean([difference.mean() for difference in differences]))
+    return Change(mean, bootstrap_mean(differences, seed=seed))

@@ -1,0 +1,291 @@
+"""Evaluate recipes: weights → logits → per-image outcomes, each computed once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from ri_analysis.checkpoints import read_checkpoint, vision_tower
+from ri_analysis.encoder import Architecture, Encoder, Head, load_heads, read_architecture
+from ri_analysis.engine.evaluation import Evaluation
+from ri_analysis.engine.store import Arrays, Store, default_workspace
+from ri_analysis.errors import InputError
+from ri_analysis.files import digest
+from ri_analysis.measures import crosstalk_table
+from ri_analysis.merging import MergeRecipe, merge
+from ri_analysis.statistics import kl_divergence
+from ri_analysis.suite import ORIGINAL, ImageSet, Suite, stratified
+from ri_analysis.task_vectors import TaskVectors
+
+# done and total images; it may raise Cancelled, what was finished before is kept
+Progress = Callable[[int, int], None]
+Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+
+VERSION = "1"  # raise when a measure changes its meaning, so that kept answers are not mistaken for new ones
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device called `name`; "auto" is the GPU when there is one. Raises InputError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device: expected auto, cpu or a GPU of this machine, found {name!r}") from error
+
+
+class Evaluator:
+    """A suite with its tower, heads and store: everything a measurement needs.
+
+    Parameters
+    ----------
+    suite: the opened suite.
+    workspace: folder of the store (the user's data directory by default).
+    device: "auto", "cpu", "cuda" …
+    """
+
+    def __init__(self, suite: Suite, workspace: Path | None = None, device: str = "auto") -> None:
+        self.suite = suite
+        self.store = Store(workspace or default_workspace())
+        self._device = pick_device(device)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The suite's architecture."""
+        return read_architecture(self.suite.spec.architecture, self.suite.spec.path.parent)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The vision tower."""
+        return Encoder(self.architecture, self._device)
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        """Every task's head, checked against its data."""
+        return load_heads(self.suite, self.architecture)
+
+    def recipe(
+        self,
+        method: str,
+        settings: Mapping[str, object] | None = None,
+        *,
+        experts: str = ORIGINAL,
+        tasks: Sequence[str] | None = None,
+        coefficients: Mapping[str, float] | None = None,
+        lines: tuple[float, float] | None = None,
+        seed: int = 0,
+    ) -> MergeRecipe:
+        """Return a validated recipe for this suite: `ri` and the tasks are filled in."""
+        experts = self.suite.expert_set(experts)
+        known = self.suite.set_tasks(experts)
+        for task in tasks or ():
+            if self.suite.task(task).name not in known:
+                raise InputError(f"expert set {experts!r} has no expert for task {task!r}")
+        return MergeRecipe.of(
+            method,
+            tasks or known,
+            settings,
+            experts=experts,
+            coefficients=coefficients,
+            lines=lines,
+            seed=seed,
+        )
+
+    # --- measuring ----------------------------------------------------------------------------------------
+
+    def measure(
+        self,
+        recipe: MergeRecipe,
+        *,
+        split: str = "test",
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Merge by `recipe` and measure on its tasks.
+
+        `limit` measures a stratified probe of that many images a task instead of all. Answers come from the store
+        where it has them.
+        """
+        weights = self.suite.weight_digests(recipe.experts)
+        vectors = self._task_vectors(recipe.experts)
+        return self._evaluate(
+            recipe.to_dict(),
+            recipe.digest(weights),
+            lambda: merge(vectors, recipe),
+            recipe.tasks,
+            split,
+            limit,
+            progress,
+        )
+
+    def measure_file(
+        self, path: Path, *, split: str = "test", limit: int | None = None, progress: Progress | None = None
+    ) -> Evaluation:
+        """Measure somebody else's merged checkpoint on every task."""
+        checkpoint = read_checkpoint(path)
+        tower = vision_tower(checkpoint)
+        return self._evaluate(
+            {"merged": str(path)}, checkpoint.digest, lambda: tower, self.suite.tasks, split, limit, progress
+        )
+
+    def crosstalk(
+        self,
+        experts: str = ORIGINAL,
+        *,
+        tasks: Sequence[str] | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> pd.DataFrame:
+        """Return how far each expert alone moves each task's outputs: see `crosstalk_table`."""
+        names = tuple(tasks or self.suite.set_tasks(experts))
+        keys = {
+            (expert, task): self._key("crosstalk", self.suite.expert(expert, experts).digest, task, "test", limit)
+            for expert in names
+            for task in names
+        }
+        absent = [pair for pair, key in keys.items() if not self.store.has(key)]
+        run = _Run(
+            "test", limit, progress, sum(len(self._indices(self._images(task, "test"), limit)) for _, task in absent)
+        )
+        zero_shot = self._logits("pretrained", names, _Run("test", limit, None, 0)) if absent else {}
+        for expert in dict.fromkeys(expert for expert, _ in absent):
+            missing = [task for owner, task in absent if owner == expert]
+            source = str(self.suite.expert(expert, experts).path)
+            for task, logits in self._compute(self._expert_weights(expert, experts), source, missing, run).items():
+                values = kl_divergence(zero_shot[task], logits).clamp(min=0)
+                self.store.put(keys[expert, task], {"divergence": values.numpy()})
+        divergence = {pair: _known(self.store.get(key))["divergence"].astype(np.float32) for pair, key in keys.items()}
+        return crosstalk_table(divergence)
+
+    def kept(self, recipe: MergeRecipe, *, split: str = "test", limit: int | None = None) -> bool:
+        """Whether `measure` would answer from the store alone."""
+        weights = recipe.digest(self.suite.weight_digests(recipe.experts))
+        return not self._missing(weights, recipe.tasks, split, limit)
+
+    # --- how answers are made -----------------------------------------------------------------------------
+
+    def _evaluate(
+        self,
+        recipe: dict[str, object],
+        weights_digest: str,
+        weights: Callable[[], Weights],
+        tasks: Sequence[str],
+        split: str,
+        limit: int | None,
+        progress: Progress | None,
+    ) -> Evaluation:
+        run = _Run(split, limit, progress, self._missing(weights_digest, tasks, split, limit))
+        expert = {task: self._logits(task, (task,), run)[task] for task in tasks}
+        zero_shot = self._logits("pretrained", tasks, run)
+        keys = self._merged_keys(weights_digest, tasks, split, limit)
+        kept = {task: self.store.get(key) for task, key in keys.items()}
+        missing = [task for task in tasks if kept[task] is None]
+        logits = self._compute(weights(), "merged model", missing, run) if missing else {}
+        for task, values in logits.items():
+            kept[task] = {
+                "predicted": values.argmax(dim=1).to(torch.int32).numpy(),
+                "divergence": kl_divergence(expert[task], values).clamp(min=0).numpy(),
+            }
+            self.store.put(keys[task], _known(kept[task]))
+        labels = {task: self._labels(task, split, limit) for task in tasks}
+        return Evaluation(
+            self.suite.name,
+            recipe,
+            {task: _known(kept[task])["predicted"] == labels[task] for task in tasks},
+            {task: expert[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
+            {task: zero_shot[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
+            {task: _known(kept[task])["divergence"].astype(np.float32) for task in tasks},
+            full=limit is None or all(len(labels[task]) == len(self._images(task, split)) for task in tasks),
+        )
+
+    def _missing(self, weights_digest: str, tasks: Sequence[str], split: str, limit: int | None) -> int:
+        """Return how many images have to be encoded for an evaluation."""
+        keys = [(task, key) for task, key in self._merged_keys(weights_digest, tasks, split, limit).items()]
+        for task in tasks:
+            for checkpoint in (self.suite.expert(task), self.suite.pretrained):
+                keys.append((task, self._key("logits", checkpoint.digest, task, split, limit)))
+        absent = [task for task, key in keys if not self.store.has(key)]
+        return sum(len(self._indices(self._images(task, split), limit)) for task in absent)
+
+    def _merged_keys(self, weights_digest: str, tasks: Sequence[str], split: str, limit: int | None) -> dict[str, str]:
+        # The divergence depends on the original expert too, so its digest is part of the name.
+        return {
+            task: self._key("merged", weights_digest + self.suite.expert(task).digest, task, split, limit)
+            for task in tasks
+        }
+
+    def _logits(self, model: str, tasks: Sequence[str], run: _Run) -> dict[str, torch.Tensor]:
+        """Return the logits (n, classes) of a model of the suite on the tasks: "pretrained" or an original expert."""
+        checkpoint = self.suite.pretrained if model == "pretrained" else self.suite.expert(model)
+        keys = {task: self._key("logits", checkpoint.digest, task, run.split, run.limit) for task in tasks}
+        kept = {task: self.store.get(key) for task, key in keys.items()}
+        missing = [task for task in tasks if kept[task] is None]
+        found = {task: torch.from_numpy(arrays["logits"]) for task, arrays in kept.items() if arrays is not None}
+        if missing:
+            tower = vision_tower(checkpoint) if model == "pretrained" else self._expert_weights(model, ORIGINAL)
+            computed = self._compute(tower, str(checkpoint.path), missing, run)
+            for task, values in computed.items():
+                self.store.put(keys[task], {"logits": values.numpy()})
+            found |= computed
+        return found
+
+    def _compute(self, weights: Weights, source: str, tasks: Sequence[str], run: _Run) -> dict[str, torch.Tensor]:
+        images = [self._images(task, run.split) for task in tasks]
+        sets = [(item, self._indices(item, run.limit)) for item in images]
+        features = self.encoder.features_of_many(weights, sets, source=source, progress=run.report)
+        run.done += sum(len(indices) for _, indices in sets)
+        return {task: self.heads[task].logits(values) for task, values in zip(tasks, features, strict=True)}
+
+    def _expert_weights(self, task: str, experts: str) -> Iterator[tuple[str, torch.Tensor]]:
+        """Read one expert through its task vectors, so that its tensors are checked as for a merge."""
+        vectors = self._task_vectors(experts)
+        return ((name, vectors.expert(name, task)) for name in vectors.names)
+
+    def _task_vectors(self, experts: str) -> TaskVectors:
+        return self.suite.task_vectors(experts)
+
+    def _images(self, task: str, split: str) -> ImageSet:
+        return self.suite.task_data(task, split)
+
+    @staticmethod
+    def _indices(images: ImageSet, limit: int | None) -> npt.NDArray[np.int64]:
+        return stratified(images.labels, len(images), len(images) if limit is None else limit)
+
+    def _labels(self, task: str, split: str, limit: int | None) -> npt.NDArray[np.int64]:
+        images = self._images(task, split)
+        assert images.labels is not None  # task data is always read with labels
+        return images.labels[self._indices(images, limit)]
+
+    def _key(self, kind: str, weights: str, task: str, split: str, limit: int | None) -> str:
+        images = self._images(task, split)
+        probe = "all" if limit is None or limit >= len(images) else str(limit)
+        head = self.heads[task].weight.numpy().tobytes()
+        return digest(VERSION, kind, self.suite.pretrained.digest, weights, head, images.digest, probe)
+
+
+def _known(arrays: Arrays | None) -> Arrays:
+    assert arrays is not None  # computed just above when the store had none
+    return arrays
+
+
+@dataclass
+class _Run:
+    """Which images a measurement is about, and how many of the missing answers are done."""
+
+    split: str
+    limit: int | None
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def report(self, step: int) -> None:
+        if self.progress is not None:
+            self.progress(self.done + step, self.total)

@@ -1,0 +1,69 @@
+"""Answers kept on disk under the digest of everything they depend on."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_data_path
+
+from ri_analysis.errors import InputError
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def default_workspace() -> Path:
+    """Return the folder of the store and of resolved expert sets, in the user's data directory."""
+    return user_data_path("ri-analysis", appauthor=False)
+
+
+class Store:
+    """Named arrays by key, in one SQLite file (write-ahead log: several processes may read and write)."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        path = workspace / "store.sqlite"
+        self._lock = threading.Lock()
+        try:
+            workspace.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB NOT NULL, created REAL NOT NULL)"
+            )
+            self._connection.commit()
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"{path}: expected a workspace that can be written, found: {error}") from error
+
+    def get(self, key: str) -> Arrays | None:
+        """Return the arrays kept under `key`, None when there are none."""
+        with self._lock:
+            row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        with np.load(io.BytesIO(row[0]), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+    def has(self, key: str) -> bool:
+        """Whether something is kept under `key`."""
+        with self._lock:
+            return self._connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
+
+    def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        row = (key, buffer.getvalue(), time.time())
+        with self._lock, self._connection:
+            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()

@@ -1,0 +1,292 @@
+"""Adapt every expert of a suite, one after the other: resumable, cancellable, one tower in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ri_analysis import __version__
+from ri_analysis.checkpoints import vision_tower, write_safetensors
+from ri_analysis.encoder import Encoder, Head, load_heads, read_architecture
+from ri_analysis.errors import InputError
+from ri_analysis.files import atomic_path, write_text
+from ri_analysis.hyperparameters import Hyperparameter, Value, complete
+from ri_analysis.resolving.objective import Objective
+from ri_analysis.suite import ORIGINAL, ImageSet, Suite
+from ri_analysis.suite.images import in_memory
+from ri_analysis.suite.spec import RESERVED_SETS
+from ri_analysis.suite.suite import RECORD
+
+HYPERPARAMETERS = (
+    Hyperparameter("steps", "optimisation steps per expert", 2500, 1, 1_000_000, sweep=(50, 25000), log=True),
+    Hyperparameter("alpha", "α, weight of the term that frees the other tasks' heads", 1.0, 0.0, 100.0, sweep=(0, 4)),
+    Hyperparameter("lr", "AdamW's learning rate", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True),
+    Hyperparameter("weight_decay", "AdamW's weight decay", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
+    Hyperparameter("batch", "auxiliary images per step", 128, 1, 8192, sweep=(16, 512), log=True),
+    # The paper's schedule is not known; "constant" is the plain reading of its settings.
+    Hyperparameter("schedule", "learning rate over the steps", "constant", choices=("constant", "cosine")),
+)
+
+HISTORY_POINTS = 200  # loss values kept per expert in the record
+SAVE_SECONDS = 30.0  # between two states that a stopped run resumes from
+_RUN, _STATE = "run.json", "state.pt"
+
+
+@dataclass(frozen=True)
+class ResolveProgress:
+    """Where a run stands after a step: losses in nats, `expert` counts from 0, `fraction` of the whole run."""
+
+    task: str
+    expert: int
+    experts: int
+    step: int
+    steps: int
+    keep: float
+    free: float
+    loss: float
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return (self.expert + self.step / self.steps) / self.experts
+
+
+def default_settings(suite: Suite) -> dict[str, Value]:
+    """Return the settings a run starts from: those of the suite's default RI set, the paper's where it has none."""
+    name = suite.default_resolved
+    recorded = suite.record(name).get("settings", {}) if name is not None else {}
+    known = {item.name for item in HYPERPARAMETERS}
+    return complete(HYPERPARAMETERS, {key: value for key, value in recorded.items() if key in known}, "resolve")
+
+
+def resolve(
+    suite: Suite,
+    *,
+    auxiliary: str,
+    name: str,
+    settings: Mapping[str, object] | None = None,
+    tasks: Sequence[str] | None = None,
+    directory: Path | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    resume: bool = False,
+    progress: Callable[[ResolveProgress], None] | None = None,
+) -> Path:
+    """Adapt the experts of `tasks` on an auxiliary source; return the folder of the new expert set.
+
+    The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
+    tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
+    free, loss], …]}, seconds and versions. `progress` is called after each step and may
+    raise Cancelled: finished experts and the last saved state stay, and the same call with `resume` goes on from there.
+
+    Parameters
+    ----------
+    auxiliary: name of an auxiliary source of the suite; its images are all that RI sees.
+    name: name of the new expert set.
+    settings: values of HYPERPARAMETERS that differ from `default_settings(suite)`.
+    tasks: the experts that will be merged (all by default): only their heads enter the objective.
+    directory: where the set goes, the suite's folder in the workspace by default.
+
+    Raises InputError for a name in use, unknown settings, or a run that does not match the one to resume.
+    """
+    names = tuple(tasks or suite.tasks)
+    values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
+    folder = _folder(suite, name, directory)
+    plan = _plan(suite, auxiliary, names, values, seed)
+    _begin(folder, plan, resume)
+
+    architecture = read_architecture(suite.spec.architecture, suite.spec.path.parent)
+    heads = load_heads(suite, architecture, names)
+    encoder = Encoder(architecture, device, batch=int(values["batch"]))
+    images = in_memory(suite.auxiliary_data(auxiliary), encoder.image_size)
+    pretrained = encoder.features(vision_tower(suite.pretrained), images, source=str(suite.pretrained.path))
+    started = time.monotonic()
+    for index, task in enumerate(names):
+        run = _Run(suite, encoder, heads, images, pretrained, task, index, names, values, seed, folder)
+        run.carry_out(progress)
+    record = plan | {
+        "name": name,
+        "history": {task: _read_history(folder, task) for task in names},
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": {"ri-analysis": __version__, "torch": torch.__version__},
+    }
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    for leftover in (folder / _RUN, *(_history_path(folder, task) for task in names)):
+        leftover.unlink(missing_ok=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The adaptation of one expert."""
+
+    suite: Suite
+    encoder: Encoder
+    heads: Mapping[str, Head]
+    images: ImageSet
+    pretrained: torch.Tensor
+    task: str
+    index: int
+    tasks: tuple[str, ...]
+    settings: Mapping[str, Value]
+    seed: int
+    folder: Path
+
+    def carry_out(self, progress: Callable[[ResolveProgress], None] | None) -> None:
+        """Train from θ_t, or from the last saved state, and write the adapted expert."""
+        output = self.folder / f"{self.task}.safetensors"
+        if output.exists():
+            return
+        vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
+        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
+        expert = self.encoder.features(weights, self.images, source=str(self.suite.expert(self.task).path))
+        history = self._train(expert, progress)
+        write_text(_history_path(self.folder, self.task), json.dumps(history))
+        original = vision_tower(self.suite.expert(self.task))
+        state = self.encoder.state()
+        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
+        write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
+        self._state_path.unlink(missing_ok=True)
+
+    def _train(self, expert: torch.Tensor, progress: Callable[[ResolveProgress], None] | None) -> list[list[float]]:
+        module, device = self.encoder.module, self.encoder.device
+        parameters = [parameter for parameter in module.parameters() if parameter.is_floating_point()]
+        steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=float(self.settings["weight_decay"]))
+        objective = Objective(self.heads, self.task, float(self.settings["alpha"]), device)
+        done, history = self._restore(optimizer)
+        every, saved = max(1, steps // HISTORY_POINTS), time.monotonic()
+        module.requires_grad_(True)
+        try:
+            for step, rows in enumerate(self._batches(steps), 1):
+                if step <= done:
+                    continue
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * self._factor(step, steps)
+                pixels = self.images.pixels(rows, self.encoder.image_size)
+                adapted = self.encoder.forward(self.encoder.preprocess(pixels))
+                keep, free, loss = objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                losses = (keep.item(), free.item(), loss.item())
+                if step % every == 0 or step in (1, steps):
+                    history.append([step, *losses])
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    self._save(step, optimizer, history)
+                    saved = time.monotonic()
+                if progress is not None:
+                    progress(ResolveProgress(self.task, self.index, len(self.tasks), step, steps, *losses))
+        finally:
+            module.requires_grad_(False)
+        return history
+
+    def _factor(self, step: int, steps: int) -> float:
+        if self.settings["schedule"] == "constant":
+            return 1.0
+        return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
+
+    def _batches(self, steps: int) -> Iterator[npt.NDArray[np.int64]]:
+        """Yield `steps` batches of image indices: epochs of permutations, the same for a resumed run."""
+        generator = np.random.default_rng([self.seed, *self.task.encode()])
+        size, order = min(int(self.settings["batch"]), len(self.images)), np.zeros(0, dtype=np.int64)
+        for _ in range(steps):
+            if len(order) < size:
+                order = np.concatenate([order, generator.permutation(len(self.images))])
+            yield order[:size]
+            order = order[size:]
+
+    @property
+    def _state_path(self) -> Path:
+        return self.folder / f"{self.task}-{_STATE}"
+
+    def _save(self, step: int, optimizer: torch.optim.Optimizer, history: list[list[float]]) -> None:
+        state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
+        with atomic_path(self._state_path) as temporary:
+            torch.save(state | {"weights": self.encoder.state()}, temporary)
+
+    def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[list[float]]]:
+        """Load the last saved state of this expert, if there is one; return its step and loss history."""
+        if not self._state_path.exists():
+            return 0, []
+        try:
+            state = torch.load(self._state_path, map_location=self.encoder.device, weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError) as error:
+            raise InputError(f"{self._state_path}: expected a saved state, found: {error}; delete it") from error
+        self.encoder.load(state["weights"], str(self._state_path))
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), list(state["history"])
+
+
+def _folder(suite: Suite, name: str, directory: Path | None) -> Path:
+    if not re.fullmatch(r"[\w.-]+", name) or name in (*RESERVED_SETS, ".", ".."):
+        raise InputError(
+            f"name {name!r}: expected letters, digits, '.', '_' and '-', and none of {', '.join(RESERVED_SETS)}"
+        )
+    if directory is None and name in suite.expert_sets:
+        raise InputError(f"expert set {name!r} exists already; choose another name")
+    if directory is not None:
+        return directory
+    if suite.resolved_folder is None:
+        raise InputError("expected a workspace or a directory for the new expert set, found neither")
+    return suite.resolved_folder / name
+
+
+def _plan(
+    suite: Suite, auxiliary: str, tasks: Sequence[str], settings: Mapping[str, Value], seed: int
+) -> dict[str, Any]:
+    """Return what decides a run's outcome: a run is resumed only when all of it is the same."""
+    item, images = suite.auxiliary(auxiliary), suite.auxiliary_data(auxiliary)
+    digests = suite.weight_digests(ORIGINAL)
+    for task in tasks:
+        suite.task(task)
+    return {
+        "suite": suite.name,
+        "tasks": list(tasks),
+        "auxiliary": {
+            "name": auxiliary,
+            "images": len(images),
+            "digest": images.digest,
+            "oracle": item.oracle,
+        },
+        "settings": dict(settings),
+        "seed": seed,
+        "weights": {key: digests[key] for key in ("pretrained", *tasks)},
+    }
+
+
+def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
+    """Note the plan in `folder`, or check it against the run that lies there."""
+    path = folder / _RUN
+    if (folder / RECORD).exists():
+        raise InputError(f"{folder}: holds a finished expert set; choose another name or directory")
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder}: expected an empty or new folder, found other files in it")
+        write_text(path, json.dumps(plan))
+        return
+    if not resume:
+        raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start anew")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    differing = [key for key, value in plan.items() if found.get(key) != json.loads(json.dumps(value))]
+    if differing:
+        raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
+
+
+def _history_path(folder: Path, task: str) -> Path:
+    return folder / f"{task}-history.json"
+
+
+def _read_history(folder: Path, task: str) -> list[list[float]]:
+    """Return [step, keep, free, loss] rows of a finished expert."""
+    rows: list[list[float]] = json.loads(_history_path(folder, task).read_text(encoding="utf-8"))
+    return rows

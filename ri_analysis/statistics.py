@@ -1,0 +1,69 @@
+"""Divergences between classifiers' outputs, and intervals for what is estimated from images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+FloatArray = npt.NDArray[np.floating]
+
+Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+def kl_divergence(reference_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return KL( softmax reference ‖ softmax logits ) of each row, in nats.
+
+    Both arguments have shape (…, classes); the result has shape (…).
+    """
+    reference = torch.log_softmax(reference_logits, dim=-1)
+    return (reference.exp() * (reference - torch.log_softmax(logits, dim=-1))).sum(dim=-1)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return the Wilson score interval of a proportion (Wilson 1927), 95 %.
+
+    Raises ValueError when n < 1 or successes is not in 0 … n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"expected 0 <= successes <= n and n >= 1, found {successes} of {n}")
+    share = successes / n
+    centre = share + Z_95**2 / (2 * n)
+    spread = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    scale = 1 + Z_95**2 / n
+    return Interval(max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale))
+
+
+def bootstrap_mean(samples: Sequence[FloatArray], *, seed: int = 0, resamples: int = 1000) -> Interval:
+    """Return the 95 % percentile interval of the mean over groups of each group's mean.
+
+    `samples` holds one array (n_g,) per group (task); images are resampled within their group, so the groups
+    count equally and stay fixed, as in the benchmark's mean accuracy. Efron & Tibshirani 1993, chapter 13.
+    Raises ValueError when there is no group or an empty one.
+    """
+    if not samples or any(len(group) == 0 for group in samples):
+        raise ValueError("expected at least one group and no empty group")
+    generator = np.random.default_rng(seed)
+    means = sum(_resampled_means(np.asarray(group, np.float64), generator, resamples) for group in samples)
+    low, high = np.quantile(means / len(samples), [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def _resampled_means(values: FloatArray, generator: np.random.Generator, resamples: int) -> npt.NDArray[np.float64]:
+    means = np.empty(resamples)
+    block = max(1, 1_000_000 // len(values))  # bounds memory to some 16 MB whatever n is
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        means[start : start + rows] = values[generator.integers(0, len(values), (rows, len(values)))].mean(axis=1)
+    return means

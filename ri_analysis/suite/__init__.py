@@ -1,0 +1,19 @@
+"""A suite: one pretrained model, its experts, their tasks and the images to measure on."""
+
+from ri_analysis.suite.images import ImageSet, stratified
+from ri_analysis.suite.spec import SuiteSpec, TaskSpec, read_spec
+from ri_analysis.suite.suite import EMBEDDED, ORIGINAL, Suite, open_suite, resource_root, suite_path
+
+__all__ = [
+    "EMBEDDED",
+    "ORIGINAL",
+    "ImageSet",
+    "Suite",
+    "SuiteSpec",
+    "TaskSpec",
+    "open_suite",
+    "read_spec",
+    "resource_root",
+    "stratified",
+    "suite_path",
+]

@@ -1,0 +1,234 @@
+"""The suite file: what it may say, and every finding about what it does say."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import suggest
+from ri_analysis.suite.generators import GENERATORS
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower."""
+
+    name: str
+    expert: Path
+    data: Path
+    head: Path | None = None
+    classes: Path | None = None
+    templates: tuple[str, ...] = ()
+    validation: Path | None = None
+
+
+@dataclass(frozen=True)
+class AuxiliarySpec:
+    """One `[[auxiliary]]`: unlabelled images from a path, or generated; `oracle` marks task images."""
+
+    name: str
+    data: Path | None = None
+    generator: str | None = None
+    seed: int = 0
+    count: int = 2048
+    oracle: bool = False
+
+
+@dataclass(frozen=True)
+class UnseenSpec:
+    """One `[[unseen]]`: a domain no expert saw. Labels index the tasks' classes, joined in the order listed."""
+
+    name: str
+    tasks: tuple[str, ...]
+    data: Path
+
+
+@dataclass(frozen=True)
+class ResolvedSpec:
+    """One `[[resolved]]`: a folder of RI-adapted experts."""
+
+    name: str
+    directory: Path
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class SuiteSpec:
+    """A suite file in full, its paths absolute."""
+
+    path: Path
+    name: str
+    architecture: str
+    pretrained: str
+    tasks: tuple[TaskSpec, ...]
+    auxiliary: tuple[AuxiliarySpec, ...]
+    unseen: tuple[UnseenSpec, ...]
+    resolved: tuple[ResolvedSpec, ...]
+
+
+# key → (type, required); Path means text that names a file relative to the suite file
+_TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
+    "task": (
+        TaskSpec,
+        {
+            "name": (str, True),
+            "expert": (Path, True),
+            "data": (Path, True),
+            "head": (Path, False),
+            "classes": (Path, False),
+            "templates": (list, False),
+            "validation": (Path, False),
+        },
+    ),
+    "auxiliary": (
+        AuxiliarySpec,
+        {
+            "name": (str, True),
+            "data": (Path, False),
+            "generator": (str, False),
+            "seed": (int, False),
+            "count": (int, False),
+            "oracle": (bool, False),
+        },
+    ),
+    "unseen": (UnseenSpec, {"name": (str, True), "tasks": (list, True), "data": (Path, True)}),
+    "resolved": (
+        ResolvedSpec,
+        {"name": (str, True), "directory": (Path, True), "default": (bool, False)},
+    ),
+}
+_MODEL: dict[str, tuple[type, bool]] = {"architecture": (str, True), "pretrained": (str, True)}
+_KINDS = {str: "text", Path: "a path", list: "a list of texts", int: "an integer", bool: "true or false"}
+RESERVED_SETS = ("original", "ri")
+
+
+def read_spec(path: Path) -> SuiteSpec:
+    """Read the suite file at `path`. Raises InputError that lists every finding about its text."""
+    spec, findings = parse_spec(path)
+    if spec is None:
+        raise InputError("\n".join(findings))
+    return spec
+
+
+def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
+    """Return the suite file's content, or None with every finding about its text."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return None, [f"{path}: expected a suite file, found none ({error.strerror})"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return None, [f"{path}: expected TOML, found: {error}"]
+    reader = _Reader(path.resolve())
+    reader.unknown(document, ["name", "model", *_TABLES], "")
+    model = reader.table(document.get("model"), _MODEL, "[model]")
+    sections = {name: reader.section(document, name) for name in _TABLES}
+    name = document.get("name", path.parent.name)
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+        reader.findings.append(f"{path}: name must be letters, digits, '.', '_' and '-', found {name!r}")
+    if not reader.findings:
+        reader.relations(sections)
+    if reader.findings:
+        return None, reader.findings
+    return SuiteSpec(reader.path, name, model["architecture"], model["pretrained"], *sections.values()), []
+
+
+class _Reader:
+    """Turns TOML tables into specs, noting every finding instead of stopping at the first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.findings = path, list[str]()
+
+    def note(self, where: str, text: str) -> None:
+        self.findings.append(f"{self.path}: {where}: {text}" if where else f"{self.path}: {text}")
+
+    def unknown(self, table: Mapping[str, object], known: list[str], where: str) -> None:
+        for key in table:
+            if key not in known:
+                self.note(where, f"unknown key {key!r}; {suggest(key, known)}")
+
+    def section(self, document: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+        rows = document.get(name, [])
+        if not isinstance(rows, list):
+            self.note("", f"expected [[{name}]] tables, found [{name}]")
+            return ()
+        kind, keys = _TABLES[name]
+        found = []
+        for number, row in enumerate(rows, 1):
+            before = len(self.findings)
+            values = self.table(row, keys, f"[[{name}]] {number}")
+            if len(self.findings) == before:
+                found.append(kind(**values))
+        return tuple(found)
+
+    def table(self, table: object, keys: Mapping[str, tuple[type, bool]], where: str) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            self.note(where, "missing")
+            return {}
+        if isinstance(table.get("name"), str):
+            where = f"{where} ({table['name']})"
+        self.unknown(table, list(keys), where)
+        values: dict[str, Any] = {}
+        for key, (kind, required) in keys.items():
+            if key in table:
+                values[key] = self.value(table[key], kind, f"{where}: {key}")
+            elif required:
+                self.note(where, f"key {key!r} missing")
+        return values
+
+    def value(self, value: object, kind: type, where: str) -> Any:
+        wanted = str if kind is Path else kind
+        texts = kind is not list or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+        if not isinstance(value, wanted) or (kind is int and isinstance(value, bool)) or not texts:
+            self.note(where, f"must be {_KINDS[kind]}, found {value!r}")
+        elif kind is Path:
+            return (self.path.parent / str(value)).resolve()
+        elif isinstance(value, list):
+            return tuple(value)
+        return value
+
+    def relations(self, sections: Mapping[str, tuple[Any, ...]]) -> None:
+        """Note what is wrong between tables: names used twice, a head declared in no way, unknown tasks."""
+        if not sections["task"]:
+            self.note("", "expected at least one [[task]], found none")
+        for section, rows in sections.items():
+            names = [row.name for row in rows]
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                self.note(f"[[{section}]]", f"name {name!r} is used {names.count(name)} times")
+        tasks = [task.name for task in sections["task"]]
+        for task in sections["task"]:
+            self.task(task)
+        for item in sections["auxiliary"]:
+            self.auxiliary(item)
+        for domain in sections["unseen"]:
+            for name in domain.tasks:
+                if name not in tasks:
+                    self.note(f"[[unseen]] ({domain.name})", f"unknown task {name!r}; {suggest(name, tasks)}")
+        for item in sections["resolved"]:
+            if item.name in RESERVED_SETS:
+                self.note("[[resolved]]", f"name {item.name!r} is reserved")
+        if sum(item.default for item in sections["resolved"]) > 1:
+            self.note("[[resolved]]", "at most one may be the default")
+
+    def task(self, task: TaskSpec) -> None:
+        where = f"[[task]] ({task.name})"
+        if re.search(r"[=,/\\]", task.name):
+            self.note(where, "a name must not hold '=', ',', '/' or a backslash")
+        if task.head is None and (task.classes is None or not task.templates):
+            self.note(where, "expected a head, or classes with templates to build one, found neither")
+        for template in task.templates:
+            if template.count("{}") != 1:
+                self.note(where, f"a template holds '{{}}' once, found {template!r}")
+
+    def auxiliary(self, item: AuxiliarySpec) -> None:
+        where = f"[[auxiliary]] ({item.name})"
+        if (item.data is None) == (item.generator is None):
+            self.note(where, "expected either data or a generator")
+        if item.generator is not None and item.generator not in GENERATORS:
+            self.note(where, f"unknown generator {item.generator!r}; {suggest(item.generator, list(GENERATORS))}")
+        if item.count < 1:
+            self.note(where, f"count must be at least 1, found {item.count}")

@@ -1,0 +1,233 @@
+"""Open a suite: files become weights, images and class names when they are first asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ri_analysis.checkpoints import Checkpoint, read_checkpoint, vision_tower
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import suggest
+from ri_analysis.suite.images import GeneratedImages, ImageSet, read_images
+from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_spec
+from ri_analysis.task_vectors import TaskVectors
+
+ORIGINAL = "original"
+EMBEDDED = ("demo", "demo-halves")
+RECORD = "resolve.json"
+
+
+def resource_root() -> Path:
+    """Return the folder that holds `app.py`, `pages/` and `assets/`: the checkout, or the installed wheel's."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent
+    return checkout if (checkout / "app.py").is_file() else package / "_app"
+
+
+def suite_path(suite: str) -> Path:
+    """Return the suite file that `suite` means: an embedded suite's name, a suite file, or its folder."""
+    if suite in EMBEDDED:
+        return resource_root() / "assets" / suite / "suite.toml"
+    path = Path(suite).expanduser()
+    path = path / "suite.toml" if path.is_dir() else path
+    if not path.is_file():
+        embedded = ", ".join(EMBEDDED)
+        raise InputError(f"{suite}: expected a suite file or an embedded suite ({embedded}), found neither")
+    return path
+
+
+def open_suite(suite: str = "demo", workspace: Path | None = None) -> Suite:
+    """Open an embedded suite by name, or a suite file by path; `workspace` adds the expert sets resolved there."""
+    return Suite(read_spec(suite_path(suite)), workspace)
+
+
+class Suite:
+    """An opened suite. Weights stay memory-mapped; images are read once and kept."""
+
+    def __init__(self, spec: SuiteSpec, workspace: Path | None = None) -> None:
+        self.spec, self._workspace = spec, workspace
+        self._checkpoint = lru_cache(maxsize=None)(read_checkpoint)
+        self._images = lru_cache(maxsize=None)(read_images)
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return self.spec.name
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks' names, in the file's order."""
+        return tuple(task.name for task in self.spec.tasks)
+
+    def task(self, name: str) -> TaskSpec:
+        """Return the declaration of task `name`. Raises InputError when there is none."""
+        task: TaskSpec = _named("task", name, self.spec.tasks)
+        return task
+
+    # --- images -------------------------------------------------------------------------------------------
+
+    def task_data(self, name: str, split: str = "test") -> ImageSet:
+        """Return the labelled images of a task; `split` is "test" or "validation"."""
+        task = self.task(name)
+        path = task.data if split == "test" else task.validation
+        if path is None:
+            raise InputError(f"{self.spec.path}: task {name!r} has no validation images")
+        return self._images(path, labelled=True)
+
+    def unseen_data(self, name: str) -> ImageSet:
+        """Return the labelled images of an unseen domain."""
+        return self._images(self.unseen(name).data, labelled=True)
+
+    def unseen(self, name: str) -> UnseenSpec:
+        """Return the declaration of the unseen domain `name`."""
+        domain: UnseenSpec = _named("unseen domain", name, self.spec.unseen)
+        return domain
+
+    def auxiliary(self, name: str) -> AuxiliarySpec:
+        """Return the declaration of the auxiliary source `name`."""
+        source: AuxiliarySpec = _named("auxiliary source", name, self.spec.auxiliary)
+        return source
+
+    def auxiliary_data(self, name: str) -> ImageSet:
+        """Return the unlabelled images of an auxiliary source."""
+        item = self.auxiliary(name)
+        if item.generator is not None:
+            return GeneratedImages(item.generator, item.seed, item.count)
+        assert item.data is not None  # the spec guarantees one of the two
+        return self._images(item.data, labelled=False)
+
+    def class_names(self, name: str) -> tuple[str, ...] | None:
+        """Return a task's class names, None where the suite gives only a head file."""
+        path = self.task(name).classes
+        if path is None:
+            return None
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected one class name a line, found: {error}") from error
+        return tuple(line.strip() for line in lines if line.strip())
+
+    # --- weights ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def pretrained(self) -> Checkpoint:
+        """The pretrained model's checkpoint."""
+        path = self.spec.path.parent / self.spec.pretrained
+        if not path.exists() and not path.suffix:
+            path = _pretrained_tag(self.spec.architecture, self.spec.pretrained)
+        return self._checkpoint(path)
+
+    @property
+    def resolved(self) -> tuple[ResolvedSpec, ...]:
+        """The RI-adapted expert sets: the suite file's, then those in the workspace made from the same weights."""
+        declared = self.spec.resolved
+        folder = self.resolved_folder
+        found = sorted(folder.glob(f"*/{RECORD}")) if folder is not None else []
+        names = {item.name for item in declared}
+        own = [ResolvedSpec(item.parent.name, item.parent) for item in found if self._made_here(item)]
+        return (*declared, *(item for item in own if item.name not in names))
+
+    @property
+    def resolved_folder(self) -> Path | None:
+        """Where expert sets resolved in this workspace are kept."""
+        return None if self._workspace is None else self._workspace / "resolved" / self.name
+
+    def _made_here(self, record: Path) -> bool:
+        try:
+            weights = json.loads(record.read_text(encoding="utf-8"))["weights"]
+            return all(self.weight_digests(ORIGINAL).get(name) == value for name, value in weights.items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    @property
+    def expert_sets(self) -> tuple[str, ...]:
+        """The names of all expert sets, `original` first."""
+        return (ORIGINAL, *(item.name for item in self.resolved))
+
+    @property
+    def default_resolved(self) -> str | None:
+        """The expert set that `ri` means: the one marked default, else the first; None without any."""
+        sets = self.resolved
+        return next((item.name for item in sets if item.default), sets[0].name if sets else None)
+
+    def expert_set(self, name: str) -> str:
+        """Return the name of an expert set, `ri` resolved to the default one. Raises InputError for an unknown one."""
+        if name == ORIGINAL:
+            return name
+        if name == "ri":
+            if self.default_resolved is None:
+                raise InputError(f"{self.spec.path}: no RI-adapted expert set yet; run `ri-analysis resolve` first")
+            return self.default_resolved
+        if name not in self.expert_sets:
+            raise InputError(f"unknown expert set {name!r}; {suggest(name, ['ri', *self.expert_sets])}")
+        return name
+
+    def resolved_set(self, name: str) -> ResolvedSpec:
+        """Return where an RI-adapted expert set lies."""
+        found: ResolvedSpec = _named("expert set", self.expert_set(name), self.resolved)
+        return found
+
+    def record(self, name: str) -> dict[str, Any]:
+        """Return how an RI-adapted expert set was made, as its trainer wrote it down; empty when it did not."""
+        path = self.resolved_set(name).directory / RECORD
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: expected the record of an RI run, found: {error}") from error
+        return found
+
+    def expert(self, task: str, experts: str = ORIGINAL) -> Checkpoint:
+        """Return the checkpoint of one expert of an expert set."""
+        name = self.expert_set(experts)
+        if name == ORIGINAL:
+            return self._checkpoint(self.task(task).expert)
+        return self._checkpoint(self.resolved_set(name).directory / f"{self.task(task).name}.safetensors")
+
+    def set_tasks(self, experts: str) -> tuple[str, ...]:
+        """Return the tasks an expert set has experts for."""
+        name = self.expert_set(experts)
+        if name == ORIGINAL:
+            return self.tasks
+        folder = self.resolved_set(name).directory
+        return tuple(task for task in self.tasks if (folder / f"{task}.safetensors").is_file())
+
+    def task_vectors(self, experts: str = ORIGINAL, tasks: tuple[str, ...] | None = None) -> TaskVectors:
+        """Return the task vectors of an expert set; all are memory-mapped."""
+        checkpoints = {task: self.expert(task, experts) for task in tasks or self.set_tasks(experts)}
+        sources = {task: str(checkpoint.path) for task, checkpoint in checkpoints.items()}
+        towers: Mapping[str, Mapping[str, torch.Tensor]] = {
+            task: vision_tower(checkpoint) for task, checkpoint in checkpoints.items()
+        }
+        return TaskVectors(vision_tower(self.pretrained), towers, {"pretrained": str(self.pretrained.path), **sources})
+
+    def weight_digests(self, experts: str = ORIGINAL) -> dict[str, str]:
+        """Return the content digests of an expert set's files by task, and of `pretrained`."""
+        digests = {task: self.expert(task, experts).digest for task in self.set_tasks(experts)}
+        return {"pretrained": self.pretrained.digest, **digests}
+
+
+def _named(kind: str, name: str, rows: tuple[Any, ...]) -> Any:
+    for row in rows:
+        if row.name == name:
+            return row
+    raise InputError(f"unknown {kind} {name!r}; {suggest(name, [row.name for row in rows])}")
+
+
+def _pretrained_tag(architecture: str, tag: str) -> Path:
+    """Return the cached file of an open_clip pretrained tag, downloading it when it is not there yet."""
+    import open_clip  # slow to import, and needed for tags only
+
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        raise InputError(
+            f"pretrained {tag!r}: expected a checkpoint file or an open_clip tag of {architecture!r}, found neither"
+        )
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"pretrained tag {tag!r} of {architecture!r} could not be fetched: {error}") from error

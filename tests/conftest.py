@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import make_suite
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.suite import open_suite
+
+torch.set_num_threads(1)  # towers this small only lose by being shared between threads
+
+
+@pytest.fixture(scope="session")
+def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_suite(tmp_path_factory.mktemp("tiny")).parent
+
+
+@pytest.fixture
+def tiny(tiny_template: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny suite that a test may damage; the path of its suite file."""
+    return Path(shutil.copytree(tiny_template, tmp_path / "suite")) / "suite.toml"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def evaluator(tiny: Path, workspace: Path) -> Evaluator:
+    return Evaluator(open_suite(str(tiny), workspace), workspace, "cpu")

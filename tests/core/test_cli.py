@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ri_analysis.cli import main
+from ri_analysis.merging import METHODS
+
+
+class Shell:
+    """Runs the command line on the tiny suite with a workspace of its own."""
+
+    def __init__(self, suite: Path, workspace: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.suite, self._workspace, self._capture = suite, workspace, capture
+
+    def __call__(self, command: str, *arguments: str) -> tuple[int, str, str]:
+        options = [] if command == "check" else ["--workspace", str(self._workspace), "--device", "cpu"]
+        code = main([command, str(self.suite), *options, *arguments])
+        output = self._capture.readouterr()
+        return code, output.out, output.err
+
+    def json(self, command: str, *arguments: str) -> Any:
+        code, out, _ = self(command, *arguments, "--json")
+        assert code == 0
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tiny, workspace, capsys)
+
+
+def test_measure_prints_the_contracts_object(shell: Shell) -> None:
+    found = shell.json(
+        "measure", "--method", "ties", "--set", "scale=0.5", "--experts", "ri", "--coefficient", "Reds=2"
+    )
+    keys = ["suite", "recipe", "mean_accuracy", "mean_accuracy_low", "mean_accuracy_high", "mean_interference", "tasks"]
+    assert set(keys) <= set(found)
+    assert found["recipe"]["hyperparameters"] == {"scale": 0.5, "density": 0.2, "merge": "sum"}
+    assert found["recipe"]["experts"] == "mild"
+    assert found["recipe"]["coefficients"] == {"Reds": 2.0}
+    row = found["tasks"][0]
+    assert set(row) >= {
+        *("task", "accuracy", "accuracy_low", "accuracy_high", "expert_accuracy", "zero_shot_accuracy"),
+        *("normalised_accuracy", "interference", "interference_low", "interference_high", "n"),
+    }
+    assert found["mean_accuracy"] == pytest.approx(np.mean([task["accuracy"] for task in found["tasks"]]))
+    assert found["mean_interference"] == pytest.approx(np.mean([task["interference"] for task in found["tasks"]]))
+
+
+def test_measure_prints_a_table(shell: Shell) -> None:
+    code, out, err = shell("measure", "--tasks", "Reds,Blues", "--split", "validation", "--lines", "0.5,0.5")
+    assert code == 0
+    assert out.splitlines()[0].split()[:2] == ["task", "accuracy"]
+    assert "Greens" not in out
+    assert "mean interference" in out
+    assert err == ""
+
+
+def test_measure_reads_somebody_elses_merge(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "theirs.pt"
+    torch.save({"state_dict": load_file(shell.suite.parent / "original" / "Reds.safetensors")}, path)
+    found = shell.json("measure", "--merged", str(path))
+    assert found["tasks"][0]["interference"] == pytest.approx(0, abs=1e-6)
+    assert found["tasks"][0]["accuracy"] == found["tasks"][0]["expert_accuracy"]
+
+
+def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
+    found = shell.json("resolve", "--auxiliary", "other", "--name", "mine", "--steps", "3", "--set", "lr=1e-4")
+    assert found["settings"]["steps"] == 3
+    assert found["settings"]["lr"] == 1e-4
+    assert len(found["history"]["Reds"]) == 3
+    assert shell.json("measure", "--experts", "mine")["recipe"]["experts"] == "mine"
+    code, out, _ = shell("resolve", "--auxiliary", "noise", "--name", "two", "--steps", "2", "--tasks", "Reds,Blues")
+    assert code == 0
+    assert "two: 2 experts in" in out
+
+
+def test_methods_lists_every_declaration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    listed = {method["name"]: method for method in json.loads(capsys.readouterr().out)}
+    assert set(listed) == set(METHODS)
+    assert listed["ties"]["hyperparameters"][1]["default"] == 0.2
+    assert main(["methods"]) == 0
+    assert "task-arithmetic" in capsys.readouterr().out
+
+
+def test_check_exits_by_what_it_finds(shell: Shell) -> None:
+    code, out, _ = shell("check")
+    assert (code, out.splitlines()[-1]) == (0, "the suite is in order")
+    (shell.suite.parent / "Reds.txt").unlink()
+    code, out, _ = shell("check")
+    assert code == 2
+    assert "wrong" in out
+    assert "Reds.txt" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "tie"], ["unknown merging method 'tie'", "did you mean 'ties'"]),
+        (["--set", "scael=1"], ["task-arithmetic", "unknown hyperparameter 'scael'", "'scale'"]),
+        (["--set", "scale=much"], ["scale must be a number", "'much'"]),
+        (["--set", "scale"], ["--set", "NAME=VALUE"]),
+        (["--coefficient", "Pinks=1"], ["unknown task 'Pinks'"]),
+        (["--coefficient", "Reds=x"], ["--coefficient Reds", "expected a number"]),
+        (["--tasks", "Pinks"], ["unknown task 'Pinks'"]),
+        (["--experts", "wild"], ["unknown expert set 'wild'"]),
+        (["--lines", "1"], ["--lines", "ALPHA,BETA"]),
+        (["--merged", "none.safetensors"], ["none.safetensors"]),
+    ],
+)
+def test_a_bad_flag_is_one_clear_message(shell: Shell, arguments: list[str], words: list[str]) -> None:
+    code, out, err = shell("measure", *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert all(word in err for word in words)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _poison(path: Path) -> None:
+    tensors = load_file(path)
+    tensors["visual.proj"][0, 0] = float("inf")
+    save_file(tensors, path)
+
+
+def _reshape(path: Path) -> None:
+    save_file(load_file(path) | {"visual.proj": torch.zeros(3, 3)}, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (Path.unlink, ["Reds.safetensors", "found none"]),
+        (_truncate, ["Reds.safetensors", "whole safetensors file"]),
+        (_poison, ["Reds.safetensors", "'visual.proj' must be finite"]),
+        (_reshape, ["Reds.safetensors", "'visual.proj'", "(32, 16)", "(3, 3)"]),
+    ],
+)
+def test_a_bad_checkpoint_is_one_clear_message(shell: Shell, damage: Any, words: list[str], workspace: Path) -> None:
+    damage(shell.suite.parent / "original" / "Reds.safetensors")
+    for command in (["measure"], ["resolve", "--auxiliary", "noise", "--name", "x", "--steps", "1"]):
+        code, out, err = shell(*command)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert all(word in err for word in words)
+    assert not list(workspace.rglob("*.safetensors"))
+
+
+def test_a_head_that_does_not_fit_is_one_clear_message(shell: Shell) -> None:
+    (shell.suite.parent / "Reds.txt").write_text("a\nb\n")
+    code, _, err = shell("measure")
+    assert code == 2
+    assert "head-Reds.safetensors: the head has 3 classes, the class names are 2" in err
+
+
+def test_unknown_suites_and_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["measure", "no-such-suite"]) == 2
+    assert "no-such-suite" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", "--nope"])
+    assert stop.value.code == 2
+
+
+def test_an_interrupt_is_no_traceback(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ri_analysis.engine.Evaluator.measure", interrupt)
+    code, _, err = shell("measure")
+    assert (code, err) == (130, "ri-analysis: stopped\n")
+
+
+def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from ri_analysis.cli import _Progress
+
+    clock = iter([0.0, 5.0, 20.0, 21.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    show = _Progress("measuring")
+    show(10, 100)  # too early to say
+    show(40, 100)
+    show(41, 100)  # too soon after the last line
+    assert capsys.readouterr().err == "measuring  40%  40/100 images  30 s left\n"
+
+
+def test_app_serves_the_suite_it_is_given(shell: Shell, monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    import os
+
+    from streamlit.web import bootstrap
+
+    served: dict[str, Any] = {}
+    monkeypatch.setattr(bootstrap, "load_config_options", lambda flag_options: served.update(flag_options))
+    monkeypatch.setattr(bootstrap, "run", lambda path, *_: served.update(path=path, folder=os.getcwd()))
+    monkeypatch.setattr("ri_analysis.ui.preload", lambda: None)
+    monkeypatch.chdir(shell.suite.parent)  # restored after the test
+    for name in ("SUITE", "WORKSPACE", "DEVICE"):
+        monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
+    code, _, _ = shell("app", "--port", "8600")
+    assert code == 0
+    assert served["server.port"] == 8600
+    assert served["server.address"] == "127.0.0.1"
+    assert Path(served["path"]).name == "app.py"
+    assert (Path(served["folder"]) / "pages").is_dir()
+    assert os.environ["RI_ANALYSIS_SUITE"] == str(shell.suite)
+    assert os.environ["RI_ANALYSIS_WORKSPACE"] == str(workspace)

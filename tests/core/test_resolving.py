@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ri_analysis.encoder import Head
+from ri_analysis.engine import Evaluator
+from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.measures import off_diagonal_mean
+from ri_analysis.resolving import HYPERPARAMETERS, Objective, ResolveProgress, default_settings, resolve
+from ri_analysis.resolving import trainer as trainer_module
+from ri_analysis.suite import Suite, open_suite
+
+QUICK = {"steps": 12, "lr": 1e-3, "batch": 16}
+
+
+@pytest.fixture
+def suite(tiny: Path, workspace: Path) -> Suite:
+    return open_suite(str(tiny), workspace)
+
+
+def naive_terms(
+    heads: dict[str, torch.Tensor], task: str, alpha: float, model: torch.nn.Module, states: list[dict], x: torch.Tensor
+) -> tuple[float, float]:
+    """The objective as the paper writes it: three forward passes, a loop over heads and images, probabilities."""
+    features = []
+    for state in states:
+        model.load_state_dict(state)
+        with torch.no_grad():
+            output = model(x)
+        features.append((output / output.norm(dim=1, keepdim=True)).double())
+    adapted, expert, pretrained = features
+
+    def kl(head: torch.Tensor, teacher: torch.Tensor, student: torch.Tensor) -> float:
+        total = 0.0
+        for a, b in zip(teacher, student, strict=True):
+            p, q = torch.softmax(head @ a, 0), torch.softmax(head @ b, 0)
+            total += float(sum(p_c * (p_c.log() - q_c.log()) for p_c, q_c in zip(p, q, strict=True)))
+        return total / len(teacher)
+
+    keep = kl(heads[task].double(), expert, adapted)
+    others = [kl(head.double(), pretrained, adapted) for name, head in heads.items() if name != task]
+    return keep, alpha / (len(heads) - 1) * sum(others)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 2.5])
+def test_the_objective_agrees_with_three_plain_forwards(evaluator: Evaluator, alpha: float) -> None:
+    torch.manual_seed(0)
+    model = evaluator.architecture.build().visual
+    base = {key: value.clone() for key, value in model.state_dict().items()}
+    states = [{key: value + 0.1 * torch.randn_like(value) for key, value in base.items()} for _ in range(3)]
+    x = torch.randn(5, 3, 8, 8)
+    heads = {"a": torch.randn(3, 16) * 5, "b": torch.randn(4, 16) * 5, "c": torch.randn(2, 16) * 5}
+    keep, free = naive_terms(heads, "b", alpha, model, states, x)
+    features = []
+    for state in states:
+        model.load_state_dict(state)
+        features.append(torch.nn.functional.normalize(model(x), dim=-1))
+    objective = Objective({name: Head(weight, ()) for name, weight in heads.items()}, "b", alpha)
+    terms = objective(*features)
+    assert terms.keep.item() == pytest.approx(keep, rel=1e-4)
+    assert alpha * terms.free.item() == pytest.approx(free, rel=1e-4)
+    assert terms.loss.item() == pytest.approx(keep + free, rel=1e-4)
+
+
+def test_one_expert_has_nothing_to_free() -> None:
+    feature = torch.nn.functional.normalize(torch.randn(2, 4), dim=1)
+    terms = Objective({"a": Head(torch.randn(3, 4), ())}, "a", 1.0)(feature, feature, feature)
+    assert terms.free.item() == 0
+    assert terms.loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_ri_lowers_crosstalk_and_its_set_joins_the_suite(suite: Suite, workspace: Path) -> None:
+    folder = resolve(suite, auxiliary="other", name="mine", settings=QUICK | {"steps": 40})
+    assert suite.expert_sets == ("original", "mild", "mine")
+    record = suite.record("mine")
+    assert record["settings"]["steps"] == 40
+    assert record["auxiliary"]["name"] == "other"
+    assert set(record["history"]) == set(suite.tasks)
+    assert record["history"]["Reds"][-1][0] == 40
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "Blues.safetensors",
+        "Greens.safetensors",
+        "Reds.safetensors",
+        "resolve.json",
+    ]
+    evaluator = Evaluator(suite, workspace, "cpu")
+    assert off_diagonal_mean(evaluator.crosstalk("mine")) < 0.5 * off_diagonal_mean(evaluator.crosstalk())
+
+
+def test_a_set_made_from_other_weights_does_not_join(suite: Suite, tiny: Path, workspace: Path) -> None:
+    folder = resolve(suite, auxiliary="noise", name="mine", settings=QUICK)
+    record = json.loads((folder / "resolve.json").read_text())
+    record["weights"]["Reds"] = "0" * 32
+    (folder / "resolve.json").write_text(json.dumps(record))
+    assert open_suite(str(tiny), workspace).expert_sets == ("original", "mild")
+    (folder / "resolve.json").write_text("{ damaged")
+    assert open_suite(str(tiny), workspace).expert_sets == ("original", "mild")
+
+
+@pytest.mark.parametrize("stop", [5, 17])
+def test_a_stopped_run_resumes_to_the_same_weights(
+    suite: Suite, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_module, "SAVE_SECONDS", -1.0)  # save after every step
+    settings = QUICK | {"schedule": "cosine"}
+    undisturbed = resolve(suite, auxiliary="other", name="a", settings=settings, directory=tmp_path / "a")
+    steps: list[ResolveProgress] = []
+
+    def cancel(state: ResolveProgress) -> None:
+        steps.append(state)
+        if len(steps) == stop:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        resolve(suite, auxiliary="other", name="b", settings=settings, directory=tmp_path / "b", progress=cancel)
+    with pytest.raises(InputError, match="unfinished run; resume it"):
+        resolve(suite, auxiliary="other", name="b", settings=settings, directory=tmp_path / "b")
+    with pytest.raises(InputError, match="differs in seed"):
+        resolve(suite, auxiliary="other", name="b", settings=settings, directory=tmp_path / "b", seed=1, resume=True)
+    steps.clear()
+    resumed = resolve(
+        suite,
+        auxiliary="other",
+        name="b",
+        settings=settings,
+        directory=tmp_path / "b",
+        resume=True,
+        progress=steps.append,
+    )
+    assert len(steps) == 36 - stop
+    assert steps[-1].fraction == 1
+    for task in suite.tasks:
+        expected = load_file(undisturbed / f"{task}.safetensors")
+        for key, value in load_file(resumed / f"{task}.safetensors").items():
+            assert torch.equal(value, expected[key])
+
+
+def test_seeds_fix_a_run(suite: Suite, tmp_path: Path) -> None:
+    def run(name: str, seed: int) -> dict[str, torch.Tensor]:
+        settings = QUICK | {"steps": 3}
+        folder = resolve(
+            suite,
+            auxiliary="other",
+            name=name,
+            settings=settings,
+            seed=seed,
+            directory=tmp_path / name,
+            tasks=["Reds", "Blues"],
+        )
+        return load_file(folder / "Reds.safetensors")
+
+    first, again, other = run("a", 0), run("b", 0), run("c", 1)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_bad_requests_write_nothing(suite: Suite, workspace: Path, tmp_path: Path) -> None:
+    cases = [
+        ({"auxiliary": "emoji", "name": "x"}, "unknown auxiliary source 'emoji'"),
+        ({"auxiliary": "noise", "name": "ri"}, "none of original, ri"),
+        ({"auxiliary": "noise", "name": "a/b"}, "expected letters"),
+        ({"auxiliary": "noise", "name": "mild"}, "exists already"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"step": 3}}, "did you mean 'steps'"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alpha": -1}}, "alpha must be"),
+        ({"auxiliary": "noise", "name": "x", "tasks": ["Pinks"]}, "unknown task 'Pinks'"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(InputError, match=message):
+            resolve(suite, **arguments)  # type: ignore[arg-type]
+    assert not workspace.exists() or not list(workspace.rglob("*"))
+    with pytest.raises(InputError, match="expected a workspace"):
+        resolve(open_suite(str(suite.spec.path)), auxiliary="noise", name="x")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="other files in it"):
+        resolve(suite, auxiliary="noise", name="x", directory=tmp_path / "taken")
+
+
+def test_a_run_starts_from_the_default_sets_settings(suite: Suite) -> None:
+    declared = {item.name: item.default for item in HYPERPARAMETERS}
+    assert default_settings(suite) == declared
+    (suite.resolved_set("mild").directory / "resolve.json").write_text(json.dumps({"settings": {"lr": 0.01, "old": 1}}))
+    assert default_settings(suite) == declared | {"lr": 0.01}

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ri_analysis.statistics import bootstrap_mean, kl_divergence, wilson
+
+
+def test_kl_worked_by_hand() -> None:
+    # p = (1/2, 1/2), q = (1/4, 3/4): KL = 1/2 ln 2 + 1/2 ln(2/3)
+    p, q = torch.tensor([[0.0, 0.0]]), torch.log(torch.tensor([[0.25, 0.75]]))
+    expected = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
+    assert kl_divergence(p, q).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_kl_is_directed_and_ignores_constant_shifts() -> None:
+    p, q = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.0, 1.0, 0.0]])
+    assert kl_divergence(p, q).item() != pytest.approx(kl_divergence(q, p).item(), abs=1e-3)
+    assert kl_divergence(p + 5, q - 3).item() == pytest.approx(kl_divergence(p, q).item(), abs=1e-6)
+    assert kl_divergence(p, p).item() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_wilson_against_published_values() -> None:
+    # Newcombe 1998, Statistics in Medicine 17, table I: 81/263 and 0/20, method 3 (score, no correction).
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(ValueError, match="successes"):
+        wilson(successes, n)
+
+
+def test_bootstrap_matches_the_normal_interval_of_a_large_sample() -> None:
+    values = np.random.default_rng(1).normal(3.0, 2.0, 4000)
+    low, high = bootstrap_mean([values], seed=0, resamples=4000)
+    error = values.std() / math.sqrt(len(values))
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_bootstrap_weighs_groups_equally() -> None:
+    # One group of zeros, a ten times larger one of ones: the mean over groups is 1/2, without any spread.
+    assert bootstrap_mean([np.zeros(10), np.ones(100)]) == (0.5, 0.5)
+
+
+def test_bootstrap_is_seeded_and_the_same_in_blocks() -> None:
+    values = np.arange(50.0)
+    assert bootstrap_mean([values], seed=3) == bootstrap_mean([values], seed=3)
+    assert bootstrap_mean([values], seed=3) != bootstrap_mean([values], seed=4)
+
+
+@pytest.mark.parametrize("samples", [[], [np.zeros(0)]])
+def test_bootstrap_refuses_nothing(samples: list[np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="group"):
+        bootstrap_mean(samples)
