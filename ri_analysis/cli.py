@@ -122,6 +122,45 @@ def _measure(options: argparse.Namespace) -> int:
     return 0
 
 
+def _interference(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from ri_analysis.engine.interference import interference_report
+
+    evaluator = _evaluator(options)
+    show = _Progress("measuring")
+    report = interference_report(
+        evaluator, _recipe(evaluator, options), with_blame=options.blame, seed=options.seed, progress=show
+    )
+    show.end()
+    if options.json:
+        print(json.dumps(report, indent=2))
+        return 0
+    print("crosstalk of each expert (row) on each task (column), nats")
+    print(pd.DataFrame(report["crosstalk"]).T.to_string(float_format="{:.4f}".format))
+    print(f"mean off the diagonal  {report['crosstalk_off_diagonal_mean']:.4f}")
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from ri_analysis.merging import merge_to_file
+
+    evaluator = _evaluator(options)
+    recipe, suite = _recipe(evaluator, options), evaluator.suite
+    show = _Progress("merging", "tensors")
+    merge_to_file(
+        suite.task_vectors(recipe.experts, recipe.tasks),
+        recipe,
+        options.out,
+        weights=suite.weight_digests(recipe.experts),
+        metadata={"suite": suite.name},
+        progress=show,
+    )
+    show.end()
+    print(options.out)
+    return 0
+
+
 def _resolve(options: argparse.Namespace) -> int:
     from ri_analysis.engine import pick_device
     from ri_analysis.resolving import ResolveProgress, resolve
@@ -223,13 +262,13 @@ def _number(text: str, what: str) -> float:
 class _Progress:
     """A progress line on stderr with the time left; one line every few seconds where stderr is no terminal."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._started = what, time.monotonic()
+    def __init__(self, what: str, unit: str = "images") -> None:
+        self._what, self._unit, self._started = what, unit, time.monotonic()
         self._live = sys.stderr.isatty()
         self._every, self._shown = (0.1 if self._live else 10.0), self._started
 
     def __call__(self, done: int, total: int) -> None:
-        self.fraction(done / total, f"{done}/{total} images")
+        self.fraction(done / total, f"{done}/{total} {self._unit}")
 
     def fraction(self, share: float, detail: str) -> None:
         now = time.monotonic()
@@ -280,6 +319,15 @@ def _parser() -> argparse.ArgumentParser:
         help="images to measure on (default %(default)s)",
     )
     measure.add_argument("--json", action="store_true", help="print JSON")
+
+    interference = _command(commands, "interference", _interference, "say who disturbs whom, and in which block")
+    _recipe_flags(interference)
+    interference.add_argument("--blame", action="store_true", help="also share the drift out over the experts")
+    interference.add_argument("--json", action="store_true", help="print JSON")
+
+    merge = _command(commands, "merge", _merge, "merge by a recipe into a safetensors file that open_clip loads")
+    _recipe_flags(merge)
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
 
     resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")

@@ -27,7 +27,7 @@ class Encoder:
         self.architecture, self.device, self.batch = architecture, torch.device(device), batch
         self.module = architecture.build_tower().to(self.device)
         self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(architecture.mean, device=self.device).view(shape) * 255
         self._std = torch.tensor(architecture.std, device=self.device).view(shape) * 255
@@ -106,6 +106,50 @@ class Encoder:
                 results.append(torch.cat(parts))
         # Leave inference mode: callers may differentiate through what is computed from the features.
         return [result.clone() for result in results]
+
+    def block_tokens_of_many(
+        self,
+        weights: Weights,
+        sets: Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]],
+        *,
+        source: str = "weights",
+        progress: Callable[[int], None] | None = None,
+    ) -> list[torch.Tensor]:
+        """Return the class tokens of several image sets after each transformer block: (blocks, n, width) each.
+
+        A tower without a class token gives the mean over its tokens. Raises InputError when the tower has no blocks.
+        """
+        blocks = self._blocks()
+        seen: list[list[torch.Tensor]] = [[] for _ in blocks]
+        with self._lock:  # also while the hooks are on: another session's images must not come in between
+            hooks = [
+                block.register_forward_hook(lambda _block, _input, output, kept=kept: kept.append(self._token(output)))
+                for block, kept in zip(blocks, seen, strict=True)
+            ]
+            try:
+                features = self.features_of_many(weights, sets, source=source, progress=progress)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        tokens = torch.stack([torch.cat(kept) for kept in seen])
+        return [part.clone() for part in torch.split(tokens, [len(rows) for rows in features], dim=1)]
+
+    def _blocks(self) -> list[torch.nn.Module]:
+        for path in ("transformer.resblocks", "trunk.blocks"):
+            try:
+                return list(self.module.get_submodule(path).children())
+            except AttributeError:
+                continue
+        raise InputError(f"{self.architecture.name}: expected a vision transformer, found a tower without blocks")
+
+    def _token(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the class token (batch, width) of a block's output."""
+        transformer = getattr(self.module, "transformer", None)
+        if transformer is not None and not getattr(transformer, "batch_first", True):
+            output = output.transpose(0, 1)
+        holder = getattr(self.module, "trunk", self.module)
+        named = getattr(holder, "class_embedding", getattr(holder, "cls_token", None))
+        return (output[:, 0] if named is not None else output.mean(dim=1)).cpu()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return f(x) of preprocessed inputs (k, 3, h, w) under the loaded weights, unit length (k, embed_dim)."""

@@ -14,12 +14,13 @@ import torch
 
 from ri_analysis.checkpoints import read_checkpoint, vision_tower
 from ri_analysis.encoder import Architecture, Encoder, Head, load_heads, read_architecture
+from ri_analysis.engine.directions import Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.store import Arrays, Store, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.measures import crosstalk_table
-from ri_analysis.merging import MergeRecipe, merge
+from ri_analysis.merging import MergeRecipe
 from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, stratified
 from ri_analysis.task_vectors import TaskVectors
@@ -56,6 +57,7 @@ class Evaluator:
         self.suite = suite
         self.store = Store(workspace or default_workspace())
         self._device = pick_device(device)
+        self._directions = Directions()
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -119,7 +121,7 @@ class Evaluator:
         return self._evaluate(
             recipe.to_dict(),
             recipe.digest(weights),
-            lambda: merge(vectors, recipe),
+            lambda: self._directions.merged(vectors, recipe, weights),
             recipe.tasks,
             split,
             limit,
@@ -130,10 +132,17 @@ class Evaluator:
         self, path: Path, *, split: str = "test", limit: int | None = None, progress: Progress | None = None
     ) -> Evaluation:
         """Measure somebody else's merged checkpoint on every task."""
-        checkpoint = read_checkpoint(path)
-        tower = vision_tower(checkpoint)
+        checkpoint, name = read_checkpoint(path), "merged"
+        # Read as an expert's would be, so that its names, shapes and values are checked likewise.
+        vectors = TaskVectors(self.suite.zero_shot, {name: self.suite.tower(checkpoint).tensors}, {name: str(path)})
         return self._evaluate(
-            {"merged": str(path)}, checkpoint.digest, lambda: tower, self.suite.tasks, split, limit, progress
+            {"merged": str(path)},
+            checkpoint.digest,
+            lambda: ((key, vectors.expert(key, name)) for key in vectors.names),
+            self.suite.tasks,
+            split,
+            limit,
+            progress,
         )
 
     def crosstalk(

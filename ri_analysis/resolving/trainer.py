@@ -125,6 +125,21 @@ def resolve(
     return folder
 
 
+def unfinished(suite: Suite) -> dict[str, dict[str, Any]]:
+    """Return the plans of the runs in the workspace that were stopped half way, by the name of their set."""
+    folder = suite.resolved_folder
+    found = sorted(folder.glob(f"*/{_RUN}")) if folder is not None else []
+    return {path.parent.name: _read_plan(path) for path in found if not (path.parent / RECORD).exists()}
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return plan
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected the plan of an RI run, found: {error}; delete the folder") from error
+
+
 @dataclass(frozen=True)
 class _Run:
     """The adaptation of one expert."""
@@ -151,7 +166,7 @@ class _Run:
         expert = self.encoder.features(weights, self.images, source=str(self.suite.expert(self.task).path))
         history = self._train(expert, progress)
         write_text(_history_path(self.folder, self.task), json.dumps(history))
-        original = vision_tower(self.suite.expert(self.task))
+        original = self.suite.tower(self.suite.expert(self.task)).tensors
         state = self.encoder.state()
         layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
         write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
@@ -276,7 +291,7 @@ def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
         return
     if not resume:
         raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start anew")
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read_plan(path)
     differing = [key for key, value in plan.items() if found.get(key) != json.loads(json.dumps(value))]
     if differing:
         raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")

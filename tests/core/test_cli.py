@@ -82,6 +82,26 @@ def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
     assert "two: 2 experts in" in out
 
 
+def test_interference_prints_who_disturbs_whom(shell: Shell) -> None:
+    found = shell.json("interference", "--experts", "ri", "--blame")
+    assert set(found["crosstalk"]) == {"Reds", "Greens", "Blues"}
+    assert all(set(row) == set(found["crosstalk"]) for row in found["crosstalk"].values())
+    code, out, _ = shell("interference")
+    assert code == 0
+    assert "mean off the diagonal" in out
+
+
+def test_merge_writes_what_measure_measures(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "merged.safetensors"
+    code, out, _ = shell("merge", "--method", "ties", "--experts", "ri", "--out", str(path))
+    assert (code, out) == (0, f"{path}\n")
+    first = path.read_bytes()
+    assert shell("merge", "--method", "ties", "--experts", "ri", "--out", str(path))[0] == 0
+    assert path.read_bytes() == first
+    theirs = shell.json("measure", "--merged", str(path))
+    assert theirs["tasks"] == shell.json("measure", "--method", "ties", "--experts", "ri")["tasks"]
+
+
 def test_methods_lists_every_declaration(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "--json"]) == 0
     listed = {method["name"]: method for method in json.loads(capsys.readouterr().out)}

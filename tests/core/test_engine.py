@@ -10,6 +10,7 @@ from tiny import TASKS
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, Store, accuracy_change, check_suite, interference_change, pick_device
+from ri_analysis.engine.directions import Directions
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import merge
 from ri_analysis.suite import open_suite
@@ -199,3 +200,24 @@ def test_changes_are_paired(evaluator: Evaluator) -> None:
     assert accuracy_change(before, before) == (0.0, (0.0, 0.0))
     with pytest.raises(ValueError, match="same tasks and images"):
         accuracy_change(before, evaluator.measure(evaluator.recipe("averaging", tasks=["Reds"])))
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_a_kept_direction_gives_the_merges_very_bits(evaluator: Evaluator, budget: int) -> None:
+    directions, vectors = Directions(budget), evaluator.suite.task_vectors("mild")
+    weights = evaluator.suite.weight_digests("mild")
+    for method in ("ties", "averaging", "task-arithmetic"):
+        for scale in (0.5, -1.25):
+            recipe = evaluator.recipe(method, {"scale": scale}, experts="ri", coefficients={"Reds": 0.5})
+            expected = dict(merge(vectors, recipe))
+            for name, tensor in directions.merged(vectors, recipe, weights):
+                assert torch.equal(tensor, expected[name])
+
+
+def test_kept_directions_stay_within_the_budget(evaluator: Evaluator) -> None:
+    vectors, weights = evaluator.suite.task_vectors(), evaluator.suite.weight_digests()
+    directions = Directions(int(2.5 * 4 * vectors.size))
+    for density in (0.1, 0.2, 0.3, 0.4):
+        recipe = evaluator.recipe("ties", {"density": density})
+        dict(directions.merged(vectors, recipe, weights))
+    assert len(directions._kept) == 2

@@ -11,7 +11,7 @@ from ri_analysis.encoder import Head
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.measures import off_diagonal_mean
-from ri_analysis.resolving import HYPERPARAMETERS, Objective, ResolveProgress, default_settings, resolve
+from ri_analysis.resolving import HYPERPARAMETERS, Objective, ResolveProgress, default_settings, resolve, unfinished
 from ri_analysis.resolving import trainer as trainer_module
 from ri_analysis.suite import Suite, open_suite
 
@@ -186,3 +186,15 @@ def test_a_run_starts_from_the_default_sets_settings(suite: Suite) -> None:
     assert default_settings(suite) == declared
     (suite.resolved_set("mild").directory / "resolve.json").write_text(json.dumps({"settings": {"lr": 0.01, "old": 1}}))
     assert default_settings(suite) == declared | {"lr": 0.01}
+
+
+def test_unfinished_runs_are_listed_until_they_end(suite: Suite) -> None:
+    def cancel(state: ResolveProgress) -> None:
+        raise Cancelled
+
+    assert unfinished(suite) == {}
+    with pytest.raises(Cancelled):
+        resolve(suite, auxiliary="noise", name="half", settings=QUICK, progress=cancel)
+    assert unfinished(suite)["half"]["auxiliary"]["name"] == "noise"
+    resolve(suite, auxiliary="noise", name="half", settings=QUICK, resume=True)
+    assert unfinished(suite) == {}

@@ -1,0 +1,62 @@
+"""Merged task vectors kept in memory while they fit, so that moving λ costs one addition per tensor."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+
+from ri_analysis.merging import MergeRecipe, direction, merge
+from ri_analysis.task_vectors import TaskVectors
+
+BUDGET = 1 << 30  # bytes
+
+
+class Directions:
+    """The least recently used merged task vectors are dropped when all together exceed `budget` bytes.
+
+    A model whose vector alone exceeds half the budget is merged anew, streaming, each time.
+    """
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget, self._lock = budget, threading.Lock()
+        self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+
+    def merged(
+        self, vectors: TaskVectors, recipe: MergeRecipe, weights: Mapping[str, str]
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the merged model's tensors: the same values as `merge(vectors, recipe)`."""
+        if 2 * vectors.size * 4 > self._budget:
+            return merge(vectors, recipe)
+        found = self._direction(vectors, recipe, weights)
+        return ((name, self._tensor(vectors, recipe, name, found)) for name in vectors.names)
+
+    @staticmethod
+    def _tensor(
+        vectors: TaskVectors, recipe: MergeRecipe, name: str, found: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        pretrained = vectors.pretrained(name)
+        return pretrained.add(found[name], alpha=recipe.scale) if name in found else pretrained
+
+    def _direction(
+        self, vectors: TaskVectors, recipe: MergeRecipe, weights: Mapping[str, str]
+    ) -> dict[str, torch.Tensor]:
+        others = tuple((name, value) for name, value in recipe.hyperparameters if name != "scale")
+        key = replace(recipe, hyperparameters=others).digest(weights)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = dict(direction(vectors, recipe))
+        with self._lock:
+            self._kept[key] = found
+            while sum(_bytes(kept) for kept in self._kept.values()) > self._budget:
+                self._kept.popitem(last=False)
+        return found
+
+
+def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,0 +1,221 @@
+"""Maps of features: several models' features of the same images, placed in one plane that the experts define."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
+from ri_analysis.engine.models import (
+    Tally,
+    answer_key,
+    expert_model,
+    known,
+    merged_model,
+    missing,
+    outputs,
+    pretrained_model,
+    probe,
+    probe_labels,
+    probe_size,
+)
+from ri_analysis.errors import Cancelled
+from ri_analysis.files import digest
+from ri_analysis.measures.distances import DISTANCES, Outputs
+from ri_analysis.merging import MergeRecipe
+
+Points = npt.NDArray[np.float32]
+
+MOST_POINTS = 4000  # UMAP compares all pairs exactly below 4,096, and maps stay smooth to handle
+PRETRAINED, EXPERT, BEFORE, AFTER = "pretrained", "expert", "before", "after"
+_NEIGHBOURS, _SPREAD, _SEED = 15, 0.1, 0  # UMAP's own defaults; a seed makes it repeatable
+_PLACING = 1_000  # points placed between two looks at the cancel button
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Features of the same images under several models.
+
+    `features`: model → (n, embed_dim) unit rows, `expert` being each image's own task's expert. `images`: one row per
+    point: `id` ("task:index"), `task`, `index`, `class`, and for each model `<model>_says`, `<model>_right`; for each
+    but the expert `<model>_drift` = 1 − cosine to the expert's feature, measured in feature space. `keys` names each
+    model's features.
+    """
+
+    features: dict[str, Points]
+    images: pd.DataFrame
+    keys: dict[str, str]
+
+    @property
+    def n(self) -> int:
+        """Images, so points of each model."""
+        return len(self.images)
+
+
+class Map(NamedTuple):
+    """Coordinates (n, 2) of each model's points; `says` describes the map, `floor` is its noise in map units."""
+
+    points: dict[str, Points]
+    says: str
+    floor: float | None
+    extent: float
+
+
+def per_task_limit(tasks: int) -> int:
+    """Return how many images a task a map may show."""
+    return max(1, MOST_POINTS // tasks)
+
+
+def collect(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], progress: Progress | None = None) -> Clouds:
+    """Return the features of pretrained, experts, and the merges by `recipes` (`before`, `after`), on a seeded sample."""
+    tasks = next(iter(recipes.values())).tasks
+    limit = per_task_limit(len(tasks))
+    models = {PRETRAINED: pretrained_model(evaluator)}
+    models |= {name: merged_model(evaluator, recipe) for name, recipe in recipes.items()}
+    experts = {task: expert_model(evaluator, task) for task in tasks}
+    absent = [task for model in models.values() for task in missing(evaluator, model, tasks, limit)]
+    absent += [task for task in tasks if missing(evaluator, experts[task], (task,), limit)]
+    tally = Tally(progress, probe_size(evaluator, absent, limit))
+    found = {EXPERT: {task: outputs(evaluator, experts[task], (task,), limit, tally)[task] for task in tasks}}
+    found |= {name: outputs(evaluator, model, tasks, limit, tally) for name, model in models.items()}
+    found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
+    features = {name: np.concatenate([each[task].features.numpy() for task in tasks]) for name, each in found.items()}
+    frames = [_images(evaluator, task, limit, {name: each[task] for name, each in found.items()}) for task in tasks]
+    images = pd.concat(frames, ignore_index=True)
+    return Clouds(features, images, _keys(evaluator, tasks, limit, models))
+
+
+def _keys(evaluator: Evaluator, tasks: Sequence[str], limit: int, models: Mapping[str, Any]) -> dict[str, str]:
+    keys = {
+        name: digest(*(answer_key(evaluator, "features", model.digest, task, limit) for task in tasks))
+        for name, model in models.items()
+    }
+    own = (answer_key(evaluator, "features", evaluator.suite.expert(task).digest, task, limit) for task in tasks)
+    return keys | {EXPERT: digest(*own)}
+
+
+def _images(evaluator: Evaluator, task: str, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:
+    names, labels = np.array(evaluator.heads[task].classes), probe_labels(evaluator, task, limit)
+    indices = probe(evaluator, task, limit)[1]
+    table = pd.DataFrame({"id": [f"{task}:{index}" for index in indices], "task": task, "index": indices})
+    table["class"] = names[labels]
+    for name, each in found.items():
+        predicted = each.predicted.numpy()
+        table[f"{name}_says"], table[f"{name}_right"] = names[predicted], predicted == labels
+        if name != EXPERT:
+            table[f"{name}_drift"] = DISTANCES["cosine"].of(found[EXPERT], each).numpy()
+    return table
+
+
+# --- PCA --------------------------------------------------------------------------------------------------
+
+
+def pca_map(clouds: Clouds) -> Map:
+    """Return every model's features on the two main axes of the experts' features."""
+    expert = clouds.features[EXPERT].astype(np.float64)
+    centre = expert.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(expert, rowvar=False))
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # LAPACK's signs are arbitrary: fix them
+    points = {name: ((each - centre) @ axes).astype(np.float32) for name, each in clouds.features.items()}
+    share = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else 0.0
+    says = f"The two main axes of the experts' features; they hold {share:.0%} of these features' variance."
+    return Map(points, says, None, _extent(points[EXPERT]))
+
+
+# --- UMAP -------------------------------------------------------------------------------------------------
+
+
+def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int], None] | None = None) -> Map:
+    """Return a UMAP fitted once on the experts' features, the other models' placed in it by `transform`.
+
+    Fit and placements are kept in the store. The noise floor is the median distance between where the fit put the
+    experts' own points and where `transform` places them. `progress` counts steps and may raise Cancelled.
+    """
+    own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_SPREAD), str(_SEED))
+    others = {name: digest(own, key) for name, key in clouds.keys.items() if name != EXPERT} | {"again": digest(own, "again")}
+    absent = [name for name, key in others.items() if not evaluator.store.has(key)]
+    total = 2 + 2 * len(absent)
+    report = _Steps(progress, total if absent or not evaluator.store.has(own) else 1)
+    placed = _Umap(evaluator, own, clouds.features[EXPERT], report) if report.total > 1 else None
+    for name in absent:
+        assert placed is not None  # it is made whenever something is absent
+        features = clouds.features[EXPERT if name == "again" else name]
+        evaluator.store.put(others[name], {"points": placed.place(features)})
+        report.advance(2)
+    points = {EXPERT: _kept(evaluator, own)} | {name: _kept(evaluator, key) for name, key in others.items()}
+    again = points.pop("again")
+    floor = float(np.median(np.linalg.norm(again - points[EXPERT], axis=1)))
+    says = "UMAP of the experts' features; the other models' points are placed in it by its transform."
+    return Map({name: points[name] for name in clouds.features}, says, floor, _extent(points[EXPERT]))
+
+
+def umap_known(evaluator: Evaluator, clouds: Clouds) -> bool:
+    """Whether `umap_map` would answer from the store alone."""
+    own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_SPREAD), str(_SEED))
+    keys = [own, digest(own, "again"), *(digest(own, key) for name, key in clouds.keys.items() if name != EXPERT)]
+    return all(evaluator.store.has(key) for key in keys)
+
+
+class _Umap:
+    """A fitted UMAP. Only its coordinates are kept on disk; its neighbour graph is rebuilt from the features."""
+
+    def __init__(self, evaluator: Evaluator, key: str, features: Points, report: _Steps) -> None:
+        import umap  # slow to import, and needed on request only
+
+        store, settings = evaluator.store, {"n_neighbors": min(_NEIGHBOURS, len(features) - 1), "min_dist": _SPREAD}
+        settings |= {"metric": "cosine", "random_state": _SEED, "transform_seed": _SEED, "n_jobs": 1}
+        report.advance(0)
+        if not store.has(key):
+            fitted = umap.UMAP(**settings).fit(features)
+            store.put(key, {"points": np.asarray(fitted.embedding_, np.float32)})
+        else:
+            fitted = umap.UMAP(**settings, transform_mode="graph").fit(features)
+            fitted.transform_mode, fitted.embedding_ = "embedding", _kept(evaluator, key)
+        report.advance(2)
+        self._fitted, self._report = fitted, report
+
+    def place(self, features: Points) -> Points:
+        """Return the coordinates of other features; each batch moves independently of the others."""
+        parts = []
+        for start in range(0, len(features), _PLACING):
+            self._report.advance(0)
+            # A batch equal to the fitted data would be answered by the fit itself, not placed: leave one row out of it.
+            batch = features[start : start + _PLACING]
+            parts.append(self._transform(batch))
+        return np.concatenate(parts).astype(np.float32)
+
+    def _transform(self, batch: Points) -> Points:
+        if len(batch) < len(self._fitted.embedding_) or len(batch) < 2:
+            return np.asarray(self._fitted.transform(batch), np.float32)
+        half = len(batch) // 2
+        return np.concatenate([self._transform(batch[:half]), self._transform(batch[half:])])
+
+
+class _Steps:
+    """Counts steps; `advance` may raise Cancelled."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self.total, self._done = progress, total, 0
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        if self._progress is not None:
+            self._progress(min(self._done, self.total), self.total)
+
+
+def _kept(evaluator: Evaluator, key: str) -> Points:
+    return known(evaluator.store.get(key))["points"].astype(np.float32)
+
+
+def _extent(points: Points) -> float:
+    """Return how wide a cloud is: the larger of its two central 95 % ranges."""
+    low, high = np.quantile(points, [0.025, 0.975], axis=0)
+    return float((high - low).max())
+
+

@@ -1,0 +1,153 @@
+"""The models of an analysis by name, and what each makes of a probe of the images, kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ri_analysis.checkpoints import vision_tower
+from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
+from ri_analysis.engine.store import Arrays
+from ri_analysis.files import digest
+from ri_analysis.measures.distances import Outputs
+from ri_analysis.merging import MergeRecipe, merge
+from ri_analysis.suite import ORIGINAL, ImageSet, stratified
+
+Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights that can be asked for, under a digest that names them."""
+
+    name: str
+    digest: str
+    weights: Callable[[], Weights]
+
+
+def pretrained_model(evaluator: Evaluator) -> Model:
+    """Return θ₀."""
+    checkpoint = evaluator.suite.pretrained
+    return Model("pretrained", checkpoint.digest, lambda: vision_tower(checkpoint))
+
+
+def expert_model(evaluator: Evaluator, task: str, experts: str = ORIGINAL) -> Model:
+    """Return one expert of an expert set."""
+    vectors = evaluator.suite.task_vectors(experts)  # reads tensors with the same checks as a merge
+    return Model(
+        f"expert {task}",
+        evaluator.suite.expert(task, experts).digest,
+        lambda: ((name, vectors.expert(name, task)) for name in vectors.names),
+    )
+
+
+def merged_model(evaluator: Evaluator, recipe: MergeRecipe) -> Model:
+    """Return the model that `recipe` makes."""
+    suite = evaluator.suite
+    weights = recipe.digest(suite.weight_digests(recipe.experts))
+    return Model("merged model", weights, lambda: merge(suite.task_vectors(recipe.experts), recipe))
+
+
+def subset_recipe(recipe: MergeRecipe, tasks: Iterable[str]) -> MergeRecipe:
+    """Return the same merge, hyperparameters included, of fewer experts."""
+    wanted = set(tasks)
+    kept = tuple(task for task in recipe.tasks if task in wanted)
+    coefficients = tuple((task, value) for task, value in recipe.coefficients if task in wanted)
+    return replace(recipe, tasks=kept, coefficients=coefficients)
+
+
+# --- images -----------------------------------------------------------------------------------------------
+
+
+def probe(evaluator: Evaluator, task: str, limit: int | None) -> tuple[ImageSet, Indices]:
+    """Return a task's test images and which of them a probe of at most `limit` takes: stratified, seeded, nested."""
+    images = evaluator.suite.task_data(task)
+    return images, stratified(images.labels, len(images), len(images) if limit is None else limit)
+
+
+def probe_size(evaluator: Evaluator, tasks: Sequence[str], limit: int | None) -> int:
+    """Return how many images a probe of `tasks` holds."""
+    return sum(len(probe(evaluator, task, limit)[1]) for task in tasks)
+
+
+def probe_labels(evaluator: Evaluator, task: str, limit: int | None) -> Indices:
+    """Return the labels of a probe's images."""
+    images, indices = probe(evaluator, task, limit)
+    assert images.labels is not None  # task data is always read with labels
+    return images.labels[indices]
+
+
+def answer_key(evaluator: Evaluator, kind: str, weights: str, task: str, limit: int | None) -> str:
+    """Return the name of an answer: it changes with everything the answer depends on."""
+    images = evaluator.suite.task_data(task)
+    part = "all" if limit is None or limit >= len(images) else str(limit)
+    head = evaluator.heads[task].weight.numpy().tobytes()
+    return digest(VERSION, kind, evaluator.suite.pretrained.digest, weights, head, images.digest, part)
+
+
+# --- progress ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """One running count over several passes; `advance` may raise Cancelled, as the progress it reports to does."""
+
+    progress: Progress | None
+    total: int
+    done: int = field(default=0)
+
+    def within(self, step: int) -> None:
+        """Say that `step` images of the pass under way are done."""
+        if self.progress is not None:
+            self.progress(min(self.done + step, self.total), self.total)
+
+    def advance(self, count: int) -> None:
+        """Say that a pass over `count` images, or as much as it stands for, is finished."""
+        self.done += count
+        self.within(0)
+
+
+# --- outputs ----------------------------------------------------------------------------------------------
+
+
+def missing(evaluator: Evaluator, model: Model, tasks: Sequence[str], limit: int | None) -> list[str]:
+    """Return the tasks whose features under `model` are not in the store."""
+    return [task for task in tasks if not evaluator.store.has(_features_key(evaluator, model, task, limit))]
+
+
+def outputs(
+    evaluator: Evaluator, model: Model, tasks: Sequence[str], limit: int | None = None, tally: Tally | None = None
+) -> dict[str, Outputs]:
+    """Return what `model` makes of each task's probe, seen through that task's head; features come from the store."""
+    tally = tally or Tally(None, 0)
+    keys = {task: _features_key(evaluator, model, task, limit) for task in tasks}
+    kept: dict[str, Arrays | None] = {task: evaluator.store.get(key) for task, key in keys.items()}
+    absent = [task for task in tasks if kept[task] is None]
+    if absent:
+        sets = [probe(evaluator, task, limit) for task in absent]
+        found = evaluator.encoder.features_of_many(model.weights(), sets, source=model.name, progress=tally.within)
+        for task, features in zip(absent, found, strict=True):
+            kept[task] = {"features": features.numpy()}
+            evaluator.store.put(keys[task], {"features": features.numpy()})
+        tally.advance(probe_size(evaluator, absent, limit))
+    return {task: _outputs(evaluator, task, known(arrays)) for task, arrays in kept.items()}
+
+
+def _outputs(evaluator: Evaluator, task: str, arrays: Arrays) -> Outputs:
+    features = torch.from_numpy(arrays["features"].astype(np.float32))
+    return Outputs(features, evaluator.heads[task].logits(features))
+
+
+def known(arrays: Arrays | None) -> Arrays:
+    """Return an answer that is certain to be in the store."""
+    assert arrays is not None  # it was just put there
+    return arrays
+
+
+def _features_key(evaluator: Evaluator, model: Model, task: str, limit: int | None) -> str:
+    return answer_key(evaluator, "features", model.digest, task, limit)

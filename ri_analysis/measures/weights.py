@@ -1,0 +1,107 @@
+"""Weight space: how much task vectors point the same way, and how much their singular directions collide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ri_analysis.task_vectors import Layer
+
+Matrix = npt.NDArray[np.float64]
+
+
+class Triples(Protocol):
+    """The leading singular triples of a matrix: u (m, k), s (k,), v (n, k)."""
+
+    @property
+    def u(self) -> Matrix: ...
+
+    @property
+    def s(self) -> Matrix: ...
+
+    @property
+    def v(self) -> Matrix: ...
+
+
+Decompose = Callable[[Matrix, int], Triples]  # a matrix and a rank → its leading triples
+
+
+class LayerGeometry(NamedTuple):
+    """One tensor's part in the geometry of T task vectors.
+
+    `gram` (T, T): inner products of the task vectors. For a matrix, `interference` is ‖(UᵀU−I) Σ (VᵀV−I)‖₁ of all
+    experts, `singular_sum` the trace of Σ, `pairs` (T, T) the same interference of two experts at a time and
+    `pair_sums` (T, T) their Σ; for other tensors these are 0.
+    """
+
+    name: str
+    gram: Matrix
+    interference: float
+    singular_sum: float
+    pairs: Matrix
+    pair_sums: Matrix
+
+
+def layer_geometries(
+    layers: Iterable[Layer],
+    decompose: Decompose,
+    *,
+    rank_share: float | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[LayerGeometry]:
+    """Return the geometry of every tensor, one layer of all experts in memory at a time.
+
+    `decompose` is the SVD to use; `rank_share` is the share of a matrix's singular directions each expert
+    contributes, 1/T by default as in TSV-M, so that T experts could all be kept apart; `progress` is called with the
+    number of tensors done.
+    """
+    found = []
+    for layer in layers:
+        found.append(_geometry(layer, decompose, rank_share or 1 / len(layer.deltas)))
+        if progress is not None:
+            progress(len(found))
+    return found
+
+
+def cosines(gram: Matrix) -> Matrix:
+    """Return the cosines (T, T) of T vectors with Gram matrix `gram`; NaN where a vector is zero."""
+    norms = np.sqrt(np.diag(gram))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.clip(gram / np.outer(norms, norms), -1, 1))
+
+
+def singular_task_interference(parts: Iterable[Triples]) -> float:
+    """Return ‖(UᵀU−I) Σ (VᵀV−I)‖₁, the sum of absolute entries, of concatenated singular triples.
+
+    Gargiulo et al. 2025, arXiv 2412.00081, equation 4. 0 when the experts' singular directions are orthogonal.
+    """
+    triples = list(parts)
+    u, v = np.hstack([part.u for part in triples]), np.hstack([part.v for part in triples])
+    s = np.concatenate([part.s for part in triples])
+    identity = np.eye(len(s))
+    return float(np.abs((u.T @ u - identity) @ (s[:, None] * (v.T @ v - identity))).sum())
+
+
+def _geometry(layer: Layer, decompose: Decompose, rank_share: float) -> LayerGeometry:
+    flat = layer.deltas.flatten(1).double().numpy()
+    gram, count = flat @ flat.T, len(flat)
+    pairs, pair_sums = np.zeros((count, count)), np.zeros((count, count))
+    if not layer.is_matrix or not gram.any():
+        return LayerGeometry(layer.name, gram, 0.0, 0.0, pairs, pair_sums)
+    rank = max(1, int(min(layer.pretrained.shape) * rank_share))
+    parts = [decompose(delta, rank) for delta in layer.deltas.double().numpy()]
+    sums = np.array([part.s.sum() for part in parts])
+    for i in range(count):
+        for j in range(i):
+            pairs[i, j] = pairs[j, i] = _pair_interference(parts[i], parts[j])
+            pair_sums[i, j] = pair_sums[j, i] = sums[i] + sums[j]
+    return LayerGeometry(layer.name, gram, singular_task_interference(parts), float(sums.sum()), pairs, pair_sums)
+
+
+def _pair_interference(first: Triples, second: Triples) -> float:
+    """Return the interference of two experts: each one's own directions are orthonormal, so cross terms are left."""
+    a, b = first.u.T @ second.u, first.v.T @ second.v
+    return float(np.abs((a * second.s) @ b.T).sum() + np.abs((a.T * first.s) @ b).sum())

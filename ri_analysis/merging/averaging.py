@@ -1,0 +1,24 @@
+"""Averaging of weights."""
+
+from __future__ import annotations
+
+import torch
+
+from ri_analysis.merging.method import Method, scale
+from ri_analysis.task_vectors import Layer
+
+
+def average(layer: Layer) -> torch.Tensor:
+    """Return Σ_t τ_t / T of one layer."""
+    return layer.deltas.mean(dim=0)
+
+
+METHOD = Method(
+    name="averaging",
+    title="Averaging",
+    summary="The mean of the experts: every task vector counts 1/T.",
+    formula=r"\theta_m = \theta_0 + \lambda\,\frac{1}{T}\sum_t \tau_t",
+    reference="Wortsman et al. 2022, Model soups, arXiv 2203.05482",
+    direction=average,
+    hyperparameters=(scale(1.0, sweep=(0.5, 8.0)),),
+)

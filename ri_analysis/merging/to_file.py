@@ -1,0 +1,80 @@
+"""Carry out a recipe straight into a file: one layer of all experts in memory, the recipe in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
+from ri_analysis.errors import InputError
+from ri_analysis.merging.merge import merge
+from ri_analysis.merging.recipe import MergeRecipe
+from ri_analysis.task_vectors import TaskVectors
+
+Progress = Callable[[int, int], None]
+
+
+def merge_to_file(
+    task_vectors: TaskVectors,
+    recipe: MergeRecipe,
+    path: Path,
+    *,
+    weights: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: Progress | None = None,
+) -> None:
+    """Write the merged model as safetensors, tensor by tensor; the file appears when it is whole.
+
+    Parameters
+    ----------
+    weights: content digests of the merged files, by task and "pretrained". They go into the metadata beside the
+        recipe, with the merge's own digest, so that the file says what it was made of.
+    metadata: further entries for the metadata.
+    dtype: what floating-point tensors are stored in; integer buffers keep theirs.
+    progress: called with (tensors written, tensors in all) after every tensor.
+
+    The same recipe of the same weights gives the same bytes. Raises InputError for a tensor whose merged values
+    `dtype` cannot hold.
+    """
+    vectors = task_vectors.select(recipe.tasks)
+    layout = {name: _stored(vectors, name, dtype) for name in vectors.names}
+    header = {"format": "pt", "recipe": json.dumps(recipe.to_dict()), **(metadata or {})}
+    if weights is not None:
+        files = {name: weights[name] for name in ("pretrained", *recipe.tasks)}
+        header |= {"weights": json.dumps(files), "digest": recipe.digest(weights)}
+    write_safetensors(path, layout, _checked(merge(vectors, recipe), layout, path, progress), header)
+
+
+def recipe_of(path: Path) -> MergeRecipe:
+    """Return the recipe that the merged file at `path` was made by. Raises InputError when it holds none."""
+    text = read_metadata(path).get("recipe")
+    if text is None:
+        raise InputError(f"{path}: expected a merged model with its recipe in the metadata, found none")
+    try:
+        return MergeRecipe.from_dict(json.loads(text))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _stored(vectors: TaskVectors, name: str, dtype: torch.dtype) -> tuple[tuple[int, ...], torch.dtype]:
+    tensor = vectors.pretrained(name)
+    return tuple(tensor.shape), dtype if tensor.is_floating_point() else tensor.dtype
+
+
+def _checked(
+    tensors: Iterator[tuple[str, torch.Tensor]],
+    layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    path: Path,
+    progress: Progress | None,
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for number, (name, tensor) in enumerate(tensors, start=1):
+        tensor = tensor.to(layout[name][1])
+        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise InputError(f"{path}: tensor {name!r} of the merge has values that {tensor.dtype} cannot hold")
+        yield name, tensor
+        if progress is not None:
+            progress(number, len(layout))

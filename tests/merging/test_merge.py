@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from experts import assert_close, joined, model, run, task_vectors
+
+from ri_analysis.errors import InputError
+from ri_analysis.merging import METHODS, MergeRecipe, direction, merge
+from ri_analysis.task_vectors import TaskVectors
+
+EXPECTED = (
+    "averaging task-arithmetic ties dare breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp karcher"
+)
+
+
+def test_every_method_is_registered_under_its_name() -> None:
+    assert set(EXPECTED.split()) <= set(METHODS)
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.title
+        assert method.summary.endswith(".")
+        assert method.formula
+        assert any(word in method.reference for word in ("arXiv", "doi"))
+        for item in method.hyperparameters:
+            assert item.validate(item.default, name) == item.default
+            assert item.meaning
+            if item.sweep is not None:
+                assert all(item.validate(bound, name) == bound for bound in item.sweep)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_merge_is_pretrained_plus_scale_times_direction(method: str) -> None:
+    vectors = task_vectors(count=2)
+    settings = {"scale": -0.7} if any(h.name == "scale" for h in METHODS[method].hyperparameters) else {}
+    recipe = MergeRecipe.of(method, vectors.tasks, settings)
+    merged = dict(merge(vectors, recipe))
+    assert list(merged) == list(vectors.names)
+    assert torch.equal(merged["visual.steps"], torch.tensor([7]))
+    directions = dict(direction(vectors, recipe))
+    for layer, expected in zip(model(2), run(method, model(2)), strict=True):
+        assert_close(directions[layer.name], expected, 1e-4)  # experts are rounded to float32 in between
+        torch.testing.assert_close(
+            merged[layer.name], layer.pretrained + recipe.scale * directions[layer.name], atol=1e-6, rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.weighted])
+def test_a_coefficient_scales_its_task_vector(method: str) -> None:
+    vectors = task_vectors()
+    found = dict(direction(vectors, MergeRecipe.of(method, vectors.tasks, coefficients={"a": -2, "c": 0.5})))
+    layers = model(3)
+    for layer in layers:
+        layer.deltas.mul_(torch.tensor([-2.0, 1.0, 0.5]).view(-1, *[1] * layer.pretrained.ndim))
+    assert_close(joined(list(found.values())), joined(run(method, layers)), 1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_experts_equal_to_the_pretrained_model_give_it_back(method: str) -> None:
+    pretrained = {layer.name: layer.pretrained for layer in model(1)}
+    vectors = TaskVectors(pretrained, {"a": pretrained, "b": pretrained})
+    for name, tensor in merge(vectors, MergeRecipe.of(method, ("a", "b"))):
+        torch.testing.assert_close(tensor, pretrained[name])
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.experts[0] == 1])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_one_expert_alone(method: str, scale: float) -> None:
+    vectors = task_vectors(count=1)
+    has_scale = any(item.name == "scale" for item in METHODS[method].hyperparameters)
+    recipe = MergeRecipe.of(method, ("a",), {"scale": scale} if has_scale else {})
+    for name, tensor in merge(vectors, recipe):
+        assert torch.isfinite(tensor).all()
+        if has_scale and scale == 0.0:
+            assert torch.equal(tensor, vectors.pretrained(name))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", ["task-arithmetic", "ties", "iso-c"])
+def test_experts_of_mixed_precision_count_as_their_float32_values(method: str, dtype: torch.dtype) -> None:
+    layers = model(2)
+    pretrained = {layer.name: layer.pretrained for layer in layers}
+    full, half = ({layer.name: layer.pretrained + layer.deltas[n] for layer in layers} for n in range(2))
+    half = {name: tensor.to(dtype) for name, tensor in half.items()}
+    rounded = {name: tensor.float() for name, tensor in half.items()}
+    recipe = MergeRecipe.of(method, ("a", "b"))
+    found = dict(direction(TaskVectors(pretrained, {"a": full, "b": half}), recipe))
+    expected = dict(direction(TaskVectors(pretrained, {"a": full, "b": rounded}), recipe))
+    for name, tensor in found.items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, expected[name])
+
+
+def test_only_the_chosen_tasks_are_merged_in_the_recipe_s_order() -> None:
+    vectors = task_vectors(count=4)
+    found = dict(direction(vectors, MergeRecipe.of("task-arithmetic", ("d", "b"))))
+    for layer in model(4):
+        assert_close(found[layer.name], layer.deltas[3] + layer.deltas[1], 1e-4)
+
+
+def test_a_task_without_an_expert_is_named() -> None:
+    with pytest.raises(InputError, match="no expert for task 'z'; known: a, b, c"):
+        list(merge(task_vectors(), MergeRecipe.of("averaging", ("a", "z"))))
