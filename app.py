@@ -1,0 +1,14 @@
+"""The app: navigation, and one frame around every page."""
+
+import streamlit as st
+
+from ri_analysis import ui
+
+st.set_page_config(page_title="ri-analysis", page_icon=":material/hub:", layout="wide")
+PAGES = [
+    st.Page("pages/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+    st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
+    st.Page("pages/accuracy.py", title="Accuracy", icon=":material/target:"),
+    st.Page("pages/resolve.py", title="Resolve", icon=":material/healing:"),
+]
+ui.run(PAGES)

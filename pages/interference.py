@@ -1,0 +1,36 @@
+"""Interference: who disturbs whom, where in the model, and on which images, before and after RI."""
+
+import streamlit as st
+
+from ri_analysis import ui
+from ri_analysis.ui import blame, blocks, drift, images, plane, weight_space
+
+st.title("Interference", anchor=False)
+evaluator = ui.evaluator()
+pair = ui.chosen_pair(evaluator)
+st.markdown(f"Merged by {ui.describe(pair)}. Drift is always measured from the task's original expert.")
+ui.no_resolved_yet(pair)
+
+st.header("How far each task has drifted", anchor=False, divider="gray")
+progress, by_task = st.empty(), st.empty()
+for stage, drifts in drift.stages(evaluator, pair, progress):
+    with by_task.container():
+        drift.per_task(drifts, stage)
+
+st.header("Who disturbs whom", anchor=False, divider="gray")
+ui.crosstalk.section(evaluator, pair)
+
+st.header("Where in the model it starts", anchor=False, divider="gray")
+blocks.by_block(evaluator, pair)
+
+st.header("Which images", anchor=False, divider="gray")
+images.images_section(evaluator, drifts)
+
+st.header("Who is to blame", anchor=False, divider="gray")
+blame.blame_section(evaluator, pair)
+
+st.header("Weight space", anchor=False, divider="gray")
+weight_space.weight_space(evaluator, pair)
+
+st.header("The plane of two experts", anchor=False, divider="gray")
+plane.plane_section(evaluator, pair)

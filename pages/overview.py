@@ -1,0 +1,33 @@
+"""Overview: what the suite is, how its experts disturb each other, and what RI does about it."""
+
+import streamlit as st
+
+from ri_analysis import figures, ui
+
+st.title("Do these experts disturb each other?", anchor=False)
+evaluator, pair = ui.evaluator(), None
+st.markdown(ui.facts.suite_in_words(evaluator))
+ui.concepts()
+with st.expander("The suite in detail"):
+    ui.facts.details(evaluator)
+ui.no_resolved_yet(pair := ui.chosen_pair(evaluator))
+
+st.header("Before and after RI", anchor=False, divider="gray")
+st.markdown(f"Merged by {ui.describe(pair)}. Change the method on the left.")
+numbers, progress, by_task = st.empty(), st.empty(), st.empty()
+for comparison in ui.stages(evaluator, pair, progress):
+    full = comparison.before.full
+    with numbers.container():
+        ui.numbers(comparison)
+        ui.figure(
+            figures.headline(comparison.headline_table(), dark=ui.dark()),
+            "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals.",
+            comparison.headline_table(),
+            ui.resting_on(comparison.n, len(comparison.before.table), full),
+            "headline" if full else "headline-probe",
+        )
+with by_task.container():
+    ui.by_task(comparison)
+
+st.header("Who disturbs whom", anchor=False, divider="gray")
+ui.crosstalk.section(evaluator, pair)

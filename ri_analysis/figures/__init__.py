@@ -1,0 +1,16 @@
+"""Figures: tables → Plotly figures, one function a figure, one look for all."""
+
+from ri_analysis.figures.accuracy import accuracy_bars, accuracy_by_task
+from ri_analysis.figures.crosstalk import crosstalk_matrices
+from ri_analysis.figures.headline import headline
+from ri_analysis.figures.interference import interference_by_task
+from ri_analysis.figures.losses import loss_curves
+
+__all__ = [
+    "accuracy_bars",
+    "accuracy_by_task",
+    "crosstalk_matrices",
+    "headline",
+    "interference_by_task",
+    "loss_curves",
+]

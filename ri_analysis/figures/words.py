@@ -1,0 +1,64 @@
+"""How numbers are written, in hovers and on pages alike."""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Return a share as a percentage, for instance "71.3%"."""
+    return "not defined" if math.isnan(share) else f"{100 * share:.{digits}f}%"
+
+
+def percent_range(low: float, high: float) -> str:
+    """Return an interval of shares, for instance "69.8–72.8%"."""
+    return f"{100 * low:.1f}–{100 * high:.1f}%"
+
+
+def points(change: float) -> str:
+    """Return a change of a share in percentage points, signed."""
+    return f"{100 * change:+.1f} points".replace("-", "−")
+
+
+def points_range(low: float, high: float) -> str:
+    """Return an interval of changes in percentage points, signed, without the unit."""
+    return f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
+
+
+def nats(value: float) -> str:
+    """Return a divergence, for instance "0.213 nats"."""
+    return f"{_plain(value)} nats"
+
+
+def nats_range(low: float, high: float) -> str:
+    """Return an interval of divergences, without the unit."""
+    return f"{_plain(low)}–{_plain(high)}"
+
+
+def nats_change(value: float) -> str:
+    """Return a change of a divergence, signed."""
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return f"{sign}{_plain(abs(value))} nats"
+
+
+def nats_change_range(low: float, high: float) -> str:
+    """Return an interval of changes of a divergence, signed, without the unit."""
+    return f"{nats_change(low)} to {nats_change(high)}".replace(" nats", "")
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 image", "2,048 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that reads best."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

@@ -1,0 +1,67 @@
+"""Answers that take long: asked for by a button, worked out in the background, watched, cancelled, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import streamlit as st
+
+from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.errors import Cancelled
+from ri_analysis.figures import words
+from ri_analysis.ui import resources
+from ri_analysis.ui.jobs import Job
+
+Work = Callable[[Evaluator, Progress], Any]
+
+
+def on_request(key: tuple[Hashable, ...], label: str, title: str, work: Work, note: str = "") -> Any:
+    """Return the answer under `key`; None, with a button, progress or what went wrong on the page, until it is there.
+
+    `work` gets the background evaluator and a Progress that raises Cancelled once the reader asks for it.
+    """
+    found = resources.memory().get(key)
+    if found is not None:
+        return found
+    name = f"{key[0]}:{hash(key)}"
+    job = resources.jobs().get(name)
+    if job is None or not job.running:
+        _explain(job)
+        left, right = st.columns([2, 5], vertical_alignment="center")
+        if not left.button(label, key=f"start.{key[0]}", width="stretch"):
+            right.caption(note)
+            return None
+        job = resources.jobs().start(name, title, lambda job: _carry_out(job, key, work))
+    _watch(job)
+    return None
+
+
+def parts(progress: Progress, place: int, count: int) -> Progress:
+    """Return the progress of one of `count` equal parts of the work."""
+    return lambda done, total: progress(place * total + done, count * total)
+
+
+def _carry_out(job: Job, key: tuple[Hashable, ...], work: Work) -> None:
+    evaluator = resources.evaluator(resources.BACKGROUND)
+    answer = work(evaluator, lambda done, total: job.report(done / max(1, total)))
+    resources.memory().put(key, answer)
+
+
+def _explain(job: Job | None) -> None:
+    if job is None or job.error is None:
+        return
+    if isinstance(job.error, Cancelled):
+        st.caption("Cancelled. What was measured is kept: another start goes on from there.")
+    else:
+        st.error(f"{job.title} stopped: {job.error}")
+
+
+@st.fragment(run_every=1.0)
+def _watch(job: Job) -> None:
+    if not job.running:
+        st.rerun()
+    left = job.seconds_left
+    bar, button = st.columns([5, 1], vertical_alignment="center")
+    bar.progress(job.fraction, text=job.title + (f", about {words.duration(left)} left" if left is not None else " …"))
+    button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")

@@ -1,0 +1,49 @@
+"""The words that teach the two ideas of the app."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ri_analysis.ui.recipes import chosen_method
+
+INTERFERENCE = (
+    "**Interference** ξ says how far the merged model's predictions have moved from each expert's on the expert's own "
+    "task; at 0 the merged model answers exactly like every expert."
+)
+RI = (
+    "**Resolving Interference (RI)** retrains each expert briefly before the merge, on unlabelled images of no task, "
+    "so that it stays itself in its own head and stays out of all the others'."
+)
+
+
+def concepts() -> None:
+    """Explain interference and RI in two sentences, with the formulas one click away."""
+    st.markdown(f"{INTERFERENCE} {RI}")
+    with st.expander("The formulas"):
+        st.markdown(
+            "An expert is $\\theta_t = \\theta_0 + \\tau_t$, its head $h_t$ is frozen, $f(x;\\theta)$ is the image "
+            "encoder's output. The merged model $\\theta_m$ interferes with task $t$ by"
+        )
+        st.latex(
+            r"\xi_t = \mathbb{E}_{x\sim D_t}\, \mathrm{KL}\big(\operatorname{softmax} h_t f(x;\theta_t)\;\|\;"
+            r"\operatorname{softmax} h_t f(x;\theta_m)\big)"
+        )
+        st.markdown(
+            "always measured from the *original* expert, in nats, on the task's own test images. RI minimises, for "
+            "each expert separately and on auxiliary images $A$ only,"
+        )
+        st.latex(
+            r"\mathbb{E}_{x\sim A}\Big[\underbrace{\mathrm{KL}\big(h_t f(x;\theta_t)\,\|\,h_t f(x;\theta_0+\tau)\big)}"
+            r"_{\text{keep: stay the expert}}+\frac{\alpha}{N-1}\sum_{j\neq t}\underbrace{\mathrm{KL}\big("
+            r"h_j f(x;\theta_0)\,\|\,h_j f(x;\theta_0+\tau)\big)}_{\text{free: stay the pretrained model}}\Big]"
+        )
+        st.caption("Ramesh, Stoica, Iyer, Choshen, Hoffman, Resolving Interference, arXiv 2603.13467.")
+
+
+def method_details() -> None:
+    """Show the chosen method's formula and source, one click away."""
+    method = chosen_method()
+    with st.expander(f"What {method.title} does"):
+        st.markdown(method.summary)
+        st.latex(method.formula)
+        st.caption(method.reference)

@@ -1,0 +1,68 @@
+"""What surrounds the content of every page: figures with their explanation, tables, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from ri_analysis.errors import InputError
+from ri_analysis.figures import look, words
+
+
+def dark() -> bool:
+    """Whether the reader's theme is dark."""
+    return getattr(st.context.theme, "type", None) == "dark"
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """Show bad input as one clear message instead of a traceback."""
+    try:
+        yield
+    except InputError as error:
+        st.error(_escape(str(error)), icon="⚠️")
+
+
+def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
+    """Show a figure, one sentence on how to read it, on how many images it rests, and the table behind it.
+
+    `name` names the downloads and must be unique on the page.
+    """
+    config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
+    st.plotly_chart(chart, theme=None, config=config, key=f"figure.{name}", alt=how_to_read)
+    text, button = st.columns([6, 1], gap="small", vertical_alignment="top")
+    text.caption(f"{how_to_read} *{n}*")
+    button.download_button(
+        "CSV",
+        csv(table),
+        f"{name}.csv",
+        "text/csv",
+        key=f"csv.{name}",
+        type="tertiary",
+        icon=":material/download:",
+        help="The table behind this figure",
+        on_click="ignore",
+        width="stretch",
+    )
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV."""
+    return table.to_csv(index=False).encode()
+
+
+def resting_on(n: int, tasks: int, full: bool) -> str:
+    """Say on how many images a figure rests."""
+    images = words.count(n, "test image")
+    if not full:
+        return f"A first look at {images} of {words.count(tasks, 'task')}; all of them follow."
+    return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
+
+
+def _escape(text: str) -> str:
+    """Keep Markdown from reading names and paths as marks."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]#<>$~" else sign for sign in text).replace("\n", "  \n")

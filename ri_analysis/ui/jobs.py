@@ -1,0 +1,116 @@
+"""Long work in the background: one worker, jobs found again under their key by any session, progress and cancel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event, Lock
+from typing import Any
+
+from ri_analysis.errors import Cancelled
+
+_KEPT = 32  # finished jobs remembered
+
+
+@dataclass
+class Job:
+    """One piece of work. The worker calls `report`; pages read the rest. Neither waits for the other."""
+
+    key: str
+    title: str
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[Any] = field(default_factory=list)
+    fraction: float = 0.0
+    _cancel: Event = field(default_factory=Event)
+    _began: tuple[float, float] | None = None
+    _future: Future[Any] | None = None
+
+    def report(self, fraction: float, note: Any = None) -> None:
+        """Say how much of the work is done, and leave a note for the page. Raises Cancelled after `cancel`."""
+        if self._cancel.is_set():
+            raise Cancelled(self.title)
+        if self._began is None:
+            self._began = (time.monotonic(), fraction)
+        self.fraction = fraction
+        if note is not None:
+            self.notes.append(note)
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it does at its next report."""
+        self._cancel.set()
+        if self._future is not None:
+            self._future.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the work was asked to stop."""
+        return self._cancel.is_set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the work is waiting or under way."""
+        return self._future is not None and not self._future.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the work early, None while it runs and when it was finished."""
+        if self._future is None or not self._future.done():
+            return None
+        if self._future.cancelled():
+            return Cancelled(self.title)
+        return self._future.exception()
+
+    @property
+    def result(self) -> Any:
+        """What the finished work returned."""
+        return None if self._future is None or self.running or self.error else self._future.result()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated from the pace so far, None before there is one."""
+        if self._began is None:
+            return None
+        start, fraction = self._began
+        done, elapsed = self.fraction - fraction, time.monotonic() - start
+        return elapsed * (1 - self.fraction) / done if done > 0 and elapsed > 0.5 else None
+
+
+class Jobs:
+    """The jobs of a server."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ri-analysis-job")
+        self._jobs: dict[str, Job] = {}
+        self._lock = Lock()
+
+    def start(self, key: str, title: str, work: Callable[[Job], Any], details: dict[str, Any] | None = None) -> Job:
+        """Start `work` under `key`, or return the job that already runs there."""
+        with self._lock:
+            known = self._jobs.get(key)
+            if known is not None and known.running:
+                return known
+            job = Job(key, title, details or {})
+            self._jobs.pop(key, None)
+            self._jobs[key] = job
+            job._future = self._executor.submit(work, job)
+            done = [name for name, other in self._jobs.items() if not other.running]
+            for name in done[: max(0, len(self._jobs) - _KEPT)]:
+                del self._jobs[name]
+            return job
+
+    def get(self, key: str) -> Job | None:
+        """Return the latest job under `key`."""
+        return self._jobs.get(key)
+
+    def drop(self, key: str) -> None:
+        """Forget a finished job."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None and not job.running:
+                del self._jobs[key]
+
+    def starting_with(self, prefix: str) -> list[Job]:
+        """Return the jobs whose key starts with `prefix`, oldest first."""
+        return [job for key, job in list(self._jobs.items()) if key.startswith(prefix)]

@@ -1,0 +1,324 @@
+// Two scatter plots of the same images, one selection: hover shows the image, lasso selects, wheel zooms.
+// Data: version, places, panels [{title, x, y, colour}], extent, palette, grey, ink, legend, ids, texts, pictures,
+// selected with selection (its version).
+// The DOM is built once and survives reruns; only what changed is redrawn.
+
+const RADIUS = 2.6;
+const REACH = 10; // pixels within which a point answers the pointer
+const FACTOR = 1.15; // zoom per wheel step
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  let view = parentElement.riMap;
+  if (!view) {
+    view = parentElement.riMap = new MapView(parentElement);
+  }
+  view.send = (ids) => setStateValue("selected", ids);
+  view.update(data);
+  return () => {};
+}
+
+class MapView {
+  constructor(parent) {
+    this.root = parent.querySelector(".ri-map");
+    this.tip = this.root.querySelector(".ri-tip");
+    this.legend = this.root.querySelector(".ri-legend");
+    this.panels = [...this.root.querySelectorAll(".ri-panel")].map((element) => new Panel(element, this));
+    this.mode = "lasso";
+    this.selected = new Set();
+    this.version = null;
+    for (const button of this.root.querySelectorAll("[data-mode]")) {
+      button.onclick = () => this.setMode(button.dataset.mode);
+    }
+    this.root.querySelector("[data-act=home]").onclick = () => this.panels.forEach((panel) => panel.home());
+    this.root.querySelector("[data-act=clear]").onclick = () => this.select([]);
+    this.arrows = this.root.querySelector("[data-act=arrows]");
+    this.arrows.onchange = () => this.draw();
+    new ResizeObserver(() => this.draw()).observe(this.root);
+    this.setMode("lasso");
+  }
+
+  update(data) {
+    this.data = data;
+    if (data.version !== this.version) {
+      const places = data.places !== this.places;
+      this.version = data.version;
+      this.places = data.places;
+      this.panels.forEach((panel, place) => panel.take(data.panels[place], places));
+      this.drawLegend();
+    }
+    if (data.selection !== this.selection) {
+      this.selection = data.selection;
+      this.selected = new Set(data.selected);
+    }
+    this.draw();
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    for (const button of this.root.querySelectorAll("[data-mode]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+    }
+    this.panels.forEach((panel) => (panel.canvas.style.cursor = mode === "lasso" ? "crosshair" : "grab"));
+  }
+
+  select(places) {
+    this.selected = new Set(places);
+    this.draw();
+    this.send(places.map((place) => this.data.ids[place]));
+  }
+
+  draw() {
+    if (!this.pending && this.data) {
+      this.pending = requestAnimationFrame(() => {
+        this.pending = null;
+        this.panels.forEach((panel) => panel.draw());
+      });
+    }
+  }
+
+  drawLegend() {
+    const { legend } = this.data;
+    this.legend.replaceChildren();
+    for (const { label, colour } of legend.items ?? []) {
+      const item = document.createElement("span");
+      const dot = document.createElement("i");
+      dot.style.background = colour;
+      item.append(dot, label);
+      this.legend.append(item);
+    }
+    if (legend.gradient) {
+      const bar = document.createElement("b");
+      bar.style.background = `linear-gradient(90deg, ${legend.gradient.join(",")})`;
+      this.legend.append(legend.low, bar, legend.high);
+    }
+  }
+
+  hover(panel, event) {
+    const place = panel.nearest(event);
+    if (place !== this.hovered) {
+      this.hovered = place;
+      this.draw();
+      if (place === null) {
+        this.tip.hidden = true;
+        return;
+      }
+      this.fillTip(place);
+    }
+    if (place !== null) {
+      const box = this.root.getBoundingClientRect();
+      const width = this.tip.offsetWidth;
+      const left = Math.min(event.clientX - box.left + 16, box.width - width - 4);
+      this.tip.style.left = `${Math.max(0, left)}px`;
+      this.tip.style.top = `${event.clientY - box.top + 16}px`;
+    }
+  }
+
+  fillTip(place) {
+    const { texts, pictures } = this.data;
+    this.tip.hidden = false;
+    const picture = this.tip.querySelector("div");
+    const shelf = globalThis.riPictures?.[pictures];
+    picture.hidden = !shelf;
+    if (shelf) {
+      const side = 84;
+      const column = shelf.index[this.data.ids[place]];
+      const across = shelf.columns;
+      picture.style.backgroundImage = `url(${shelf.url})`;
+      picture.style.backgroundSize = `${across * side}px auto`;
+      picture.style.backgroundPosition = `-${(column % across) * side}px -${Math.floor(column / across) * side}px`;
+    }
+    const lines = this.tip.querySelector("p");
+    lines.replaceChildren();
+    texts[place].forEach((line, number) => {
+      const row = document.createElement(number ? "span" : "strong");
+      row.textContent = line;
+      lines.append(row);
+    });
+  }
+}
+
+class Panel {
+  constructor(element, owner) {
+    this.owner = owner;
+    this.title = element.querySelector("h4");
+    this.canvas = element.querySelector("canvas");
+    this.canvas.onpointermove = (event) => this.move(event);
+    this.canvas.onpointerdown = (event) => this.down(event);
+    this.canvas.onpointerup = (event) => this.up(event);
+    this.canvas.onpointerleave = () => owner.hover({ nearest: () => null }, {});
+    this.canvas.ondblclick = () => owner.select([]);
+    this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  take(part, moved) {
+    this.part = part;
+    this.title.textContent = part.title;
+    if (moved || !this.frame) this.home();
+  }
+
+  home() {
+    const { extent } = this.owner.data;
+    this.frame = { x: (extent[0] + extent[1]) / 2, y: (extent[2] + extent[3]) / 2, zoom: 1 };
+    this.owner.draw();
+  }
+
+  // Pixels per map unit, the same both ways: distances on the map keep their proportion.
+  scale() {
+    const { extent } = this.owner.data;
+    const width = Math.max(extent[1] - extent[0], 1e-9);
+    const height = Math.max(extent[3] - extent[2], 1e-9);
+    return 0.92 * Math.min(this.width / width, this.height / height) * this.frame.zoom;
+  }
+
+  toPixels(place, part = this.part) {
+    const scale = this.scale();
+    return [
+      this.width / 2 + (part.x[place] - this.frame.x) * scale,
+      this.height / 2 - (part.y[place] - this.frame.y) * scale,
+    ];
+  }
+
+  position(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  nearest(event) {
+    const [x, y] = this.position(event);
+    let best = REACH * REACH, found = null;
+    for (let place = 0; place < this.part.x.length; place++) {
+      const [px, py] = this.toPixels(place);
+      const square = (px - x) ** 2 + (py - y) ** 2;
+      if (square < best) [best, found] = [square, place];
+    }
+    return found;
+  }
+
+  down(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.path = [this.position(event)];
+    this.start = { ...this.frame };
+    this.owner.tip.hidden = true;
+  }
+
+  move(event) {
+    if (!this.path) return this.owner.hover(this, event);
+    const here = this.position(event);
+    if (this.owner.mode === "lasso") {
+      this.path.push(here);
+    } else {
+      const scale = this.scale();
+      this.frame.x = this.start.x - (here[0] - this.path[0][0]) / scale;
+      this.frame.y = this.start.y + (here[1] - this.path[0][1]) / scale;
+    }
+    this.owner.draw();
+  }
+
+  up() {
+    const path = this.path;
+    this.path = null;
+    if (this.owner.mode === "lasso" && path && path.length > 4) {
+      const inside = [];
+      for (let place = 0; place < this.part.x.length; place++) {
+        if (within(this.toPixels(place), path)) inside.push(place);
+      }
+      this.owner.select(inside);
+    }
+    this.owner.draw();
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    const [x, y] = this.position(event);
+    const before = this.scale();
+    this.frame.zoom = Math.min(200, Math.max(0.3, this.frame.zoom * (event.deltaY < 0 ? FACTOR : 1 / FACTOR)));
+    const after = this.scale();
+    // The point under the pointer stays there.
+    this.frame.x += (x - this.width / 2) * (1 / before - 1 / after);
+    this.frame.y -= (y - this.height / 2) * (1 / before - 1 / after);
+    this.owner.draw();
+  }
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
+    if (!this.width || !this.part) return;
+    this.canvas.width = this.width * ratio;
+    this.canvas.height = this.height * ratio;
+    const pen = this.canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { palette, grey, ink } = this.owner.data;
+    const { selected } = this.owner;
+    const groups = palette.map(() => []), rest = [];
+    for (let place = 0; place < this.part.x.length; place++) {
+      (selected.size && !selected.has(place) ? rest : groups[this.part.colour[place]]).push(place);
+    }
+    this.dots(pen, rest, grey, 0.55, RADIUS);
+    if (this.owner.arrows.checked) this.drawArrows(pen, selected.size ? [...selected] : null, ink);
+    groups.forEach((places, number) => this.dots(pen, places, palette[number], 0.85, RADIUS));
+    if (this.owner.hovered !== null && this.owner.hovered !== undefined) this.ring(pen, this.owner.hovered, ink);
+    if (this.path && this.owner.mode === "lasso") this.drawLasso(pen, ink);
+  }
+
+  dots(pen, places, colour, opacity, radius) {
+    pen.globalAlpha = opacity;
+    pen.fillStyle = colour;
+    pen.beginPath();
+    for (const place of places) {
+      const [x, y] = this.toPixels(place);
+      if (x < -5 || y < -5 || x > this.width + 5 || y > this.height + 5) continue;
+      pen.moveTo(x + radius, y);
+      pen.arc(x, y, radius, 0, 2 * Math.PI);
+    }
+    pen.fill();
+    pen.globalAlpha = 1;
+  }
+
+  // From where the other panel's model has each image to where this one has it.
+  drawArrows(pen, places, ink) {
+    const other = this.owner.panels.find((panel) => panel !== this);
+    const chosen = places ?? [...this.part.x.keys()];
+    pen.strokeStyle = ink;
+    pen.globalAlpha = places ? 0.5 : 0.12;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    for (const place of chosen) {
+      pen.moveTo(...this.toPixels(place, other.part));
+      pen.lineTo(...this.toPixels(place));
+    }
+    pen.stroke();
+    pen.globalAlpha = 1;
+  }
+
+  ring(pen, place, ink) {
+    const [x, y] = this.toPixels(place);
+    pen.strokeStyle = ink;
+    pen.lineWidth = 2;
+    pen.beginPath();
+    pen.arc(x, y, RADIUS + 4, 0, 2 * Math.PI);
+    pen.stroke();
+  }
+
+  drawLasso(pen, ink) {
+    pen.strokeStyle = ink;
+    pen.setLineDash([4, 3]);
+    pen.lineWidth = 1.2;
+    pen.beginPath();
+    this.path.forEach(([x, y]) => pen.lineTo(x, y));
+    pen.closePath();
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+}
+
+// Even-odd rule.
+function within([x, y], path) {
+  let inside = false;
+  for (let i = 0, j = path.length - 1; i < path.length; j = i++) {
+    const [xi, yi] = path[i], [xj, yj] = path[j];
+    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) inside = !inside;
+  }
+  return inside;
+}

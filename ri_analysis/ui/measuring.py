@@ -1,0 +1,87 @@
+"""Measure for a page: first a probe where the whole would take a while, then everything, with progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from ri_analysis.engine import Evaluation, Evaluator
+from ri_analysis.figures import words
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.ui import resources
+from ri_analysis.ui.comparison import Comparison
+from ri_analysis.ui.recipes import Pair
+
+PROBE = 32  # images a task for a first look
+
+
+class Meter:
+    """A progress bar with the time left, in a place of the page that is empty again afterwards."""
+
+    def __init__(self, label: str, slot: DeltaGenerator | None = None) -> None:
+        self._label, self._slot = label, slot if slot is not None else st.empty()
+        self._began: tuple[float, int] | None = None
+        self._shown = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the work is; a call of the engine's Progress."""
+        now = time.monotonic()
+        if self._began is None or done < self._began[1]:
+            self._began = (now, done)
+        if now - self._shown < 0.2 and done < total:
+            return
+        self._shown = now
+        text = f"{self._label}: {done:,} of {words.count(total, 'image')}{self._left(done, total, now)}"
+        self._slot.progress(min(1.0, done / max(1, total)), text=text)
+
+    def _left(self, done: int, total: int, now: float) -> str:
+        start, first = self._began or (now, done)
+        if now - start < 0.5 or done <= first:
+            return ""
+        return f", about {words.duration((now - start) * (total - done) / (done - first))} left"
+
+    def clear(self) -> None:
+        """Empty the place."""
+        self._slot.empty()
+
+
+def measure(
+    evaluator: Evaluator, recipe: MergeRecipe, *, limit: int | None = None, meter: Meter | None = None
+) -> Evaluation:
+    """Measure a recipe, or return what is held of it in memory."""
+    key = (evaluator.suite.spec.path, recipe, recipe.digest(evaluator.suite.weight_digests(recipe.experts)), limit)
+    found: Evaluation | None = resources.memory().get(key)
+    if found is None:
+        found = evaluator.measure(recipe, limit=limit, progress=meter)
+        resources.memory().put(key, found)
+    return found
+
+
+def compare(
+    evaluator: Evaluator, pair: Pair, *, limit: int | None = None, slot: DeltaGenerator | None = None
+) -> Comparison:
+    """Measure both recipes of a pair, with progress."""
+    meter = Meter("Measuring a first look" if limit else "Measuring", slot)
+    try:
+        found = [measure(evaluator, recipe, limit=limit, meter=meter) for recipe in pair.recipes]
+    finally:
+        meter.clear()
+    return Comparison(found[0], found[1] if len(found) > 1 else None)
+
+
+def stages(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> Iterator[Comparison]:
+    """Yield a comparison on a probe at once, then on all images; only the latter when it is already known."""
+    if not known(evaluator, pair):
+        first = compare(evaluator, pair, limit=PROBE, slot=slot)
+        yield first
+        if first.before.full:
+            return
+    yield compare(evaluator, pair, slot=slot)
+
+
+def known(evaluator: Evaluator, pair: Pair) -> bool:
+    """Whether a pair can be had without encoding an image."""
+    return all(evaluator.kept(recipe) for recipe in pair.recipes)

@@ -1,0 +1,123 @@
+"""From what the reader chose to the two recipes that pages compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.merging import METHODS, MergeRecipe, Method
+from ri_analysis.suite import ORIGINAL
+from ri_analysis.ui import state
+
+DEFAULT_METHOD = "task-arithmetic"
+METHOD, RESOLVED, OFF, COEFFICIENT = "method", "ri", "off", "c."
+COEFFICIENT_RANGE = (-1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One merge of the original experts, and the same of the RI-adapted ones where there are any."""
+
+    before: MergeRecipe
+    after: MergeRecipe | None
+
+    @property
+    def recipes(self) -> list[MergeRecipe]:
+        """The one or two recipes."""
+        return [self.before] if self.after is None else [self.before, self.after]
+
+
+def chosen_method() -> Method:
+    """Return the chosen merging method."""
+    name = state.choice().get(METHOD, DEFAULT_METHOD)
+    return METHODS.get(name) or METHODS[DEFAULT_METHOD]
+
+
+def entry(owner: str, item: Hyperparameter) -> str:
+    """Return the name under which a hyperparameter's value is kept: every method remembers its own."""
+    return f"{owner}.{item.name}"
+
+
+def chosen_value(owner: str, item: Hyperparameter) -> Value:
+    """Return the chosen value of a hyperparameter; one that is not allowed (an old link) falls back to the default."""
+    text = state.choice().get(entry(owner, item))
+    try:
+        return item.default if text is None else item.validate(text, owner)
+    except InputError:
+        state.put(entry(owner, item), None)
+        return item.default
+
+
+def chosen_settings(owner: str, items: Sequence[Hyperparameter]) -> dict[str, Value]:
+    """Return the chosen value of each hyperparameter."""
+    return {item.name: chosen_value(owner, item) for item in items}
+
+
+def chosen_resolved(evaluator: Evaluator) -> str | None:
+    """Return the chosen RI-adapted expert set, by default the suite's; None where there is none."""
+    suite = evaluator.suite
+    wanted = state.choice().get(RESOLVED)
+    return wanted if wanted in {item.name for item in suite.resolved} else suite.default_resolved
+
+
+def possible_tasks(evaluator: Evaluator) -> tuple[str, ...]:
+    """Return the tasks that can be compared: those the RI set has experts for, all where there is none."""
+    resolved = chosen_resolved(evaluator)
+    return evaluator.suite.tasks if resolved is None else evaluator.suite.set_tasks(resolved)
+
+
+def chosen_tasks(evaluator: Evaluator) -> tuple[str, ...]:
+    """Return the tasks to merge."""
+    off = set(state.choice().get(OFF, "").split(","))
+    return tuple(task for task in possible_tasks(evaluator) if task not in off)
+
+
+def chosen_coefficient(task: str) -> float:
+    """Return the chosen coefficient of a task's expert, 1 by default."""
+    try:
+        value = float(state.choice().get(COEFFICIENT + task, 1.0))
+        return value if -10 <= value <= 10 else 1.0
+    except ValueError:
+        return 1.0
+
+
+def chosen_pair(evaluator: Evaluator) -> Pair:
+    """Return the recipes to compare. Raises InputError when the choice makes no recipe."""
+    method, tasks = chosen_method(), chosen_tasks(evaluator)
+    if not tasks:
+        raise InputError("no task is switched on: choose at least one on the Merge page")
+    coefficients = {task: chosen_coefficient(task) for task in tasks} if method.weighted else {}
+    settings = chosen_settings(method.name, method.hyperparameters)
+    before = evaluator.recipe(method.name, settings, experts=ORIGINAL, tasks=tasks, coefficients=coefficients)
+    resolved = chosen_resolved(evaluator)
+    return Pair(before, None if resolved is None else before.with_experts(resolved))
+
+
+def describe(pair: Pair) -> str:
+    """Return the recipe in words."""
+    recipe = pair.before
+    words = [f"**{METHODS[recipe.method].title}**"]
+    words += [f"{symbol(name)} = {state.text_of(value)}" for name, value in recipe.hyperparameters]
+    words.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
+    words += [f"{task} × {value:g}" for task, value in recipe.coefficients]
+    return ", ".join(words)
+
+
+def symbol(name: str) -> str:
+    """Return the symbol readers know a hyperparameter by."""
+    return {"scale": "λ", "alpha": "α"}.get(name, name.replace("_", " "))
+
+
+def command(recipe: MergeRecipe, suite: str) -> str:
+    """Return the shell command that measures a recipe."""
+    return f"ri-analysis measure {suite} {recipe.arguments()}"
+
+
+def in_url(name: str) -> bool:
+    """Whether an entry of the choice belongs in the URL: what makes the shown recipe, and no other method's values."""
+    if name.startswith(COEFFICIENT):
+        return chosen_method().weighted
+    return name in (METHOD, RESOLVED, OFF) or name.startswith(f"{chosen_method().name}.")

@@ -1,0 +1,51 @@
+"""What every page stands in: navigation's page, the sidebar, the URL, the error boundary."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.pages_manager import PagesManager
+
+from ri_analysis import figures
+from ri_analysis.ui import controls, frame, recipes, resources, state
+
+# Streamlit's own margins leave a fifth of a laptop's screen empty.
+_STYLE = """
+<style>
+[data-testid="stMainBlockContainer"] { padding: 2.5rem 3rem 4rem; max-width: 1500px; }
+[data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
+[data-testid="stMetricLabel"] p { white-space: normal; }
+</style>
+"""
+
+
+def run(pages: Sequence[StreamlitPage]) -> None:
+    """Draw the sidebar and the page that is asked for; bad input shows as one message."""
+    page = st.navigation(list(pages), position="hidden")
+    state.read_url()
+    st.html(_STYLE)
+    with frame.boundary():
+        with st.sidebar:
+            st.markdown("### ri-analysis")
+            for other in pages:
+                st.page_link(other, width="stretch")
+            st.divider()
+        evaluator = resources.evaluator()
+        with st.sidebar:
+            controls.recipe_controls(evaluator)
+        state.put(recipes.METHOD, recipes.chosen_method().name)
+        state.write_url(recipes.in_url)
+        page.run()
+
+
+def preload() -> None:
+    """Get ready to serve: build what the first figure needs, and keep the collector off all that is imported."""
+    # A folder pages/ beside the script makes Streamlit run a page without app.py when the first visit is to that page.
+    PagesManager.uses_pages_directory = False
+    figures.headline(pd.DataFrame(columns=["model", "measure", "value", "low", "high"]))
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,76 @@
+"""What the reader has chosen: one flat dictionary of texts, the same as the URL's parameters.
+
+Widgets are seeded from it and write back to it, so that a choice outlives the widget when another page is shown, and
+a link restores the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+_CHOICE, _WRITTEN = "ri.choice", "ri.written"
+Texts = dict[str, str]
+
+
+def choice() -> Texts:
+    """Return the choice, to read; change it with `put`."""
+    found: Texts = st.session_state.setdefault(_CHOICE, {})
+    return found
+
+
+def put(name: str, text: str | None) -> None:
+    """Set one entry; None takes it out, which means the default."""
+    if text is None:
+        choice().pop(name, None)
+    else:
+        choice()[name] = text
+
+
+def clear(*prefixes: str) -> None:
+    """Take out every entry that starts with one of `prefixes`."""
+    for name in [name for name in choice() if name.startswith(prefixes)]:
+        put(name, None)
+
+
+def read_url() -> None:
+    """Take over the URL where the reader changed it: at the start, by a link, or by going back."""
+    found = st.query_params.to_dict()
+    if _CHOICE not in st.session_state or (found and found != st.session_state.get(_WRITTEN)):
+        st.session_state[_CHOICE] = found
+        st.session_state[_WRITTEN] = found
+
+
+def write_url(wanted: Callable[[str], bool]) -> None:
+    """Put the entries whose name is `wanted` into the URL."""
+    texts = {name: text for name, text in sorted(choice().items()) if wanted(name)}
+    if texts != st.query_params.to_dict():
+        st.query_params.from_dict(texts)
+    st.session_state[_WRITTEN] = texts
+
+
+def seed_widget(name: str, value: Any) -> str:
+    """Give the widget for entry `name` its value before it is drawn; return the widget's key."""
+    key = widget_key(name)
+    st.session_state[key] = value
+    return key
+
+
+def widget_key(name: str) -> str:
+    """Return the key of the widget for entry `name`."""
+    return f"widget.{name}"
+
+
+def take_widget(name: str, default: Any) -> None:
+    """Callback of the widget for entry `name`: note its new value, or nothing when it is the default."""
+    value = st.session_state[widget_key(name)]
+    put(name, None if value == default else text_of(value))
+
+
+def text_of(value: Any) -> str:
+    """Return a widget's value as it stands in the URL."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

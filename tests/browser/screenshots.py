@@ -1,0 +1,148 @@
+"""Serve the app on a suite and take a picture of every page: `python tests/browser/screenshots.py SUITE OUT`.
+
+Needs Playwright for Python and a Chromium; CHROMIUM names another binary. The overview, light and at 1280 px, is also
+written to docs/overview.png with --docs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {"overview": "", "merge": "merge", "accuracy": "accuracy", "resolve": "resolve"}
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
+
+
+@contextmanager
+def served(suite: str, workspace: Path) -> Iterator[str]:
+    """Serve the app on a free port; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
+    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
+    server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _await_health(address)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _await_health(address: str) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the server did not answer within two minutes")
+
+
+def settle(page: Page, timeout: float = 120) -> None:
+    """Wait until the script has run, nothing is refined any more and the figures stand still."""
+    page.wait_for_selector("[data-testid=stHeading]", timeout=timeout * 1000)
+    quiet, end = 0, time.monotonic() + timeout
+    while quiet < 4 and time.monotonic() < end:
+        busy = page.locator("[data-testid=stProgress], [data-stale=true]").count()
+        quiet = quiet + 1 if page.locator(IDLE).count() and not busy else 0
+        page.wait_for_timeout(400)
+
+
+def full_height(page: Page, width: int) -> None:
+    """Make the window as tall as the page, so that the picture holds all of it."""
+    block = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
+    assert block is not None
+    page.set_viewport_size({"width": width, "height": max(900, int(block["height"]) + 40)})
+    page.wait_for_timeout(1200)
+
+
+def main() -> int:
+    """Take the pictures; exit 1 when a page shows an error or the console does."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pages", default=",".join(PAGES), help="which pages, separated by commas")
+    parser.add_argument("--themes", default="light,dark")
+    parser.add_argument("--widths", default="1280,1920")
+    parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one each time)")
+    parser.add_argument("--query", default="", help="parameters of the pages' address")
+    parser.add_argument("--docs", action="store_true", help="also write docs/overview.png")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, served(options.suite, options.workspace or Path(folder)) as address:
+        faults = take(options, address)
+    print("\n".join(faults) or "no errors on any page")
+    return 1 if faults else 0
+
+
+def take(options: argparse.Namespace, address: str) -> list[str]:
+    """Take the pictures that the options ask for; return the faults seen."""
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        for theme in options.themes.split(","):
+            for width in map(int, options.widths.split(",")):
+                page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+                page.set_default_timeout(120_000)
+                page.on("pageerror", partial(_note, faults))
+                for name in options.pages.split(","):
+                    path = options.out / f"{name}-{theme}-{width}.png"
+                    faults += picture(page, f"{address}/{PAGES[name]}?{options.query}", width, path)
+                    if options.docs and (name, theme, width) == ("overview", "light", 1280):
+                        (ROOT / "docs").mkdir(exist_ok=True)
+                        (ROOT / "docs" / "overview.png").write_bytes(path.read_bytes())
+                page.close()
+        browser.close()
+    return faults
+
+
+def picture(page: Page, address: str, width: int, path: Path) -> list[str]:
+    """Open a page, wait until it stands still, and take its picture; return the errors on it."""
+    started = time.monotonic()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(address)
+    page.wait_for_selector(
+        "[data-testid=stMain] [data-testid=stMetric], [data-testid=stMain] [data-testid=stSelectbox]"
+    )
+    first = time.monotonic() - started
+    settle(page)
+    print(f"{path.name}: first numbers {first:.1f} s, settled {time.monotonic() - started:.1f} s", flush=True)
+    full_height(page, width)
+    page.screenshot(path=path)
+    shown = page.locator("[data-testid=stException], [data-testid=stAlertContentError]").all_inner_texts()
+    return [f"{path.stem}: {text}" for text in shown]
+
+
+def _note(faults: list[str], error: object) -> None:
+    faults.append(f"console: {error}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ri_analysis import figures
+from ri_analysis.figures import look, words
+
+TASKS = ["MNIST", "Letters", "Birds"]
+
+
+def evaluation(shift: float = 0.0, tasks: list[str] = TASKS) -> pd.DataFrame:
+    """A table as evaluations make it, with numbers that differ in every cell."""
+    place = np.arange(len(tasks), dtype=float)
+    table = pd.DataFrame({"task": tasks})
+    for name, level in (("zero_shot_accuracy", 0.2), ("accuracy", 0.4 + shift), ("expert_accuracy", 0.7)):
+        table[name] = level + 0.01 * place
+        table[f"{name}_low"], table[f"{name}_high"] = table[name] - 0.03, table[name] + 0.05
+    table["normalised_accuracy"] = table["accuracy"] / table["expert_accuracy"]
+    table["n"] = 100 + place.astype(int)
+    table["interference"] = 0.5 - shift + 0.02 * place
+    table["interference_low"], table["interference_high"] = table["interference"] - 0.1, table["interference"] + 0.2
+    return table
+
+
+def crosstalk(level: float, tasks: list[str] = TASKS) -> pd.DataFrame:
+    rows = []
+    for row, expert in enumerate(tasks):
+        for column, task in enumerate(tasks):
+            value = 9.0 if row == column else level * (1 + row + 2 * column)
+            rows.append((expert, task, value, value / 2, value * 2, 50))
+    return pd.DataFrame(rows, columns=["expert", "task", "crosstalk", "crosstalk_low", "crosstalk_high", "n"])
+
+
+def trace(figure, name):
+    return next(item for item in figure.data if item.name == name)
+
+
+def test_accuracy_by_task_shows_the_table_and_its_intervals():
+    before, after = evaluation(), evaluation(0.1)
+    figure = figures.accuracy_by_task(before, after)
+    for role, table, column in (
+        (look.ZERO_SHOT, before, "zero_shot_accuracy"),
+        (look.EXPERT, before, "expert_accuracy"),
+        (look.BEFORE, before, "accuracy"),
+        (look.AFTER, after, "accuracy"),
+    ):
+        np.testing.assert_array_equal(trace(figure, role.name).x, table[column])
+    error = trace(figure, look.AFTER.name).error_x
+    np.testing.assert_allclose(error.array, 0.05)
+    np.testing.assert_allclose(error.arrayminus, 0.03)
+    assert list(figure.layout.yaxis.ticktext) == TASKS
+    assert figure.layout.xaxis.title.text == "accuracy"
+    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == list(
+        zip(before["zero_shot_accuracy"], before["expert_accuracy"], strict=True)
+    )
+
+
+def test_hover_says_interval_expert_and_number_of_images():
+    text = trace(figures.accuracy_by_task(evaluation(), None), look.BEFORE.name).hovertext[0]
+    for part in ("MNIST", "40.0%", "37.0–45.0%", "57% of the expert's 70.0%", "zero-shot 20.0%", "100 images"):
+        assert part in text
+
+
+def test_colours_of_roles_are_the_same_in_every_figure():
+    before, after = evaluation(), evaluation(0.1)
+    for figure in (
+        figures.accuracy_by_task(before, after),
+        figures.accuracy_bars(before, after, dark=True),
+        figures.interference_by_task(before, after),
+    ):
+        assert trace(figure, look.BEFORE.name).marker.color == "#D55E00"
+        assert trace(figure, look.AFTER.name).marker.color == "#0072B2"
+
+
+def test_accuracy_bars_absolute_and_normalised():
+    before, after = evaluation(), evaluation(0.1)
+    absolute = figures.accuracy_bars(before, after)
+    np.testing.assert_array_equal(trace(absolute, look.EXPERT.name).y, before["expert_accuracy"])
+    normalised = figures.accuracy_bars(before, after, normalised=True)
+    assert look.EXPERT.name not in [item.name for item in normalised.data]
+    bars = trace(normalised, look.AFTER.name)
+    np.testing.assert_allclose(bars.y, after["normalised_accuracy"])
+    np.testing.assert_allclose(bars.error_y.array, 0.05 / after["expert_accuracy"])
+    assert "expert" in normalised.layout.yaxis.title.text
+
+
+def test_normalised_bars_leave_out_a_task_whose_expert_gets_nothing_right():
+    before = evaluation()
+    before.loc[0, "expert_accuracy"] = 0.0
+    before.loc[0, "normalised_accuracy"] = np.nan
+    bars = trace(figures.accuracy_bars(before, None, normalised=True), look.BEFORE.name)
+    assert np.isnan(bars.y[0])
+    assert np.isfinite(bars.y[1:]).all()
+    assert "not defined" in bars.hovertext[0]
+
+
+def test_interference_by_task():
+    before, after = evaluation(), evaluation(0.1)
+    figure = figures.interference_by_task(before, after)
+    np.testing.assert_array_equal(trace(figure, look.AFTER.name).x, after["interference"])
+    np.testing.assert_allclose(trace(figure, look.BEFORE.name).error_x.arrayminus, 0.1)
+    assert "nats" in figure.layout.xaxis.title.text
+
+
+@pytest.mark.parametrize(
+    "draw", [figures.accuracy_by_task, figures.accuracy_bars, figures.interference_by_task, figures.crosstalk_matrices]
+)
+def test_without_an_ri_set_there_is_no_after(draw):
+    table = crosstalk(0.1) if draw is figures.crosstalk_matrices else evaluation()
+    figure = draw(table, None)
+    assert look.AFTER.name not in [item.name for item in figure.data]
+    assert figure.data
+
+
+def test_headline_keeps_the_order_of_the_table():
+    table = pd.DataFrame(
+        {
+            "model": ["zero_shot", "before", "expert", "before"],
+            "measure": ["accuracy", "accuracy", "accuracy", "interference"],
+            "value": [0.2, 0.4, 0.7, 0.5],
+            "low": 0.1,
+            "high": 0.9,
+        }
+    )
+    figure = figures.headline(table)
+    assert list(figure.data[0].y) == ["zero-shot", "merged before RI", "expert"]
+    np.testing.assert_array_equal(figure.data[0].x, [0.2, 0.4, 0.7])
+    np.testing.assert_array_equal(figure.data[1].x, [0.5])
+    assert "40.0%" in figure.layout.yaxis.ticktext[1]
+
+
+def test_crosstalk_shares_one_scale_and_leaves_the_diagonal_out():
+    before, after = crosstalk(0.1), crosstalk(0.01)
+    figure = figures.crosstalk_matrices(before, after)
+    first, second, change = figure.data
+    assert first.coloraxis == second.coloraxis == "coloraxis"
+    assert change.coloraxis == "coloraxis2"
+    assert np.isnan(np.diag(np.array(first.z, dtype=float))).all()
+    assert first.z[0][1] == pytest.approx(0.3)  # expert 0 moves task 1: 0.1 · (1 + 0 + 2)
+    assert first.z[1][0] == pytest.approx(0.2)
+    np.testing.assert_allclose(change.z, np.array(second.z, float) - np.array(first.z, float))
+    assert figure.layout.coloraxis.cmin == 0
+    assert figure.layout.coloraxis.cmax == pytest.approx(0.6)  # the diagonal's 9 nats have no part in it
+    assert figure.layout.coloraxis2.cmin == -figure.layout.coloraxis2.cmax
+    assert "what it learned" in first.hovertext[0][0]
+    assert "before" in change.hovertext[0][1]
+
+
+def test_crosstalk_prints_values_only_where_there_is_room():
+    few = figures.crosstalk_matrices(crosstalk(0.1), crosstalk(0.01))
+    assert few.data[0].text[0][1] == "0.30"
+    assert few.data[0].text[0][0] == ""
+    tasks = [f"task {index}" for index in range(20)]
+    many = figures.crosstalk_matrices(crosstalk(0.1, tasks), crosstalk(0.01, tasks))
+    assert many.data[0].text is None
+    assert many.layout.height > few.layout.height
+
+
+def test_loss_curves_keep_the_tasks_colours():
+    history = pd.DataFrame(
+        [("Letters", 1, 0.0, 0.5, 0.5), ("Letters", 2, 0.1, 0.3, 0.4), ("MNIST", 1, 0.0, 0.2, 0.2)],
+        columns=["task", "step", "keep", "free", "loss"],
+    )
+    figure = figures.loss_curves(history, TASKS)
+    colours = look.task_colours(TASKS)
+    assert [item.name for item in figure.data] == ["MNIST"] * 3 + ["Letters"] * 3
+    assert {item.line.color for item in figure.data if item.name == "Letters"} == {colours["Letters"]}
+    np.testing.assert_array_equal(figure.data[4].y, [0.5, 0.3])
+    assert figure.data[0].mode == "markers"  # a single point would be no line
+
+
+def test_task_colours_are_distinct_and_stable():
+    twenty = look.task_colours([str(index) for index in range(20)])
+    assert len(set(twenty.values())) == 20
+    eight = look.task_colours([str(index) for index in range(8)])
+    assert all(twenty[task] == colour for task, colour in eight.items())
+
+
+def test_themes_differ_in_ground_and_text_only():
+    light, dark = (figures.interference_by_task(evaluation(), None, dark=dark) for dark in (False, True))
+    assert light.layout.template.layout.paper_bgcolor == "#FFFFFF"
+    assert dark.layout.template.layout.paper_bgcolor == look.DARK.background
+    assert light.data[0].marker.color == dark.data[0].marker.color
+
+
+def test_words():
+    assert words.points(-0.028) == "−2.8 points"
+    assert words.points_range(-0.097, 0.028) == "−9.7 to +2.8"
+    assert words.nats_change(-0.25) == "−0.250 nats"
+    assert words.nats_change_range(-0.3, -0.2) == "−0.300 to −0.200"
+    assert words.nats(12.3456) == "12.3 nats"
+    assert words.count(1, "image") == "1 image"
+    assert words.count(2048, "image") == "2,048 images"
+    assert [words.duration(seconds) for seconds in (0.2, 75, 600, 7200)] == ["1 s", "75 s", "10 min", "2.0 h"]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.ui import facts
+from ri_analysis.ui.controls import grid
+from ri_analysis.ui.resources import Memory
+from ri_analysis.ui.state import text_of
+
+
+def test_a_logarithmic_slider_holds_the_default_and_the_value():
+    item = Hyperparameter("steps", "steps", 2500, 1, 1_000_000, sweep=(50, 25000), log=True)
+    stops = grid(item, 50, 25000, 7)
+    assert stops == sorted(stops)
+    assert {7, 50, 100, 2500, 20000, 25000} <= set(stops)
+    assert all(isinstance(stop, int) for stop in stops)
+    rates = grid(Hyperparameter("lr", "rate", 1e-6, 1e-9, 1.0, log=True), 1e-7, 1e-3, 1e-6)
+    assert rates[0] == 1e-7
+    assert 1e-5 in rates
+
+
+def test_texts_of_values_are_short():
+    assert [text_of(value) for value in (0.3, 1e-6, 5, "sum", ["a", "b"])] == ["0.3", "1e-06", "5", "sum", "a,b"]
+
+
+def test_memory_forgets_what_was_used_longest_ago():
+    memory = Memory(2)
+    memory.put("a", 1)
+    memory.put("b", 2)
+    assert memory.get("a") == 1
+    memory.put("c", 3)
+    assert (memory.get("a"), memory.get("b"), memory.get("c")) == (1, None, 3)
+
+
+def test_a_record_in_words():
+    record = {
+        "auxiliary": {"name": "mix", "images": 2048, "oracle": False},
+        "settings": {"steps": 150, "alpha": 1.0, "lr": 1e-4},
+        "seed": 3,
+        "seconds": 240.0,
+        "history": {"A": [[1, 0.0, 0.5, 0.5], [2, 0.1, 0.3, 0.4]]},
+    }
+    text = facts.record_in_words(record)
+    for part in ("**mix** (2,048 images)", "150 steps per expert", "α 1", "lr 0.0001", "seed 3", "in 4 min"):
+        assert part in text
+    assert "oracle" not in text
+    record["auxiliary"]["oracle"] = True
+    assert "oracle" in facts.record_in_words(record)
+    assert facts.history_table(record).to_dict(orient="list")["free"] == [0.5, 0.3]
+    assert "not recorded" in facts.record_in_words({})
+    assert facts.history_table({}).empty

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.ui.jobs import Jobs
+
+
+def wait(job):
+    try:
+        job._future.result(timeout=10)
+    except BaseException:
+        return job
+    return job
+
+
+def test_a_job_reports_and_returns():
+    jobs = Jobs()
+
+    def work(job):
+        for step in range(1, 5):
+            job.report(step / 4, step)
+        return "done"
+
+    job = wait(jobs.start("a", "Work", work))
+    assert (job.result, job.fraction, job.notes, job.error, job.running) == ("done", 1.0, [1, 2, 3, 4], None, False)
+    assert jobs.get("a") is job
+    jobs.drop("a")
+    assert jobs.get("a") is None
+
+
+def test_a_running_job_is_not_started_twice_and_stops_when_cancelled():
+    jobs, reached, go_on = Jobs(), threading.Event(), threading.Event()
+
+    def work(job):
+        job.report(0.5)
+        reached.set()
+        assert go_on.wait(10)
+        job.report(0.6)
+        raise AssertionError("went on after cancel")
+
+    job = jobs.start("a", "Work", work)
+    assert reached.wait(10)
+    assert jobs.start("a", "Other work", lambda _: None) is job
+    jobs.drop("a")
+    assert jobs.get("a") is job  # a running job is not forgotten
+    job.cancel()
+    go_on.set()
+    wait(job)
+    assert isinstance(job.error, Cancelled)
+    assert job.cancelled
+    assert job.fraction == 0.5
+    assert job.result is None
+
+
+def test_a_job_cancelled_before_its_turn_never_starts():
+    jobs, go_on = Jobs(), threading.Event()
+    first = jobs.start("a", "First", lambda job: go_on.wait(10))
+    second = jobs.start("b", "Second", lambda job: pytest.fail("started"))
+    second.cancel()
+    go_on.set()
+    wait(first)
+    assert isinstance(second.error, Cancelled)
+
+
+def test_an_error_is_kept_for_the_page():
+    def work(job):
+        raise InputError("no such source")
+
+    job = wait(Jobs().start("a", "Work", work))
+    assert isinstance(job.error, InputError)
+
+
+def test_finished_jobs_are_bounded():
+    jobs = Jobs()
+    for number in range(50):
+        wait(jobs.start(f"x:{number}", "Work", lambda job: None))
+    assert len(jobs.starting_with("x:")) <= 33
+    assert jobs.get("x:49") is not None
