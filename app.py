@@ -9,6 +9,8 @@ PAGES = [
     st.Page("pages/overview.py", title="Overview", icon=":material/dashboard:", default=True),
     st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
     st.Page("pages/accuracy.py", title="Accuracy", icon=":material/target:"),
+    st.Page("pages/interference.py", title="Interference", icon=":material/blur_on:"),
+    st.Page("pages/embeddings.py", title="Embeddings", icon=":material/scatter_plot:"),
     st.Page("pages/resolve.py", title="Resolve", icon=":material/healing:"),
 ]
 ui.run(PAGES)

@@ -57,9 +57,11 @@ def _app(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
-    report = check_suite(options.suite)
+    report = check_suite(options.suite, options.workspace)
     for line in report.passed:
         print(f"ok    {line}")
+    for line in report.remarks:
+        print(f"note  {line}")
     for line in report.findings:
         print(f"wrong {line}")
     print(f"{len(report.findings)} findings" if report.findings else "the suite is in order")

@@ -2,47 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from ri_analysis.checkpoints import hugging_face, lora
+from ri_analysis.checkpoints.hugging_face import pick
 from ri_analysis.checkpoints.reader import Checkpoint
 from ri_analysis.errors import InputError
 
 PREFIX = "visual."
-_WRAPPERS = ("", "module.", "model.", "module.model.", "model.module.")
+Tensors = Mapping[str, torch.Tensor]
 _MARKERS = ("conv1.weight", "class_embedding", "trunk.patch_embed.proj.weight")
+_LINEARISED = re.compile(r"(^|\.)params0?\.\d+$|(^|\.)params0\.")
 
 
-class Renamed(Mapping[str, torch.Tensor]):
-    """A view of `tensors` under other names: `names` maps the new name to the old one."""
+class Computed(Mapping[str, torch.Tensor]):
+    """Tensors that are read or put together when they are asked for."""
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> None:
-        self._tensors, self._names = tensors, dict(names)
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]) -> None:
+        self._makers = dict(makers)
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._tensors[self._names[key]]
+        return self._makers[key]()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._makers
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._makers)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._makers)
 
 
-def vision_tower(checkpoint: Checkpoint) -> Mapping[str, torch.Tensor]:
-    """Return the vision tower's tensors of `checkpoint` under canonical names, still lazy.
+@dataclass(frozen=True)
+class Tower:
+    """The vision tower of a checkpoint, and an account of how it was read.
 
-    Accepts a whole CLIP or its vision tower alone, with the wrappers `module.` and `model.`; the text tower is left
-    out. Raises InputError when no vision tower is found.
+    `tensors` under canonical names; `kind` what the checkpoint is, in words; `taken` names used from it, `ignored`
+    those left out, `filled` canonical names that came from the pretrained model; `quick_gelu` whether it was made
+    for quick-GELU, None where the file does not say.
+    """
+
+    tensors: Tensors
+    kind: str
+    taken: int
+    ignored: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+    quick_gelu: bool | None = None
+
+
+def vision_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tensors:
+    """Return the vision tower's tensors of `checkpoint` under canonical names, still lazy; see `read_tower`."""
+    return read_tower(checkpoint, pretrained).tensors
+
+
+def read_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tower:
+    """Return the vision tower of `checkpoint`, whatever format it is in.
+
+    Accepts open_clip names (a whole CLIP or its vision tower, under any wrapper such as `module.` or `model.`),
+    Hugging Face's CLIP vision models, and PEFT adapters. `pretrained` holds the canonical tensors that an adapter
+    changes and that fill in a missing projection. Raises InputError when no vision tower is found, and for linearised
+    checkpoints.
     """
     keys = list(checkpoint.tensors)
-    for wrapper in _WRAPPERS:
-        for inner in (wrapper + PREFIX, wrapper):
-            if any(inner + marker in keys for marker in _MARKERS):
-                names = {PREFIX + key.removeprefix(inner): key for key in keys if key.startswith(inner)}
-                return Renamed(checkpoint.tensors, names)
+    linearised = next((key for key in keys if _LINEARISED.search(key)), None)
+    if linearised is not None:
+        raise InputError(
+            f"{checkpoint.path}: a linearised (tangent) checkpoint, as key {linearised!r} shows: its output is not "
+            f"that of a network with these weights, so it can't be merged as one; use the non-linear fine-tuning"
+        )
+    if "peft_type" in checkpoint.config or any(".lora_A." in key for key in keys):
+        return _adapted(checkpoint, pretrained)
+    prefix = open_clip_prefix(keys)
+    if prefix is not None:
+        return _open_clip(checkpoint, prefix)
+    root = hugging_face.find_root(keys)
+    if root is not None:
+        return _hugging_face(checkpoint, root, pretrained)
     sample = ", ".join(keys[:3]) or "no tensors"
     raise InputError(
-        f"{checkpoint.path}: expected open_clip vision tower keys such as 'visual.conv1.weight', found {sample} …"
+        f"{checkpoint.path}: expected open_clip vision tower keys such as 'visual.conv1.weight', or Hugging Face's "
+        f"'vision_model.embeddings.patch_embedding.weight', found {sample} …"
     )
+
+
+def open_clip_prefix(keys: Sequence[str]) -> str | None:
+    """Return what stands before the vision tower's own names (`model.visual.`), None where there is no tower."""
+    found = {key.removesuffix(marker) for key in keys for marker in _MARKERS if key.endswith(marker)}
+    found = {prefix for prefix in found if not prefix or prefix.endswith(".")}
+    candidates = [prefix for prefix in found if prefix.endswith(PREFIX)] or [
+        prefix for prefix in found if any(key.startswith(f"{prefix}transformer.") for key in keys)
+    ]
+    return min(candidates, key=len, default=None)
+
+
+def whole_model(checkpoint: Checkpoint) -> Tensors:
+    """Return the tensors of a whole CLIP under open_clip's names, its text tower included if it has one."""
+    keys = list(checkpoint.tensors)
+    prefix = open_clip_prefix(keys)
+    if prefix is not None:
+        wrapper = prefix.removesuffix(PREFIX) if prefix.endswith(PREFIX) else prefix
+        return _renamed(checkpoint.tensors, {k.removeprefix(wrapper): k for k in keys if k.startswith(wrapper)})
+    root = hugging_face.find_root(keys)
+    vision = read_tower(checkpoint).tensors
+    text = hugging_face.text_makers(checkpoint.tensors, root or "")
+    return Computed({**{key: partial(pick, vision, key) for key in vision}, **text})
+
+
+def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
+    return Computed({new: partial(pick, tensors, old) for new, old in names.items()})
+
+
+def _open_clip(checkpoint: Checkpoint, prefix: str) -> Tower:
+    names = {PREFIX + key.removeprefix(prefix): key for key in checkpoint.tensors if key.startswith(prefix)}
+    left = [key for key in checkpoint.tensors if not key.startswith(prefix)]
+    kind = f"pickled module {checkpoint.module}" if checkpoint.module else "open_clip weights"
+    return Tower(
+        _renamed(checkpoint.tensors, names),
+        kind,
+        len(names),
+        (*left, *checkpoint.ignored),
+        quick_gelu=_activation(checkpoint.classes),
+    )
+
+
+def _activation(classes: frozenset[str]) -> bool | None:
+    names = {name.rpartition(".")[2] for name in classes}
+    if "QuickGELU" in names:
+        return True
+    return False if "GELU" in names else None
+
+
+def _hugging_face(checkpoint: Checkpoint, root: str, pretrained: Tensors | None) -> Tower:
+    makers, used = hugging_face.vision_makers(checkpoint.tensors, root, str(checkpoint.path))
+    filled: tuple[str, ...] = ()
+    projection = PREFIX + "proj"
+    if projection not in makers and pretrained is not None and projection in pretrained:
+        makers[projection] = partial(pick, pretrained, projection)
+        filled = (projection,)
+    order = [name for name in pretrained or () if name in makers]
+    makers = {name: makers[name] for name in (*order, *(name for name in makers if name not in set(order)))}
+    left = [key for key in checkpoint.tensors if key not in used]
+    kind = "Hugging Face " + hugging_face.model_class(checkpoint.config, bool(filled))
+    ignored = (*left, *checkpoint.ignored)
+    quick = hugging_face.quick_gelu(checkpoint.config)
+    return Tower(Computed(makers), kind, len(used), ignored, filled, quick)
+
+
+def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
+    if pretrained is None:
+        raise InputError(f"{checkpoint.path}: a LoRA adapter holds no model of its own; the pretrained one is needed")
+    source = str(checkpoint.path)
+    changes, used = lora.read_changes(checkpoint.tensors, checkpoint.config, pretrained, source)
+    makers = {
+        name: partial(lora.apply, pretrained, name, changes[name])
+        if name in changes
+        else partial(pick, pretrained, name)
+        for name in pretrained
+    }
+    filled = tuple(name for name in pretrained if name not in changes)
+    left = tuple(key for key in checkpoint.tensors if key not in used)
+    kind = f"PEFT LoRA adapter (r = {checkpoint.config.get('r', '?')})"
+    return Tower(Computed(makers), kind, len(used), left, filled)

@@ -1,20 +1,29 @@
-"""Open a checkpoint file without running anything in it: memory-mapped tensors under their names."""
+"""Open a checkpoint without running anything in it: memory-mapped tensors under their names."""
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ri_analysis.checkpoints.stamps import content_digest
+from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
 from ri_analysis.errors import InputError
-from ri_analysis.files import file_digest
+from ri_analysis.files import digest
 
-TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+_FOLDER_FILES = (
+    *("adapter_model.safetensors", "adapter_model.bin"),
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+_JSON_LIMIT = 1 << 26
+_PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark in the oldest protocol
 
 
 class SafetensorsMapping(Mapping[str, torch.Tensor]):
@@ -22,7 +31,8 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
 
     def __init__(self, path: Path) -> None:
         opened: Any = safe_open(path, framework="pt")
-        self._file, self._keys = opened, tuple(opened.keys())
+        self._file, self._keys = opened, frozenset(opened.keys())
+        self._order = tuple(opened.keys())
 
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._keys:
@@ -31,56 +41,164 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
+        return iter(self._order)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._order)
+
+
+class _Sharded(Mapping[str, torch.Tensor]):
+    """The tensors of several files."""
+
+    def __init__(self, owners: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        self._owners = owners
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        return self._owners[key][key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._owners)
+
+    def __len__(self) -> int:
+        return len(self._owners)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint file: where it lies, its tensors by name (lazy), and the digest of its content."""
+    """A checkpoint: where it lies, its tensors by name (lazy), and the digest of its content.
+
+    Parameters
+    ----------
+    path: the file, or the folder of a Hugging Face model or adapter.
+    tensors: the tensors under the names the file gives them.
+    digest: digest of all files read.
+    ignored: entries that are not tensors of the model (optimiser state, epoch …).
+    module: class of a pickled module, as `src.modeling.ImageEncoder`; empty for a state dict.
+    attributes: the pickled module's plain attributes (`normalize` of a head).
+    classes: classes of its submodules, none of which was imported.
+    config: `config.json` or `adapter_config.json` beside a Hugging Face model.
+    """
 
     path: Path
     tensors: Mapping[str, torch.Tensor]
     digest: str
+    ignored: tuple[str, ...] = ()
+    module: str = ""
+    attributes: Mapping[str, object] = field(default_factory=dict)
+    classes: frozenset[str] = frozenset()
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Open a `.safetensors` file or a torch state dict (`.pt`, `.pth`, `.bin`, `.ckpt`) at `path`.
+def read_checkpoint(path: Path, memory: Path | None = None) -> Checkpoint:
+    """Open the checkpoint at `path`: what kind it is follows from its content, not its name.
 
-    Torch files are read with `weights_only`, so a pickle that would run code is refused. A `state_dict` envelope is
-    opened and entries that are not tensors are left out. Raises InputError for a missing, truncated or unsafe file.
+    Reads safetensors, torch state dicts and whole pickled modules (zip and older format), folders of a Hugging Face
+    model (sharded or not) and of a PEFT adapter. `memory` is a folder that remembers the digests of unchanged files.
+    Raises InputError for a missing, truncated, damaged or unsafe file.
     """
-    content = file_digest(path)
-    if path.suffix == ".safetensors":
+    if path.is_dir():
+        return _read_folder(path, memory)
+    checkpoint = _read_file(path, memory)
+    config = _config(path.parent, path.name)
+    if not config:
+        return checkpoint
+    return _with_config(path, checkpoint, config)
+
+
+def _read_file(path: Path, memory: Path | None) -> Checkpoint:
+    head = _head(path)
+    if path.suffix == ".safetensors" or head[8:9] == b"{":
+        _refuse_stand_ins(path, head)
+        content = content_digest(path, memory)
         try:
             return Checkpoint(path, SafetensorsMapping(path), content)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: expected a whole safetensors file, found: {error}") from error
-    if path.suffix in TORCH_SUFFIXES:
-        return Checkpoint(path, _torch_tensors(path), content)
-    expected = ", ".join((".safetensors", *TORCH_SUFFIXES))
-    raise InputError(f"{path}: expected a checkpoint ({expected}), found suffix {path.suffix!r}")
-
-
-def _torch_tensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except pickle.UnpicklingError as error:
+    if head[:4] != ZIP_MAGIC and head[:1] not in _PICKLE_STARTS:
+        _refuse_stand_ins(path, head)
         raise InputError(
-            f"{path}: expected a state dict of tensors, found Python objects that would have to be run to be "
-            f"loaded; save `model.state_dict()` instead"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a whole torch checkpoint, found: {error}") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path}: expected a state dict, found {type(loaded).__name__}")
-    return {key: value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+            f"{path}: expected a checkpoint (safetensors, a torch file, or the folder of a Hugging Face model), "
+            f"found another kind of file"
+        )
+    tensors, flat = read_torch(path)
+    content = content_digest(path, memory, verify_records if head[:4] == ZIP_MAGIC else None)
+    return Checkpoint(
+        path,
+        tensors,
+        content,
+        tuple(flat.ignored),
+        flat.module,
+        flat.attributes,
+        frozenset(flat.classes),
+    )
 
 
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
+    if not head:
+        raise InputError(f"{path}: expected a checkpoint, found an empty file")
+    return head
+
+
+def _refuse_stand_ins(path: Path, head: bytes) -> None:
+    """Name what often lies in a checkpoint's place."""
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: expected a checkpoint, found a Git LFS pointer to it; run `git lfs pull`")
+    if head.lstrip()[:1] == b"<":
+        raise InputError(f"{path}: expected a checkpoint, found a web page; the download failed")
+
+
+def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
+    name = next((name for name in _FOLDER_FILES if (folder / name).is_file()), None)
+    if name is None:
+        raise InputError(f"{folder}: expected a model folder with one of {', '.join(_FOLDER_FILES)}, found none")
+    config = _config(folder, name)
+    if name.startswith("adapter_model") and not config:
+        raise InputError(f"{folder}: expected 'adapter_config.json' beside {name!r}, found none")
+    if name.endswith(".index.json"):
+        return _read_shards(folder, name, config, memory)
+    return _with_config(folder, _read_file(folder / name, memory), config)
+
+
+def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
+    content = digest(found.digest, json.dumps(config, sort_keys=True))
+    return Checkpoint(path, found.tensors, content, found.ignored, config=config)
+
+
+def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Path | None) -> Checkpoint:
+    index = _json(folder / name).get("weight_map")
+    if not isinstance(index, dict) or not all(isinstance(item, str) for item in index.values()):
+        raise InputError(f"{folder / name}: expected a 'weight_map' of tensors to files, found none")
+    if any(Path(item).name != item for item in index.values()):
+        raise InputError(f"{folder / name}: expected plain file names in 'weight_map', found a path")
+    shards = {item: _read_file(folder / item, memory) for item in sorted(set(index.values()))}
+    for key, item in index.items():
+        if key not in shards[item].tensors:
+            raise InputError(f"{folder / item}: expected tensor {key!r}, which {name!r} places there, found none")
+    owners = {key: shards[item].tensors for key, item in index.items()}
+    content = digest(*(shards[item].digest for item in shards), json.dumps([index, config], sort_keys=True))
+    return Checkpoint(folder, _Sharded(owners), content, config=config)
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    """Return the config that says how to read a Hugging Face file: it lies beside it under a fixed name."""
+    if name not in _FOLDER_FILES:
+        return {}
+    path = folder / ("adapter_config.json" if name.startswith("adapter_model") else "config.json")
+    return _json(path) if path.is_file() and not name.startswith("open_clip") else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise ValueError("it is too large")
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON, found: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(document).__name__}")
+    return document

@@ -1,6 +1,6 @@
 """Images → features through the vision tower; features → logits through the tasks' heads."""
 
-from ri_analysis.encoder.architecture import Architecture, read_architecture
+from ri_analysis.encoder.architecture import Architecture, architecture_of, read_architecture
 from ri_analysis.encoder.heads import Head, build_head, load_head, load_heads, save_head
 from ri_analysis.encoder.tower import Encoder
 
@@ -8,6 +8,7 @@ __all__ = [
     "Architecture",
     "Encoder",
     "Head",
+    "architecture_of",
     "build_head",
     "load_head",
     "load_heads",

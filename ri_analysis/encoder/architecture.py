@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.suite import Suite
+from ri_analysis.suite.preprocessing import preprocessing_config
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,37 @@ class Architecture:
         return tower.float()
 
     @property
+    def fingerprint(self) -> str:
+        """All that decides what the tower makes of weights and images, as text; the name is no part of it."""
+        return json.dumps([self.config, self.image_size, self.mean, self.std], sort_keys=True)
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether the activation is OpenAI's quick-GELU."""
+        return bool(self.config.get("quick_gelu", False))
+
+    @property
     def context_length(self) -> int:
         """Tokens a caption may have."""
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
 
 
-def read_architecture(name: str, folder: Path) -> Architecture:
+def architecture_of(suite: Suite) -> Architecture:
+    """Return a suite's architecture, with the preprocessing of its pretrained tag if it has one."""
+    return read_architecture(suite.spec.architecture, suite.spec.path.parent, suite.spec.pretrained)
+
+
+def read_architecture(name: str, folder: Path, pretrained: str = "") -> Architecture:
     """Return the architecture called `name` by open_clip, or described by the JSON file `name` relative to `folder`.
 
-    The JSON is open_clip's model config, bare or under `model_cfg` beside a `preprocess_cfg`. Raises InputError.
+    The JSON is open_clip's model config, bare or under `model_cfg` beside a `preprocess_cfg`; for a name, the mean and
+    standard deviation are those of the tag `pretrained`, CLIP's own for files. Raises InputError.
     """
     if not name.endswith(".json"):
         config = open_clip.get_model_config(name)
         if config is None:
             raise InputError(f"unknown architecture {name!r}; {suggest(name, open_clip.list_models())[:300]}")
-        return _architecture(name, config, {})
+        return _architecture(name, config, preprocessing_config(name, pretrained, folder))
     path = folder / name
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -68,7 +87,7 @@ def read_architecture(name: str, folder: Path) -> Architecture:
     return _architecture(str(path), config, preprocess)
 
 
-def _architecture(name: str, config: dict[str, Any], preprocess: dict[str, Any]) -> Architecture:
+def _architecture(name: str, config: dict[str, Any], preprocess: Mapping[str, Any]) -> Architecture:
     size = config["vision_cfg"].get("image_size", 224)
     size = size[0] if isinstance(size, list | tuple) else size
     mean = preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN

@@ -9,12 +9,15 @@ from pathlib import Path
 import open_clip
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, write_safetensors
+from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model, write_safetensors
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.suite import Suite
+from ri_analysis.suite.images import classes_of
 
-_WRAPPERS = ("module.", "model.")
+# A pickled ImageEncoder keeps the text projection but not the transformer before it.
+_TEXT_MARKERS = ("transformer.resblocks.0.ln_1.weight",)
+_SCRIPT_CONSTANTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own archives
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class Head:
         """Return the logits (n, classes) of unit features (n, embed_dim)."""
         return features @ self.weight.to(features.device).T
 
+    @property
+    def scale(self) -> float | None:
+        """The logit scale the weights carry: their rows' common length; None where the lengths differ."""
+        lengths = self.weight.norm(dim=1)
+        low, high = lengths.min().item(), lengths.max().item()
+        return (low + high) / 2 if high - low <= 0.01 * high else None
+
 
 def load_heads(suite: Suite, architecture: Architecture, tasks: Sequence[str] | None = None) -> dict[str, Head]:
     """Return the heads of `tasks`, all by default.
@@ -40,18 +50,24 @@ def load_heads(suite: Suite, architecture: Architecture, tasks: Sequence[str] | 
     for task in map(suite.task, tasks or suite.tasks):
         names = suite.class_names(task.name)
         if task.head is not None:
-            heads[task.name] = load_head(task.head, names, width)
+            heads[task.name] = load_head(task.head, names, width, task.logit_scale)
         else:
             text_tower = text_tower or TextTower(architecture, suite.pretrained)
-            assert names is not None  # the spec guarantees a head or class names
-            heads[task.name] = build_head(text_tower, names, task.templates)
+            heads[task.name] = build_head(text_tower, names or _own_names(suite, task.name), task.templates)
         _check_labels(suite, task.name, heads[task.name])
     return heads
 
 
-def load_head(path: Path, classes: Sequence[str] | None, width: int) -> Head:
-    """Read a head file: a tensor `weight` of shape (classes, width), with a zero `bias` or none."""
-    tensors = read_checkpoint(path).tensors
+def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale: float = 1.0) -> Head:
+    """Read a head: a pickled `ClassificationHead`, or a tensor `weight` (classes, width), or that tensor alone.
+
+    `logit_scale` multiplies weights that were saved without theirs. Raises InputError for another shape, a bias that
+    is not zero, a head made for features that are not normalised, and class names of another number.
+    """
+    checkpoint = read_checkpoint(path)
+    tensors = checkpoint.tensors
+    if checkpoint.attributes.get("normalize") is False:
+        raise InputError(f"{path}: expected a head for unit features, found one with normalize = False")
     weight = next((tensors[key] for key in tensors if key.rpartition(".")[2] == "weight"), None)
     if weight is None and len(tensors) == 1:
         weight = tensors[next(iter(tensors))]
@@ -67,7 +83,7 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int) -> Head:
         classes = [f"class {index}" for index in range(len(weight))]
     if len(classes) != len(weight):
         raise InputError(f"{path}: the head has {len(weight)} classes, the class names are {len(classes)}")
-    return Head(weight.float().contiguous(), tuple(classes))
+    return Head((weight.float() * logit_scale).contiguous(), tuple(classes))
 
 
 def save_head(path: Path, head: Head) -> None:
@@ -82,14 +98,13 @@ class TextTower:
     def __init__(self, architecture: Architecture, pretrained: Checkpoint) -> None:
         self._model = architecture.build().float()
         self._tokenizer = open_clip.SimpleTokenizer(context_length=architecture.context_length)
-        tensors = pretrained.tensors
-        wrapper = next((w for w in ("", *_WRAPPERS) if f"{w}text_projection" in tensors), None)
-        if wrapper is None:
+        tensors = whole_model(pretrained)
+        if not any(key.removeprefix("text.") in _TEXT_MARKERS for key in tensors):
             raise InputError(
-                f"{pretrained.path}: expected a whole CLIP to build heads from class names, found no text tower "
-                f"('text_projection'); give each task a head file instead"
+                f"{pretrained.path}: expected a whole CLIP to build heads from class names, found no text tower; "
+                f"give each task a head file instead"
             )
-        state = {key.removeprefix(wrapper): tensors[key].float() for key in tensors if key.startswith(wrapper)}
+        state = {key: tensors[key].float() for key in tensors if key not in _SCRIPT_CONSTANTS}
         try:
             self._model.load_state_dict(state, strict=True)
         except RuntimeError as error:
@@ -115,6 +130,17 @@ def build_head(tower: TextTower, classes: Sequence[str], templates: Sequence[str
     rows = [tower.embed([template.format(name) for template in templates]).mean(dim=0) for name in classes]
     weight = torch.nn.functional.normalize(torch.stack(rows), dim=-1) * tower.logit_scale
     return Head(weight.clone(), tuple(classes))
+
+
+def _own_names(suite: Suite, task: str) -> tuple[str, ...]:
+    """Return the class names that the task's data gives, as words."""
+    found = classes_of(suite.task_data(task))
+    if not found:
+        raise InputError(
+            f"{suite.spec.path}: [[task]] ({task}): expected 'classes' to build a head from, found none, and none in "
+            f"{suite.task(task).data}"
+        )
+    return tuple(name.replace("_", " ") for name in found)
 
 
 def _check_labels(suite: Suite, task: str, head: Head) -> None:

@@ -11,7 +11,6 @@ import pandas as pd
 from ri_analysis.engine.evaluator import Evaluator, Progress
 from ri_analysis.engine.models import (
     Tally,
-    answer_key,
     expert_model,
     known,
     merged_model,
@@ -102,7 +101,7 @@ class _Coalitions:
     def _key(self, members: frozenset[str], task: str) -> str:
         weights = subset_recipe(self._recipe, members).digest(self._weights)
         expert = self._evaluator.suite.expert(task).digest
-        return answer_key(self._evaluator, "coalition", weights + expert, task, self._limit)
+        return self._evaluator.answer_key("coalition", weights + expert, task, "test", self._limit)
 
 
 def _wanted(recipe: MergeRecipe, orders: dict[str, list[tuple[str, ...]]]) -> list[Merge]:

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Tally, answer_key, expert_model, known, merged_model, probe, probe_size
+from ri_analysis.engine.models import Tally, expert_model, known, merged_model, probe, probe_size
 from ri_analysis.engine.store import Arrays
 from ri_analysis.measures.blocks import cka_distance, token_distance
 from ri_analysis.merging import MergeRecipe
@@ -32,7 +32,7 @@ def drift_by_block(
     """
     merged = merged_model(evaluator, recipe)
     keys = {
-        task: answer_key(evaluator, "blocks", merged.digest + evaluator.suite.expert(task).digest, task, limit)
+        task: evaluator.answer_key("blocks", merged.digest + evaluator.suite.expert(task).digest, task, "test", limit)
         for task in recipe.tasks
     }
     absent = [task for task, key in keys.items() if not evaluator.store.has(key)]

@@ -41,6 +41,7 @@ class Drift:
     classes: dict[str, tuple[str, ...]]
     full: bool
     _values: dict[str, dict[str, Values]] = field(default_factory=dict, repr=False)
+    _tables: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -62,7 +63,9 @@ class Drift:
 
     def table(self, distance: str = "kl") -> pd.DataFrame:
         """Return the mean distance per task with intervals: see `drift_table`."""
-        return drift_table(self.values(distance), shares=distance == "disagreement")
+        if distance not in self._tables:
+            self._tables[distance] = drift_table(self.values(distance), shares=distance == "disagreement")
+        return self._tables[distance]
 
     def images(self, distance: str = "kl") -> pd.DataFrame:
         """Return one row per image: `task`, `index`, `class`, `expert_says`, `merged_says`, `drift`, `outcome`."""

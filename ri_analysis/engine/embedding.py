@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,7 +14,6 @@ import pandas as pd
 from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
 from ri_analysis.engine.models import (
     Tally,
-    answer_key,
     expert_model,
     known,
     merged_model,
@@ -24,7 +24,6 @@ from ri_analysis.engine.models import (
     probe_labels,
     probe_size,
 )
-from ri_analysis.errors import Cancelled
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.merging import MergeRecipe
@@ -33,7 +32,8 @@ Points = npt.NDArray[np.float32]
 
 MOST_POINTS = 4000  # UMAP compares all pairs exactly below 4,096, and maps stay smooth to handle
 PRETRAINED, EXPERT, BEFORE, AFTER = "pretrained", "expert", "before", "after"
-_NEIGHBOURS, _SPREAD, _SEED = 15, 0.1, 0  # UMAP's own defaults; a seed makes it repeatable
+_NEIGHBOURS, _MIN_DISTANCE, _SEED = 15, 0.1, 0  # UMAP's own defaults; a seed makes it repeatable
+_AGAIN = "again"
 _PLACING = 1_000  # points placed between two looks at the cancel button
 
 
@@ -72,7 +72,7 @@ def per_task_limit(tasks: int) -> int:
 
 
 def collect(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], progress: Progress | None = None) -> Clouds:
-    """Return the features of pretrained, experts, and the merges by `recipes` (`before`, `after`), on a seeded sample."""
+    """Return the features of pretrained, experts, and the merges `before` and `after`, on a seeded sample."""
     tasks = next(iter(recipes.values())).tasks
     limit = per_task_limit(len(tasks))
     models = {PRETRAINED: pretrained_model(evaluator)}
@@ -92,10 +92,10 @@ def collect(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], progress: 
 
 def _keys(evaluator: Evaluator, tasks: Sequence[str], limit: int, models: Mapping[str, Any]) -> dict[str, str]:
     keys = {
-        name: digest(*(answer_key(evaluator, "features", model.digest, task, limit) for task in tasks))
+        name: digest(*(evaluator.answer_key("features", model.digest, task, "test", limit) for task in tasks))
         for name, model in models.items()
     }
-    own = (answer_key(evaluator, "features", evaluator.suite.expert(task).digest, task, limit) for task in tasks)
+    own = (evaluator.answer_key("features", evaluator.suite.expert(task).digest, task, "test", limit) for task in tasks)
     return keys | {EXPERT: digest(*own)}
 
 
@@ -137,19 +137,18 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int]
     Fit and placements are kept in the store. The noise floor is the median distance between where the fit put the
     experts' own points and where `transform` places them. `progress` counts steps and may raise Cancelled.
     """
-    own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_SPREAD), str(_SEED))
-    others = {name: digest(own, key) for name, key in clouds.keys.items() if name != EXPERT} | {"again": digest(own, "again")}
+    own, others = _map_keys(clouds)
     absent = [name for name, key in others.items() if not evaluator.store.has(key)]
     total = 2 + 2 * len(absent)
     report = _Steps(progress, total if absent or not evaluator.store.has(own) else 1)
     placed = _Umap(evaluator, own, clouds.features[EXPERT], report) if report.total > 1 else None
     for name in absent:
         assert placed is not None  # it is made whenever something is absent
-        features = clouds.features[EXPERT if name == "again" else name]
+        features = clouds.features[EXPERT if name == _AGAIN else name]
         evaluator.store.put(others[name], {"points": placed.place(features)})
         report.advance(2)
     points = {EXPERT: _kept(evaluator, own)} | {name: _kept(evaluator, key) for name, key in others.items()}
-    again = points.pop("again")
+    again = points.pop(_AGAIN)
     floor = float(np.median(np.linalg.norm(again - points[EXPERT], axis=1)))
     says = "UMAP of the experts' features; the other models' points are placed in it by its transform."
     return Map({name: points[name] for name in clouds.features}, says, floor, _extent(points[EXPERT]))
@@ -157,9 +156,15 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int]
 
 def umap_known(evaluator: Evaluator, clouds: Clouds) -> bool:
     """Whether `umap_map` would answer from the store alone."""
-    own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_SPREAD), str(_SEED))
-    keys = [own, digest(own, "again"), *(digest(own, key) for name, key in clouds.keys.items() if name != EXPERT)]
-    return all(evaluator.store.has(key) for key in keys)
+    own, others = _map_keys(clouds)
+    return all(evaluator.store.has(key) for key in (own, *others.values()))
+
+
+def _map_keys(clouds: Clouds) -> tuple[str, dict[str, str]]:
+    """Return the names of the fit, and of what is placed in it: every other model, and the experts once more."""
+    own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_MIN_DISTANCE), str(_SEED))
+    others = {name: digest(own, key) for name, key in clouds.keys.items() if name != EXPERT}
+    return own, others | {_AGAIN: digest(own, _AGAIN)}
 
 
 class _Umap:
@@ -168,33 +173,40 @@ class _Umap:
     def __init__(self, evaluator: Evaluator, key: str, features: Points, report: _Steps) -> None:
         import umap  # slow to import, and needed on request only
 
-        store, settings = evaluator.store, {"n_neighbors": min(_NEIGHBOURS, len(features) - 1), "min_dist": _SPREAD}
-        settings |= {"metric": "cosine", "random_state": _SEED, "transform_seed": _SEED, "n_jobs": 1}
+        self._features, self._report = features, report
+        settings: dict[str, Any] = {"n_neighbors": min(_NEIGHBOURS, len(features) - 1), "min_dist": _MIN_DISTANCE}
+        settings |= {"metric": "precomputed", "random_state": _SEED, "transform_seed": _SEED, "n_jobs": 1}
         report.advance(0)
-        if not store.has(key):
-            fitted = umap.UMAP(**settings).fit(features)
-            store.put(key, {"points": np.asarray(fitted.embedding_, np.float32)})
+        if not evaluator.store.has(key):
+            fitted = umap.UMAP(**settings).fit(self._distances(features))
+            evaluator.store.put(key, {"points": np.asarray(fitted.embedding_, np.float32)})
         else:
-            fitted = umap.UMAP(**settings, transform_mode="graph").fit(features)
+            fitted = umap.UMAP(**settings, transform_mode="graph").fit(self._distances(features))
             fitted.transform_mode, fitted.embedding_ = "embedding", _kept(evaluator, key)
         report.advance(2)
-        self._fitted, self._report = fitted, report
+        self._fitted = fitted
 
     def place(self, features: Points) -> Points:
         """Return the coordinates of other features; each batch moves independently of the others."""
         parts = []
         for start in range(0, len(features), _PLACING):
             self._report.advance(0)
-            # A batch equal to the fitted data would be answered by the fit itself, not placed: leave one row out of it.
-            batch = features[start : start + _PLACING]
-            parts.append(self._transform(batch))
+            parts.append(self._transform(features[start : start + _PLACING]))
         return np.concatenate(parts).astype(np.float32)
 
     def _transform(self, batch: Points) -> Points:
+        # UMAP answers for the data it was fitted on without placing them: never hand it all of them at once.
         if len(batch) < len(self._fitted.embedding_) or len(batch) < 2:
-            return np.asarray(self._fitted.transform(batch), np.float32)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Transforming new data with precomputed metric")
+                return np.asarray(self._fitted.transform(self._distances(batch)), np.float32)
         half = len(batch) // 2
         return np.concatenate([self._transform(batch[:half]), self._transform(batch[half:])])
+
+    def _distances(self, batch: Points) -> Points:
+        """Return 1 − cosine of unit rows to the experts' (k, n): one product, where UMAP would go pair by pair."""
+        distances: Points = np.clip(1 - batch @ self._features.T, 0, 2).astype(np.float32)
+        return distances
 
 
 class _Steps:
@@ -217,5 +229,3 @@ def _extent(points: Points) -> float:
     """Return how wide a cloud is: the larger of its two central 95 % ranges."""
     low, high = np.quantile(points, [0.025, 0.975], axis=0)
     return float((high - low).max())
-
-

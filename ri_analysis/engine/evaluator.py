@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from ri_analysis.checkpoints import read_checkpoint, vision_tower
-from ri_analysis.encoder import Architecture, Encoder, Head, load_heads, read_architecture
+from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
 from ri_analysis.engine.directions import Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.store import Arrays, Store, default_workspace
@@ -62,7 +62,7 @@ class Evaluator:
     @cached_property
     def architecture(self) -> Architecture:
         """The suite's architecture."""
-        return read_architecture(self.suite.spec.architecture, self.suite.spec.path.parent)
+        return architecture_of(self.suite)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -156,7 +156,7 @@ class Evaluator:
         """Return how far each expert alone moves each task's outputs: see `crosstalk_table`."""
         names = tuple(tasks or self.suite.set_tasks(experts))
         keys = {
-            (expert, task): self._key("crosstalk", self.suite.expert(expert, experts).digest, task, "test", limit)
+            (expert, task): self.answer_key("crosstalk", self.suite.expert(expert, experts).digest, task, "test", limit)
             for expert in names
             for task in names
         }
@@ -220,21 +220,21 @@ class Evaluator:
         keys = [(task, key) for task, key in self._merged_keys(weights_digest, tasks, split, limit).items()]
         for task in tasks:
             for checkpoint in (self.suite.expert(task), self.suite.pretrained):
-                keys.append((task, self._key("logits", checkpoint.digest, task, split, limit)))
+                keys.append((task, self.answer_key("logits", checkpoint.digest, task, split, limit)))
         absent = [task for task, key in keys if not self.store.has(key)]
         return sum(len(self._indices(self._images(task, split), limit)) for task in absent)
 
     def _merged_keys(self, weights_digest: str, tasks: Sequence[str], split: str, limit: int | None) -> dict[str, str]:
         # The divergence depends on the original expert too, so its digest is part of the name.
         return {
-            task: self._key("merged", weights_digest + self.suite.expert(task).digest, task, split, limit)
+            task: self.answer_key("merged", weights_digest + self.suite.expert(task).digest, task, split, limit)
             for task in tasks
         }
 
     def _logits(self, model: str, tasks: Sequence[str], run: _Run) -> dict[str, torch.Tensor]:
         """Return the logits (n, classes) of a model of the suite on the tasks: "pretrained" or an original expert."""
         checkpoint = self.suite.pretrained if model == "pretrained" else self.suite.expert(model)
-        keys = {task: self._key("logits", checkpoint.digest, task, run.split, run.limit) for task in tasks}
+        keys = {task: self.answer_key("logits", checkpoint.digest, task, run.split, run.limit) for task in tasks}
         kept = {task: self.store.get(key) for task, key in keys.items()}
         missing = [task for task in tasks if kept[task] is None]
         found = {task: torch.from_numpy(arrays["logits"]) for task, arrays in kept.items() if arrays is not None}
@@ -273,11 +273,13 @@ class Evaluator:
         assert images.labels is not None  # task data is always read with labels
         return images.labels[self._indices(images, limit)]
 
-    def _key(self, kind: str, weights: str, task: str, split: str, limit: int | None) -> str:
+    def answer_key(self, kind: str, weights: str, task: str, split: str, limit: int | None) -> str:
+        """Return the name of an answer in the store: it changes with everything the answer depends on."""
         images = self._images(task, split)
         probe = "all" if limit is None or limit >= len(images) else str(limit)
         head = self.heads[task].weight.numpy().tobytes()
-        return digest(VERSION, kind, self.suite.pretrained.digest, weights, head, images.digest, probe)
+        tower = self.architecture.fingerprint
+        return digest(VERSION, kind, tower, self.suite.pretrained.digest, weights, head, images.digest, probe)
 
 
 def _known(arrays: Arrays | None) -> Arrays:

@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis.checkpoints import vision_tower
-from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
+from ri_analysis.engine.evaluator import Evaluator, Progress
 from ri_analysis.engine.store import Arrays
-from ri_analysis.files import digest
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.merging import MergeRecipe, merge
 from ri_analysis.suite import ORIGINAL, ImageSet, stratified
@@ -82,14 +81,6 @@ def probe_labels(evaluator: Evaluator, task: str, limit: int | None) -> Indices:
     return images.labels[indices]
 
 
-def answer_key(evaluator: Evaluator, kind: str, weights: str, task: str, limit: int | None) -> str:
-    """Return the name of an answer: it changes with everything the answer depends on."""
-    images = evaluator.suite.task_data(task)
-    part = "all" if limit is None or limit >= len(images) else str(limit)
-    head = evaluator.heads[task].weight.numpy().tobytes()
-    return digest(VERSION, kind, evaluator.suite.pretrained.digest, weights, head, images.digest, part)
-
-
 # --- progress ---------------------------------------------------------------------------------------------
 
 
@@ -150,4 +141,4 @@ def known(arrays: Arrays | None) -> Arrays:
 
 
 def _features_key(evaluator: Evaluator, model: Model, task: str, limit: int | None) -> str:
-    return answer_key(evaluator, "features", model.digest, task, limit)
+    return evaluator.answer_key("features", model.digest, task, "test", limit)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Model, Tally, answer_key, known, probe, probe_size
+from ri_analysis.engine.models import Model, Tally, known, probe, probe_size
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.measures.disentanglement import disentanglement_table
@@ -63,7 +63,8 @@ class _Plane:
     def predicted(self, amounts: tuple[float, float], tasks: Sequence[str], tally: Tally) -> dict[str, Classes]:
         """Return the classes (n,) that the model at `amounts` predicts for the images of each of `tasks`."""
         store, model = self._evaluator.store, self._model(amounts)
-        keys = {task: answer_key(self._evaluator, "predicted", model.digest, task, self._limit) for task in tasks}
+        name = self._evaluator.answer_key
+        keys = {task: name("predicted", model.digest, task, "test", self._limit) for task in tasks}
         absent = [task for task, key in keys.items() if not store.has(key)]
         if absent:
             sets = [probe(self._evaluator, task, self._limit) for task in absent]

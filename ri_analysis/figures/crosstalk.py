@@ -112,14 +112,19 @@ def _largest(values: list[Matrix]) -> float:
 def _colour_bar(title: str, *, x: float, length: float) -> dict[str, Any]:
     """Return a flat colour bar below the matrices."""
     place = {"orientation": "h", "x": x, "len": length, "y": 0.0, "yref": "container", "yanchor": "bottom"}
-    return {**place, "thickness": 10, "outlinewidth": 0, "title": {"text": title, "side": "bottom"}}
+    return {
+        **place,
+        "thickness": 10,
+        "outlinewidth": 0,
+        "title": {"text": title, "side": "bottom", "font": {"size": 13}},
+    }
 
 
 def _layout(figure: go.Figure, tasks: int, panels: int, dark: bool) -> go.Figure:
     height = 210 + max(150, min(34, 700 // tasks) * tasks)
     look.finish(figure, dark=dark, height=height)
     figure.update_layout(plot_bgcolor=look.shades(dark).grid, margin={"t": 40, "b": 84})
-    figure.update_xaxes(showgrid=False, tickangle=-45, title="task disturbed", title_standoff=6)
+    figure.update_xaxes(showgrid=False, tickangle=-45, ticks="", title="task disturbed", title_standoff=6)
     figure.update_yaxes(showgrid=False, autorange="reversed")
     figure.update_yaxes(title="expert that disturbs", col=1)
     return figure.update_annotations(font_size=13)

@@ -26,7 +26,7 @@ def headline(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     `table` has one row per model and measure: `model` (zero_shot, before, after, expert), `measure` (accuracy,
     interference), `value`, `low`, `high`.
     """
-    figure = make_subplots(cols=2, column_widths=[0.6, 0.4], horizontal_spacing=0.2)
+    figure = make_subplots(cols=2, column_widths=[0.58, 0.42], horizontal_spacing=0.28)
     for column, (measure, say) in enumerate(_MEASURES, 1):
         part = table[table["measure"] == measure]
         roles = [ROLES[model] for model in part["model"]]

@@ -16,6 +16,7 @@ from ri_analysis.figures import look
 
 Matrix = npt.NDArray[np.float64]
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
+_FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
 _TITLES = ("before RI", "after RI", "difference, after − before")
 
 
@@ -78,7 +79,8 @@ def _heatmap(table: pd.DataFrame, hover: list[list[str]], axis: str, axes: Axes)
 
 
 def _number(value: float, digits: int) -> str:
-    return "" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return "" if np.isnan(value) else f"{rounded:.{digits}f}".replace("-", "−")
 
 
 def _hover(table: pd.DataFrame, axes: Axes, ends: tuple[pd.DataFrame, pd.DataFrame] | None) -> list[list[str]]:
@@ -123,7 +125,7 @@ def _scales(figure: go.Figure, values: list[Matrix], axes: Axes, dark: bool) -> 
         }
     )
     if wide:
-        spread = _reach(values[1] - values[0]) or 1.0
+        spread = max(_reach(values[1] - values[0]), _FAINT * top)
         title = {"title": {"text": "change", "side": "bottom"}, "x": 0.84, "len": 0.3}
         figure.update_layout(
             coloraxis2={"colorscale": look.diverging(dark), "cmin": -spread, "cmax": spread, "colorbar": bar | title}

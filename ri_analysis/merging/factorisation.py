@@ -113,7 +113,8 @@ def polar_factor(matrix: Matrix) -> tuple[Matrix, float]:
     with one_thread:
         tall = matrix.shape[0] > matrix.shape[1]
         u, s = _left_vectors(matrix.T if tall else matrix, min(matrix.shape))
-        root = (u / s) @ u.T
+        half = u / np.sqrt(s)
+        root = half @ half.T
         return (matrix @ root if tall else root @ matrix), float(s.sum())
 
 
@@ -132,7 +133,8 @@ def orthogonalised_product(u: Matrix, s: Matrix, v: Matrix) -> Matrix:
 def _inverse_root(matrix: Matrix) -> Matrix:
     """Return (AᵀA)^(−1/2) of an m×p matrix A, on the row space of A."""
     w, s = _left_vectors(matrix.T, matrix.shape[1])
-    return np.asarray((w / s) @ w.T)
+    half = w / np.sqrt(s)
+    return np.asarray(half @ half.T)
 
 
 def _left_vectors(matrix: Matrix, rank: int, floor: float = 0.0) -> tuple[Matrix, Matrix]:

@@ -16,11 +16,12 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
-from ri_analysis.encoder import Encoder, Head, load_heads, read_architecture
+from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
 from ri_analysis.errors import InputError
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.resolving.objective import Objective
+from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.images import in_memory
 from ri_analysis.suite.spec import RESERVED_SETS
@@ -32,6 +33,7 @@ HYPERPARAMETERS = (
     Hyperparameter("lr", "AdamW's learning rate", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True),
     Hyperparameter("weight_decay", "AdamW's weight decay", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
     Hyperparameter("batch", "auxiliary images per step", 128, 1, 8192, sweep=(16, 512), log=True),
+    Hyperparameter("views", "variants of each auxiliary image, itself included", 1, 1, 1000, sweep=(1, 16), log=True),
     # The paper's schedule is not known; "constant" is the plain reading of its settings.
     Hyperparameter("schedule", "learning rate over the steps", "constant", choices=("constant", "cosine")),
 )
@@ -104,10 +106,11 @@ def resolve(
     plan = _plan(suite, auxiliary, names, values, seed)
     _begin(folder, plan, resume)
 
-    architecture = read_architecture(suite.spec.architecture, suite.spec.path.parent)
+    architecture = architecture_of(suite)
     heads = load_heads(suite, architecture, names)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    images = in_memory(suite.auxiliary_data(auxiliary), encoder.image_size)
+    varied = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
+    images = in_memory(varied, encoder.image_size)
     pretrained = encoder.features(vision_tower(suite.pretrained), images, source=str(suite.pretrained.path))
     started = time.monotonic()
     for index, task in enumerate(names):

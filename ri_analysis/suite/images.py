@@ -1,21 +1,26 @@
-"""Sets of images: npz arrays, image folders, and generated ones, all read as uint8 at the model's size."""
+"""Sets of images: arrays, files, rows of tables and generated ones, all read as uint8 at the model's size."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+import io
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ri_analysis.errors import InputError
-from ri_analysis.files import digest, file_digest
+from ri_analysis.files import atomic_path, digest
 from ri_analysis.suite.generators import GENERATORS, Pixels
+from ri_analysis.suite.preprocessing import Preprocessing, fit
 
 Indices = npt.NDArray[np.int64]
+CLIP = Preprocessing()
+# What Pillow raises for images that are damaged, cut off, or too large to be honest.
+_DECODING = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
@@ -37,10 +42,20 @@ class ImageSet(Protocol):
 
 
 class ArrayImages:
-    """Images held in memory, from the arrays of an npz file."""
+    """Images held in memory, (n, h, w) or (n, h, w, 3) uint8."""
 
-    def __init__(self, source: str, content: str, images: Pixels, labels: Indices | None) -> None:
-        self.source, self.digest, self._images, self.labels = source, content, images, labels
+    def __init__(
+        self,
+        source: str,
+        content: str,
+        images: Pixels,
+        labels: Indices | None,
+        how: Preprocessing = CLIP,
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.source, self._images, self.labels, self._how = source, images, labels, how
+        self.digest = digest(content, how.digest) if how.digest else content
+        self.classes = tuple(classes)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -52,31 +67,134 @@ class ArrayImages:
             chosen = np.repeat(chosen[..., None], 3, axis=-1)
         if chosen.shape[1:3] == (size, size):
             return chosen
-        return _stack([fit(Image.fromarray(image), size) for image in chosen], size)
+        return stack([fit(Image.fromarray(image), size, self._how) for image in chosen], size)
 
 
-class FolderImages:
-    """Image files, decoded when they are asked for."""
+class FileImages:
+    """Image files, decoded when they are asked for.
 
-    def __init__(self, folder: Path, files: Sequence[Path], labels: Indices | None) -> None:
-        self.source, self.labels, self._files = str(folder), labels, tuple(files)
-        stamps = [f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-        self.digest = digest(*stamps)
+    `classes` are the classes' names where the folder gives them, `skipped` the files left out as damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        files: Sequence[Path],
+        labels: Indices | None,
+        how: Preprocessing,
+        classes: Sequence[str] = (),
+        skipped: Sequence[str] = (),
+        stamps: str | None = None,
+    ) -> None:
+        self.source, self.labels, self._files, self._how = str(folder), labels, tuple(files), how
+        self.classes, self.skipped = tuple(classes), tuple(skipped)
+        self.digest = digest(stamps or file_stamps(folder, files), *self.skipped, how.digest)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
         """See ImageSet. Raises InputError naming a file that is not an image."""
-        return _stack([self._decode(self._files[index], size) for index in indices], size)
+        return stack([self._decode(self._files[index], size) for index in indices], size)
 
-    @staticmethod
-    def _decode(file: Path, size: int) -> Pixels:
+    def _decode(self, file: Path, size: int) -> Pixels:
         try:
             with Image.open(file) as image:
-                return fit(image, size)
-        except (UnidentifiedImageError, OSError) as error:
+                return fit(image, size, self._how)
+        except _DECODING as error:
             raise InputError(f"{file}: expected an image, found: {error}") from error
+
+
+class EncodedImages:
+    """Encoded images from a table; `read` returns the bytes of one row."""
+
+    def __init__(
+        self,
+        source: str,
+        content: str,
+        read: Callable[[int], bytes],
+        labels: Indices | None,
+        how: Preprocessing,
+        classes: Sequence[str] = (),
+        count: int = 0,
+    ) -> None:
+        self.source, self.digest, self.labels = source, digest(content, how.digest), labels
+        self.classes, self._read, self._how = tuple(classes), read, how
+        self._count = len(labels) if labels is not None else count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
+        """See ImageSet. Raises InputError naming a row that is not an image."""
+        return stack([self._decode(int(index), size) for index in indices], size)
+
+    def _decode(self, index: int, size: int) -> Pixels:
+        try:
+            with Image.open(io.BytesIO(self._read(index))) as image:
+                return fit(image, size, self._how)
+        except _DECODING as error:
+            raise InputError(f"{self.source}: expected an image in row {index}, found: {error}") from error
+
+
+class Subset:
+    """Some images of a set."""
+
+    def __init__(self, images: ImageSet, indices: Indices) -> None:
+        self._images, self._indices, self.source = images, indices, images.source
+        self.labels = None if images.labels is None else images.labels[indices]
+        self.digest = digest(images.digest, indices.astype(np.int64).tobytes())
+        self.classes, self.skipped = classes_of(images), skipped_of(images)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
+        """See ImageSet."""
+        return self._images.pixels(self._indices[np.asarray(indices, dtype=np.int64)], size)
+
+
+class KeptImages:
+    """A set whose decoded and resized images are kept on disk as raw uint8, each when it is first asked for."""
+
+    def __init__(self, images: ImageSet, folder: Path) -> None:
+        self._images, self._folder, self._maps = images, folder, dict[int, tuple[Any, Any]]()
+        self.source, self.digest, self.labels = images.source, images.digest, images.labels
+        self.classes, self.skipped = classes_of(images), skipped_of(images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
+        """See ImageSet."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        try:
+            kept, done = self._open(size)
+        except OSError:  # a full or read-only disk: decode every time
+            return self._images.pixels(chosen, size)
+        missing = np.unique(chosen[done[chosen] == 0])
+        if len(missing):
+            kept[missing] = self._images.pixels(missing, size)
+            kept.flush()
+            done[missing] = 1  # after the pixels are on disk, so that a crash leaves no half image
+        return np.asarray(kept[chosen])
+
+    def _open(self, size: int) -> tuple[Any, Any]:
+        if size not in self._maps:
+            stem = self._folder / f"{self.digest}-{size}"
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._maps[size] = (
+                self._map(stem.with_suffix(".pixels"), (len(self), size, size, 3)),
+                self._map(stem.with_suffix(".done"), (len(self),)),
+            )
+        return self._maps[size]
+
+    @staticmethod
+    def _map(path: Path, shape: tuple[int, ...]) -> Any:
+        if not path.exists() or path.stat().st_size != int(np.prod(shape)):
+            with atomic_path(path) as temporary, temporary.open("wb") as stream:
+                stream.truncate(int(np.prod(shape)))  # sparse: takes room only as it fills
+        return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
 class GeneratedImages:
@@ -95,26 +213,18 @@ class GeneratedImages:
     def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
         """See ImageSet."""
         made = [self._make(np.random.default_rng([self._seed, int(index)]), size) for index in indices]
-        return _stack(made, size)
-
-
-def read_images(path: Path, *, labelled: bool) -> ImageSet:
-    """Open the images at `path`: an npz file, or a folder (one subfolder per class where `labelled`).
-
-    Raises InputError for a missing or damaged file, wrong shapes or types, or missing labels.
-    """
-    if path.is_dir():
-        return _read_folder(path, labelled)
-    if path.suffix != ".npz":
-        raise InputError(f"{path}: expected an .npz file or a folder of images, found {_what(path)}")
-    return _read_npz(path, labelled)
+        return stack(made, size)
 
 
 def in_memory(images: ImageSet, size: int) -> ImageSet:
     """Return `images` decoded once at `size`, when they need at most 2 GiB; else as they are."""
     if isinstance(images, ArrayImages) or len(images) * size * size * 3 > 2 << 30:
         return images
-    return ArrayImages(images.source, images.digest, images.pixels(range(len(images)), size), images.labels)
+    held = np.empty((len(images), size, size, 3), np.uint8)
+    for start in range(0, len(images), 256):  # in blocks: decoding may need several times the memory of the pixels
+        stop = min(start + 256, len(images))
+        held[start:stop] = images.pixels(range(start, stop), size)
+    return ArrayImages(images.source, images.digest, held, images.labels)
 
 
 def stratified(labels: Indices | None, n: int, count: int, seed: int = 0) -> Indices:
@@ -134,63 +244,47 @@ def stratified(labels: Indices | None, n: int, count: int, seed: int = 0) -> Ind
     return np.sort(order[np.argsort(rank, kind="stable")[:count]])
 
 
-def fit(image: Image.Image, size: int) -> Pixels:
-    """Return `image` as RGB with its shorter side resized to `size` (bicubic) and the middle kept: CLIP's transform."""
-    image = image.convert("RGB")
-    if image.size != (size, size):
-        ratio = size / min(image.size)
-        width, height = (max(size, round(side * ratio)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image, dtype=np.uint8)
+def per_class(labels: Indices, count: int, seed: int = 0) -> Indices:
+    """Return the indices, sorted, of at most `count` images of each class; seeded."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    chosen = [order[labels[order] == label][:count] for label in np.unique(labels)]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def _stack(images: Sequence[Pixels], size: int) -> Pixels:
-    return np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
+def classes_of(images: ImageSet) -> tuple[str, ...]:
+    """Return the class names that the data itself gives; empty when it gives none."""
+    return tuple(getattr(images, "classes", ()))
 
 
-def _what(path: Path) -> str:
-    return f"suffix {path.suffix!r}" if path.exists() else "nothing"
+def skipped_of(images: ImageSet) -> tuple[str, ...]:
+    """Return the names of the images that were left out as damaged."""
+    return tuple(getattr(images, "skipped", ()))
 
 
-def _read_npz(path: Path, labelled: bool) -> ImageSet:
-    content = file_digest(path)
+def file_stamps(folder: Path, files: Sequence[Path]) -> str:
+    """Return a digest of the files' names, sizes and times of change."""
+    stats = [(file, file.stat()) for file in files]
+    return digest(*(f"{os.path.relpath(file, folder)} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats))
+
+
+def damaged(file: Path) -> str | None:
+    """Return what is wrong with an image file, None when it looks whole. Reads as little of it as that takes."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in ("images", "labels")}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected a whole npz file, found: {error}") from error
-    images, labels = arrays.get("images"), arrays.get("labels")
-    if images is None:
-        raise InputError(f"{path}: expected an array 'images', found {sorted(arrays) or 'none'}")
-    colour = images.ndim == 4 and images.shape[-1] == 3
-    if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or len(images) == 0:
-        raise InputError(
-            f"{path}: 'images' must be uint8 of shape (n, h, w) or (n, h, w, 3) with n > 0, "
-            f"found {images.dtype} {images.shape}"
-        )
-    if not labelled:
-        return ArrayImages(str(path), content, images, None)
-    if labels is None:
-        raise InputError(f"{path}: expected an array 'labels', found none")
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise InputError(
-            f"{path}: 'labels' must be {len(images)} non-negative integers, found {labels.dtype} {labels.shape}"
-        )
-    return ArrayImages(str(path), content, images, labels.astype(np.int64))
+        with Image.open(file) as image:
+            kind = image.format
+            image.verify()
+        if kind == "JPEG":
+            with file.open("rb") as stream:
+                stream.seek(-2, os.SEEK_END)
+                whole = stream.read() == b"\xff\xd9"
+            if not whole:  # cut off, or something harmless was appended: only decoding tells
+                with Image.open(file) as image:
+                    image.load()
+    except _DECODING as error:
+        return str(error) or type(error).__name__
+    return None
 
 
-def _read_folder(folder: Path, labelled: bool) -> ImageSet:
-    if not labelled:
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise InputError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none")
-        return FolderImages(folder, files, None)
-    classes = sorted(item for item in folder.iterdir() if item.is_dir())
-    groups = [sorted(file for file in item.rglob("*") if file.suffix.lower() in SUFFIXES) for item in classes]
-    files = [file for group in groups for file in group]
-    if not files:
-        raise InputError(f"{folder}: expected one subfolder of images per class, found none")
-    labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    return FolderImages(folder, files, labels.astype(np.int64))
+def stack(images: Sequence[Pixels], size: int) -> Pixels:
+    """Return (k, size, size, 3) of k images."""
+    return np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)

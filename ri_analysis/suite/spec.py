@@ -16,7 +16,10 @@ from ri_analysis.suite.generators import GENERATORS
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower."""
+    """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower.
+
+    `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on.
+    """
 
     name: str
     expert: Path
@@ -25,6 +28,8 @@ class TaskSpec:
     classes: Path | None = None
     templates: tuple[str, ...] = ()
     validation: Path | None = None
+    logit_scale: float = 1.0
+    images_per_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,10 @@ class ResolvedSpec:
 
 @dataclass(frozen=True)
 class SuiteSpec:
-    """A suite file in full, its paths absolute."""
+    """A suite file in full, its paths absolute. `root` is where relative paths of weights and images start."""
 
     path: Path
+    root: Path
     name: str
     architecture: str
     pretrained: str
@@ -70,8 +76,21 @@ class SuiteSpec:
     unseen: tuple[UnseenSpec, ...]
     resolved: tuple[ResolvedSpec, ...]
 
+    @property
+    def pretrained_path(self) -> Path:
+        """Where the pretrained model lies, if `pretrained` is a file and not a tag."""
+        return self.root / Path(self.pretrained).expanduser()
 
-# key → (type, required); Path means text that names a file relative to the suite file
+
+class _Beside:
+    """Text that names a file relative to the suite file, wherever `root` points."""
+
+
+class _Templates:
+    """A list of texts, or a file beside the suite file with one a line."""
+
+
+# key → (type, required); Path means text that names a file relative to `root`
 _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
     "task": (
         TaskSpec,
@@ -80,9 +99,11 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "expert": (Path, True),
             "data": (Path, True),
             "head": (Path, False),
-            "classes": (Path, False),
-            "templates": (list, False),
+            "classes": (_Beside, False),
+            "templates": (_Templates, False),
             "validation": (Path, False),
+            "logit_scale": (float, False),
+            "images_per_class": (int, False),
         },
     ),
     "auxiliary": (
@@ -103,7 +124,16 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
     ),
 }
 _MODEL: dict[str, tuple[type, bool]] = {"architecture": (str, True), "pretrained": (str, True)}
-_KINDS = {str: "text", Path: "a path", list: "a list of texts", int: "an integer", bool: "true or false"}
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "text"),
+    Path: ((str,), "a path"),
+    _Beside: ((str,), "a path"),
+    list: ((list,), "a list of texts"),
+    _Templates: ((str, list), "a list of texts, or a file of them"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+}
 RESERVED_SETS = ("original", "ri")
 
 
@@ -115,6 +145,15 @@ def read_spec(path: Path) -> SuiteSpec:
     return spec
 
 
+def read_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file that are not empty. Raises InputError."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected one text a line, found: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
 def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     """Return the suite file's content, or None with every finding about its text."""
     try:
@@ -124,7 +163,8 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         return None, [f"{path}: expected TOML, found: {error}"]
     reader = _Reader(path.resolve())
-    reader.unknown(document, ["name", "model", *_TABLES], "")
+    reader.unknown(document, ["name", "root", "model", *_TABLES], "")
+    reader.root = reader.base(document.get("root", "."))
     model = reader.table(document.get("model"), _MODEL, "[model]")
     sections = {name: reader.section(document, name) for name in _TABLES}
     name = document.get("name", path.parent.name)
@@ -134,14 +174,25 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
         reader.relations(sections)
     if reader.findings:
         return None, reader.findings
-    return SuiteSpec(reader.path, name, model["architecture"], model["pretrained"], *sections.values()), []
+    root, pretrained = reader.root, model["pretrained"]
+    return SuiteSpec(reader.path, root, name, model["architecture"], pretrained, *sections.values()), []
 
 
 class _Reader:
     """Turns TOML tables into specs, noting every finding instead of stopping at the first."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.findings = path, list[str]()
+        self.path, self.root, self.findings = path, path.parent, list[str]()
+
+    def base(self, root: object) -> Path:
+        """Return the folder that relative paths of weights and images start from."""
+        if not isinstance(root, str):
+            self.note("root", f"must be a path, found {root!r}")
+            return self.path.parent
+        folder = (self.path.parent / Path(root).expanduser()).resolve()
+        if not folder.is_dir():
+            self.note("root", f"expected the folder that holds the weights and images, found none at {folder}")
+        return folder
 
     def note(self, where: str, text: str) -> None:
         self.findings.append(f"{self.path}: {where}: {text}" if where else f"{self.path}: {text}")
@@ -181,15 +232,26 @@ class _Reader:
         return values
 
     def value(self, value: object, kind: type, where: str) -> Any:
-        wanted = str if kind is Path else kind
-        texts = kind is not list or (isinstance(value, list) and all(isinstance(item, str) for item in value))
-        if not isinstance(value, wanted) or (kind is int and isinstance(value, bool)) or not texts:
-            self.note(where, f"must be {_KINDS[kind]}, found {value!r}")
+        wanted, words = _KINDS[kind]
+        texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+        if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)) or not texts:
+            self.note(where, f"must be {words}, found {value!r}")
         elif kind is Path:
+            return (self.root / Path(str(value)).expanduser()).resolve()
+        elif kind is _Beside:
             return (self.path.parent / str(value)).resolve()
+        elif kind is _Templates and isinstance(value, str):
+            return self.lines((self.path.parent / value).resolve(), where)
         elif isinstance(value, list):
             return tuple(value)
         return value
+
+    def lines(self, path: Path, where: str) -> tuple[str, ...]:
+        try:
+            return read_lines(path)
+        except InputError as error:
+            self.note(where, str(error))
+            return ()
 
     def relations(self, sections: Mapping[str, tuple[Any, ...]]) -> None:
         """Note what is wrong between tables: names used twice, a head declared in no way, unknown tasks."""
@@ -218,8 +280,12 @@ class _Reader:
         where = f"[[task]] ({task.name})"
         if re.search(r"[=,/\\]", task.name):
             self.note(where, "a name must not hold '=', ',', '/' or a backslash")
-        if task.head is None and (task.classes is None or not task.templates):
+        if task.head is None and not task.templates:
             self.note(where, "expected a head, or classes with templates to build one, found neither")
+        if task.images_per_class is not None and task.images_per_class < 1:
+            self.note(where, f"images_per_class must be at least 1, found {task.images_per_class}")
+        if not 0 < task.logit_scale < float("inf"):
+            self.note(where, f"logit_scale must be a positive number, found {task.logit_scale}")
         for template in task.templates:
             if template.count("{}") != 1:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")

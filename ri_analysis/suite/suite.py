@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, vision_tower
+from ri_analysis.checkpoints import Checkpoint, Tower, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
-from ri_analysis.suite.images import GeneratedImages, ImageSet, read_images
-from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_spec
+from ri_analysis.suite.data import read_images
+from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
+from ri_analysis.suite.preprocessing import Preprocessing, read_preprocessing
+from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_lines, read_spec
 from ri_analysis.task_vectors import TaskVectors
 
 ORIGINAL = "original"
@@ -51,8 +53,9 @@ class Suite:
 
     def __init__(self, spec: SuiteSpec, workspace: Path | None = None) -> None:
         self.spec, self._workspace = spec, workspace
-        self._checkpoint = lru_cache(maxsize=None)(read_checkpoint)
-        self._images = lru_cache(maxsize=None)(read_images)
+        memory = None if workspace is None else workspace / "digests"
+        self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=memory))
+        self._images = lru_cache(maxsize=None)(self._read_images)
 
     @property
     def name(self) -> str:
@@ -77,7 +80,20 @@ class Suite:
         path = task.data if split == "test" else task.validation
         if path is None:
             raise InputError(f"{self.spec.path}: task {name!r} has no validation images")
-        return self._images(path, labelled=True)
+        return self._images(path, labelled=True, cap=task.images_per_class)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How images are resized and cropped, from open_clip's config of the model."""
+        return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
+
+    def _read_images(self, path: Path, *, labelled: bool, cap: int | None = None) -> ImageSet:
+        memory = None if self._workspace is None else self._workspace / "images"
+        images = read_images(path, labelled=labelled, how=self.preprocessing, memory=memory)
+        if cap is None or images.labels is None:
+            return images
+        chosen = per_class(images.labels, cap)
+        return images if len(chosen) == len(images) else Subset(images, chosen)
 
     def unseen_data(self, name: str) -> ImageSet:
         """Return the labelled images of an unseen domain."""
@@ -104,20 +120,14 @@ class Suite:
     def class_names(self, name: str) -> tuple[str, ...] | None:
         """Return a task's class names, None where the suite gives only a head file."""
         path = self.task(name).classes
-        if path is None:
-            return None
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: expected one class name a line, found: {error}") from error
-        return tuple(line.strip() for line in lines if line.strip())
+        return None if path is None else read_lines(path)
 
     # --- weights ------------------------------------------------------------------------------------------
 
     @cached_property
     def pretrained(self) -> Checkpoint:
         """The pretrained model's checkpoint."""
-        path = self.spec.path.parent / self.spec.pretrained
+        path = self.spec.pretrained_path
         if not path.exists() and not path.suffix:
             path = _pretrained_tag(self.spec.architecture, self.spec.pretrained)
         return self._checkpoint(path)
@@ -200,10 +210,20 @@ class Suite:
         """Return the task vectors of an expert set; all are memory-mapped."""
         checkpoints = {task: self.expert(task, experts) for task in tasks or self.set_tasks(experts)}
         sources = {task: str(checkpoint.path) for task, checkpoint in checkpoints.items()}
-        towers: Mapping[str, Mapping[str, torch.Tensor]] = {
-            task: vision_tower(checkpoint) for task, checkpoint in checkpoints.items()
-        }
-        return TaskVectors(vision_tower(self.pretrained), towers, {"pretrained": str(self.pretrained.path), **sources})
+        towers = {task: self.tower(checkpoint).tensors for task, checkpoint in checkpoints.items()}
+        return TaskVectors(self.zero_shot, towers, {"pretrained": str(self.pretrained.path), **sources})
+
+    @cached_property
+    def zero_shot(self) -> Mapping[str, torch.Tensor]:
+        """The pretrained model's vision tower under canonical names."""
+        return vision_tower(self.pretrained)
+
+    def tower(self, checkpoint: Checkpoint) -> Tower:
+        """Return the vision tower of a checkpoint; what it lacks (projection, LoRA's base) is the pretrained model's.
+
+        Accepts the suite's own checkpoints and anybody else's. Raises InputError when it holds no vision tower.
+        """
+        return read_tower(checkpoint, self.zero_shot)
 
     def weight_digests(self, experts: str = ORIGINAL) -> dict[str, str]:
         """Return the content digests of an expert set's files by task, and of `pretrained`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -20,7 +22,7 @@ _VIEW = "drift.block"
 _VIEWS = {"cka": "1 − linear CKA", "distance": "normalised distance"}
 _HOW = {
     "cka": "Read each row from left to right: where the colour sets in, the merged model's view of that task's images "
-    "parts from the expert's; 0 is the same geometry up to rotation and scale. All panels share one scale.",
+    "parts from the expert's; 0 is the same geometry up to rotation and scale. Both matrices share one scale.",
     "distance": "Read each row from left to right: how far an image's class token has moved, in units of the typical "
     "distance of an image from the average image. Both matrices share one scale.",
 }
@@ -68,7 +70,7 @@ def _block_tables(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> lis
         return [
             remembered(
                 answer_key("blocks", evaluator, recipe, BLOCK_LIMIT),
-                lambda recipe=recipe: drift_by_block(evaluator, recipe, progress=meter),
+                partial(drift_by_block, evaluator, recipe, progress=meter),
             )
             for recipe in pair.recipes
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pandas as pd
@@ -67,7 +68,7 @@ def _drifts(evaluator: Evaluator, pair: Pair, limit: int, slot: DeltaGenerator) 
         found = [
             remembered(
                 answer_key("drift", evaluator, recipe, limit),
-                lambda recipe=recipe: measure_drift(evaluator, recipe, limit=limit, progress=meter),
+                partial(measure_drift, evaluator, recipe, limit=limit, progress=meter),
             )
             for recipe in pair.recipes
         ]

@@ -98,6 +98,7 @@ def _task_control(suite: Suite) -> tuple[str, ...]:
     st.multiselect(
         "Experts",
         suite.tasks,
+        wrap=True,
         key=state.seed_widget(_TASKS, value),
         on_change=state.take_widget,
         args=(_TASKS, list(suite.tasks)),
@@ -141,7 +142,7 @@ def expected(evaluator: Evaluator, plan: Plan) -> str:
     """Say how long a run will take on this machine."""
     batch, steps = int(plan.settings["batch"]), int(plan.settings["steps"])
     seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, steps, batch, len(plan.tasks))
-    return f"About {words.duration(seconds)} for {words.count(len(plan.tasks), 'expert')} on this machine"
+    return f"About {words.duration(seconds)} for {words.count(len(plan.tasks), 'expert')} on this machine, as busy as it is now"
 
 
 def start_button(evaluator: Evaluator, plan: Plan) -> None:

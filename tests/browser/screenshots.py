@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -91,12 +91,15 @@ def main() -> int:
     parser.add_argument("--themes", default="light,dark")
     parser.add_argument("--widths", default="1280,1920")
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one each time)")
+    parser.add_argument("--address", help="a server that runs already, instead of one of its own")
     parser.add_argument("--query", default="", help="parameters of the pages' address")
     parser.add_argument("--docs", action="store_true", help="also write docs/overview.png")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, served(options.suite, options.workspace or Path(folder)) as address:
-        faults = take(options, address)
+    with tempfile.TemporaryDirectory() as folder:
+        server = served(options.suite, options.workspace or Path(folder))
+        with nullcontext(options.address) if options.address else server as address:
+            faults = take(options, address)
     print("\n".join(faults) or "no errors on any page")
     return 1 if faults else 0
 

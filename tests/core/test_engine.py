@@ -221,3 +221,13 @@ def test_kept_directions_stay_within_the_budget(evaluator: Evaluator) -> None:
         recipe = evaluator.recipe("ties", {"density": density})
         dict(directions.merged(vectors, recipe, weights))
     assert len(directions._kept) == 2
+
+
+def test_another_activation_is_another_answer(evaluator: Evaluator) -> None:
+    recipe = evaluator.recipe("averaging")
+    first = evaluator.measure(recipe)
+    path = evaluator.suite.spec.path.parent / "model.json"
+    path.write_text(path.read_text().replace('"embed_dim"', '"quick_gelu": true, "embed_dim"'))
+    other = Evaluator(open_suite(str(evaluator.suite.spec.path)), evaluator.store.workspace, "cpu")
+    assert not other.kept(recipe)
+    assert other.measure(recipe).mean_interference != first.mean_interference

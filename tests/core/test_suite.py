@@ -8,7 +8,9 @@ from PIL import Image
 
 from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite, stratified, suite_path
-from ri_analysis.suite.images import fit, in_memory, read_images
+from ri_analysis.suite.data import read_images
+from ri_analysis.suite.images import in_memory
+from ri_analysis.suite.preprocessing import fit
 from ri_analysis.suite.spec import parse_spec
 
 
@@ -61,7 +63,11 @@ def test_findings_come_all_at_once(tiny: Path) -> None:
 
 
 def test_a_head_must_be_declared_somehow(tiny: Path) -> None:
-    text = tiny.read_text().replace('head = "head-Reds.safetensors"\n', "").replace('classes = "Reds.txt"\n', "")
+    text = (
+        tiny.read_text()
+        .replace('head = "head-Reds.safetensors"\n', "")
+        .replace('templates = ["a photo of {}", "{}"]\n', "", 1)
+    )
     tiny.write_text(text)
     with pytest.raises(InputError, match="expected a head, or classes with templates"):
         open_suite(str(tiny))
@@ -115,9 +121,10 @@ def test_image_folders_and_arrays_agree(tmp_path: Path) -> None:
     assert np.array_equal(folder.pixels(range(4), 8), pixels[[0, 2, 1, 3]])
     assert np.array_equal(in_memory(folder, 8).pixels([1], 8), pixels[[2]])
     assert len(read_images(tmp_path / "set", labelled=False)) == 4
+    whole = read_images(tmp_path / "set", labelled=True)
     (tmp_path / "set" / "a" / "0.png").write_text("no image")
     with pytest.raises(InputError, match=r"0\.png: expected an image"):
-        read_images(tmp_path / "set", labelled=True).pixels([0], 8)
+        whole.pixels([0], 8)  # damaged after the set was opened
 
 
 def test_images_are_resized_by_the_shorter_side_and_cropped() -> None:

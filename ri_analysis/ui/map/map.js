@@ -1,6 +1,6 @@
 // Two scatter plots of the same images, one selection: hover shows the image, lasso selects, wheel zooms.
-// Data: version, places, panels [{title, x, y, colour}], extent, palette, grey, ink, legend, ids, texts, pictures,
-// selected with selection (its version).
+// Data: version, places, panels [{title, x, y, colour}], extent, palette, grey, ink, legend, ids, texts,
+// pictures.
 // The DOM is built once and survives reruns; only what changed is redrawn.
 
 const RADIUS = 2.6;
@@ -10,7 +10,7 @@ const FACTOR = 1.15; // zoom per wheel step
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
   let view = parentElement.riMap;
-  if (!view) {
+  if (!view || !parentElement.contains(view.root)) {
     view = parentElement.riMap = new MapView(parentElement);
   }
   view.send = (ids) => setStateValue("selected", ids);
@@ -25,7 +25,8 @@ class MapView {
     this.legend = this.root.querySelector(".ri-legend");
     this.panels = [...this.root.querySelectorAll(".ri-panel")].map((element) => new Panel(element, this));
     this.mode = "lasso";
-    this.selected = new Set();
+    this.selected = new Set(); // places of the selected images
+    this.chosen = new Set(); // and their ids
     this.version = null;
     for (const button of this.root.querySelectorAll("[data-mode]")) {
       button.onclick = () => this.setMode(button.dataset.mode);
@@ -45,11 +46,10 @@ class MapView {
       this.version = data.version;
       this.places = data.places;
       this.panels.forEach((panel, place) => panel.take(data.panels[place], places));
+      // A selection is of images: other points may stand in their places now.
+      this.selected = new Set(data.ids.flatMap((id, place) => (this.chosen.has(id) ? [place] : [])));
+      this.hovered = null;
       this.drawLegend();
-    }
-    if (data.selection !== this.selection) {
-      this.selection = data.selection;
-      this.selected = new Set(data.selected);
     }
     this.draw();
   }
@@ -64,8 +64,9 @@ class MapView {
 
   select(places) {
     this.selected = new Set(places);
+    this.chosen = new Set(places.map((place) => this.data.ids[place]));
     this.draw();
-    this.send(places.map((place) => this.data.ids[place]));
+    this.send([...this.chosen]);
   }
 
   draw() {

@@ -1,0 +1,19 @@
+"""Embeddings: the same images in the features of pretrained, experts, merged, and merged after RI."""
+
+import streamlit as st
+
+from ri_analysis import ui
+from ri_analysis.ui import embeddings
+
+st.title("Embeddings", anchor=False)
+evaluator = ui.evaluator()
+pair = ui.chosen_pair(evaluator)
+st.markdown(f"Merged by {ui.describe(pair)}. Two models side by side, one selection.")
+ui.no_resolved_yet(pair)
+clouds = embeddings.clouds_of(evaluator, pair)
+kind, drawn = embeddings.chosen_map(evaluator, pair, clouds)
+embeddings.explain(drawn)
+embeddings.map_section(evaluator, clouds, kind, drawn)
+
+st.header("How far features have drifted", anchor=False, divider="gray")
+embeddings.sizes_section(clouds)

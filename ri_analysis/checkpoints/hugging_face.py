@@ -1,0 +1,142 @@
+"""Hugging Face's CLIP: its names and layout → open_clip's.
+
+The tensors are the same but for q, k and v, which open_clip keeps as one matrix, and the projections, which it keeps
+transposed. Names as in transformers' `modeling_clip.py` (`pre_layrnorm` is spelt so there).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from ri_analysis.errors import InputError
+
+Tensors = Mapping[str, torch.Tensor]
+Makers = dict[str, Callable[[], torch.Tensor]]
+
+_PATCHES = "embeddings.patch_embedding.weight"
+_VISION = {
+    "embeddings.class_embedding": "class_embedding",
+    "embeddings.patch_embedding.weight": "conv1.weight",
+    "embeddings.patch_embedding.bias": "conv1.bias",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    **{f"pre_layrnorm.{part}": f"ln_pre.{part}" for part in ("weight", "bias")},
+    **{f"post_layernorm.{part}": f"ln_post.{part}" for part in ("weight", "bias")},
+}
+_TEXT = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    **{f"final_layer_norm.{part}": f"ln_final.{part}" for part in ("weight", "bias")},
+}
+_BLOCK = {
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "self_attn.out_proj": "attn.out_proj",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+}
+_LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_QKV = ("q_proj", "k_proj", "v_proj")
+
+
+def find_root(keys: Sequence[str]) -> str | None:
+    """Return what stands before the vision model's own names (`vision_model.` or nothing), None without one."""
+    found = [key.removesuffix(_PATCHES) for key in keys if key == _PATCHES or key.endswith("." + _PATCHES)]
+    return min(found, key=len, default=None)
+
+
+def model_class(config: Mapping[str, Any], filled: bool) -> str:
+    """Return the class the config names, or what the tensors show."""
+    named = config.get("architectures")
+    if isinstance(named, list) and named:
+        return str(named[0])
+    return "CLIPVisionModel" if filled else "CLIP"
+
+
+def quick_gelu(config: Mapping[str, Any]) -> bool | None:
+    """Return whether the config asks for quick-GELU; None where it does not say."""
+    inner = config.get("vision_config")
+    settings = {**config, **inner} if isinstance(inner, dict) else config
+    if "hidden_act" in settings:
+        return bool(settings["hidden_act"] == "quick_gelu")
+    # transformers leaves defaults out of nested configs; CLIP's is quick-GELU.
+    return True if config.get("model_type") in ("clip", "clip_vision_model") else None
+
+
+def weight_name(module: str) -> tuple[str, int | None] | None:
+    """Return the canonical weight of the linear layer `module` (without its model's prefix), and which of q, k, v.
+
+    None when the vision tower has no such layer.
+    """
+    found = _LAYER.fullmatch(module + ".weight")
+    if found is None:
+        return None
+    block, name = f"visual.transformer.resblocks.{found[1]}", found[2]
+    part = name.removeprefix("self_attn.")
+    if part in _QKV:
+        return f"{block}.attn.in_proj_weight", _QKV.index(part)
+    return (f"{block}.{_BLOCK[name]}.weight", None) if name in _BLOCK else None
+
+
+def vision_makers(tensors: Tensors, root: str, source: str) -> tuple[Makers, set[str]]:
+    """Return what makes each canonical `visual.` tensor, and the names used."""
+    makers, used = _makers(tensors, root, _VISION, "visual.", source)
+    projection = root.removesuffix("vision_model.") + "visual_projection.weight"
+    if projection in tensors:
+        makers["visual.proj"] = partial(_transposed, tensors, projection)
+        used.add(projection)
+    return makers, used
+
+
+def text_makers(tensors: Tensors, root: str) -> Makers:
+    """Return what makes each tensor of open_clip's text tower and the logit scale; empty where there is none."""
+    outer = root.removesuffix("vision_model.")
+    makers, _ = _makers(tensors, outer + "text_model.", _TEXT, "", outer)
+    if outer + "text_projection.weight" in tensors and makers:
+        makers["text_projection"] = partial(_transposed, tensors, outer + "text_projection.weight")
+    if outer + "logit_scale" in tensors:
+        makers["logit_scale"] = partial(pick, tensors, outer + "logit_scale")
+    return makers
+
+
+def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, source: str) -> tuple[Makers, set[str]]:
+    makers: Makers = {}
+    used = set()
+    for key in tensors:
+        inner = key.removeprefix(root)
+        if not key.startswith(root):
+            continue
+        if inner in names:
+            makers[prefix + names[inner]] = partial(pick, tensors, key)
+            used.add(key)
+        elif layer := _LAYER.fullmatch(inner):
+            block, kind = f"{prefix}transformer.resblocks.{layer[1]}", layer[3]
+            if layer[2] in _BLOCK:
+                makers[f"{block}.{_BLOCK[layer[2]]}.{kind}"] = partial(pick, tensors, key)
+            elif layer[2] == "self_attn.q_proj":
+                parts = [key.replace("q_proj", part) for part in _QKV]
+                missing = next((part for part in parts if part not in tensors), None)
+                if missing is not None:
+                    raise InputError(f"{source}: expected tensor {missing!r} beside {key!r}, found none")
+                makers[f"{block}.attn.in_proj_{kind}"] = partial(_joined, tensors, parts)
+            elif layer[2].removeprefix("self_attn.") not in _QKV:
+                continue
+            used.add(key)
+    return makers, used
+
+
+def pick(tensors: Tensors, name: str) -> torch.Tensor:
+    """Return one tensor; what a lazy mapping calls when it is asked for."""
+    return tensors[name]
+
+
+def _joined(tensors: Tensors, names: Sequence[str]) -> torch.Tensor:
+    return torch.cat([tensors[name] for name in names])
+
+
+def _transposed(tensors: Tensors, name: str) -> torch.Tensor:
+    return tensors[name].T.contiguous()

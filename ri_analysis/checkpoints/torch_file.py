@@ -1,0 +1,196 @@
+"""Torch files, zip archives and the older sequential format, as memory-mapped tensors; nothing in them is run."""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import torch
+
+from ri_analysis.checkpoints.structure import Flat, flatten
+from ri_analysis.checkpoints.unpickle import Storage, TensorNote, unpickle
+from ri_analysis.errors import InputError
+
+ZIP_MAGIC = b"PK\x03\x04"
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, lengths of name and extra field
+_STRUCTURE_LIMIT = 1 << 28  # bytes of pickled structure; real ones are below a few megabytes
+_DTYPES = {
+    name: getattr(torch, name)
+    for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+}
+
+
+class Record(NamedTuple):
+    """The bytes of one storage in the file."""
+
+    start: int
+    length: int
+
+
+class TorchTensors(Mapping[str, torch.Tensor]):
+    """The tensors of a torch file by name, each a view of the memory map."""
+
+    def __init__(self, path: Path, flat: Flat, records: Mapping[str, Record]) -> None:
+        self._notes = flat.tensors
+        self._records = records
+        for name, note in self._notes.items():
+            _check(path, name, note, records)
+        # A private map: writing to a tensor never reaches the file.
+        self._bytes = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        note = self._notes[key]
+        record = self._records[note.storage.key]
+        data = cast(Any, self._bytes)[record.start : record.start + record.length]
+        empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
+        return empty.set_(data, note.offset, note.shape, note.stride)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._notes)
+
+    def __len__(self) -> int:
+        return len(self._notes)
+
+
+def read_torch(path: Path) -> tuple[TorchTensors, Flat]:
+    """Return the tensors of the torch file at `path` and the rest of its structure.
+
+    Raises InputError for a truncated file, sizes that can't be, and a pickle that would run code.
+    """
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == ZIP_MAGIC
+    tree, records = _read_zip(path) if is_zip else _read_legacy(path)
+    flat = flatten(tree, str(path))
+    return TorchTensors(path, flat, records), flat
+
+
+def verify_records(path: Path) -> None:
+    """Compare every record of a torch zip with its checksum. Raises InputError naming the first that differs."""
+    with path.open("rb") as stream, _archive(path, stream) as archive:
+        for entry in archive.infolist():
+            if entry.CRC == 0:  # torch can be told not to write checksums
+                continue
+            start, left, found = _data_start(path, stream, entry), entry.file_size, 0
+            stream.seek(start)
+            while left > 0 and (part := stream.read(min(left, 1 << 22))):
+                found, left = zlib.crc32(part, found), left - len(part)
+            if found != entry.CRC:
+                raise InputError(
+                    f"{path}: record {entry.filename!r} is damaged: its checksum must be {entry.CRC:08x}, "
+                    f"found {found:08x}; fetch the file again"
+                )
+
+
+def _archive(path: Path, stream: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        archive = zipfile.ZipFile(stream)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise InputError(f"{path}: expected a whole torch checkpoint, found: {error} (is it truncated?)") from None
+    size = path.stat().st_size
+    for entry in archive.infolist():
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise InputError(
+                f"{path}: record {entry.filename!r} must be stored as it is, found {entry.compress_size} bytes that "
+                f"unpack to {entry.file_size}"
+            )
+        if entry.header_offset + entry.file_size > size:
+            raise InputError(
+                f"{path}: record {entry.filename!r} declares {entry.file_size} bytes in a file of {size}; "
+                f"it is truncated or damaged"
+            )
+    return archive
+
+
+def _data_start(path: Path, stream: IO[bytes], entry: zipfile.ZipInfo) -> int:
+    stream.seek(entry.header_offset)
+    header = stream.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != ZIP_MAGIC:
+        raise InputError(f"{path}: expected the record {entry.filename!r} at byte {entry.header_offset}, found none")
+    _, name, extra = _LOCAL_HEADER.unpack(header)
+    return int(entry.header_offset + _LOCAL_HEADER.size + name + extra)
+
+
+def _read_zip(path: Path) -> tuple[Any, dict[str, Record]]:
+    with path.open("rb") as stream, _archive(path, stream) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        main = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(main) != 1:
+            raise InputError(f"{path}: expected a torch checkpoint, found a zip archive without one 'data.pkl'")
+        root = main[0].removesuffix("data.pkl")
+        starts = {name: _data_start(path, stream, entry) for name, entry in entries.items()}
+        order = entries.get(root + "byteorder")
+        if order is not None and _bytes(stream, starts[order.filename], order.file_size) != b"little":
+            raise InputError(f"{path}: expected little-endian data, found another byte order")
+        if entries[main[0]].file_size > _STRUCTURE_LIMIT:
+            raise InputError(f"{path}: 'data.pkl' holds {entries[main[0]].file_size} bytes, too many for a structure")
+        data = _bytes(stream, starts[main[0]], entries[main[0]].file_size)
+        tree = unpickle(io.BytesIO(data), str(path))
+    prefix = root + "data/"
+    records = {
+        name.removeprefix(prefix): Record(starts[name], entry.file_size)
+        for name, entry in entries.items()
+        if name.startswith(prefix)
+    }
+    return tree, records
+
+
+def _bytes(stream: IO[bytes], start: int, length: int) -> bytes:
+    stream.seek(start)
+    return stream.read(length)
+
+
+def _read_legacy(path: Path) -> tuple[Any, dict[str, Record]]:
+    """Read the format before torch 1.6: five pickles, then the storages one after the other."""
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        stream = cast(IO[bytes], mapped)
+        if unpickle(stream, str(path)) != _LEGACY_MAGIC:
+            raise InputError(
+                f"{path}: expected a torch checkpoint, found a plain pickle; save it with torch.save or as safetensors"
+            )
+        version, system = unpickle(stream, str(path)), unpickle(stream, str(path))
+        if version != _LEGACY_PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
+            raise InputError(f"{path}: expected torch's format {_LEGACY_PROTOCOL}, little-endian, found {version!r}")
+        types: dict[str, Storage] = {}
+        tree, keys = unpickle(stream, str(path), storages=types), unpickle(stream, str(path))
+        position = mapped.tell()
+        records = {}
+        for key in keys if isinstance(keys, list) else ():
+            head = mapped[position : position + 8]
+            if len(head) < 8:
+                raise InputError(f"{path}: truncated: storage {key!r} is missing at byte {position} of {size}")
+            dtype = _DTYPES.get(types[str(key)].dtype) if str(key) in types else None
+            if dtype is None:
+                raise InputError(f"{path}: storage {key!r} must be of a plain type and belong to a tensor")
+            length = int.from_bytes(head, "little", signed=True) * dtype.itemsize
+            if length < 0 or position + 8 + length > size:
+                raise InputError(f"{path}: truncated: storage {key!r} declares {length} bytes in a file of {size}")
+            records[str(key)] = Record(position + 8, length)
+            position += 8 + length
+    return tree, records
+
+
+def _check(path: Path, name: str, note: TensorNote, records: Mapping[str, Record]) -> None:
+    """Raise InputError where a tensor's data can't lie in its record."""
+    dtype = _DTYPES.get(note.storage.dtype)
+    if dtype is None:
+        raise InputError(f"{path}: tensor {name!r} must be of a plain type, found {note.storage.dtype!r}")
+    if len(note.shape) != len(note.stride) or min((note.offset, *note.shape, *note.stride)) < 0:
+        raise InputError(f"{path}: tensor {name!r} can't have shape {note.shape}, strides {note.stride}")
+    reach = sum((side - 1) * step for side, step in zip(note.shape, note.stride, strict=True)) + 1
+    # An expanded tensor (stride 0) would claim memory that the file does not fill.
+    elements = max(note.offset + reach, math.prod(note.shape)) if 0 not in note.shape else 0
+    needed = elements * dtype.itemsize
+    record = records.get(note.storage.key)
+    held = 0 if record is None else record.length
+    if needed > held:
+        raise InputError(f"{path}: tensor {name!r} of shape {note.shape} needs {needed} bytes, its record holds {held}")

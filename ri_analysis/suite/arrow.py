@@ -1,0 +1,156 @@
+"""Hugging Face data sets on disk: Arrow folders of `save_to_disk`, and parquet files as the hub mirrors them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ri_analysis.errors import InputError
+from ri_analysis.files import digest
+from ri_analysis.suite.images import EncodedImages, ImageSet, Indices, file_stamps
+from ri_analysis.suite.preprocessing import Preprocessing
+
+_IMAGES, _LABELS = ("image", "img", "images"), ("label", "labels", "fine_label", "class", "coarse_label")
+Fetch = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column over several files: `fetch` of a row, how many there are, and all of it at once."""
+
+    fetch: Fetch
+    count: int
+    whole: Callable[[], Any]
+
+
+def is_arrow(path: Path) -> bool:
+    """Whether `path` is a saved data set, its parquet file, or a folder of parquet files."""
+    if path.is_dir():
+        return any((path / name).is_file() for name in ("state.json", "dataset_dict.json")) or bool(_parquets(path))
+    return path.suffix == ".parquet" and path.is_file()
+
+
+def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
+    """Open a saved data set. Images stay encoded in the memory-mapped files until they are asked for.
+
+    Raises InputError naming the splits where `path` holds several, and for missing columns.
+    """
+    if (path / "dataset_dict.json").is_file():
+        splits = sorted(item.name for item in path.iterdir() if (item / "state.json").is_file())
+        raise InputError(f"{path}: holds several splits; write one of {', '.join(str(path / name) for name in splits)}")
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".parquet" or not (path / "state.json").is_file():
+            files, features, columns = _open_parquet(path)
+        else:
+            files, features, columns = _open_arrow(path)
+        image, label = _columns(path, features, tuple(columns), labelled)
+        fetch, count = columns[image].fetch, columns[image].count
+        labels = None if label is None else _labels(path, columns[label])
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: expected a whole Hugging Face data set, found: {error}") from error
+    if count == 0:
+        raise InputError(f"{path}: expected images, found none")
+    content = digest(file_stamps(path if path.is_dir() else path.parent, files))
+    return EncodedImages(str(path), content, _bytes(path, fetch), labels, how, _names(features, label), count)
+
+
+def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
+    def read(index: int) -> bytes:
+        value = fetch(index)
+        found = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(found, bytes):
+            raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")
+        return found
+
+    return read
+
+
+def _columns(path: Path, features: dict[str, Any], names: Sequence[str], labelled: bool) -> tuple[str, str | None]:
+    typed = [name for name in names if features.get(name, {}).get("_type") == "Image"]
+    image = next((name for name in (*typed, *_IMAGES) if name in names), None)
+    classes = [name for name in names if features.get(name, {}).get("_type") == "ClassLabel"]
+    preferred = sorted(classes, key=lambda name: _LABELS.index(name) if name in _LABELS else len(_LABELS))
+    label = next((name for name in (*preferred, *_LABELS) if name in names), None)
+    if image is None or (labelled and label is None):
+        lacking = "a column of images" if image is None else "a column of labels"
+        raise InputError(f"{path}: expected {lacking}, found the columns {', '.join(names)}")
+    return image, label if labelled else None
+
+
+def _labels(path: Path, column: _Column) -> Indices:
+    labels = np.asarray(column.whole())
+    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        raise InputError(f"{path}: labels must be non-negative integers, found {labels.dtype}, least {labels.min()}")
+    return labels.astype(np.int64)
+
+
+def _names(features: dict[str, Any], label: str | None) -> tuple[str, ...]:
+    names = features.get(label or "", {}).get("names")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _open_arrow(folder: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
+    import pyarrow as pa
+
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state.get("_indices_data_files"):
+        raise InputError(f"{folder}: holds a selection of rows; save it after `flatten_indices()`")
+    files = [folder / Path(item["filename"]).name for item in state["_data_files"]]
+    table = pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])
+    info_path = folder / "dataset_info.json"
+    info = json.loads(info_path.read_text(encoding="utf-8")) if info_path.is_file() else {}
+
+    def column(name: str) -> _Column:
+        values = table[name]
+        return _Column(lambda index: values[index].as_py(), len(values), values.to_numpy)
+
+    return files, dict(info.get("features") or {}), {name: column(name) for name in table.column_names}
+
+
+def _parquets(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = [path] if path.is_file() else _parquets(path)
+    splits = sorted({file.name.partition("-")[0] for file in files})
+    if len(splits) > 1:
+        raise InputError(
+            f"{path}: holds the splits {', '.join(splits)}; keep one in a folder of its own, or name one file"
+        )
+    opened = [pq.ParquetFile(file, memory_map=True) for file in files]
+    groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
+    ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])
+
+    def column(name: str) -> _Column:
+        @lru_cache(maxsize=2)  # rows are asked for in order, so the last group serves most of them
+        def read(number: int) -> Any:
+            file, group = groups[number]
+            return file.read_row_group(group, columns=[name])[name]
+
+        def fetch(index: int) -> Any:
+            number = int(np.searchsorted(ends, index, side="right"))
+            before = int(ends[number - 1]) if number else 0
+            return read(number)[index - before].as_py()
+
+        def whole() -> Any:
+            return pa.chunked_array([c for n in range(len(groups)) for c in read(n).chunks]).to_numpy()
+
+        return _Column(fetch, int(ends[-1]) if len(ends) else 0, whole)
+
+    schema = opened[0].schema_arrow
+    meta = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    return files, dict(meta.get("info", {}).get("features") or {}), {name: column(name) for name in schema.names}

@@ -1,0 +1,241 @@
+"""Public data sets as torchvision and their authors lay them out; `data` names the file that holds the split.
+
+| data sets | file |
+|---|---|
+| MNIST, FashionMNIST, KMNIST, EMNIST | `…-images-idx3-ubyte`, gzipped or not, labels beside it |
+| CIFAR10, CIFAR100 | `test_batch`, `test` (pickles, read without running anything in them) |
+| SVHN | `test_32x32.mat` |
+| STL10 | `test_X.bin` |
+| Flowers102 | `setid.mat` |
+| Cars | `cars_test_annos_withlabels.mat` |
+| GTSRB | `GT-final_test.csv` |
+| FER2013 | a csv with the columns emotion and pixels |
+| Food101, DTD, OxfordIIITPet, RESISC45 | the text file that lists the split's images |
+EuroSAT, SUN397 and RenderedSST2 are plain image folders; PCAM's HDF5 needs a package this program does without.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ri_analysis.checkpoints.unpickle import Inert, unpickle
+from ri_analysis.errors import InputError
+from ri_analysis.files import file_digest
+from ri_analysis.suite.images import SUFFIXES, ArrayImages, ImageSet
+from ri_analysis.suite.preprocessing import Preprocessing
+
+Indices = npt.NDArray[np.int64]
+_LIMIT = 1 << 31  # bytes an unpacked file may have; the largest of these has 0.6 GB
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Image files below `source`, as a list names them."""
+
+    source: Path
+    files: Sequence[Path]
+    labels: Indices
+    classes: tuple[str, ...] = ()
+
+
+def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
+    """Return the images of the split in the file `path`, None when it is of no known kind. Raises InputError."""
+    if path.suffix in (".h5", ".hdf5"):
+        raise InputError(f"{path}: HDF5 is not read; use the Hugging Face copy of the data set, or write an npz")
+    reader = next((reader for fits, reader in _READERS if fits(path)), None)
+    if reader is None:
+        return None
+    try:
+        found = reader(path)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
+        raise InputError(f"{path}: expected the data set this name stands for, found: {error!r}") from error
+    if isinstance(found, Listed):
+        return found
+    images, labels, classes = found
+    if len(images) != len(labels) or len(images) == 0 or labels.min() < 0:
+        raise InputError(f"{path}: expected as many labels as images, found {len(labels)} and {len(images)}")
+    return ArrayImages(str(path), file_digest(path), images, labels.astype(np.int64), how, classes)
+
+
+Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[Any], Sequence[str]]
+
+
+def _idx(path: Path) -> Arrays:
+    labels = re.sub(r"images([-.])idx3", r"labels\1idx1", path.name)
+    images = _read_idx(path)
+    if "emnist" in path.name.lower():  # EMNIST is stored on its side
+        images = images.transpose(0, 2, 1)
+    values = _read_idx(path.parent / labels).astype(np.int64)
+    if "letters" in path.name:  # its classes count from 1
+        values = values - 1
+    return np.ascontiguousarray(images), values, ()
+
+
+def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
+    data = _unpacked(path)
+    dimensions = data[3] if len(data) > 3 and data[:3] == b"\0\0\x08" else 0
+    if not 1 <= dimensions <= 3 or len(data) < 4 + 4 * dimensions:
+        raise InputError(f"{path}: expected an idx file of bytes, found another header")
+    shape = np.frombuffer(data, ">u4", dimensions, 4).astype(np.int64)
+    found = len(data) - 4 - 4 * dimensions
+    if found != int(np.prod(shape)):
+        raise InputError(f"{path}: truncated: shape {tuple(shape)} needs {np.prod(shape)} bytes, found {found}")
+    return np.frombuffer(data, np.uint8, -1, 4 + 4 * dimensions).reshape(shape)
+
+
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        data: bytes = stream.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise InputError(f"{path}: unpacks to more than {_LIMIT} bytes")
+    return data
+
+
+def _cifar(path: Path) -> Arrays:
+    found, names = _entries(path), ()
+    meta = next((path.parent / name for name in ("batches.meta", "meta") if (path.parent / name).is_file()), None)
+    labels = found.get("labels", found.get("fine_labels"))
+    if meta is not None:
+        names = _entries(meta).get("label_names" if "labels" in found else "fine_label_names", ())
+    pixels = _array(found["data"], path).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels), np.asarray(labels), tuple(map(str, names))
+
+
+def _entries(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        found = unpickle(stream, str(path), latin=True)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected a pickled dictionary, found {type(found).__name__}")
+    return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
+
+
+def _array(found: object, path: Path) -> npt.NDArray[np.uint8]:
+    """Build a uint8 array from how numpy pickles one: (version, shape, type, order, data)."""
+    state = found.state if isinstance(found, Inert) else None
+    if not isinstance(state, tuple) or len(state) != 5:
+        raise InputError(f"{path}: expected an array 'data', found none")
+    _, shape, kind, fortran, data = state
+    raw = data.encode("latin-1") if isinstance(data, str) else data
+    if not isinstance(kind, Inert) or kind.arguments[:1] not in (("u1",), (b"u1",)) or not isinstance(raw, bytes):
+        raise InputError(f"{path}: expected an array of bytes, found another type")
+    return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran else "C")
+
+
+def _matlab(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat
+
+    found: dict[str, Any] = loadmat(path, squeeze_me=True)
+    return found
+
+
+def _svhn(path: Path) -> Arrays:
+    found = _matlab(path)
+    return np.ascontiguousarray(found["X"].transpose(3, 0, 1, 2)), found["y"].astype(np.int64) % 10, ()
+
+
+def _stl10(path: Path) -> Arrays:
+    images = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
+    names = path.parent / "class_names.txt"
+    classes = names.read_text(encoding="utf-8").split() if names.is_file() else []
+    labels = np.fromfile(path.parent / path.name.replace("_X", "_y"), np.uint8).astype(np.int64) - 1
+    return np.ascontiguousarray(images), labels, classes
+
+
+def _flowers(path: Path) -> Listed:
+    numbers = np.atleast_1d(_matlab(path)["tstid"]).astype(np.int64)
+    labels = np.atleast_1d(_matlab(path.parent / "imagelabels.mat")["labels"]).astype(np.int64)
+    files = [path.parent / "jpg" / f"image_{number:05d}.jpg" for number in numbers]
+    return Listed(path.parent, files, labels[numbers - 1] - 1)
+
+
+def _cars(path: Path) -> Listed:
+    rows = np.atleast_1d(_matlab(path)["annotations"])
+    if "class" not in (rows.dtype.names or ()):
+        raise InputError(f"{path}: expected labels; Cars' test labels are in 'cars_test_annos_withlabels.mat'")
+    folder = "cars_train" if "train" in path.name else "cars_test"
+    root = path.parent if (path.parent / folder).is_dir() else path.parent.parent
+    files = [root / folder / str(row["fname"]) for row in rows]
+    return Listed(root, files, np.asarray([int(row["class"]) for row in rows], np.int64) - 1)
+
+
+def _rows(path: Path, delimiter: str) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream, delimiter=delimiter)
+        return [{str(key).strip(): str(value) for key, value in row.items()} for row in reader]
+
+
+def _gtsrb(path: Path) -> Listed:
+    rows = _rows(path, ";")
+    folder = next((item for item in path.parent.rglob("Final_Test/Images") if item.is_dir()), path.parent)
+    files = [folder / row["Filename"] for row in rows]
+    return Listed(path.parent, files, np.asarray([int(row["ClassId"]) for row in rows], np.int64))
+
+
+def _fer2013(path: Path) -> Arrays:
+    rows = _rows(path, ",")
+    if any("Usage" in row for row in rows):  # the whole set in one file: its private part is the test set
+        rows = [row for row in rows if row["Usage"] == "PrivateTest"]
+    if not rows or "emotion" not in rows[0]:
+        raise InputError(f"{path}: expected labelled rows ('emotion', 'pixels'), found none; try 'icml_face_data.csv'")
+    pixels = np.stack([np.asarray(row["pixels"].split(), np.uint8).reshape(48, 48) for row in rows])
+    return pixels, np.asarray([int(row["emotion"]) for row in rows]), ()
+
+
+def _list(path: Path) -> Listed:
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [words for words in lines if not words[0].startswith("#")]
+    root = path.parent.parent if path.parent.name in ("meta", "labels", "annotations") else path.parent
+    folders = [root / name for name in ("images", "NWPU-RESISC45", ".")]
+    found = [_locate(folders, words[0]) for words in lines]
+    missing = next((words[0] for words, file in zip(lines, found, strict=True) if file is None), None)
+    if missing is not None or not found:
+        raise InputError(f"{path}: expected image files as it lists them below {root}, found no {missing!r}")
+    files = [file for file in found if file is not None]
+    if all(len(words) > 1 and words[1].isdigit() for words in lines):
+        labels = np.asarray([int(words[1]) for words in lines], np.int64)
+        return Listed(root, files, labels - labels.min())
+    names = [file.parent.name for file in files]
+    classes = sorted(set(names))
+    return Listed(root, files, np.asarray([classes.index(name) for name in names], np.int64), tuple(classes))
+
+
+def _locate(folders: Sequence[Path], name: str) -> Path | None:
+    """Return where a listed image lies: below a folder, its class's folder, or with a suffix the list leaves out."""
+    grouped = f"{Path(name).stem.rpartition('_')[0]}/{name}"
+    endings = ("",) if name.lower().endswith(SUFFIXES) else (".jpg", ".png", ".jpeg")
+    for folder in folders:
+        for inner in (name, grouped):
+            for ending in endings:
+                if (folder / f"{inner}{ending}").is_file():
+                    return (folder / f"{inner}{ending}").resolve()
+    return None
+
+
+def _named(pattern: str) -> Callable[[Path], bool]:
+    compiled = re.compile(pattern)
+    return lambda path: compiled.fullmatch(path.name) is not None
+
+
+_READERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Arrays | Listed]], ...] = (
+    (_named(r".*images[-.]idx3-ubyte(\.gz)?"), _idx),
+    (_named(r"(test|data)_batch(_\d)?|test|train"), _cifar),
+    (_named(r"(train|test|extra)_32x32\.mat"), _svhn),
+    (_named(r"(train|test)_X\.bin"), _stl10),
+    (_named(r"setid\.mat"), _flowers),
+    (_named(r"cars_.*annos.*\.mat"), _cars),
+    (_named(r"GT-.*\.csv"), _gtsrb),
+    (_named(r".*\.csv"), _fer2013),
+    (_named(r".*\.txt"), _list),
+)

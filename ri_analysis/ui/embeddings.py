@@ -1,0 +1,201 @@
+"""The Embeddings page: the same images as several models see them, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, Clouds, Map, collect, pca_map, umap_known, umap_map
+from ri_analysis.figures import words
+from ri_analysis.files import digest
+from ri_analysis.measures.drift import drift_table
+from ri_analysis.ui import background, frame, gallery, map, resources
+from ri_analysis.ui.drift import remembered
+from ri_analysis.ui.map.payload import COLOURS, TITLES, payload
+from ri_analysis.ui.measuring import Meter
+from ri_analysis.ui.recipes import Pair
+
+_SIDE = 32  # pixels a side at most of a thumbnail on the map
+_PAGE = 24  # thumbnails at once below it
+
+
+def clouds_of(evaluator: Evaluator, pair: Pair) -> Clouds:
+    """Return the features of all models of a pair, with progress where they have to be computed."""
+    meter = Meter("Reading features")
+    try:
+        return remembered(_key("clouds", evaluator, pair), lambda: _collect(evaluator, pair, meter))
+    finally:
+        meter.clear()
+
+
+def _collect(evaluator: Evaluator, pair: Pair, progress: Progress | None) -> Clouds:
+    return collect(evaluator, dict(zip((BEFORE, AFTER), pair.recipes, strict=False)), progress)
+
+
+def _key(what: str, evaluator: Evaluator, pair: Pair) -> tuple[Hashable, ...]:
+    weights = (recipe.digest(evaluator.suite.weight_digests(recipe.experts)) for recipe in pair.recipes)
+    return (what, str(evaluator.suite.spec.path), *weights)
+
+
+# --- which map --------------------------------------------------------------------------------------------
+
+
+def chosen_map(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> tuple[str, Map]:
+    """Draw the choice of map; return its name and the map. PCA stands in until a UMAP is there."""
+    kinds = {"pca": "PCA", "umap": "UMAP"}
+    kind = st.segmented_control(
+        "Map", list(kinds), format_func=kinds.__getitem__, default="pca", required=True, key="embedding.kind"
+    )
+    found = _umap(evaluator, pair, clouds) if kind == "umap" else None
+    if found is not None:
+        return "umap", found
+    return "pca", remembered(_key("pca", evaluator, pair), lambda: pca_map(clouds))
+
+
+def _umap(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> Map | None:
+    key = _key("umap", evaluator, pair)
+    if resources.memory().get(key) is None and umap_known(evaluator, clouds):
+        resources.memory().put(key, umap_map(evaluator, clouds))
+
+    def work(other: Evaluator, progress: Progress) -> Map:
+        return umap_map(other, clouds, progress)
+
+    note = "Fitted once on the experts' features and kept; the other models are placed in it. Until then: PCA."
+    found: Map | None = background.on_request(key, "Draw the UMAP", "Fitting UMAP and placing the models", work, note)
+    return found
+
+
+def explain(drawn: Map) -> None:
+    """Say what the map is, and what it must not be read for."""
+    text = f"{drawn.says} Both panels share it; distances have the same unit both ways."
+    if drawn.floor is not None:
+        text += (
+            f" **Noise floor:** placed again, the experts' own points land a median of {drawn.floor:.2f} map units "
+            f"from where the fit put them (the map is about {drawn.extent:.1f} wide); shorter lines mean nothing."
+        )
+    st.caption(f"{text} Drift sizes are computed in feature space, never read off the map.")
+
+
+# --- map and selection ------------------------------------------------------------------------------------
+
+
+@st.fragment
+def map_section(evaluator: Evaluator, clouds: Clouds, kind: str, drawn: Map) -> None:
+    """Draw both panels with their controls, and what is selected below them."""
+    models, colour, tasks = _controls(clouds)
+    rows = np.flatnonzero(clouds.images["task"].isin(tasks))
+    if not len(rows):
+        st.caption("Choose at least one task.")
+        return
+    data = payload(
+        clouds.images,
+        rows,
+        drawn,
+        models,
+        colour,
+        evaluator.suite.tasks,
+        name=f"{kind}|{digest(*clouds.keys.values())}|{','.join(tasks)}",
+        pictures=_pictures(evaluator, clouds),
+        dark=frame.dark(),
+    )
+    ids = map.show(data, "embedding.map")
+    st.caption(
+        "Each point is an image. Drag to lasso: the same images stay coloured in both panels, all others turn grey; "
+        f"wheel to zoom, double-click to clear. *{words.count(len(rows), 'image')}: a fixed sample of the test images.*"
+    )
+    _selection(evaluator, clouds, models, ids)
+
+
+def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
+    names = list(clouds.features)
+    left, right, colour, tasks = st.columns([2, 2, 2, 4])
+    first = left.selectbox("Left", names, names.index(EXPERT), format_func=TITLES.__getitem__, key="embedding.left")
+    second = right.selectbox("Right", names, names.index(BEFORE), format_func=TITLES.__getitem__, key="embedding.right")
+    by = colour.selectbox("Colour by", list(COLOURS), format_func=COLOURS.__getitem__, key="embedding.colour")
+    everything = list(dict.fromkeys(clouds.images["task"]))
+    chosen = tasks.multiselect("Tasks", everything, everything, key="embedding.tasks")
+    return (str(first), str(second)), str(by), [task for task in everything if task in chosen]
+
+
+def _pictures(evaluator: Evaluator, clouds: Clouds) -> str:
+    name = f"{evaluator.suite.name}-{clouds.keys[EXPERT]}"
+    sheet: dict[str, Any] = remembered(("pictures", name), lambda: _sheet(evaluator, clouds))
+    map.show_pictures(name, sheet)
+    return name
+
+
+def _sheet(evaluator: Evaluator, clouds: Clouds) -> dict[str, Any]:
+    size = min(_SIDE, evaluator.architecture.image_size)
+    parts = [
+        evaluator.suite.task_data(str(task)).pixels(rows["index"].to_numpy(), size)
+        for task, rows in clouds.images.groupby("task", sort=False)
+    ]
+    return map.picture_sheet(np.concatenate(parts), clouds.images["id"].tolist())
+
+
+def _selection(evaluator: Evaluator, clouds: Clouds, models: tuple[str, str], ids: list[str]) -> None:
+    chosen = clouds.images[clouds.images["id"].isin(ids)]
+    if chosen.empty:
+        st.caption("Nothing is selected yet.")
+        return
+    by = next((f"{model}_drift" for model in (models[1], models[0]) if model != EXPERT), f"{BEFORE}_drift")
+    chosen = chosen.sort_values(by, ascending=False, ignore_index=True)
+    title, button = st.columns([5, 1], vertical_alignment="center")
+    title.markdown(f"**Selected: {words.count(len(chosen), 'image')}**, those that drift most in feature space first")
+    _csv(button, chosen, "selected-images", "The selected images with every model's prediction")
+    table, pictures = st.columns([1, 1], gap="medium")
+    with table:
+        st.dataframe(chosen.drop(columns=["index"]), hide_index=True, height=420, key="embedding.selected")
+    with pictures:
+        st.html(gallery.key())
+        pages = -(-len(chosen) // _PAGE)
+        page = int(st.number_input(f"Page of {pages}", 1, pages, 1, key=f"embedding.page.{pages}")) if pages > 1 else 1
+        gallery.cards(evaluator, chosen.iloc[(page - 1) * _PAGE : page * _PAGE])
+
+
+def _csv(place: Any, table: pd.DataFrame, name: str, text: str) -> None:
+    place.download_button(
+        "CSV",
+        frame.csv(table),
+        f"{name}.csv",
+        "text/csv",
+        key=f"csv.{name}",
+        type="tertiary",
+        icon=":material/download:",
+        help=text,
+        on_click="ignore",
+    )
+
+
+# --- drift sizes ------------------------------------------------------------------------------------------
+
+
+def drift_sizes(clouds: Clouds) -> pd.DataFrame:
+    """Return the mean drift in feature space: `task`, `drift`, `drift_low`, `drift_high`, `n`, `model`."""
+    tables = []
+    for model in (name for name in clouds.features if name != EXPERT):
+        grouped = clouds.images.groupby("task", sort=False)[f"{model}_drift"]
+        values = {str(task): each.to_numpy(np.float64) for task, each in grouped}
+        tables.append(drift_table(values).assign(model=TITLES[model]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def sizes_section(clouds: Clouds) -> None:
+    """Draw the drift sizes as a table, one row a task and one column a model."""
+    sizes = drift_sizes(clouds)
+    shown = pd.DataFrame({"task": list(dict.fromkeys(sizes["task"]))})
+    for model, rows in sizes.groupby("model", sort=False):
+        cells = zip(rows["drift"], rows["drift_low"], rows["drift_high"], strict=True)
+        shown[str(model)] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in cells]
+    st.dataframe(shown, hide_index=True, key="embedding.sizes")
+    text, button = st.columns([6, 1])
+    text.caption(
+        "Mean 1 − cosine between a model's feature and the expert's of the same image, with 95% intervals: 0 is the "
+        f"expert's own direction. *{words.count(clouds.n, 'image')}.*"
+    )
+    _csv(button, sizes, "feature-drift", "The table with every digit")

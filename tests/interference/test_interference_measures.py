@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from ri_analysis.measures.blocks import cka_distance, token_distance
+from ri_analysis.measures.correlation import pair_correlation, spearman
+from ri_analysis.measures.disentanglement import disentanglement_table
+from ri_analysis.measures.distances import DISTANCES, Outputs, js_divergence
+from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
+from ri_analysis.measures.shapley import draw_orders, exact_shapley, sampled_shapley
+from ri_analysis.measures.weights import cosines, layer_geometries, singular_task_interference
+from ri_analysis.merging.factorisation import truncated_svd
+from ri_analysis.task_vectors import Layer
+
+
+def test_distances_worked_by_hand() -> None:
+    # Probabilities (3/4, 1/4) against (1/2, 1/2); features at 60 degrees.
+    expert = Outputs(torch.tensor([[1.0, 0.0]]), torch.log(torch.tensor([[0.75, 0.25]])))
+    merged = Outputs(torch.tensor([[0.5, math.sqrt(0.75)]]), torch.log(torch.tensor([[0.25, 0.75]])))
+    by_hand = {
+        "kl": 0.75 * math.log(3) + 0.25 * math.log(1 / 3),
+        "js": 0.75 * math.log(1.5) + 0.25 * math.log(0.5),  # the middle is (1/2, 1/2)
+        "disagreement": 1.0,
+        "cosine": 0.5,
+        "l1": 0.5 + math.sqrt(0.75),
+    }
+    assert set(by_hand) == set(DISTANCES)
+    for name, distance in DISTANCES.items():
+        assert distance.of(expert, merged).item() == pytest.approx(by_hand[name], abs=1e-6)
+        assert distance.of(expert, expert).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_js_is_symmetric_and_at_most_ln_2() -> None:
+    first, second = torch.tensor([[60.0, 0.0]]), torch.tensor([[0.0, 60.0]])
+    assert js_divergence(first, second).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert torch.equal(js_divergence(first, second), js_divergence(second, first))
+
+
+def test_drift_per_task_and_its_paired_change() -> None:
+    before, after = {"t": np.array([0.0, 1.0, 1.0, 2.0])}, {"t": np.array([0.0, 0.5, 0.5, 1.0])}
+    row = drift_table(before).iloc[0]
+    assert (row.drift, row.n) == (1.0, 4)
+    assert row.drift_low <= 1 <= row.drift_high
+    assert drift_change_table(before, after).loc[0, "change"] == -0.5
+    share = drift_table({"t": np.zeros(4)}, shares=True).iloc[0]
+    assert share.drift == 0
+    assert share.drift_high > 0.3  # Wilson: four agreements do not prove that there is no disagreement
+    with pytest.raises(ValueError, match="same images"):
+        drift_change_table(before, {"t": np.zeros(3)})
+
+
+def test_outcomes() -> None:
+    labels, expert, merged = np.zeros(5, int), np.array([0, 0, 1, 1, 1]), np.array([0, 1, 0, 2, 1])
+    assert outcomes(labels, expert, merged).tolist() == ["kept", "lost", "gained", "moved", "wrong"]
+
+
+def test_cka_knows_rotation_scale_and_the_unrelated() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 6))
+    turn, _ = np.linalg.qr(generator.normal(size=(6, 6)))
+    assert cka_distance(x, x)[0] == pytest.approx(0, abs=1e-12)
+    assert cka_distance(x, 3 * x @ turn + 5)[0] == pytest.approx(0, abs=1e-12)
+    # Centred columns (1, −1, 1, −1) and (1, 1, −1, −1) are orthogonal.
+    assert cka_distance(np.array([[1.0], [-1], [1], [-1]]), np.array([[1.0], [1], [-1], [-1]]))[0] == 1
+    # X = (a, b), Y = a with ‖a‖² = ‖b‖² = 4 and a ⟂ b: CKA = 16 / (√32 · 4) = 1/√2.
+    a, b = np.array([1.0, -1, 1, -1]), np.array([1.0, 1, -1, -1])
+    assert cka_distance(np.stack([a, b], axis=1), a[:, None])[0] == pytest.approx(1 - 1 / math.sqrt(2))
+    constant = np.ones((30, 3))
+    assert cka_distance(constant, constant)[0] == 0
+    assert math.isnan(cka_distance(constant, x[:30])[0])
+
+
+def test_cka_interval_covers_about_as_often_as_it_says() -> None:
+    generator, covered = np.random.default_rng(1), 0
+    truth = 1 - 1 / 1.25  # Y = X + noise of half its size, one dimension: CKA = ρ² = 1 / 1.25
+    for _ in range(100):
+        x = generator.normal(size=(100, 1))
+        low, high = cka_distance(x, x + 0.5 * generator.normal(size=(100, 1)))[1]
+        covered += low <= truth <= high
+    assert covered >= 88
+
+
+def test_token_distance_in_units_of_the_spread() -> None:
+    reference = np.array([[3.0, 0.0], [-3.0, 0.0]])  # spread 3
+    assert token_distance(reference, reference + np.array([0.0, 1.5])).tolist() == [0.5, 0.5]
+    assert token_distance(np.ones((2, 2)), np.ones((2, 2))).tolist() == [0, 0]
+
+
+def test_singular_task_interference_worked_by_hand() -> None:
+    # Both experts are 2·e₁e₁ᵀ: UᵀU − I = VᵀV − I = [[0, 1], [1, 0]], Σ = 2I, so the product is 2I: 4.
+    same, apart = np.zeros((3, 4)), np.zeros((3, 4))
+    same[0, 0], apart[1, 1] = 2, 5
+    assert singular_task_interference([truncated_svd(same, 1)] * 2) == pytest.approx(4)
+    assert singular_task_interference([truncated_svd(same, 1), truncated_svd(apart, 1)]) == pytest.approx(0)
+    layer = Layer("w", torch.zeros(3, 4), torch.tensor(np.stack([same, same, apart])).float())
+    found = layer_geometries([layer], truncated_svd)[0]
+    assert found.interference == pytest.approx(4)
+    assert (found.pairs[0, 1], found.pairs[0, 2], found.pair_sums[0, 2]) == pytest.approx((4, 0, 7))
+    assert cosines(found.gram)[0].tolist() == pytest.approx([1, 1, 0])
+    assert found.singular_sum == pytest.approx(9)
+
+
+def test_the_pairs_interference_is_that_of_two_experts_alone() -> None:
+    deltas = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))
+    found = layer_geometries([Layer("w", torch.zeros(6, 8), deltas)], truncated_svd)[0]
+    two = [truncated_svd(delta.double().numpy(), 2) for delta in deltas[:2]]
+    assert found.pairs[0, 1] == pytest.approx(singular_task_interference(two))
+
+
+def test_vectors_without_matrices_have_no_singular_interference() -> None:
+    found = layer_geometries([Layer("b", torch.zeros(4), torch.ones(2, 4))], truncated_svd)[0]
+    assert (found.interference, found.singular_sum, found.gram.tolist()) == (0, 0, [[4, 4], [4, 4]])
+
+
+def game(members: frozenset[str]) -> np.ndarray:
+    """a counts 1, b counts 2, and c doubles whatever is there."""
+    return np.array([float(("a" in members) + 2 * ("b" in members)) * (1 + ("c" in members))])
+
+
+def test_exact_shapley_is_the_mean_over_all_orders() -> None:
+    by_orders = dict.fromkeys("abc", 0.0)
+    for order in permutations("abc"):
+        for place, player in enumerate(order):
+            by_orders[player] += float(game(frozenset(order[: place + 1]))[0] - game(frozenset(order[:place]))[0]) / 6
+    shares = exact_shapley("abc", game)
+    assert {player: float(value[0]) for player, value in shares.values.items()} == pytest.approx(by_orders)
+    assert sum(by_orders.values()) == pytest.approx(6)  # they share what all of them make together
+    assert shares.errors == dict.fromkeys("abc", 0.0)
+
+
+def test_sampled_shapley_is_within_its_stated_error_and_adds_up() -> None:
+    exact = exact_shapley("abc", game).values
+    shares = sampled_shapley("abc", game, draw_orders("abc", 200, seed=1))
+    assert sum(float(value[0]) for value in shares.values.values()) == pytest.approx(6)
+    for player in "abc":
+        assert abs(float(shares.values[player][0] - exact[player][0])) <= 3 * shares.errors[player] + 1e-12
+    assert max(shares.errors.values()) < 0.1
+    assert draw_orders("abc", 3, seed=1) == draw_orders("abc", 3, seed=1)
+
+
+def test_spearman_with_ties_and_by_relabelling() -> None:
+    assert spearman(np.array([1, 2, 3]), np.array([10, 20, 30])) == 1
+    assert spearman(np.array([1, 1, 2, 3]), np.array([2, 1, 3, 4])) == pytest.approx(0.9486833)
+    assert math.isnan(spearman(np.ones(3), np.arange(3)))
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(7, 7))
+    found = pair_correlation(x + x.T, np.exp(x + x.T))
+    assert (found.rho, found.n) == (pytest.approx(1), 21)
+    assert found.chance < 0.05
+    assert math.isnan(pair_correlation(np.eye(2), np.eye(2)).rho)
+
+
+def test_disentanglement_adds_the_two_tasks_shares() -> None:
+    flags = {(1.0, 1.0): {"a": np.array([True, False]), "b": np.array([True, True, True, False])}}
+    row = disentanglement_table(flags).iloc[0]
+    assert (row.error, row.a, row.b, row.n) == (1.25, 0.5, 0.75, 6)
+    assert 0 <= row.error_low <= 1.25 <= row.error_high <= 2

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import runpy
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.drift import measure_drift
+from ri_analysis.figures import drift as drift_figures
+from ri_analysis.figures import weights as weight_figures
+from ri_analysis.figures.matrices import Axes, before_and_after
+from ri_analysis.ui import images, resources
+from ri_analysis.ui.drift import Drifts
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+SCRIPT = """
+import streamlit as st
+from ri_analysis import ui
+ui.run([st.Page("{pages}/{page}.py", default=True), st.Page("{pages}/resolve.py")])
+"""
+
+
+@pytest.fixture
+def visit(tiny: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(resources.SUITE, str(tiny))
+    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
+    monkeypatch.setenv(resources.DEVICE, "cpu")
+    # Have AppTest run the script itself, not its pages alone.
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+
+    def open_page(page: str) -> AppTest:
+        path = tmp_path / "app.py"
+        path.write_text(SCRIPT.format(pages=PAGES.as_posix(), page=page))
+        return clean(AppTest.from_file(str(path), default_timeout=60).run())
+
+    return open_page
+
+
+def clean(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    assert [item.value for item in app.error] == []
+    return app
+
+
+def text(app: AppTest) -> str:
+    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption])
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    """Press a button that starts a job, and wait until its answer is there."""
+    next(button for button in app.button if button.label == label).click()
+    clean(app.run())
+    for _ in range(200):
+        if not any(button.label in (label, "Cancel") for button in app.button):
+            return app
+        time.sleep(0.1)
+        clean(app.run())
+    raise AssertionError(f"{label}: no answer")
+
+
+def test_interference_page_shows_what_the_engine_measures(visit, evaluator: Evaluator):
+    app = visit("interference")
+    before = measure_drift(evaluator, evaluator.recipe("task-arithmetic")).table("kl")
+    assert f"{before['drift'].mean():.3g}" in text(app)
+    assert "Rests on all 72 test images of 3 tasks" in text(app)
+    choice = next(item for item in app.segmented_control if "Distance" in item.label)
+    choice.set_value("disagreement")
+    clean(app.run())
+    share = measure_drift(evaluator, evaluator.recipe("task-arithmetic")).table("disagreement")["drift"].mean()
+    assert f"{share:.3g}" in text(app)
+    assert "share of images" in text(app)
+
+
+def test_blame_and_plane_come_on_request(visit):
+    app = visit("interference")
+    assert "largest single blame" not in text(app)
+    app = press(app, "Find who is to blame")
+    assert "largest single blame" in text(app)
+    app = press(app, "Draw the plane")
+    assert "At each point the two experts are added" in text(app)
+
+
+def test_embeddings_page_draws_pca_at_once(visit):
+    app = visit("embeddings")
+    assert "two main axes of the experts' features" in text(app)
+    assert "never read off the map" in text(app)
+    assert "Nothing is selected yet." in text(app)
+    app.segmented_control[0].set_value("umap")
+    clean(app.run())
+    assert any(button.label == "Draw the UMAP" for button in app.button)
+
+
+@pytest.fixture
+def drifts(evaluator: Evaluator) -> Drifts:
+    recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
+    return Drifts(measure_drift(evaluator, recipe), measure_drift(evaluator, recipe.with_experts("mild")))
+
+
+def test_image_tables_count_flips_and_filter(drifts: Drifts):
+    table = images.image_table(drifts, "kl", "Greens")
+    assert len(table) == 24
+    classes = images.class_table(table, "before")
+    lost = table[table["before_outcome"] == "lost"]
+    assert classes["lost"].sum() == len(lost)
+    assert classes["n"].sum() == 24
+    assert len(images.pick(table, "lost", "before", None)) == len(lost)
+    most = images.pick(table, "drift", "after", "greens 1")
+    assert set(most["class"]) == {"greens 1"}
+    assert most["after_drift"].is_monotonic_decreasing
+
+
+def test_drift_figures_draw_their_tables(drifts: Drifts):
+    assert drifts.after is not None
+    before, after = drifts.before.table("kl"), drifts.after.table("kl")
+    figure = drift_figures.drift_by_task(before, after, None, "nats")
+    assert list(figure.data[0].x) == before["drift"].tolist()
+    assert figure.data[1].marker.color == "#0072B2"
+    values = drifts.before.values("kl")["Reds"]
+    line = drift_figures.drift_histogram(values, None, "nats").data[0]
+    assert sum(line.y[::2]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("tasks", [2, 20])
+def test_matrices_share_a_scale_and_print_when_few(tasks: int):
+    names = [f"task {index}" for index in range(tasks)]
+    before = pd.DataFrame(0.5, index=names, columns=names)
+    axes = Axes("expert", "task", "nats", "{row} on {column}")
+    figure = before_and_after(before, before * 0.5, axes, [(before, before), None])
+    assert figure.layout.coloraxis.cmin == 0
+    assert figure.layout.coloraxis.cmax == 0.5
+    assert figure.data[2].z[0][0] == -0.25
+    assert (figure.data[0].texttemplate is not None) == (tasks == 2)
+    assert "95% interval" in figure.data[0].hovertext[0][0]
+    signed = before_and_after(-before, None, Axes("a", "b", "cosine", "{row}{column}", signed=True))
+    assert (signed.layout.coloraxis.cmin, signed.layout.coloraxis.cmax) == (-0.5, 0.5)
+
+
+def test_plane_and_layer_names():
+    table = pd.DataFrame({"alpha_1": [0, 0, 1, 1], "alpha_2": [0, 1, 0, 1], "error": [0.0, 0.1, 0.2, 0.5]})
+    figure = weight_figures.plane(table, None, ("a", "b"))
+    assert figure.data[0].z.tolist() == [[0.0, 0.2], [0.1, 0.5]]
+    assert weight_figures.short_name("visual.transformer.resblocks.2.attn.in_proj_weight") == "3 attn.in_proj"
+    assert weight_figures.short_name("visual.proj") == "proj"
