@@ -142,7 +142,8 @@ def expected(evaluator: Evaluator, plan: Plan) -> str:
     """Say how long a run will take on this machine."""
     batch, steps = int(plan.settings["batch"]), int(plan.settings["steps"])
     seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, steps, batch, len(plan.tasks))
-    return f"About {words.duration(seconds)} for {words.count(len(plan.tasks), 'expert')} on this machine, as busy as it is now"
+    experts = words.count(len(plan.tasks), "expert")
+    return f"About {words.duration(seconds)} for {experts} on this machine, as busy as it is now"
 
 
 def start_button(evaluator: Evaluator, plan: Plan) -> None:
