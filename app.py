@@ -4,7 +4,7 @@ import streamlit as st
 
 from ri_analysis import ui
 
-st.set_page_config(page_title="ri-analysis", page_icon=":material/hub:", layout="wide")
+st.set_page_config(page_title="ri-analysis", page_icon=ui.ICON, layout="wide")
 PAGES = [
     st.Page("pages/overview.py", title="Overview", icon=":material/dashboard:", default=True),
     st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),

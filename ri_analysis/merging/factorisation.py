@@ -44,22 +44,27 @@ class _OneThread:
 
     def __init__(self) -> None:
         self._pools: Any = ThreadpoolController().select(internal_api="openblas")
-        self._limit: Any = None
+        self._before: list[int] = []
         self._lock, self._inside = threading.Lock(), 0
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._limit = self._pools.limit(limits=1)
+                self._before = [pool.get_num_threads() for pool in self._pools.lib_controllers]
+                self._set([1] * len(self._before))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0 and self._limit is not None:
-                self._limit.restore_original_limits()
+            if self._inside == 0:
+                self._set(self._before)
+
+    def _set(self, counts: Sequence[int]) -> None:
+        for pool, count in zip(self._pools.lib_controllers, counts, strict=True):
+            pool.set_num_threads(count)
 
 
 one_thread = _OneThread()

@@ -18,9 +18,10 @@ from ri_analysis.ui.sections import (
     normalised_switch,
     subset_note,
 )
-from ri_analysis.ui.shell import preload, run
+from ri_analysis.ui.shell import ICON, preload, run
 
 __all__ = [
+    "ICON",
     "Comparison",
     "accuracy_dataframe",
     "accuracy_help",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +13,9 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
 from ri_analysis.ui import controls, frame, recipes, resources, state
+
+# A file of our own: Streamlit would fetch a named icon from another server.
+ICON = str(Path(__file__).with_name("icon.svg"))
 
 # Streamlit's own margins leave a fifth of a laptop's screen empty.
 _STYLE = """

@@ -22,7 +22,14 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"overview": "", "merge": "merge", "accuracy": "accuracy", "resolve": "resolve"}
+PAGES = {
+    "overview": "",
+    "merge": "merge",
+    "accuracy": "accuracy",
+    "interference": "interference",
+    "embeddings": "embeddings",
+    "resolve": "resolve",
+}
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import assert_close, counts, flat, joined, layer, model, run
+from random_experts import assert_close, counts, flat, joined, layer, model, run
 
 from ri_analysis.task_vectors import Layer
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import assert_close, flat, joined, layer, model, run
+from random_experts import assert_close, flat, joined, layer, model, run
 from test_ties import naive_ties
 
 from ri_analysis.merging.dare import thin

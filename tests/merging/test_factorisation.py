@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from experts import assert_close, matrices
+from random_experts import assert_close, matrices
 from scipy.linalg import lapack
 
 from ri_analysis.merging.factorisation import (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import task_vectors
+from random_experts import task_vectors
 
 from ri_analysis.merging import MergeRecipe, direction
 from ri_analysis.merging.lines import block_index, lines_factor

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import assert_close, joined, model, run, task_vectors
+from random_experts import assert_close, joined, model, run, task_vectors
 
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS, MergeRecipe, direction, merge

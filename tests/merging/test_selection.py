@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import flat, model
+from random_experts import flat, model
 
 from ri_analysis.merging import selection
 from ri_analysis.merging.selection import kth_largest, kth_largest_magnitude, share, split

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from experts import assert_close, counts, flat, joined, model, run
+from random_experts import assert_close, counts, flat, joined, model, run
 
 
 @counts

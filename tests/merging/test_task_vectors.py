@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import model, task_vectors
+from random_experts import model, task_vectors
 
 from ri_analysis.errors import InputError
 from ri_analysis.task_vectors import TaskVectors

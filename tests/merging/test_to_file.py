@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from experts import task_vectors
+from random_experts import task_vectors
 from safetensors.torch import load_file, save_file
 
 from ri_analysis.checkpoints import read_checkpoint, read_metadata, vision_tower

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from experts import MATRIX, assert_close, counts, layer, matrices, model, run
+from random_experts import MATRIX, assert_close, counts, layer, matrices, model, run
 
 from ri_analysis.task_vectors import Layer
 
