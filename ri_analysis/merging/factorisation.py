@@ -64,6 +64,9 @@ class _OneThread:
 
     def _set(self, counts: Sequence[int]) -> None:
         for pool, count in zip(self._pools.lib_controllers, counts, strict=True):
+            # The library lets only the thread that first set a limit change it; here any thread may leave last.
+            if hasattr(pool, "clear_controlling_thread"):
+                pool.clear_controlling_thread(force=True)
             pool.set_num_threads(count)
 
 

@@ -121,7 +121,6 @@ def test_product_of_polar_factors(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(orthogonalised_product(u, s, v), expected, atol=1e-9)
 
 
-@pytest.mark.xfail(reason="a limit set in a second thread does not hold with this BLAS: costs CPU time, not accuracy")
 def test_threads_are_given_back_when_the_last_one_leaves() -> None:
     threads = [pool["num_threads"] for pool in one_thread._pools.info()]
     inside, leave = threading.Event(), threading.Event()
