@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import torch
 
 from ri_analysis.engine import Evaluator, pick_device
+from ri_analysis.hyperparameters import Value
 from ri_analysis.suite import Suite
 from ri_analysis.ui import resources
 
 _IMAGES = 16
 
 
-def seconds(evaluator: Evaluator, suite: Suite, auxiliary: str, steps: int, batch: int, experts: int) -> float:
+def seconds(evaluator: Evaluator, suite: Suite, auxiliary: str, settings: Mapping[str, Value], experts: int) -> float:
     """Return the estimated seconds of a run: steps forward and back, and the teachers' outputs on all its images."""
     key = ("seconds per image", suite.spec.path)
     found: tuple[float, float] | None = resources.memory().get(key)
@@ -21,8 +23,9 @@ def seconds(evaluator: Evaluator, suite: Suite, auxiliary: str, steps: int, batc
         found = _seconds_per_image(evaluator)
         resources.memory().put(key, found)
     forward, both = found
-    images = len(suite.auxiliary_data(auxiliary))
-    return experts * steps * min(batch, images) * both + (experts + 1) * images * forward
+    images = len(suite.auxiliary_data(auxiliary)) * int(settings["views"])
+    trained = int(settings["steps"]) * min(int(settings["batch"]), images)
+    return experts * trained * both + (experts + 1) * images * forward
 
 
 def _seconds_per_image(evaluator: Evaluator) -> tuple[float, float]:

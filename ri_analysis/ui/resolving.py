@@ -140,8 +140,7 @@ def _name_control(suite: Suite, proposal: str) -> str:
 
 def expected(evaluator: Evaluator, plan: Plan) -> str:
     """Say how long a run will take on this machine."""
-    batch, steps = int(plan.settings["batch"]), int(plan.settings["steps"])
-    seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, steps, batch, len(plan.tasks))
+    seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, plan.settings, len(plan.tasks))
     experts = words.count(len(plan.tasks), "expert")
     return f"About {words.duration(seconds)} for {experts} on this machine, as busy as it is now"
 
