@@ -1,7 +1,6 @@
 """`python -m ri_analysis.demo --sources DIR --out assets`: trains the embedded suite from its source packages.
 
-See `ri_analysis.demo.sources` for the packages. The RI-adapted experts are added afterwards with
-`ri-analysis resolve`.
+See `ri_analysis.demo.sources` for the packages.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             recipe,
             pretraining=replace(recipe.pretraining, samples=25_600, check_every=50),
             fine_tuning={name: replace(settings, steps=20) for name, settings in recipe.fine_tuning.items()},
+            resolving={**recipe.resolving, "steps": 20, "views": 1},
         )
     started = time.monotonic()
 

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ri_analysis.demo import keep
+from ri_analysis.demo.adapt import SETTINGS as RESOLVING
+from ri_analysis.demo.adapt import adapt
 from ri_analysis.demo.extras import auxiliary_sources, halves, redrawn, unseen_domains
 from ri_analysis.demo.finetune import SETTINGS, FineTuneSettings, fine_tune
 from ri_analysis.demo.pretrain import (
@@ -37,6 +39,7 @@ from ri_analysis.demo.write import (
     write_model,
     write_suite,
 )
+from ri_analysis.hyperparameters import Value
 
 Report = Callable[[str], None]
 
@@ -62,6 +65,7 @@ class Recipe:
     config: Mapping[str, Any] = field(default_factory=lambda: MODEL)
     pretraining: PretrainSettings = field(default_factory=PretrainSettings)
     fine_tuning: Mapping[str, FineTuneSettings] = field(default_factory=lambda: SETTINGS)
+    resolving: Mapping[str, Value] = field(default_factory=lambda: RESOLVING)
 
 
 def gather(sources: Sources, seed: int, report: Report) -> Materials:
@@ -88,7 +92,7 @@ def prepare(read: Callable[[], Sources], work: Path, seed: int, report: Report) 
 
 
 def build(materials: Materials, recipe: Recipe, out: Path, work: Path, report: Report) -> None:
-    """Pretrains, fine-tunes and writes `out/demo` and `out/demo-halves`."""
+    """Pretrains, fine-tunes, writes `out/demo` and `out/demo-halves`, and resolves the experts of both."""
     base = pretrained_model(materials, recipe, work, report)
     write_model(out / "demo", base, recipe.config)
     experts, heads = make_experts(base, materials.tasks, recipe, work, report)
@@ -126,6 +130,8 @@ def build(materials: Materials, recipe: Recipe, out: Path, work: Path, report: R
             {name: (HALVES, data) for name, data in materials.redrawn.items()},
         ),
     )
+    for name in ("demo", "demo-halves"):
+        adapt(out / name, recipe.resolving, recipe.pretraining.seed, report)
 
 
 def pretrained_model(materials: Materials, recipe: Recipe, work: Path, report: Report) -> open_clip.CLIP:

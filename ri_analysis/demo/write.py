@@ -125,6 +125,13 @@ def write_suite(folder: Path, content: SuiteContent) -> None:
     write_text(folder / "suite.toml", "\n".join(sections))
 
 
+def declare_resolved(folder: Path, name: str) -> None:
+    """Adds the RI-adapted experts in `folder/resolved/name` to the suite file, as its default set."""
+    path = folder / "suite.toml"
+    entry = _entry({"name": name, "directory": f"resolved/{name}", "default": True}, "[[resolved]]")
+    write_text(path, path.read_text(encoding="utf-8") + "\n" + entry)
+
+
 def _entry(values: Mapping[str, Any], title: str = "") -> str:
     # JSON's texts, numbers, booleans and lists are TOML's too.
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]

@@ -146,6 +146,7 @@ def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path
         TINY,
         PretrainSettings(samples=512, batch=64, chunk=16, captions=40, warm_up=2, check_every=4),
         {**{task.name: few for task in materials.tasks}, "DrawingsA": few, "DrawingsB": few},
+        {"steps": 2, "batch": 8},
     )
     lines: list[str] = []
     build(materials, recipe, tmp_path / "assets", tmp_path / "work", lines.append)
@@ -165,9 +166,20 @@ def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path
             assert len(suite.auxiliary_data(item.name)) > 0
         for domain in suite.spec.unseen:
             assert len(suite.unseen_data(domain.name)) > 0
-    trained = sum("validation" in line for line in lines)
+        assert suite.default_resolved == "mix"
+        assert suite.record("mix")["settings"].items() >= {"steps": 2, "batch": 8}.items()
+        assert set(suite.record("mix")["history"]) == set(suite.tasks)
+
+    def count(word: str) -> int:
+        return sum(word in line for line in lines)
+
+    assert (count("validation"), count("RI on")) == (10, 10)
     build(materials, recipe, tmp_path / "assets", tmp_path / "work", lines.append)
-    assert sum("validation" in line for line in lines) == trained == 10, "a second build goes on from the work folder"
+    assert (count("validation"), count("RI on")) == (10, 10), "a second build goes on from what the first one left"
+    other = replace(recipe, resolving={"steps": 1, "batch": 8})
+    build(materials, other, tmp_path / "assets", tmp_path / "work", lines.append)
+    assert (count("validation"), count("RI on")) == (10, 20), "other settings make another set"
+    assert open_suite(str(tmp_path / "assets/demo/suite.toml")).record("mix")["settings"]["steps"] == 1
 
 
 def test_interrupted_pretraining_ends_where_an_uninterrupted_one_does(materials: Materials, tmp_path: Path) -> None:
