@@ -20,4 +20,4 @@ for comparison in ui.stages(evaluator, pair, progress):
             comparison.before.table, comparison.after_table, normalised=normalised, dark=ui.dark()
         )
         ui.figure(chart, ui.accuracy_help(normalised), table, n, "accuracy" if full else "accuracy-probe")
-        ui.accuracy_dataframe(table, "accuracy-table" if full else "accuracy-table-probe")
+        ui.accuracy_dataframe(table, normalised, "accuracy-table" if full else "accuracy-table-probe")

@@ -103,16 +103,15 @@ def accuracy_table(comparison: Comparison) -> pd.DataFrame:
 _TITLES = {"zero_shot": "zero-shot", "expert": "expert", "before": "merged before RI", "after": "merged after RI"}
 
 
-def accuracy_dataframe(table: pd.DataFrame, key: str) -> None:
-    """Draw the table with intervals, readable rather than complete: the CSV has every column."""
+def accuracy_dataframe(table: pd.DataFrame, normalised: bool, key: str) -> None:
+    """Draw the table with intervals, on the scale of the bars: the CSV has every column."""
     shown = pd.DataFrame({"task": table["task"], "images": table["n"]})
+    whole = table["expert"] if normalised else 1.0
     for name, title in _TITLES.items():
         if name in table:
-            columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
+            columns = (table[name + part] / whole for part in ("", "_low", "_high"))
             shown[title] = [
                 f"{words.percent(value)} ({words.percent_range(low, high)})"
                 for value, low, high in zip(*columns, strict=True)
             ]
-        if f"{name}_normalised" in table:
-            shown[f"{title.removeprefix('merged ')}, normalised"] = table[f"{name}_normalised"].map(words.percent)
     st.dataframe(shown, hide_index=True, key=key)

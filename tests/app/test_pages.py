@@ -171,6 +171,7 @@ def test_accuracy_says_whether_it_is_absolute_or_normalised(app: AppTest):
     assert set(app.query_params) == {"method"}  # a view is no part of the recipe
     table = app.dataframe[0].value
     assert list(table["task"]) == ["Reds", "Greens", "Blues"]
+    assert all(cell.startswith("100.0% (") for cell in table["expert"])
     assert {"zero-shot", "expert", "merged before RI", "merged after RI"} <= set(table)
 
 
