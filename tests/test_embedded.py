@@ -95,18 +95,20 @@ def test_ri_pays(demo: Evaluator, method: str) -> None:
 
     assert best(after).mean_accuracy[0] >= best(before).mean_accuracy[0] + 0.03
     assert after[1.0].mean_accuracy[0] >= before[1.0].mean_accuracy[0] + 0.10
-    assert best(after).mean_interference[0] <= 0.85 * best(before).mean_interference[0]
+    assert best(after).mean_interference[0] <= 0.80 * best(before).mean_interference[0]
 
 
-@pytest.mark.xfail(strict=True, reason="measured: -24 % (task-arithmetic) and -19 % (ties); -25 % is aimed at")
-@pytest.mark.parametrize("method", ["task-arithmetic", "ties"])
+SHORT = pytest.mark.xfail(strict=True, reason="measured: -21 %; -25 % is aimed at")
+
+
+@pytest.mark.parametrize("method", ["task-arithmetic", pytest.param("ties", marks=SHORT)])
 def test_ri_lowers_interference_by_a_quarter(demo: Evaluator, method: str) -> None:
     before, after = sweep(demo, method, ORIGINAL), sweep(demo, method, "ri")
     fall = after[best_scale(after)].mean_interference[0] / before[best_scale(before)].mean_interference[0]
     assert fall <= 0.75
 
 
-@pytest.mark.xfail(strict=True, reason="measured: 2.6 points; at most 2 are aimed at")
+@pytest.mark.xfail(strict=True, reason="measured: 2.3 points; at most 2 are aimed at")
 def test_adapted_experts_keep_their_own_task(demo: Evaluator) -> None:
     losses = []
     for task in demo.suite.tasks:

@@ -22,7 +22,7 @@ class FineTuneSettings:
     """How long and how fast; the validation images say whether that was enough."""
 
     steps: int = 500
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     batch: int = 128
     weight_decay: float = 0.05
     warm_up: int = 20
@@ -35,11 +35,11 @@ SETTINGS = {
     "MNIST": FineTuneSettings(steps=400),
     "FashionMNIST": FineTuneSettings(steps=450),
     "CIFAR10": FineTuneSettings(steps=1300, flip=True),
-    "QuickDraw": FineTuneSettings(steps=450, flip=True, augmentation=1.0),
+    "QuickDraw": FineTuneSettings(steps=600, flip=True, augmentation=1.0),
     "UCIDigits": FineTuneSettings(steps=250),
     "Greek": FineTuneSettings(steps=350),
-    "Cyrillic": FineTuneSettings(steps=350),
-    "Hebrew": FineTuneSettings(steps=350),
+    "Cyrillic": FineTuneSettings(steps=500),
+    "Hebrew": FineTuneSettings(steps=500),
     "DrawingsA": FineTuneSettings(steps=300, flip=True, augmentation=1.0),
     "DrawingsB": FineTuneSettings(steps=300, flip=True, augmentation=1.0),
 }

@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 
 from ri_analysis.engine import Evaluation, Evaluator, default_workspace
-from ri_analysis.files import write_text
+from ri_analysis.errors import InputError
+from ri_analysis.markdown import markdown_table, write_section
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.suite import ORIGINAL, open_suite
 
 SCALES = tuple(round(0.1 * step, 1) for step in range(1, 11))
 METHODS = ("task-arithmetic", "ties")
-START, END = "<!-- measured: start -->", "<!-- measured: end -->"
+SECTION = "measured"  # of the README
 
 
 def sweep(evaluator: Evaluator, method: str, experts: str, split: str = "test") -> dict[float, Evaluation]:
@@ -79,38 +80,23 @@ def task_table(evaluator: Evaluator, experts: str) -> pd.DataFrame:
 
 
 def spread_table(evaluator: Evaluator, sets: Sequence[str]) -> pd.DataFrame:
-    """Return, per method, the best accuracy and the accuracy at λ = 1 over several seeds of RI, and the crosstalk."""
+    """Return how far apart several seeds of RI lie: per method at its best λ and at λ = 1, alone, and in crosstalk."""
     rows = []
     for method in METHODS:
         found = [sweep(evaluator, method, name) for name in sets]
-        best = [evaluations[best_scale(evaluations)].mean_accuracy[0] for evaluations in found]
-        at_one = [evaluations[1.0].mean_accuracy[0] for evaluations in found]
-        rows.append(
-            {
-                "measure": f"{method}, accuracy at best λ",
-                "mean": np.mean(best),
-                "lowest": min(best),
-                "highest": max(best),
-            }
-        )
-        rows.append(
-            {
-                "measure": f"{method}, accuracy at λ = 1",
-                "mean": np.mean(at_one),
-                "lowest": min(at_one),
-                "highest": max(at_one),
-            }
-        )
+        best = [evaluations[best_scale(evaluations)] for evaluations in found]
+        rows += [
+            _spread(f"{method}, accuracy at best λ", [item.mean_accuracy[0] for item in best]),
+            _spread(f"{method}, ξ at best λ (nats)", [item.mean_interference[0] for item in best]),
+            _spread(f"{method}, accuracy at λ = 1", [evaluations[1.0].mean_accuracy[0] for evaluations in found]),
+        ]
+    own = [task_table(evaluator, name)["expert after RI"].iloc[-1] for name in sets]
     crosstalk = [off_diagonal_mean(evaluator.crosstalk(name)) for name in sets]
-    rows.append(
-        {
-            "measure": "mean crosstalk (nats)",
-            "mean": np.mean(crosstalk),
-            "lowest": min(crosstalk),
-            "highest": max(crosstalk),
-        }
-    )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([*rows, _spread("experts' own accuracy", own), _spread("mean crosstalk (nats)", crosstalk)])
+
+
+def _spread(measure: str, values: Sequence[float]) -> dict[str, object]:
+    return {"measure": measure, "mean": float(np.mean(values)), "lowest": min(values), "highest": max(values)}
 
 
 def report(evaluator: Evaluator, seeds: Sequence[str]) -> str:
@@ -122,23 +108,16 @@ def report(evaluator: Evaluator, seeds: Sequence[str]) -> str:
     crosstalk = {name: off_diagonal_mean(evaluator.crosstalk(name)) for name in sets}
     parts = [
         f"Experts on their own test images, before and after RI (`{default}`):",
-        markdown(task_table(evaluator, default)),
+        markdown_table(task_table(evaluator, default)),
         "Merged models on the test images of all tasks, λ from 0.1 to 1.0; intervals are 95 % bootstrap intervals:",
-        markdown(merges),
+        markdown_table(merges),
         f"Mean crosstalk off the diagonal: {crosstalk[ORIGINAL]:.4f} nats before RI, {crosstalk[default]:.4f} after, "
         f"{crosstalk[ORIGINAL] / crosstalk[default]:.1f} times less.",
     ]
     if seeds:
         names = [default, *seeds]
-        parts += [f"Spread over {len(names)} seeds of RI:", markdown(spread_table(evaluator, names))]
+        parts += [f"Spread over {len(names)} seeds of RI:", markdown_table(spread_table(evaluator, names))]
     return "\n\n".join(parts)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return a frame as a Markdown table, fractions to three digits."""
-    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
-    head = [str(column) for column in table.columns]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,15 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="*", default=[], help="expert sets resolved with other seeds")
     parser.add_argument("--workspace", type=Path, default=default_workspace())
     options = parser.parse_args(arguments)
-    evaluator = Evaluator(open_suite(str(options.suite), options.workspace), options.workspace)
-    path = options.suite / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        print(f"{path}: expected the marks {START} and {END}", file=sys.stderr)
+    try:
+        evaluator = Evaluator(open_suite(str(options.suite), options.workspace), options.workspace)
+        write_section(options.suite / "README.md", SECTION, report(evaluator, options.seeds))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    write_text(path, f"{before}{START}\n\n{report(evaluator, options.seeds)}\n\n{END}{after}")
     return 0
 
 

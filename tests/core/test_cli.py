@@ -219,13 +219,14 @@ def test_app_serves_the_suite_it_is_given(shell: Shell, monkeypatch: pytest.Monk
 
     served: dict[str, Any] = {}
     monkeypatch.setattr(bootstrap, "load_config_options", lambda flag_options: served.update(flag_options))
+    monkeypatch.setattr(os, "_exit", lambda code: served.update(left=code))
     monkeypatch.setattr(bootstrap, "run", lambda path, *_: served.update(path=path, folder=os.getcwd()))
     monkeypatch.setattr("ri_analysis.ui.preload", lambda: None)
     monkeypatch.chdir(shell.suite.parent)  # restored after the test
     for name in ("SUITE", "WORKSPACE", "DEVICE"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
-    code, _, _ = shell("app", "--port", "8600")
-    assert code == 0
+    shell("app", "--port", "8600")
+    assert served["left"] == 0
     assert served["server.port"] == 8600
     assert served["server.address"] == "127.0.0.1"
     assert Path(served["path"]).name == "app.py"

@@ -1,0 +1,34 @@
+"""Tables as Markdown, and sections of documents that are written by the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from ri_analysis.errors import InputError
+from ri_analysis.files import write_text
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a frame as a Markdown table, fractions to three digits."""
+    cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
+    head = [str(column) for column in table.columns]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells])
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Replace what stands in a document between the marks `<!-- name: start -->` and `<!-- name: end -->`.
+
+    Raises InputError when the document has no such marks.
+    """
+    start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+    try:
+        document = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: expected a document with the mark {start}, found: {error.strerror}") from error
+    before, first, rest = document.partition(start)
+    _, last, after = rest.partition(end)
+    if not first or not last:
+        raise InputError(f"{path}: expected the marks {start} and {end}")
+    write_text(path, f"{before}{start}\n\n{text}\n\n{end}{after}")
