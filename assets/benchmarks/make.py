@@ -14,28 +14,28 @@ EIGHT = ["Cars", "DTD", "EuroSAT", "GTSRB", "MNIST", "RESISC45", "SVHN", "SUN397
 FOURTEEN = [*EIGHT, "STL10", "OxfordIIITPet", "Flowers102", "CIFAR100", "PCAM", "FER2013"]
 TWENTY = [*FOURTEEN, "CIFAR10", "Food101", "FashionMNIST", "RenderedSST2", "EMNIST", "KMNIST"]
 
-# Where torchvision, or task_vectors for what torchvision lacks, keeps the test split below `root`.
+# Where the loaders of task_vectors and tall_masks (src/datasets/) look for the test split below their data folder.
 DATA = {
     "Cars": "stanford_cars/cars_test_annos_withlabels.mat",
-    "DTD": "dtd/test",
+    "DTD": "dtd/val",
     "EuroSAT": "EuroSAT_splits/test",
     "GTSRB": "gtsrb/GT-final_test.csv",
     "MNIST": "MNIST/raw/t10k-images-idx3-ubyte",
     "RESISC45": "resisc45/resisc45-test.txt",
     "SVHN": "svhn/test_32x32.mat",
-    "SUN397": "sun397/test",
-    "STL10": "stl10_binary/test_X.bin",
-    "OxfordIIITPet": "oxford-iiit-pet/annotations/test.txt",
-    "Flowers102": "flowers-102/setid.mat",
+    "SUN397": "sun397/val",
+    "STL10": "stl10/stl10_binary/test_X.bin",
+    "OxfordIIITPet": "OxfordIIITPet/oxford-iiit-pet/annotations/test.txt",
+    "Flowers102": "flowers102/flowers-102/setid.mat",
     "CIFAR100": "cifar-100-python/test",
-    "PCAM": "pcam/test",
+    "PCAM": "PCAM/test",
     "FER2013": "fer2013/icml_face_data.csv",
     "CIFAR10": "cifar-10-batches-py/test_batch",
-    "Food101": "food-101/meta/test.txt",
-    "FashionMNIST": "FashionMNIST/raw/t10k-images-idx3-ubyte",
-    "RenderedSST2": "rendered-sst2/test",
-    "EMNIST": "EMNIST/raw/emnist-digits-test-images-idx3-ubyte",
-    "KMNIST": "KMNIST/raw/t10k-images-idx3-ubyte",
+    "Food101": "food101/food-101/meta/test.txt",
+    "FashionMNIST": "FashionMNIST/FashionMNIST/raw/t10k-images-idx3-ubyte",
+    "RenderedSST2": "RenderedSST2/rendered-sst2/test",
+    "EMNIST": "EMNIST/EMNIST/raw/emnist-digits-test-images-idx3-ubyte",
+    "KMNIST": "KMNIST/KMNIST/raw/t10k-images-idx3-ubyte",
 }
 NOTES = {
     "PCAM": "HDF5 is not read: parquet files of the test split, or images in the folders 0 and 1",
@@ -64,6 +64,8 @@ HUB = {
     "EMNIST": "emnist_letters",
     "KMNIST": "kmnist",
 }
+# Where a data set on the hub has other classes, or orders them in another way, than its namesake elsewhere.
+HUB_CLASSES = {"EMNIST": "EMNIST-letters", "FER2013": "FER2013-alphabetical"}
 PHOTO = ["a photo of a {}.", "a photo of the {}.", "a close-up photo of a {}.", "a blurry photo of a {}."]
 SATELLITE = ["a centered satellite photo of {}.", "a centered satellite photo of a {}.", "satellite imagery of {}."]
 TEXTURE = ["a photo of a {} texture.", "a photo of a {} pattern.", "a photo of a {} thing."]
@@ -97,7 +99,7 @@ def _suite(layout: str, model: str, tasks: list[str]) -> str:
     hub = MODELS[model]
     pretrained = {
         "task_vectors": f"checkpoints/{model}/zeroshot.pt",
-        "tall_masks": f"checkpoints/{model}/{tasks[0]}Val/nonlinear_zeroshot.pt",
+        "tall_masks": f"checkpoints/{model}/MNISTVal/nonlinear_zeroshot.pt",
         "hugging_face": f"{hub}",
     }[layout]
     below = {
@@ -114,7 +116,8 @@ def _suite(layout: str, model: str, tasks: list[str]) -> str:
         "",
         "[model]",
         f'architecture = "{model}-quickgelu"  # OpenAI\'s weights need quick-GELU',
-        f'pretrained = "{pretrained}"',
+        f'pretrained = "{pretrained}"'
+        + ('  # or "openai", where it was not downloaded' if layout == "tall_masks" else ""),
     ]
     for task in tasks:
         lines += ["", "[[task]]", f'name = "{task}"', *_files(layout, model, task)]
@@ -124,20 +127,18 @@ def _suite(layout: str, model: str, tasks: list[str]) -> str:
 def _files(layout: str, model: str, task: str) -> list[str]:
     templates = _text(TEMPLATES.get(task, PHOTO))
     if layout == "hugging_face":
-        known = "EMNIST-letters" if task == "EMNIST" else task
-        classes = [f'classes = "../classes/{known}.txt"'] if (HERE / "classes" / f"{known}.txt").is_file() else []
+        known = HUB_CLASSES.get(task, task)
         return [
             f'expert = "{MODELS[model]}_{HUB[task]}"',
-            *(classes or ["# class names: the data set's own"]),
+            f'classes = "../classes/{known}.txt"',
             f"templates = {templates}",
             f'data = "datasets/{HUB[task]}/test"',
         ]
     suffix, file = ("Val", "nonlinear_finetuned.pt") if layout == "tall_masks" else ("", "finetuned.pt")
-    classes = [f'classes = "../classes/{task}.txt"'] if (HERE / "classes" / f"{task}.txt").is_file() else []
     return [
         f'expert = "checkpoints/{model}/{task}{suffix}/{file}"',
         f'head = "checkpoints/{model}/head_{task}{suffix}.pt"',
-        *classes,
+        f'classes = "../classes/{task}.txt"',
         *([f"# {NOTES[task]}"] if task in NOTES else []),
         f'data = "data/{DATA[task]}"',
     ]
