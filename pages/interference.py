@@ -11,20 +11,28 @@ pair = ui.chosen_pair(evaluator)
 st.markdown(f"Merged by {ui.describe(pair)}. Drift is always measured from the task's original expert.")
 ui.no_resolved_yet(pair)
 
+
+@st.fragment
+def by_distance(drifts: drift.Drifts, stage: str) -> None:
+    """Draw what depends on the choice of distance, so that another choice redraws nothing else."""
+    distance = drift.distance_control(stage)
+    drift.per_task(drifts, distance, stage)
+    if stage == drift.LAST:
+        st.header("Which images", anchor=False, divider="gray")
+        images.images_section(evaluator, drifts, distance)
+
+
 st.header("How far each task has drifted", anchor=False, divider="gray")
-progress, by_task = st.empty(), st.empty()
+progress, place = st.empty(), st.empty()
 for stage, drifts in drift.stages(evaluator, pair, progress):
-    with by_task.container():
-        drift.per_task(drifts, stage)
+    with place.container():
+        by_distance(drifts, stage)
 
 st.header("Who disturbs whom", anchor=False, divider="gray")
 ui.crosstalk.section(evaluator, pair)
 
 st.header("Where in the model it starts", anchor=False, divider="gray")
 blocks.by_block(evaluator, pair)
-
-st.header("Which images", anchor=False, divider="gray")
-images.images_section(evaluator, drifts)
 
 st.header("Who is to blame", anchor=False, divider="gray")
 blame.blame_section(evaluator, pair)

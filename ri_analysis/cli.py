@@ -53,19 +53,24 @@ def _app(options: argparse.Namespace) -> int:
     flags: dict[str, Any] = {"server.address": options.host, "server.port": options.port}
     bootstrap.load_config_options(flag_options=flags)
     bootstrap.run(str(resource_root() / "app.py"), False, [], flags)
-    return 0
+    # The interpreter's own end takes seconds, and one of torch's libraries then prints a page about leaked objects.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
-    report = check_suite(options.suite, options.workspace)
+    show = _Progress("checking")
+    report = check_suite(options.suite, options.workspace, show.fraction)
+    show.end()
     for line in report.passed:
         print(f"ok    {line}")
     for line in report.remarks:
         print(f"note  {line}")
-    for line in report.findings:
-        print(f"wrong {line}")
+    for finding in report.findings:
+        print(f"wrong {finding}")
     print(f"{len(report.findings)} findings" if report.findings else "the suite is in order")
     return 2 if report.findings else 0
 
@@ -77,7 +82,8 @@ def _methods(options: argparse.Namespace) -> int:
         print(json.dumps([_described(method) for method in METHODS.values()], indent=2))
         return 0
     for method in METHODS.values():
-        print(f"{method.name} — {method.summary}\n    {method.reference}")
+        needs = "" if method.statistic is None else " Needs task data: unlabelled validation images."
+        print(f"{method.name} — {method.summary}{needs}\n    {method.reference}")
         for item in method.hyperparameters:
             print(f"    {item.name} = {item.default}  {item.meaning} ({item.range_text})")
     return 0
@@ -92,6 +98,7 @@ def _described(method: Any) -> dict[str, Any]:
         "formula": method.formula,
         "reference": method.reference,
         "per_task_coefficients": method.weighted,
+        "needs_task_data": method.statistic is not None,
         "hyperparameters": [
             {
                 "name": item.name,
@@ -103,6 +110,45 @@ def _described(method: Any) -> dict[str, Any]:
             for item in method.hyperparameters
         ],
     }
+
+
+def _study(options: argparse.Namespace) -> int:
+    from ri_analysis.engine.crew import Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.engine.points import Bench
+    from ri_analysis.hyperparameters import complete
+    from ri_analysis.studies import find_study
+    from ri_analysis.studies.conduct import Crew, Tally, conduct, plan
+    from ri_analysis.studies.output import document, estimate, manifest, write
+
+    study = find_study(options.name)
+    settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
+    evaluator = _evaluator(options)
+    bench = Bench(evaluator)
+    planned = plan(study.rounds(evaluator, settings), bench)
+    if options.dry_run:
+        print(estimate(study, settings, bench, planned, options.jobs))
+        return 0
+    if options.out is None:
+        raise InputError("--out: expected a folder for the study's files, found none")
+    crew = None
+    if options.scheduler is not None or options.jobs > 1:
+        threads = threads_each(options.jobs)
+        place = Place(str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device, threads)
+        executors = process_pool(options.jobs) if options.scheduler is None else dask_scheduler(options.scheduler)
+        crew = Crew(place, executors)
+    show, started = _Progress(study.name, "points"), time.monotonic()
+
+    def report(tally: Tally) -> None:
+        show.fraction(tally.fraction, f"{tally.works}/{planned.works - planned.kept} points")
+
+    table = conduct(study.rounds(evaluator, settings), bench, planned=planned, crew=crew, report=report)
+    show.end()
+    record = manifest(study, settings, bench, planned, sys.argv, time.monotonic() - started)
+    write(study, table, record, options.out, images=options.images)
+    if options.docs is not None:
+        document(study, table, record, options.docs)
+    print(json.dumps(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
+    return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -151,12 +197,13 @@ def _merge(options: argparse.Namespace) -> int:
 
     evaluator = _evaluator(options)
     recipe, suite = _recipe(evaluator, options), evaluator.suite
-    show = _Progress("merging", "tensors")
+    learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),
         recipe,
         options.out,
-        weights=suite.weight_digests(recipe.experts),
+        ingredients=evaluator.ingredients(recipe),
+        statistics=evaluator.statistics(recipe, learn),
         metadata={"suite": suite.name},
         progress=show,
     )
@@ -269,13 +316,16 @@ class _Progress:
     def __init__(self, what: str, unit: str = "images") -> None:
         self._what, self._unit, self._started = what, unit, time.monotonic()
         self._live = sys.stderr.isatty()
-        self._every, self._shown = (0.1 if self._live else 10.0), self._started
+        self._every, self._shown, self._share = (0.1 if self._live else 10.0), self._started, 0.0
 
     def __call__(self, done: int, total: int) -> None:
         self.fraction(done / total, f"{done}/{total} {self._unit}")
 
     def fraction(self, share: float, detail: str) -> None:
         now = time.monotonic()
+        if share < self._share:
+            self._started = now  # another stage begins
+        self._share = share
         if now - self._shown < self._every or share <= 0:
             return
         self._shown = now
@@ -333,6 +383,8 @@ def _parser() -> argparse.ArgumentParser:
     _recipe_flags(merge)
     merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
 
+    _study_command(commands)
+
     resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
     resolve.add_argument("--name", required=True, help="name of the new expert set")
@@ -345,14 +397,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _study_command(commands: Any) -> None:
+    study = commands.add_parser(
+        "study",
+        help="carry out one of the paper's experiments on a suite",
+        description="Carry out a study: table, figures and manifest go to --out. Points are kept in the workspace: a "
+        "study that was stopped goes on where it was when the same command is given again.",
+    )
+    study.add_argument("name", metavar="NAME", help="see docs/studies.md")
+    _shared_flags(study, _study)
+    study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
+    study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study")
+    study.add_argument("--dry-run", action="store_true", help="say what is to be done, in points, time and memory")
+    study.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
+    study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
+    study.add_argument("--docs", type=Path, metavar="FILE", help="also write the outcome into this Markdown file")
+    study.add_argument("--json", action="store_true", help="print the manifest as JSON")
+
+
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
+    _shared_flags(parser, run)
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default %(default)s)")
+    return parser
+
+
+def _shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
     parser.set_defaults(run=run)
-    return parser
 
 
 def _recipe_flags(parser: Any) -> None:

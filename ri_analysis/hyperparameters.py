@@ -17,7 +17,8 @@ class Hyperparameter:
     """One declared hyperparameter.
 
     `low` and `high` are the allowed range and `sweep` the range worth looking at (it defaults to the allowed one);
-    `choices` replaces the range for a named option. `log` asks widgets and sweeps for a logarithmic scale.
+    `choices` replaces the range for a named option; without them a text as the default means any text. `log` asks
+    widgets and sweeps for a logarithmic scale.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Hyperparameter:
         """The allowed values in words."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
+        if isinstance(self.default, str):
+            return "a text"
         kind = "an integer" if isinstance(self.default, int) else "a number"
         return f"{kind} from {self.low:g} to {self.high:g}"
 
@@ -44,6 +47,8 @@ class Hyperparameter:
         if self.choices:
             if value not in self.choices:
                 raise problem
+            return str(value)
+        if isinstance(self.default, str):
             return str(value)
         try:
             number = float(value)  # type: ignore[arg-type]

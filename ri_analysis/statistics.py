@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +67,36 @@ def _resampled_means(values: FloatArray, generator: np.random.Generator, resampl
         rows = min(block, resamples - start)
         means[start : start + rows] = values[generator.integers(0, len(values), (rows, len(values)))].mean(axis=1)
     return means
+
+
+def normal_mean(samples: Sequence[npt.NDArray[Any]]) -> Interval:
+    """Return the 95 % normal interval of the mean over groups of each group's mean: `bootstrap_mean`'s, without draws.
+
+    Groups are strata: their variances of the mean add up (Cochran 1977, chapter 5). For the many points of a surface.
+    Raises ValueError when there is no group or an empty one.
+    """
+    if not samples or any(len(group) == 0 for group in samples):
+        raise ValueError("expected at least one group and no empty group")
+    groups = [np.asarray(group, np.float64) for group in samples]
+    mean = float(np.mean([group.mean() for group in groups]))
+    spread = Z_95 * math.sqrt(sum(float(group.var()) / len(group) for group in groups)) / len(groups)
+    return Interval(mean - spread, mean + spread)
+
+
+def frechet_distance(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float:
+    """Return the Fréchet distance of the normal distributions fitted to two samples, (n, d) and (m, d).
+
+    ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½), as in Heusel et al. 2017 (arXiv 1706.08500). Raises ValueError when a sample
+    has fewer than two rows or the widths differ.
+    """
+    if len(first) < 2 or len(second) < 2 or first.shape[1:] != second.shape[1:]:
+        raise ValueError(
+            f"expected two samples of equal width and at least two rows, found {first.shape}, {second.shape}"
+        )
+    means = [sample.mean(axis=0, dtype=np.float64) for sample in (first, second)]
+    one, other = (np.atleast_2d(np.cov(sample, rowvar=False, dtype=np.float64)) for sample in (first, second))
+    values, vectors = np.linalg.eigh(one)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    # (Σ₁Σ₂)^½ has the trace of (Σ₁^½ Σ₂ Σ₁^½)^½, which is symmetric.
+    cross = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(min=0)).sum()
+    return float(((means[0] - means[1]) ** 2).sum() + np.trace(one) + np.trace(other) - 2 * cross)

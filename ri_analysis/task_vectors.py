@@ -3,32 +3,140 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
 
 from ri_analysis.errors import InputError
+from ri_analysis.threads import one_thread
 
 Tensors = Mapping[str, torch.Tensor]
 
+PIECE = 1 << 15  # entries: a row and its temporaries stay in the cache, and torch takes no second thread for it
 
-@dataclass(frozen=True)
+
 class Layer:
     """One named tensor of the model, as a merging method sees it.
 
-    `pretrained` is θ₀'s tensor and `deltas` the stacked task vectors (T, *shape), both float32.
+    `pretrained` is θ₀'s tensor and `deltas` the stacked task vectors (T, *shape), both float32. A method that
+    treats every entry alike reads `pieces` or calls `map`, one that takes the experts in turn reads `each`: for them
+    the stack is not built.
     """
 
-    name: str
-    pretrained: torch.Tensor
-    deltas: torch.Tensor
+    def __init__(self, name: str, pretrained: torch.Tensor, deltas: torch.Tensor) -> None:
+        self.name, self.pretrained, self._deltas = name, pretrained, deltas
+
+    @property
+    def deltas(self) -> torch.Tensor:
+        """The stacked task vectors (T, *shape)."""
+        return self._deltas
+
+    @property
+    def experts(self) -> int:
+        """T, the number of experts."""
+        return len(self.deltas)
 
     @property
     def is_matrix(self) -> bool:
         """Whether the tensor is 2-D, which is what the SVD methods merge as a matrix."""
         return self.pretrained.ndim == 2
+
+    def pieces(self) -> Iterator[torch.Tensor]:
+        """Yield the task vectors as (T, n) pieces of consecutive entries; each is valid until the next one."""
+        yield from torch.split(self.deltas.reshape(len(self.deltas), -1), PIECE, dim=1)
+
+    def each(self) -> Iterator[torch.Tensor]:
+        """Yield every task vector (*shape) by itself."""
+        yield from self.deltas
+
+    def sum(self) -> torch.Tensor:
+        """Return the sum of the task vectors, float64."""
+
+        def add_up(piece: torch.Tensor) -> torch.Tensor:
+            total = torch.zeros(piece.shape[1], dtype=torch.float64)
+            for row in piece:
+                total += row
+            return total
+
+        return self.map(add_up)
+
+    def map(self, merge: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Return what `merge`, (T, n) → (n,), makes of the task vectors entry by entry, in the tensor's shape."""
+        with one_thread:
+            return torch.cat([merge(piece) for piece in self.pieces()]).view_as(self.pretrained)
+
+    def every(self, stride: int, start: int) -> torch.Tensor:
+        """Return every `stride`-th entry of the task vectors, from entry `start` on: (T, n)."""
+        return self.deltas.reshape(len(self.deltas), -1)[:, start::stride]
+
+
+class _StoredLayer(Layer):
+    """A layer whose experts lie in memory-mapped files: task vectors are computed where they are asked for.
+
+    `experts` maps a task to its raw tensor and its coefficient; `read` reads it anew and
+    raises the error for a NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: torch.Tensor,
+        experts: Mapping[str, torch.Tensor],
+        coefficients: Sequence[float],
+        read: Callable[[str, str], torch.Tensor],
+    ) -> None:
+        self.name, self.pretrained = name, pretrained
+        self._experts, self._coefficients, self._read = experts, coefficients, read
+        self._flat = [tensor.reshape(-1) for tensor in experts.values()]
+
+    @cached_property
+    def deltas(self) -> torch.Tensor:
+        """The stacked task vectors (T, *shape)."""
+        stack = torch.empty((len(self._flat), *self.pretrained.shape))
+        flat = stack.view(len(self._flat), -1)
+        for target, *parts in zip(torch.split(flat, PIECE, dim=1), *self._split(), strict=True):
+            self._subtract(target, *parts)
+        return stack
+
+    @property
+    def experts(self) -> int:
+        """See Layer."""
+        return len(self._flat)
+
+    def each(self) -> Iterator[torch.Tensor]:
+        """See Layer."""
+        for (task, tensor), coefficient in zip(self._experts.items(), self._coefficients, strict=True):
+            yield _StoredLayer(self.name, self.pretrained, {task: tensor}, [coefficient], self._read).deltas[0]
+
+    def pieces(self) -> Iterator[torch.Tensor]:
+        """See Layer."""
+        buffer = torch.empty(len(self._flat), min(PIECE, self.pretrained.numel()))
+        for parts in zip(*self._split(), strict=True):
+            yield self._subtract(buffer[:, : len(parts[0])], *parts)
+
+    def every(self, stride: int, start: int) -> torch.Tensor:
+        """See Layer."""
+        parts = [tensor[start::stride] for tensor in (self.pretrained.reshape(-1), *self._flat)]
+        return self._subtract(torch.empty(len(self._flat), len(parts[0])), *parts)
+
+    def _split(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Return θ₀ and every expert, each in pieces."""
+        return (torch.split(tensor, PIECE) for tensor in (self.pretrained.reshape(-1), *self._flat))
+
+    def _subtract(self, target: torch.Tensor, pretrained: torch.Tensor, *experts: torch.Tensor) -> torch.Tensor:
+        for row, expert, coefficient in zip(target, experts, self._coefficients, strict=True):
+            torch.sub(expert, pretrained, out=row)
+            if coefficient != 1.0:
+                row.mul_(coefficient)
+            # A sum is several times cheaper than looking at every value, and finite only if all of them are.
+            if not math.isfinite(row.sum().item()):
+                self._refuse()
+        return target
+
+    def _refuse(self) -> None:
+        for task in self._experts:
+            self._read(self.name, task)
 
 
 class TaskVectors:
@@ -80,26 +188,23 @@ class TaskVectors:
         """Return θ_t's tensor `name`, float32 where it is a float."""
         return self._read(self._experts[task], name, task)
 
-    def layer(self, name: str) -> Layer:
-        """Return tensor `name` of θ₀ with every task vector's, stacked."""
-        pretrained = self.pretrained(name)
-        deltas = torch.empty((len(self.tasks), *pretrained.shape))
-        for row, task in zip(deltas, self.tasks, strict=True):
-            torch.sub(self.expert(name, task), pretrained, out=row)
-        return Layer(name, pretrained, deltas)
+    def layer(self, name: str, coefficients: Mapping[str, float] | None = None) -> Layer:
+        """Return tensor `name` of θ₀ with every task vector's, times the task's coefficient (1 by default)."""
+        experts = {task: tensors[name] for task, tensors in self._experts.items()}
+        factors = [(coefficients or {}).get(task, 1.0) for task in self.tasks]
+        return _StoredLayer(name, self.pretrained(name), experts, factors, self.expert)
 
-    def walk(self) -> Iterator[Layer]:
+    def walk(self, coefficients: Mapping[str, float] | None = None) -> Iterator[Layer]:
         """Yield every floating-point tensor as a Layer, in the model's order."""
         for name in self.names:
             if self.is_float(name):
-                yield self.layer(name)
+                yield self.layer(name, coefficients)
 
     def _read(self, tensors: Tensors, name: str, owner: str) -> torch.Tensor:
         tensor = tensors[name]
         if not tensor.is_floating_point():
             return tensor
         tensor = tensor.float()
-        # A sum is several times cheaper than looking at every value, and finite only if all of them are.
         if not math.isfinite(tensor.sum().item()) and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise InputError(

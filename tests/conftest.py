@@ -13,6 +13,12 @@ from ri_analysis.suite import open_suite
 torch.set_num_threads(1)  # towers this small only lose by being shared between threads
 
 
+@pytest.fixture(autouse=True)
+def own_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the default workspace out of the home folder."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture(scope="session")
 def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_suite(tmp_path_factory.mktemp("tiny")).parent

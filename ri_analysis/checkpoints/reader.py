@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Checkpoint:
     attributes: the pickled module's plain attributes (`normalize` of a head).
     classes: classes of its submodules, none of which was imported.
     config: `config.json` or `adapter_config.json` beside a Hugging Face model.
+    size: bytes of all files of tensors.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class Checkpoint:
     attributes: Mapping[str, object] = field(default_factory=dict)
     classes: frozenset[str] = frozenset()
     config: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 0
 
 
 def read_checkpoint(path: Path, memory: Path | None = None) -> Checkpoint:
@@ -111,7 +113,7 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
         _refuse_stand_ins(path, head)
         content = content_digest(path, memory)
         try:
-            return Checkpoint(path, SafetensorsMapping(path), content)
+            return Checkpoint(path, SafetensorsMapping(path), content, size=path.stat().st_size)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: expected a whole safetensors file, found: {error}") from error
     if head[:4] != ZIP_MAGIC and head[:1] not in _PICKLE_STARTS:
@@ -130,6 +132,7 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
         flat.module,
         flat.attributes,
         frozenset(flat.classes),
+        size=path.stat().st_size,
     )
 
 
@@ -166,7 +169,7 @@ def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
 
 def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
     content = digest(found.digest, json.dumps(config, sort_keys=True))
-    return Checkpoint(path, found.tensors, content, found.ignored, config=config)
+    return replace(found, path=path, digest=content, config=config)
 
 
 def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Path | None) -> Checkpoint:
@@ -181,7 +184,8 @@ def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Pat
             raise InputError(f"{folder / item}: expected tensor {key!r}, which {name!r} places there, found none")
     owners = {key: shards[item].tensors for key, item in index.items()}
     content = digest(*(shards[item].digest for item in shards), json.dumps([index, config], sort_keys=True))
-    return Checkpoint(folder, _Sharded(owners), content, config=config)
+    size = sum(shard.size for shard in shards.values())
+    return Checkpoint(folder, _Sharded(owners), content, config=config, size=size)
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Images → features through the vision tower; features → logits through the tasks' heads."""
 
 from ri_analysis.encoder.architecture import Architecture, architecture_of, read_architecture
-from ri_analysis.encoder.heads import Head, build_head, load_head, load_heads, save_head
-from ri_analysis.encoder.tower import Encoder
+from ri_analysis.encoder.heads import Head, HeadLoader, build_head, load_head, load_heads, save_head
+from ri_analysis.encoder.tower import Encoder, check_fit
 
 __all__ = [
     "Architecture",
     "Encoder",
     "Head",
+    "HeadLoader",
     "architecture_of",
     "build_head",
+    "check_fit",
     "load_head",
     "load_heads",
     "read_architecture",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite import Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
+
+# The smallest text side that open_clip builds, where only the vision tower is wanted.
+_LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,48 @@ class Architecture:
 
     def build(self) -> torch.nn.Module:
         """Return the whole CLIP, randomly initialised; `.visual` is the vision tower."""
-        config = deepcopy(self.config)
-        custom = config.pop("custom_text", False) or "hf_model_name" in config.get("text_cfg", {})
-        try:
-            model: torch.nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
-        except (TypeError, RuntimeError, ValueError, AssertionError) as error:
-            raise InputError(f"{self.name}: expected an open_clip model config, found: {error}") from error
-        return model.eval().requires_grad_(False)
+        custom = self.config.get("custom_text", False) or "hf_model_name" in self.config.get("text_cfg", {})
+        return self._build(open_clip.CustomTextCLIP if custom else open_clip.CLIP, self.config)
 
     def build_tower(self) -> torch.nn.Module:
-        """Return the vision tower alone, float32."""
-        tower: torch.nn.Module = self.build().get_submodule("visual")
-        return tower.float()
+        """Return the vision tower alone, float32, for weights to be loaded into. Needs nothing the text side needs."""
+        tower = self._bare_tower()
+        if any(True for _ in _transient(tower)):  # their values come from building
+            return self._tower().float()
+        tower = tower.float().to_empty(device="cpu")
+        for tensor in tower.state_dict().values():
+            tensor.zero_()
+        return tower
+
+    def tower_shapes(self) -> dict[str, torch.Size]:
+        """Return the shape of each tensor of the vision tower's state dict, without the tower's memory."""
+        return {name: tensor.shape for name, tensor in self._bare_tower().state_dict().items()}
+
+    def _bare_tower(self) -> torch.nn.Module:
+        """Return the vision tower with shapes only. Raises InputError when it takes images of another size."""
+        size = self.image_size
+        with torch.device("meta"):
+            tower = self._tower()
+            try:
+                tower(torch.empty(1, 3, size, size))
+            except NotImplementedError:  # shapes can't be followed through every operation
+                return tower
+            except (AssertionError, RuntimeError) as error:
+                raise InputError(f"{self.name}: 'image_size' {size} does not fit the tower: {error}") from error
+        return tower
+
+    def _tower(self) -> torch.nn.Module:
+        return self._build(open_clip.CLIP, self.config | {"text_cfg": _LEAST_TEXT}).get_submodule("visual")
+
+    def _build(self, kind: type[torch.nn.Module], config: dict[str, Any]) -> torch.nn.Module:
+        config = deepcopy(config)
+        config.pop("custom_text", None)
+        if "timm_model_name" in config["vision_cfg"]:
+            config["vision_cfg"]["timm_model_pretrained"] = False  # the weights come from the checkpoint
+        try:
+            return kind(**config).eval().requires_grad_(False)
+        except (TypeError, RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(f"{self.name}: expected an open_clip model config, found: {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -57,6 +90,12 @@ class Architecture:
     def context_length(self) -> int:
         """Tokens a caption may have."""
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
+
+
+def _transient(tower: torch.nn.Module) -> Iterator[str]:
+    """Yield the buffers that a state dict does not hold."""
+    kept = tower.state_dict()
+    return (name for name, _ in tower.named_buffers() if name not in kept)
 
 
 def architecture_of(suite: Suite) -> Architecture:

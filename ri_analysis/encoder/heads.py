@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import open_clip
@@ -12,6 +14,7 @@ import torch
 from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model, write_safetensors
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
+from ri_analysis.files import digest
 from ri_analysis.suite import Suite
 from ri_analysis.suite.images import classes_of
 
@@ -44,18 +47,44 @@ def load_heads(suite: Suite, architecture: Architecture, tasks: Sequence[str] | 
 
     Raises InputError when one does not fit the tower, its class names or its data.
     """
-    width = int(architecture.config["embed_dim"])
-    text_tower: TextTower | None = None
-    heads = {}
-    for task in map(suite.task, tasks or suite.tasks):
-        names = suite.class_names(task.name)
+    loader = HeadLoader(suite, architecture)
+    return {task: loader.load(task) for task in tasks or suite.tasks}
+
+
+class HeadLoader:
+    """Reads a suite's heads, or builds them; the text tower is opened once, and only when a head is built."""
+
+    def __init__(self, suite: Suite, architecture: Architecture) -> None:
+        self._suite, self._architecture = suite, architecture
+
+    def load(self, name: str) -> Head:
+        """Return the head of a task. Raises InputError when it does not fit the tower, its class names or its data."""
+        task, names = self._suite.task(name), self._suite.class_names(name)
         if task.head is not None:
-            heads[task.name] = load_head(task.head, names, width, task.logit_scale)
+            head = load_head(task.head, names, self._width, task.logit_scale)
         else:
-            text_tower = text_tower or TextTower(architecture, suite.pretrained)
-            heads[task.name] = build_head(text_tower, names or _own_names(suite, task.name), task.templates)
-        _check_labels(suite, task.name, heads[task.name])
-    return heads
+            head = self._built(names or _own_names(self._suite, name), task.templates)
+        _check_labels(self._suite, name, head)
+        return head
+
+    @property
+    def _width(self) -> int:
+        return int(self._architecture.config["embed_dim"])
+
+    @cached_property
+    def _text_tower(self) -> TextTower:
+        return TextTower(self._architecture, self._suite.pretrained)
+
+    def _built(self, classes: Sequence[str], templates: Sequence[str]) -> Head:
+        """Return the head of some class names, from the workspace where it was built before."""
+        folder, pretrained = self._suite.memory("heads"), self._suite.pretrained.digest
+        if folder is None:
+            return build_head(self._text_tower, classes, templates)
+        name = digest(pretrained, self._architecture.fingerprint, json.dumps([list(classes), list(templates)]))
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            save_head(path, build_head(self._text_tower, classes, templates))
+        return load_head(path, classes, self._width)
 
 
 def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale: float = 1.0) -> Head:
@@ -96,14 +125,14 @@ class TextTower:
     """The pretrained CLIP's text side, for building heads."""
 
     def __init__(self, architecture: Architecture, pretrained: Checkpoint) -> None:
-        self._model = architecture.build().float()
-        self._tokenizer = open_clip.SimpleTokenizer(context_length=architecture.context_length)
         tensors = whole_model(pretrained)
         if not any(key.removeprefix("text.") in _TEXT_MARKERS for key in tensors):
             raise InputError(
                 f"{pretrained.path}: expected a whole CLIP to build heads from class names, found no text tower; "
                 f"give each task a head file instead"
             )
+        self._model = architecture.build().float()
+        self._tokenizer = open_clip.SimpleTokenizer(context_length=architecture.context_length)
         state = {key: tensors[key].float() for key in tensors if key not in _SCRIPT_CONSTANTS}
         try:
             self._model.load_state_dict(state, strict=True)

@@ -15,6 +15,35 @@ from ri_analysis.errors import InputError
 from ri_analysis.suite import ImageSet
 
 Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
+# image sets, each with the indices of the images wanted, None for all
+Chosen = Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]]
+
+
+def check_fit(architecture: Architecture, weights: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raise InputError for a missing, extra or misshapen tensor among canonical `visual.` ones."""
+    shapes = architecture.tower_shapes()
+    found = {_fitting(key, tensor.shape, shapes, architecture, source) for key, tensor in weights.items()}
+    _refuse_missing(set(shapes) - found, source)
+
+
+def _fitting(
+    key: str, shape: torch.Size, expected: Mapping[str, torch.Size], architecture: Architecture, source: str
+) -> str:
+    """Return the tower's own name of tensor `key`. Raises InputError when the tower has none of this name and shape."""
+    name = key.removeprefix(PREFIX)
+    if name not in expected:
+        raise InputError(f"{source}: tensor {key!r} is not part of {architecture.name}")
+    if expected[name] != shape:
+        raise InputError(
+            f"{source}: tensor {key!r} must have shape {tuple(expected[name])} for {architecture.name}, "
+            f"found {tuple(shape)}"
+        )
+    return name
+
+
+def _refuse_missing(names: set[str], source: str) -> None:
+    if names:
+        raise InputError(f"{source}: tensor {PREFIX + sorted(names)[0]!r} missing ({len(names)} in all)")
 
 
 class Encoder:
@@ -27,6 +56,7 @@ class Encoder:
         self.architecture, self.device, self.batch = architecture, torch.device(device), batch
         self.module = architecture.build_tower().to(self.device)
         self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+        self._kept = frozenset(self.module.state_dict())
         self._lock = threading.RLock()
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(architecture.mean, device=self.device).view(shape) * 255
@@ -39,28 +69,14 @@ class Encoder:
 
     def load(self, weights: Weights, source: str = "weights") -> None:
         """Copy canonical `visual.` tensors into the tower. Raises InputError for a missing, extra or misshapen one."""
-        missing = set(self._slots)
+        missing, expected = set(self._kept), {name: slot.shape for name, slot in self._slots.items()}
         pairs = weights.items() if isinstance(weights, Mapping) else weights
         with torch.no_grad():
             for key, tensor in pairs:
-                name = key.removeprefix(PREFIX)
-                slot = self._slots.get(name)
-                if slot is None:
-                    raise InputError(f"{source}: tensor {key!r} is not part of {self.architecture.name}")
-                if slot.shape != tensor.shape:
-                    raise InputError(
-                        f"{source}: tensor {key!r} must have shape {tuple(slot.shape)} for {self.architecture.name}, "
-                        f"found {tuple(tensor.shape)}"
-                    )
-                slot.copy_(tensor)
+                name = _fitting(key, tensor.shape, expected, self.architecture, source)
+                self._slots[name].copy_(tensor)
                 missing.discard(name)
-        if missing - set(self._transient):
-            raise InputError(f"{source}: tensor {PREFIX + sorted(missing)[0]!r} missing ({len(missing)} in all)")
-
-    @property
-    def _transient(self) -> set[str]:
-        """Buffers that a state dict does not hold."""
-        return set(self._slots) - set(self.module.state_dict())
+        _refuse_missing(missing, source)
 
     def preprocess(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Return uint8 pixels (k, h, w, 3) as the tower's normalised input (k, 3, h, w)."""
@@ -85,7 +101,7 @@ class Encoder:
     def features_of_many(
         self,
         weights: Weights,
-        sets: Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]],
+        sets: Chosen,
         *,
         source: str = "weights",
         progress: Callable[[int], None] | None = None,
@@ -110,7 +126,7 @@ class Encoder:
     def block_tokens_of_many(
         self,
         weights: Weights,
-        sets: Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]],
+        sets: Chosen,
         *,
         source: str = "weights",
         progress: Callable[[int], None] | None = None,

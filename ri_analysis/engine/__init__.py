@@ -1,6 +1,6 @@
 """The engine: evaluates recipes on a suite and keeps each answer once."""
 
-from ri_analysis.engine.check import Report, check_suite
+from ri_analysis.engine.check import FileAccount, Finding, Report, check_suite
 from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change
 from ri_analysis.engine.evaluator import Evaluator, Progress, pick_device
 from ri_analysis.engine.store import Store, default_workspace
@@ -9,6 +9,8 @@ __all__ = [
     "Change",
     "Evaluation",
     "Evaluator",
+    "FileAccount",
+    "Finding",
     "Progress",
     "Report",
     "Store",

@@ -68,7 +68,7 @@ class _Coalitions:
 
     def __init__(self, evaluator: Evaluator, recipe: MergeRecipe, limit: int | None) -> None:
         self._evaluator, self._recipe, self._limit = evaluator, recipe, limit
-        self._weights = evaluator.suite.weight_digests(recipe.experts)
+        self._ingredients = evaluator.ingredients(recipe)
 
     def value(self, members: frozenset[str], task: str) -> Values:
         """Return ξ of each image of `task` under the merge of `members`, (n,) nats."""
@@ -99,7 +99,7 @@ class _Coalitions:
             tally.advance(probe_size(self._evaluator, each, self._limit))
 
     def _key(self, members: frozenset[str], task: str) -> str:
-        weights = subset_recipe(self._recipe, members).digest(self._weights)
+        weights = subset_recipe(self._recipe, members).digest(self._ingredients)
         expert = self._evaluator.suite.expert(task).digest
         return self._evaluator.answer_key("coalition", weights + expert, task, "test", self._limit)
 

@@ -1,16 +1,19 @@
-"""Everything that is wrong with a suite, all of it at once."""
+"""Everything that is wrong with a suite, all of it at once, and what each of its files is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_tower
-from ri_analysis.encoder import Architecture, Encoder, architecture_of, load_heads
+from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit
+from ri_analysis.engine.gram import task_vector_gram
+from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.images import classes_of, skipped_of
@@ -19,88 +22,274 @@ from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path
 from ri_analysis.task_vectors import TaskVectors
 
+_AGAIN = "fetch or make the file again"
+
+# the share that is done, and what is looked at; it may raise Cancelled
+CheckProgress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What makes a suite, or a part of it, unusable: the part, what is wrong with it, and what to do."""
+
+    about: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class FileAccount:
+    """What one file of weights is and how it was read.
+
+    `model` is "pretrained" or a task, `experts` the expert set (empty for the pretrained model), `kind` the format in
+    words; `taken` tensors were used, `ignored` not, `filled` are canonical names that the pretrained model lent;
+    `parameters` counts the file's values, `dtype` names their types, `size` its bytes.
+    """
+
+    model: str
+    experts: str
+    path: Path
+    kind: str
+    taken: int
+    ignored: tuple[str, ...]
+    filled: tuple[str, ...]
+    parameters: int
+    dtype: str
+    size: int
+
 
 @dataclass
 class Report:
     """What a check found.
 
-    `findings` make the suite unusable or a part of it, `remarks` are worth knowing before its numbers are trusted, and
-    `passed` says what is in order.
+    `findings` make the suite unusable or a part of it, `remarks` are worth knowing before its numbers are trusted,
+    `passed` says what is in order, and `files` what each readable file of weights is.
     """
 
-    findings: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    files: list[FileAccount] = field(default_factory=list)
 
-    def note(self, text: str) -> None:
+    def note(self, finding: Finding) -> None:
         """Add a finding once: one cause can show in several places."""
-        if text not in self.findings:
-            self.findings.append(text)
+        if finding.problem not in {known.problem for known in self.findings}:
+            self.findings.append(finding)
 
-    def attempt(self, what: str, step: Callable[[], str]) -> None:
-        """Run one step of the check; note its error, or what it found in order."""
-        try:
-            self.passed.append(f"{what}: {step()}")
-        except InputError as error:
-            self.note(str(error))
+    def file_table(self) -> pd.DataFrame:
+        """Return one row per file with FileAccount's fields, lists of tensors as their counts."""
+        table = pd.DataFrame([vars(item) for item in self.files], columns=list(FileAccount.__dataclass_fields__))
+        counts = {name: table[name].map(len) for name in ("ignored", "filled")}
+        return table.assign(path=table["path"].astype(str), **counts)
 
 
-def check_suite(suite: str, workspace: Path | None = None) -> Report:
-    """Check a suite file and every file it names: weights, heads, images, expert sets. Reads all weights once.
+def check_suite(suite: str, workspace: Path | None = None, progress: CheckProgress | None = None) -> Report:
+    """Check a suite file and every file it names: weights, heads, images, expert sets.
 
-    `workspace` adds the expert sets resolved there, and keeps what need not be looked at again.
+    All weights are read once; `workspace` (the user's data directory by default) keeps what need not be looked at
+    again, and may hold more expert sets. Raises InputError for a workspace that can't be written, and what `progress`
+    raises.
     """
-    report = Report()
     try:
-        spec, findings = parse_spec(suite_path(suite))
+        spec, problems = parse_spec(suite_path(suite))
     except InputError as error:
-        return Report([str(error)])
+        return Report(
+            [Finding("suite file", str(error), "give the path of a suite file, or the name of an embedded suite")]
+        )
     if spec is None:
-        return Report(findings)
-    opened = Suite(spec, workspace)
-    report.attempt("pretrained", lambda: _pretrained(opened, report))
-    for experts in opened.expert_sets:
-        for name in opened.tasks:
-            report.attempt(f"expert {name} ({experts})", partial(_expert, opened, name, experts, report))
-    for name in opened.tasks:
-        report.attempt(f"head {name}", partial(_head, opened, name, report))
-        report.attempt(f"images {name}", partial(_images, opened, name, report))
-    for source in spec.auxiliary:
-        report.attempt(f"auxiliary {source.name}", partial(_count, opened.auxiliary_data, source.name))
-    for domain in spec.unseen:
-        report.attempt(f"unseen {domain.name}", partial(_count, opened.unseen_data, domain.name))
-    return report
+        return Report([Finding("suite file", problem, "correct the suite file") for problem in problems])
+    folder = workspace or default_workspace()
+    return _Check(Suite(spec, folder), Store(folder), progress).run()
 
 
-def _count(read: Callable[[str], ImageSet], name: str) -> str:
+@dataclass(frozen=True)
+class _Step:
+    """One step of the check: what it looks at, what does it and says what is in order, and what to do if it is not."""
+
+    about: str
+    work: Callable[[CheckProgress], str]
+    remedy: str
+
+
+class _Check:
+    def __init__(self, suite: Suite, store: Store, progress: CheckProgress | None) -> None:
+        self.suite, self.store, self.progress = suite, store, progress or (lambda share, what: None)
+        self.report = Report()
+        self.sound: dict[str, list[str]] = {experts: [] for experts in suite.expert_sets}
+
+    def run(self) -> Report:
+        steps = self.steps()
+        for number, step in enumerate(steps):
+            self.progress(number / len(steps), step.about)
+            self.attempt(step, partial(self.within, number, len(steps), step.about))
+        return self.report
+
+    def within(self, number: int, count: int, about: str, share: float, what: str = "") -> None:
+        """Say how far a step is."""
+        self.progress((number + share) / count, what or about)
+
+    def attempt(self, step: _Step, progress: CheckProgress) -> None:
+        """Carry out one step; note its error, or what it found in order."""
+        try:
+            text = step.work(progress)
+            if text:
+                self.report.passed.append(f"{step.about}: {text}")
+        except InputError as error:
+            self.report.note(Finding(step.about, str(error), step.remedy))
+
+    def steps(self) -> list[_Step]:
+        """Return all steps, weights first."""
+        suite, found = self.suite, []
+        origin = "give the model that all experts started from as 'pretrained' of [model]"
+        found.append(_Step("pretrained", lambda _: self.pretrained(), origin))
+        for experts in suite.expert_sets:
+            for task in suite.tasks:
+                found.append(
+                    _Step(
+                        f"expert {task} ({experts})", partial(self.expert, task, experts), _expert_remedy(task, experts)
+                    )
+                )
+            found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN))
+        for task in suite.tasks:
+            where = f"[[task]] {task!r}"
+            head = f"give a head for the same classes as the data by 'head', or 'classes' with 'templates', of {where}"
+            found.append(_Step(f"head {task}", partial(self.head, task), head))
+            found.append(
+                _Step(f"images {task}", partial(self.images, task), f"correct 'data' or 'validation' of {where}")
+            )
+        for source in suite.spec.auxiliary:
+            read = partial(_count, suite.auxiliary_data, source.name)
+            found.append(_Step(f"auxiliary {source.name}", read, f"correct 'data' of [[auxiliary]] {source.name!r}"))
+        for domain in suite.spec.unseen:
+            read = partial(_count, suite.unseen_data, domain.name)
+            found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
+        return found
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return architecture_of(self.suite)
+
+    @cached_property
+    def heads(self) -> HeadLoader:
+        return HeadLoader(self.suite, self.architecture)
+
+    def pretrained(self) -> str:
+        source, tower = self.suite.pretrained, read_tower(self.suite.pretrained)
+        check_fit(self.architecture, tower.tensors, str(source.path))
+        self.account("pretrained", "", source, tower)
+        _activation(source, tower, self.architecture)
+        _tag_activation(self.suite, self.architecture)
+        count = sum(tensor.numel() for tensor in tower.tensors.values())
+        return f"{self.suite.spec.architecture}, {tower.kind}, {count / 1e6:.2f} M parameters in the vision tower"
+
+    def expert(self, task: str, experts: str, _progress: CheckProgress) -> str:
+        checkpoint = self.suite.expert(task, experts)
+        tower = self.suite.tower(checkpoint)
+        self.account(task, experts, checkpoint, tower)
+        TaskVectors(self.suite.zero_shot, {task: tower.tensors}, {task: str(checkpoint.path)})
+        _activation(checkpoint, tower, self.architecture)
+        self.sound[experts].append(task)
+        if experts == ORIGINAL:
+            self.remark(checkpoint, tower)
+        return f"{checkpoint.path.name}, {tower.kind}"
+
+    def weights(self, experts: str, progress: CheckProgress) -> str:
+        """Read every value of the experts that are sound so far; where one is not finite, go on to name all of them."""
+        tasks = tuple(self.sound[experts])
+        if not tasks:
+            return ""
+        try:
+            task_vector_gram(self.suite, self.store, experts, tasks, lambda done, total: progress(done / total, ""))
+        except InputError:
+            vectors = self.suite.task_vectors(experts, tasks)
+            self.attempt(_Step("pretrained", partial(_finite, vectors.pretrained, vectors.names), _AGAIN), progress)
+            for task in tasks:
+                read = partial(vectors.expert, task=task)
+                about = f"expert {task} ({experts})"
+                self.attempt(_Step(about, partial(_finite, read, vectors.names), _AGAIN), progress)
+            raise  # noted already, under the name of the one that it is about
+        return f"all values of {len(tasks)} experts are finite"
+
+    def account(self, model: str, experts: str, checkpoint: Checkpoint, tower: Tower) -> None:
+        tensors = list(checkpoint.tensors.values())
+        dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors if tensor.is_floating_point()})
+        self.report.files.append(
+            FileAccount(
+                model,
+                experts,
+                checkpoint.path,
+                tower.kind,
+                tower.taken,
+                tower.ignored,
+                tower.filled,
+                sum(tensor.numel() for tensor in tensors),
+                ", ".join(dtypes),
+                checkpoint.size,
+            )
+        )
+
+    def remark(self, checkpoint: Checkpoint, tower: Tower) -> None:
+        """Remark what was left out of a file and what was taken from the pretrained model instead."""
+        if tower.filled:
+            many = len(tower.filled) > 3
+            names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
+            self.report.remarks.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
+        if tower.ignored:
+            self.report.remarks.append(f"{checkpoint.path}: entries not needed: {_sample(tower.ignored, 3)}")
+
+    def head(self, task: str, _progress: CheckProgress) -> str:
+        head = self.heads.load(task)
+        scale, source = head.scale, self.suite.task(task).head or f"head of {task}"
+        if scale is None:
+            self.report.remarks.append(
+                f"{source}: rows have different lengths, so there is no one logit scale; used as it is"
+            )
+        elif abs(scale - 1) < 0.01:
+            self.report.remarks.append(
+                f"{source}: rows have length 1, so logits are bare cosines and probabilities nearly uniform: "
+                f"interference in nats will be tiny. CLIP's scale is 100: "
+                f"add `logit_scale = 100.0` to [[task]] {task!r}"
+            )
+        return f"{len(head.classes)} classes" + ("" if scale is None else f", logit scale {scale:.4g}")
+
+    def images(self, task: str, _progress: CheckProgress) -> str:
+        counts = []
+        for split in ("test", "validation"):
+            if split == "validation" and self.suite.task(task).validation is None:
+                continue
+            images = self.suite.task_data(task, split)
+            counts.append(f"{len(images)} {split}")
+            skipped = skipped_of(images)
+            if skipped:
+                self.report.remarks.append(
+                    f"{images.source}: {len(skipped)} damaged images skipped: {_sample(skipped, 5)}"
+                )
+            _order(self.suite, task, images)
+        return ", ".join(counts)
+
+
+def _sample(names: Sequence[str], most: int) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _expert_remedy(task: str, experts: str) -> str:
+    if experts == ORIGINAL:
+        return f"give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] {task!r}"
+    return f"make the expert set {experts!r} anew by `ri-analysis resolve`, or take it out"
+
+
+def _count(read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
     return f"{len(read(name))} images"
 
 
-def _pretrained(suite: Suite, report: Report) -> str:
-    source, architecture = suite.pretrained, architecture_of(suite)
-    tower = read_tower(source)
-    Encoder(architecture).load(tower.tensors, str(source.path))
-    _finite(TaskVectors(tower.tensors, {}, {"pretrained": str(source.path)}).pretrained, tuple(tower.tensors))
-    _activation(source, tower, architecture)
-    _tag_activation(suite, architecture)
-    count = sum(tensor.numel() for tensor in tower.tensors.values())
-    return f"{suite.spec.architecture}, {tower.kind}, {count / 1e6:.2f} M parameters in the vision tower"
-
-
-def _expert(suite: Suite, task: str, experts: str, report: Report) -> str:
-    checkpoint = suite.expert(task, experts)
-    tower = suite.tower(checkpoint)
-    vectors = suite.task_vectors(experts, (task,))
-    _finite(lambda name: vectors.expert(name, task), vectors.names)
-    _activation(checkpoint, tower, architecture_of(suite))
-    if experts == ORIGINAL:
-        _account(checkpoint, tower, report)
-    return f"{checkpoint.path.name}, {tower.kind}"
-
-
-def _finite(read: Callable[[str], torch.Tensor], names: tuple[str, ...]) -> None:
-    for name in names:
+def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: CheckProgress) -> str:
+    for number, name in enumerate(names):
+        progress(number / len(names), "")
         read(name)  # raises where a value is NaN or infinite
+    return ""
 
 
 def _activation(checkpoint: Checkpoint, tower: Tower, architecture: Architecture) -> None:
@@ -120,45 +309,6 @@ def _tag_activation(suite: Suite, architecture: Architecture) -> None:
             f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
             f"computes GELU; use '{architecture.name}-quickgelu'"
         )
-
-
-def _account(checkpoint: Checkpoint, tower: Tower, report: Report) -> None:
-    """Remark what was left out of a file and what was taken from the pretrained model instead."""
-    if tower.filled:
-        many = len(tower.filled) > 3
-        names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
-        report.remarks.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
-    if tower.ignored:
-        sample = ", ".join(tower.ignored[:3]) + (" …" if len(tower.ignored) > 3 else "")
-        report.remarks.append(f"{checkpoint.path}: {len(tower.ignored)} entries not needed: {sample}")
-
-
-def _head(suite: Suite, task: str, report: Report) -> str:
-    head = load_heads(suite, architecture_of(suite), tasks=(task,))[task]
-    scale, source = head.scale, suite.task(task).head or f"head of {task}"
-    if scale is None:
-        report.remarks.append(f"{source}: rows have different lengths, so there is no one logit scale; used as it is")
-    elif abs(scale - 1) < 0.01:
-        report.remarks.append(
-            f"{source}: rows have length 1, so logits are bare cosines and probabilities nearly uniform: interference "
-            f"in nats will be tiny. CLIP's scale is 100: add `logit_scale = 100.0` to [[task]] {task!r}"
-        )
-    return f"{len(head.classes)} classes" + ("" if scale is None else f", logit scale {scale:.4g}")
-
-
-def _images(suite: Suite, task: str, report: Report) -> str:
-    counts = []
-    for split in ("test", "validation"):
-        if split == "validation" and suite.task(task).validation is None:
-            continue
-        images = suite.task_data(task, split)
-        counts.append(f"{len(images)} {split}")
-        skipped = skipped_of(images)
-        if skipped:
-            sample = ", ".join(skipped[:5]) + (" …" if len(skipped) > 5 else "")
-            report.remarks.append(f"{images.source}: {len(skipped)} damaged images skipped: {sample}")
-        _order(suite, task, images)
-    return ", ".join(counts)
 
 
 def _order(suite: Suite, task: str, images: ImageSet) -> None:

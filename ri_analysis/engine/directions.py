@@ -10,6 +10,8 @@ from dataclasses import replace
 import torch
 
 from ri_analysis.merging import MergeRecipe, direction, merge
+from ri_analysis.merging.merge import Progress
+from ri_analysis.merging.method import Statistics
 from ri_analysis.task_vectors import TaskVectors
 
 BUDGET = 1 << 30  # bytes
@@ -26,12 +28,22 @@ class Directions:
         self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
 
     def merged(
-        self, vectors: TaskVectors, recipe: MergeRecipe, weights: Mapping[str, str]
+        self,
+        vectors: TaskVectors,
+        recipe: MergeRecipe,
+        ingredients: Mapping[str, str],
+        statistics: Statistics | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield the merged model's tensors: the same values as `merge(vectors, recipe)`."""
+        """Yield the merged model's tensors: the same values as `merge(vectors, recipe, …)`.
+
+        `ingredients` are the digests the merge is named by.
+        """
         if 2 * vectors.size * 4 > self._budget:
-            return merge(vectors, recipe)
-        found = self._direction(vectors, recipe, weights)
+            return merge(vectors, recipe, statistics=statistics, progress=progress)
+        found = self._direction(
+            recipe, ingredients, direction(vectors, recipe, statistics=statistics, progress=progress)
+        )
         return ((name, self._tensor(vectors, recipe, name, found)) for name in vectors.names)
 
     @staticmethod
@@ -42,15 +54,15 @@ class Directions:
         return pretrained.add(found[name], alpha=recipe.scale) if name in found else pretrained
 
     def _direction(
-        self, vectors: TaskVectors, recipe: MergeRecipe, weights: Mapping[str, str]
+        self, recipe: MergeRecipe, ingredients: Mapping[str, str], computed: Iterator[tuple[str, torch.Tensor]]
     ) -> dict[str, torch.Tensor]:
         others = tuple((name, value) for name, value in recipe.hyperparameters if name != "scale")
-        key = replace(recipe, hyperparameters=others).digest(weights)
+        key = replace(recipe, hyperparameters=others).digest(ingredients)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = dict(direction(vectors, recipe))
+        found = dict(computed)
         with self._lock:
             self._kept[key] = found
             while sum(_bytes(kept) for kept in self._kept.values()) > self._budget:

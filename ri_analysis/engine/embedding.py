@@ -56,6 +56,15 @@ class Clouds:
         """Images, so points of each model."""
         return len(self.images)
 
+    def table(self, drawn: Map) -> pd.DataFrame:
+        """Return `images` with each model's place on a map: `<model>_x`, `<model>_y` in map units."""
+        places = {
+            f"{name}_{axis}": points[:, column]
+            for name, points in drawn.points.items()
+            for column, axis in enumerate("xy")
+        }
+        return self.images.assign(**places)
+
 
 class Map(NamedTuple):
     """Coordinates (n, 2) of each model's points; `says` describes the map, `floor` is its noise in map units."""

@@ -105,17 +105,23 @@ class Evaluation:
 
 def accuracy_change(before: Evaluation, after: Evaluation) -> Change:
     """Return the change of mean accuracy from `before` to `after`, bootstrapped over the images both saw."""
-    return _change(before.correct, after.correct, before.seed)
+    return paired_change(before.correct, after.correct, before.seed)
 
 
 def interference_change(before: Evaluation, after: Evaluation) -> Change:
     """Return the change of mean interference in nats from `before` to `after`, bootstrapped likewise."""
-    return _change(before.divergence, after.divergence, before.seed)
+    return paired_change(before.divergence, after.divergence, before.seed)
 
 
-def _change(before: Mapping[str, npt.NDArray[Any]], after: Mapping[str, npt.NDArray[Any]], seed: int) -> Change:
+def paired_change(
+    before: Mapping[str, npt.NDArray[Any]], after: Mapping[str, npt.NDArray[Any]], seed: int = 0
+) -> Change:
+    """Return the change of the mean over groups of each group's mean, bootstrapped over the images both saw.
+
+    Each argument maps a group (task) to a value of each of its n images, (n,). Raises ValueError when groups differ.
+    """
     if {task: len(values) for task, values in before.items()} != {task: len(values) for task, values in after.items()}:
-        raise ValueError("expected two evaluations of the same tasks and images")
+        raise ValueError("expected the same tasks and images before and after")
     differences = [after[task].astype(np.float64) - values.astype(np.float64) for task, values in before.items()]
     mean = float(np.mean([difference.mean() for difference in differences]))
     return Change(mean, bootstrap_mean(differences, seed=seed))

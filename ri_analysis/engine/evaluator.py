@@ -17,10 +17,13 @@ from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, lo
 from ri_analysis.engine.directions import Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.store import Arrays, Store, default_workspace
+from ri_analysis.engine.task_statistics import TaskStatistics
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.measures import crosstalk_table
-from ri_analysis.merging import MergeRecipe
+from ri_analysis.merging import MergeRecipe, merge
+from ri_analysis.merging.merge import Progress as MergeProgress
+from ri_analysis.merging.method import Statistics
 from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, stratified
 from ri_analysis.task_vectors import TaskVectors
@@ -58,6 +61,9 @@ class Evaluator:
         self.store = Store(workspace or default_workspace())
         self._device = pick_device(device)
         self._directions = Directions()
+        self._task_statistics = TaskStatistics(
+            suite, self.store.workspace / "statistics", self._device, lambda: self.architecture, lambda: self.heads
+        )
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -101,6 +107,27 @@ class Evaluator:
             seed=seed,
         )
 
+    # --- merging ------------------------------------------------------------------------------------------
+
+    def ingredients(self, recipe: MergeRecipe) -> dict[str, str]:
+        """Return the content digests of what a recipe is made of, see `MergeRecipe.ingredients`."""
+        return self.suite.weight_digests(recipe.experts) | self._task_statistics.digests(recipe)
+
+    def digest(self, recipe: MergeRecipe) -> str:
+        """Return the name of the model that a recipe makes of this suite."""
+        return recipe.digest(self.ingredients(recipe))
+
+    def statistics(self, recipe: MergeRecipe, progress: Progress | None = None) -> Statistics | None:
+        """Return what the recipe's method has to learn from validation images, None where that is nothing.
+
+        What is not kept in the workspace is computed first, with progress over the images seen.
+        """
+        return self._task_statistics.of(recipe, progress)
+
+    def merged(self, recipe: MergeRecipe, progress: MergeProgress | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+        """Return the tensors of the model that a recipe makes, merged as they are asked for."""
+        return merge(self._task_vectors(recipe.experts), recipe, statistics=self.statistics(recipe), progress=progress)
+
     # --- measuring ----------------------------------------------------------------------------------------
 
     def measure(
@@ -116,12 +143,13 @@ class Evaluator:
         `limit` measures a stratified probe of that many images a task instead of all. Answers come from the store
         where it has them.
         """
-        weights = self.suite.weight_digests(recipe.experts)
-        vectors = self._task_vectors(recipe.experts)
+        if not self.kept(recipe, split=split, limit=limit):
+            self.statistics(recipe, progress)
+        vectors, ingredients = self._task_vectors(recipe.experts), self.ingredients(recipe)
         return self._evaluate(
             recipe.to_dict(),
-            recipe.digest(weights),
-            lambda: self._directions.merged(vectors, recipe, weights),
+            recipe.digest(ingredients),
+            lambda alive: self._directions.merged(vectors, recipe, ingredients, self.statistics(recipe), alive),
             recipe.tasks,
             split,
             limit,
@@ -138,7 +166,7 @@ class Evaluator:
         return self._evaluate(
             {"merged": str(path)},
             checkpoint.digest,
-            lambda: ((key, vectors.expert(key, name)) for key in vectors.names),
+            lambda alive: ((key, vectors.expert(key, name)) for key in vectors.names),
             self.suite.tasks,
             split,
             limit,
@@ -176,8 +204,7 @@ class Evaluator:
 
     def kept(self, recipe: MergeRecipe, *, split: str = "test", limit: int | None = None) -> bool:
         """Whether `measure` would answer from the store alone."""
-        weights = recipe.digest(self.suite.weight_digests(recipe.experts))
-        return not self._missing(weights, recipe.tasks, split, limit)
+        return not self._missing(self.digest(recipe), recipe.tasks, split, limit)
 
     # --- how answers are made -----------------------------------------------------------------------------
 
@@ -185,7 +212,7 @@ class Evaluator:
         self,
         recipe: dict[str, object],
         weights_digest: str,
-        weights: Callable[[], Weights],
+        weights: Callable[[MergeProgress], Weights],
         tasks: Sequence[str],
         split: str,
         limit: int | None,
@@ -197,7 +224,7 @@ class Evaluator:
         keys = self._merged_keys(weights_digest, tasks, split, limit)
         kept = {task: self.store.get(key) for task, key in keys.items()}
         missing = [task for task in tasks if kept[task] is None]
-        logits = self._compute(weights(), "merged model", missing, run) if missing else {}
+        logits = self._compute(weights(run.alive), "merged model", missing, run) if missing else {}
         for task, values in logits.items():
             kept[task] = {
                 "predicted": values.argmax(dim=1).to(torch.int32).numpy(),
@@ -300,3 +327,7 @@ class _Run:
     def report(self, step: int) -> None:
         if self.progress is not None:
             self.progress(self.done + step, self.total)
+
+    def alive(self, done: int, total: int) -> None:
+        """Let a merge be cancelled between two tensors."""
+        self.report(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,9 @@ Matrix = npt.NDArray[np.float64]
 class Geometry:
     """The weight space of some experts of one set.
 
-    `layers`: one row per weight matrix: `layer`, `block` (1 is the first, 0 outside the blocks), `interference` =
-    ‖(UᵀU−I) Σ (VᵀV−I)‖₁, `share` = interference / trace Σ, `mean_cosine` over pairs; unchanged matrices are left out.
+    `layers`: one row per weight matrix, in the order images pass them: `layer`, `block` (1 is the first, 0 outside the
+    blocks), `interference` = ‖(UᵀU−I) Σ (VᵀV−I)‖₁, `share` = interference / trace Σ, `mean_cosine` over pairs;
+    unchanged matrices are left out.
     `cosine` (T, T) and `collision` (T, T), the singular task interference of each pair over all matrices / trace Σ.
     """
 
@@ -99,7 +101,9 @@ def _geometry(tasks: tuple[str, ...], arrays: Arrays) -> Geometry:
     pairs, sums = numbers["pairs"].sum(axis=0), numbers["pair_sums"].sum(axis=0)
     collision = np.divide(pairs, sums, out=np.zeros_like(pairs), where=sums > 0)
     rows, below = [], np.tril_indices(len(tasks), -1)
-    for place, name in enumerate(arrays["name"].astype(str)):
+    names = [str(name) for name in arrays["name"]]
+    for place in sorted(range(len(names)), key=lambda place: _depth(names[place])):
+        name = names[place]
         if not numbers["singular_sum"][place]:
             continue
         block = block_index(name)
@@ -110,3 +114,11 @@ def _geometry(tasks: tuple[str, ...], arrays: Arrays) -> Geometry:
         rows.append(row | {"share": interference / total, "mean_cosine": mean})
     columns = ["layer", "block", "interference", "share", "mean_cosine"]
     return Geometry(tasks, pd.DataFrame(rows, columns=columns), cosines(numbers["gram"].sum(axis=0)), collision)
+
+
+def _depth(name: str) -> float:
+    """Order layers as images pass them: state dicts name the projection out of the tower before its blocks."""
+    block = block_index(name)
+    if block is not None:
+        return block + 1
+    return math.inf if name == "visual.proj" else 0

@@ -13,7 +13,7 @@ from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine.evaluator import Evaluator, Progress
 from ri_analysis.engine.store import Arrays
 from ri_analysis.measures.distances import Outputs
-from ri_analysis.merging import MergeRecipe, merge
+from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import ORIGINAL, ImageSet, stratified
 
 Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
@@ -47,9 +47,7 @@ def expert_model(evaluator: Evaluator, task: str, experts: str = ORIGINAL) -> Mo
 
 def merged_model(evaluator: Evaluator, recipe: MergeRecipe) -> Model:
     """Return the model that `recipe` makes."""
-    suite = evaluator.suite
-    weights = recipe.digest(suite.weight_digests(recipe.experts))
-    return Model("merged model", weights, lambda: merge(suite.task_vectors(recipe.experts), recipe))
+    return Model("merged model", evaluator.digest(recipe), lambda: evaluator.merged(recipe))
 
 
 def subset_recipe(recipe: MergeRecipe, tasks: Iterable[str]) -> MergeRecipe:

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,21 @@ from platformdirs import user_data_path
 from ri_analysis.errors import InputError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB NOT NULL, created REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, description TEXT NOT NULL, versions TEXT NOT NULL, "
+    "seconds REAL NOT NULL)",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How an answer came about: what it is about and under which versions (JSON both), and how long it took."""
+
+    description: str
+    versions: str
+    seconds: float
 
 
 def default_workspace() -> Path:
@@ -35,9 +51,8 @@ class Store:
             self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB NOT NULL, created REAL NOT NULL)"
-            )
+            for table in _TABLES:
+                self._connection.execute(table)
             self._connection.commit()
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{path}: expected a workspace that can be written, found: {error}") from error
@@ -56,13 +71,23 @@ class Store:
         with self._lock:
             return self._connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
 
-    def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    def record(self, key: str) -> Record | None:
+        """Return how the answer under `key` came about, None when that was not noted."""
+        query = "SELECT description, versions, seconds FROM records WHERE key = ?"
+        with self._lock:
+            row = self._connection.execute(query, (key,)).fetchone()
+        return None if row is None else Record(*row)
+
+    def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         row = (key, buffer.getvalue(), time.time())
         with self._lock, self._connection:
             self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
+            if record is not None:
+                values = (key, record.description, record.versions, record.seconds)
+                self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)
 
     def close(self) -> None:
         """Close the file."""

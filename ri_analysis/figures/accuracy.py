@@ -35,7 +35,7 @@ def accuracy_by_task(before: pd.DataFrame, after: pd.DataFrame | None, *, dark: 
                 marker={"symbol": role.symbol, "size": 9, "color": role.colour},
                 **_series(table, role, "accuracy"),
             )
-    look.finish(figure, dark=dark, height=96 + 38 * len(rows))
+    look.finish(figure, dark=dark, height=104 + look.row_height(len(rows)) * len(rows))
     figure.update_yaxes(tickvals=rows, ticktext=list(before["task"]), range=[len(rows) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure.update_xaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], zeroline=False)

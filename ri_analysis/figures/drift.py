@@ -12,15 +12,22 @@ from ri_analysis.figures import look, words
 from ri_analysis.figures.look import AFTER, BEFORE, Role
 
 Values = npt.NDArray[np.floating]
-_BINS = 40
+_BINS, _PER_BIN = 40, 6  # bins at most, and images for each of them at least
 
 
 def drift_by_task(
-    before: pd.DataFrame, after: pd.DataFrame | None, change: pd.DataFrame | None, unit: str, *, dark: bool = False
+    before: pd.DataFrame,
+    after: pd.DataFrame | None,
+    change: pd.DataFrame | None,
+    unit: str,
+    *,
+    quantity: str = "drift",
+    dark: bool = False,
 ) -> go.Figure:
     """Bars of drift per task before and after RI on one scale; beside them the paired change with its interval.
 
-    `before` and `after` are drift tables, `change` a drift change table (None where there is no RI set).
+    `before` and `after` are drift tables (None where there is no RI set), `change` a drift change table (None for bars
+    alone); `quantity` is what the axis calls the drift.
     """
     wide = after is not None and change is not None
     figure = make_subplots(cols=2 if wide else 1, shared_yaxes=True, horizontal_spacing=0.05)
@@ -33,16 +40,16 @@ def drift_by_task(
                 name=role.name,
                 marker_color=role.colour,
                 error_x=look.error_bar(table, "drift", "drift_low", "drift_high", look.shades(dark).text),
-                hovertext=_hover(table, role, unit),
+                hovertext=_hover(table, role, quantity, unit),
                 hovertemplate="%{hovertext}<extra></extra>",
                 row=1,
                 col=1,
             )
     if change is not None and wide:
         _add_change(figure, change, unit, dark)
-    look.finish(figure, dark=dark, height=104 + 38 * len(before))
-    figure.update_yaxes(autorange="reversed", showgrid=False)
-    return figure.update_xaxes(title=f"drift ({unit})", rangemode="tozero", col=1)
+    look.finish(figure, dark=dark, height=104 + look.row_height(len(before)) * len(before))
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return figure.update_xaxes(title=f"{quantity} ({unit})", rangemode="tozero", col=1)
 
 
 def _add_change(figure: go.Figure, change: pd.DataFrame, unit: str, dark: bool) -> None:
@@ -60,14 +67,14 @@ def _add_change(figure: go.Figure, change: pd.DataFrame, unit: str, dark: bool) 
         col=2,
     )
     figure.add_vline(x=0, line={"color": shade.muted, "width": 1}, row=1, col=2)
-    figure.update_xaxes(title=f"change, after − before ({unit})", col=2)
+    figure.update_xaxes(title=f"change, after − before ({unit})", rangemode="tozero", col=2)
 
 
 def drift_histogram(before: Values, after: Values | None, unit: str, *, dark: bool = False) -> go.Figure:
     """Share of images by drift, before and after RI in the same bins; the last bin holds all beyond it."""
     shown = [values for values in (before, after) if values is not None]
     top = float(np.quantile(np.concatenate(shown), 0.99)) or 1.0
-    edges = np.linspace(0, top, _BINS + 1)
+    edges = np.linspace(0, top, min(_BINS, max(8, len(before) // _PER_BIN)) + 1)
     figure = go.Figure()
     for role, values in ((BEFORE, before), (AFTER, after)):
         if values is not None:
@@ -80,6 +87,7 @@ def drift_histogram(before: Values, after: Values | None, unit: str, *, dark: bo
                 name=role.name,
                 line={"color": role.colour, "width": 2},
                 fill="tozeroy",
+                fillcolor=look.faint(role.colour),
                 hovertemplate=f"%{{y:.1%}} of {of} near %{{x:.3g}} {unit}<extra></extra>",
             )
     look.finish(figure, dark=dark, height=280)
@@ -87,10 +95,10 @@ def drift_histogram(before: Values, after: Values | None, unit: str, *, dark: bo
     return figure.update_xaxes(title=f"drift ({unit})", showgrid=False)
 
 
-def _hover(table: pd.DataFrame, role: Role, unit: str) -> list[str]:
+def _hover(table: pd.DataFrame, role: Role, quantity: str, unit: str) -> list[str]:
     return [
-        f"<b>{row['task']}</b>, {role.name}<br>{row['drift']:.4g} {unit} (95% interval {row['drift_low']:.4g} to "
-        f"{row['drift_high']:.4g})<br>{words.count(row['n'], 'image')}"
+        f"<b>{row['task']}</b>, {role.name}<br>{quantity} {row['drift']:.4g} {unit} "
+        f"(95% interval {row['drift_low']:.4g} to {row['drift_high']:.4g})<br>{words.count(row['n'], 'image')}"
         for row in table.to_dict(orient="records")
     ]
 

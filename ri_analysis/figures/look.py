@@ -82,6 +82,17 @@ def _colour(index: int) -> str:
     return "#" + "".join(f"{round(value + (towards - value) * share):02X}" for value in channels)
 
 
+def faint(colour: str) -> str:
+    """Return a colour that others show through."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"
+
+
+def row_height(rows: int) -> int:
+    """Return the pixels of each of so many rows of bars: less where there are many, still legible."""
+    return min(38, max(26, 600 // max(1, rows)))
+
+
 def error_bar(table: pd.DataFrame, value: str, low: str, high: str, colour: str) -> dict[str, object]:
     """Return Plotly's error bar for a column and the columns of its interval."""
     above, below = table[high] - table[value], table[value] - table[low]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,24 +15,44 @@ from plotly.subplots import make_subplots
 from ri_analysis.figures import look
 
 Matrix = npt.NDArray[np.float64]
+_DIGITS = 2  # in the cells; hovers have one more
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
+_SHORT = 3  # letters of a name that needs no turning
 _FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
 _TITLES = ("before RI", "after RI", "difference, after − before")
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What rows, columns and values of a matrix are called, and how a cell is put into words.
+    """What rows, columns and values of a matrix are called, in what unit, and how a cell is put into words.
 
-    `cell` is a format with `row` and `column`; `signed` values get a diverging scale around zero, others start at zero.
+    `cell` is a format with `row` and `column`; so is `own`, where the diagonal is another matter than the rest: its
+    cells are then left empty and have no part in the scale, but keep their hover. `signed` values get a diverging scale
+    around zero, others start at zero.
     """
 
     rows: str
     columns: str
-    value: str
+    quantity: str
     cell: str
+    unit: str = ""
+    own: str | None = None
     signed: bool = False
-    digits: int = 2
+
+    def head(self, row: str, column: str) -> str:
+        """Put a cell into words."""
+        text = self.cell if self.own is None or row != column else self.own
+        return text.format(row=row, column=column)
+
+    def title(self, quantity: str) -> str:
+        """Return the title of a colour bar."""
+        return f"{quantity} ({self.unit})" if self.unit else quantity
+
+
+def square(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a column of a table with one row per `expert` and `task` as a matrix, tasks in the table's order."""
+    tasks = list(dict.fromkeys(table["task"]))
+    return table.pivot(index="expert", columns="task", values=column).reindex(index=tasks, columns=tasks)
 
 
 def before_and_after(
@@ -47,31 +67,40 @@ def before_and_after(
 
     NaN cells stay empty. `intervals` are the low and high ends of each matrix's cells, for the hover.
     """
-    shown = [before] if after is None else [before, after]
-    panels = len(shown) + (after is not None)
+    tables = [before] if after is None else [before, after]
+    panels = len(tables) + (after is not None)
     figure = make_subplots(cols=panels, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=_TITLES[:panels])
-    for place, (table, ends) in enumerate(zip(shown, intervals, strict=False), 1):
-        figure.add_trace(_heatmap(table, _hover(table, axes, ends), "coloraxis", axes), row=1, col=place)
+    shown = [_cells(table, axes) for table in tables]
+    for place, (table, cells, ends) in enumerate(zip(tables, shown, intervals, strict=False), 1):
+        figure.add_trace(_heatmap(before, cells, _hover(table, axes, ends), "coloraxis"), row=1, col=place)
     if after is not None:
-        change = after - before
-        figure.add_trace(_heatmap(change, _hover_change(before, after, axes), "coloraxis2", axes), row=1, col=3)
-    _scales(figure, [table.to_numpy(np.float64) for table in shown], axes, dark)
+        hover = _hover_change(before, after, axes)
+        figure.add_trace(_heatmap(before, shown[1] - shown[0], hover, "coloraxis2"), row=1, col=3)
+    _scales(figure, shown, axes, dark)
     return _layout(figure, before, axes, dark)
 
 
-def _heatmap(table: pd.DataFrame, hover: list[list[str]], axis: str, axes: Axes) -> go.Heatmap:
+def _cells(table: pd.DataFrame, axes: Axes) -> Matrix:
+    """Return the values that are drawn."""
+    cells = table.to_numpy(dtype=np.float64, copy=True)
+    if axes.own is not None:
+        np.fill_diagonal(cells, np.nan)
+    return cells
+
+
+def _heatmap(table: pd.DataFrame, cells: Matrix, hover: list[list[str]], axis: str) -> go.Heatmap:
     written: dict[str, Any] = {}
     if len(table) <= _PRINTED[0] and table.shape[1] <= _PRINTED[1]:
-        text = [[_number(value, axes.digits) for value in row] for row in table.to_numpy(np.float64)]
+        text = [[_number(value, _DIGITS) for value in row] for row in cells]
         written = {"text": text, "texttemplate": "%{text}", "textfont": {"size": 11}}
     return go.Heatmap(
-        z=table.to_numpy(np.float64),
+        z=cells,
         x=[str(name) for name in table.columns],
         y=[str(name) for name in table.index],
         coloraxis=axis,
         xgap=1,
         ygap=1,
-        hoverongaps=False,
+        hoverongaps=True,
         hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
         **written,
@@ -84,29 +113,39 @@ def _number(value: float, digits: int) -> str:
 
 
 def _hover(table: pd.DataFrame, axes: Axes, ends: tuple[pd.DataFrame, pd.DataFrame] | None) -> list[list[str]]:
-    values, digits = table.to_numpy(np.float64), axes.digits + 1
-    lines = []
-    for i, row in enumerate(table.index):
-        line = []
-        for j, column in enumerate(table.columns):
-            text = axes.cell.format(row=row, column=column) + f"<br>{axes.value} {_number(values[i, j], digits)}"
-            if ends is not None:
-                low, high = (_number(float(end.to_numpy()[i, j]), digits) for end in ends)
-                text += f" (95% interval {low} to {high})"
-            line.append(text)
-        lines.append(line)
-    return lines
+    values = table.to_numpy(np.float64)
+    low, high = (values, values) if ends is None else (end.to_numpy(np.float64) for end in ends)
+
+    def say(i: int, j: int) -> str:
+        text = f"{axes.quantity} {_number(values[i, j], _DIGITS + 1)} {axes.unit}".rstrip()
+        if ends is not None:
+            text += f" (95% interval {_number(low[i, j], _DIGITS + 1)} to {_number(high[i, j], _DIGITS + 1)})"
+        return text
+
+    return _texts(table, axes, say)
 
 
 def _hover_change(before: pd.DataFrame, after: pd.DataFrame, axes: Axes) -> list[list[str]]:
-    digits = axes.digits + 1
+    first, second = before.to_numpy(np.float64), after.to_numpy(np.float64)
+
+    def say(i: int, j: int) -> str:
+        one, two, change = (
+            _number(value, _DIGITS + 1) for value in (first[i, j], second[i, j], second[i, j] - first[i, j])
+        )
+        return f"{axes.quantity} {one} before, {two} after RI<br>change {change} {axes.unit}".rstrip()
+
+    return _texts(before, axes, say)
+
+
+def _texts(table: pd.DataFrame, axes: Axes, say: Callable[[int, int], str]) -> list[list[str]]:
+    """Return every cell in words; what has no value has its name only."""
+    known = table.notna().to_numpy()
     return [
         [
-            f"{axes.cell.format(row=row, column=column)}<br>{axes.value} {_number(float(first), digits)} before, "
-            f"{_number(float(second), digits)} after RI"
-            for column, first, second in zip(before.columns, ones, twos, strict=True)
+            axes.head(str(row), str(column)) + (f"<br>{say(i, j)}" if known[i, j] else "")
+            for j, column in enumerate(table.columns)
         ]
-        for row, ones, twos in zip(before.index, before.to_numpy(), after.to_numpy(), strict=True)
+        for i, row in enumerate(table.index)
     ]
 
 
@@ -121,15 +160,19 @@ def _scales(figure: go.Figure, values: list[Matrix], axes: Axes, dark: bool) -> 
             "colorscale": scale,
             "cmin": -top if axes.signed else 0,
             "cmax": top,
-            "colorbar": bar | place | {"title": {"text": axes.value, "side": "bottom"}},
+            "colorbar": bar | place | {"title": _bar_title(axes.title(axes.quantity))},
         }
     )
     if wide:
         spread = max(_reach(values[1] - values[0]), _FAINT * top)
-        title = {"title": {"text": "change", "side": "bottom"}, "x": 0.84, "len": 0.3}
+        title = {"title": _bar_title(axes.title("change")), "x": 0.84, "len": 0.3}
         figure.update_layout(
             coloraxis2={"colorscale": look.diverging(dark), "cmin": -spread, "cmax": spread, "colorbar": bar | title}
         )
+
+
+def _bar_title(text: str) -> dict[str, Any]:
+    return {"text": text, "side": "bottom", "font": {"size": 13}}
 
 
 def _reach(cells: Matrix) -> float:
@@ -138,12 +181,13 @@ def _reach(cells: Matrix) -> float:
 
 
 def _layout(figure: go.Figure, table: pd.DataFrame, axes: Axes, dark: bool) -> go.Figure:
-    longest = max(len(str(name)) for name in table.columns)
-    height = 190 + min(120, 5 * longest) + max(110, min(34, 700 // len(table)) * len(table))
+    longest, many = max(len(str(name)) for name in table.columns), len(table.columns) > _PRINTED[0]
+    height = 190 + min(120, (7 if many else 5) * longest) + max(110, min(34, max(18, 380 // len(table))) * len(table))
     look.finish(figure, dark=dark, height=height)
     figure.update_layout(plot_bgcolor=look.shades(dark).grid, margin={"t": 40, "b": 84})
-    turned = {"tickangle": -45} if longest > 3 else {}
-    figure.update_xaxes(showgrid=False, title=axes.columns, title_standoff=6, type="category", **turned)
-    figure.update_yaxes(showgrid=False, autorange="reversed", type="category")
+    if longest > _SHORT:  # every name stands below its column, upright where columns are narrow
+        figure.update_xaxes(dtick=1, tickangle=-90 if many else -45, tickfont={"size": 10} if many else {})
+    figure.update_xaxes(showgrid=False, ticks="", title=axes.columns, title_standoff=6, type="category")
+    figure.update_yaxes(showgrid=False, ticks="", autorange="reversed", type="category")
     figure.update_yaxes(title=axes.rows, col=1)
     return figure.update_annotations(font_size=13)

@@ -46,6 +46,11 @@ def nats_change_range(low: float, high: float) -> str:
     return f"{nats_change(low)} to {nats_change(high)}".replace(" nats", "")
 
 
+def times_less(before: float, after: float) -> str:
+    """Return ", 4.2 times less" where a quantity fell, nothing where it did not or is gone."""
+    return f", {before / after:.1f} times less" if before > after > 0 else ""
+
+
 def count(number: int, noun: str) -> str:
     """Return "1 image", "2,048 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -73,6 +73,15 @@ def cosines(gram: Matrix) -> Matrix:
         return np.asarray(np.clip(gram / np.outer(norms, norms), -1, 1))
 
 
+def gram_matrix(layer: Layer) -> Matrix:
+    """Return the inner products (T, T) of one tensor's task vectors, summed in float64."""
+    gram = np.zeros((layer.experts, layer.experts))
+    for piece in layer.pieces():
+        part = piece.double().numpy()
+        gram += part @ part.T
+    return gram
+
+
 def singular_task_interference(parts: Iterable[Triples]) -> float:
     """Return ‖(UᵀU−I) Σ (VᵀV−I)‖₁, the sum of absolute entries, of concatenated singular triples.
 
@@ -86,8 +95,7 @@ def singular_task_interference(parts: Iterable[Triples]) -> float:
 
 
 def _geometry(layer: Layer, decompose: Decompose, rank_share: float) -> LayerGeometry:
-    flat = layer.deltas.flatten(1).double().numpy()
-    gram, count = flat @ flat.T, len(flat)
+    gram, count = gram_matrix(layer), len(layer.deltas)
     pairs, pair_sums = np.zeros((count, count)), np.zeros((count, count))
     if not layer.is_matrix or not gram.any():
         return LayerGeometry(layer.name, gram, 0.0, 0.0, pairs, pair_sums)

@@ -10,7 +10,7 @@ from ri_analysis.task_vectors import Layer
 
 def average(layer: Layer) -> torch.Tensor:
     """Return Σ_t τ_t / T of one layer."""
-    return layer.deltas.mean(dim=0)
+    return layer.map(lambda piece: piece.mean(dim=0))
 
 
 METHOD = Method(

@@ -19,7 +19,7 @@ def sum_of_breadcrumbs(layer: Layer, *, keep: float, outliers: float) -> torch.T
     width = layer.pretrained.shape[-1] if layer.pretrained.ndim else 1
     first, kept = share(outliers, width), share(keep, width)
     total = torch.zeros_like(layer.pretrained)
-    for delta in layer.deltas:
+    for delta in layer.each():
         rows = delta.reshape(-1, width)
         places = rows.abs().topk(min(first + kept, width), dim=1).indices[:, first:]
         total.view(-1, width).scatter_add_(1, places, rows.gather(1, places))

@@ -6,7 +6,6 @@ import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.method import Method, scale
-from ri_analysis.merging.selection import split
 from ri_analysis.task_vectors import Layer
 
 
@@ -16,14 +15,13 @@ def sum_where_agreed(layer: Layer, *, threshold: float, min_agree: int) -> torch
     The mask of task t is |τ_t| > threshold · |Στ − τ_t|: the entry matters to t in spite of the others. With fewer
     experts than `min_agree` all of them have to agree.
     """
-    needed = min(min_agree, len(layer.deltas))
-    return torch.cat([_vote(chunk, threshold, needed) for chunk in split(layer.deltas)]).view_as(layer.pretrained)
+    return layer.map(lambda piece: _vote(piece, threshold, min_agree))
 
 
-def _vote(deltas: torch.Tensor, threshold: float, needed: int) -> torch.Tensor:
+def _vote(deltas: torch.Tensor, threshold: float, min_agree: int) -> torch.Tensor:
     total = deltas.sum(dim=0)
     votes = (deltas.abs() > threshold * (total - deltas).abs()).sum(dim=0)
-    return total * (votes >= needed)
+    return total * (votes >= min(min_agree, len(deltas)))
 
 
 METHOD = Method(

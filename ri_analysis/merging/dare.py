@@ -62,6 +62,7 @@ METHOD = Method(
     reference="Yu et al. 2024, Language models are super Mario, arXiv 2311.03099",
     direction=drop_and_merge,
     gather=gather,
+    passes=2,
     seeded=True,
     hyperparameters=(
         scale(0.3),

@@ -1,34 +1,36 @@
-"""The factorisations the SVD methods share, through the Gram matrix of the short side, in float64.
+"""The factorisations the SVD methods share, through the Gram matrix of the short side.
 
 For a matrix A of m×n with r = min(m, n), one symmetric eigendecomposition of the r×r Gram matrix AAᵀ (AᵀA for a tall
 A) gives the singular values and the short side's singular vectors; the long side's follow by one product. That is
 two to four times cheaper than a full SVD of the same matrix and needs no transposition of wide matrices.
 
-Accuracy: the Gram matrix squares the condition number, so a singular direction with σ_i = ρ·σ₁ is known to about
-1e-16/ρ², relative. Float32 experts carry noise of 6e-8·σ₁, so directions below EPSILON·σ₁ are not the experts'
-own: they are dropped from every result here, which is also what makes the polar factor of a rank-deficient matrix
-unique (the partial isometry onto its row space). Against torch.linalg.svd in float64 on full-rank random matrices the
-results agree to 1e-9, relative, where no two singular values coincide.
-
-LAPACK runs on one thread here: on matrices of a few thousand rows a second thread mostly waits, and is billed for it.
+Accuracy: Gram matrices and singular vectors are float64, because a Gram matrix squares the condition number: a singular
+direction with σ_i = ρ·σ₁ is known to about 1e-16/ρ², relative. Float32 experts carry noise of 6e-8·σ₁, so directions
+below EPSILON·σ₁ are not the experts' own: they are dropped from every result here, which is also what makes the polar
+factor of a rank-deficient matrix unique (the partial isometry onto its row space). Singular triples of full-rank random
+matrices agree with torch.linalg.svd in float64 to 1e-9, relative, where no two singular values coincide. Polar
+factors of matrices conditioned so well that a float32 Gram matrix does no harm (WELL_CONDITIONED) are computed in
+float32, to 3e-6; all others agree to 1e-9, too.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import lapack  # type: ignore[import-untyped,unused-ignore]
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped,unused-ignore]
+
+from ri_analysis.threads import one_thread
 
 Matrix = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
 EPSILON = 1e-6
+_ORTHONORMAL = 1e-10
+WELL_CONDITIONED = 5.0  # σ₁/σ_r up to which float32 costs a polar factor no more than 3e-6
 
 
 class SVD(NamedTuple):
@@ -39,46 +41,12 @@ class SVD(NamedTuple):
     v: Matrix
 
 
-class _OneThread:
-    """While any thread is inside, numpy's BLAS and LAPACK use one thread each; re-entrant across threads."""
-
-    def __init__(self) -> None:
-        self._pools: Any = ThreadpoolController().select(internal_api="openblas")
-        self._before: list[int] = []
-        self._lock, self._inside = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._before = [pool.get_num_threads() for pool in self._pools.lib_controllers]
-                self._set([1] * len(self._before))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._set(self._before)
-
-    def _set(self, counts: Sequence[int]) -> None:
-        for pool, count in zip(self._pools.lib_controllers, counts, strict=True):
-            # The library lets only the thread that first set a limit change it; here any thread may leave last.
-            if hasattr(pool, "clear_controlling_thread"):
-                pool.clear_controlling_thread(force=True)
-            pool.set_num_threads(count)
-
-
-one_thread = _OneThread()
-
-
 def as_matrix(tensor: torch.Tensor) -> Matrix:
     """Return a 2-D tensor as a float64 NumPy matrix."""
     return np.asarray(tensor.double().numpy())
 
 
-def as_tensor(matrix: Matrix) -> torch.Tensor:
+def as_tensor(matrix: Matrix | Single) -> torch.Tensor:
     """Return a matrix as a float32 tensor."""
     return torch.from_numpy(matrix).float()
 
@@ -97,6 +65,17 @@ def truncated_svd(matrix: Matrix, rank: int, floor: float = 0.0) -> SVD:
         return SVD(u, s, (matrix.T @ u) / s)
 
 
+def truncated_svd_outside(matrix: Matrix, basis: Matrix, rank: int, floor: float) -> SVD:
+    """Return the `rank` largest singular triples of A − QQᵀA for a tall m×n matrix A and orthonormal Q (m, q).
+
+    The difference is never formed: its Gram matrix is AᵀA − (QᵀA)ᵀ(QᵀA). `floor` as in `truncated_svd`.
+    """
+    with one_thread:
+        inside = basis.T @ matrix
+        v, s = _leading(matrix.T @ matrix - inside.T @ inside, rank, floor)
+        return SVD((matrix @ v - basis @ (inside @ v)) / s, s, v)
+
+
 def left_singular_vectors(blocks: Sequence[torch.Tensor]) -> tuple[Matrix, Matrix]:
     """Return the left singular vectors (m, k) and singular values (k,) of [A_1 A_2 …], m×n matrices side by side.
 
@@ -113,36 +92,72 @@ def left_singular_vectors(blocks: Sequence[torch.Tensor]) -> tuple[Matrix, Matri
         return _leading(gram, rows, 0.0)
 
 
-def polar_factor(matrix: Matrix) -> tuple[Matrix, float]:
+def polar_factor(matrix: Matrix) -> tuple[Matrix | Single, float]:
     """Return the orthogonal polar factor UVᵀ of an m×n matrix, and its nuclear norm Σσ.
 
     Directions below EPSILON·σ₁ are left out of both. The factor of a zero matrix is zero.
     """
     with one_thread:
         tall = matrix.shape[0] > matrix.shape[1]
-        u, s = _left_vectors(matrix.T if tall else matrix, min(matrix.shape))
-        half = u / np.sqrt(s)
-        root = half @ half.T
-        return (matrix @ root if tall else root @ matrix), float(s.sum())
+        root, s = _inverse_root(matrix.T if tall else matrix)
+        same: Any = matrix.astype(root.dtype)
+        return (same @ root if tall else root @ same), float(s.sum())
 
 
-def orthogonalised_product(u: Matrix, s: Matrix, v: Matrix) -> Matrix:
+def orthogonalised_product(u: Matrix, s: Matrix, v: Matrix) -> Matrix | Single:
     """Return U⊥ diag(s) V⊥ᵀ for u (m, p), s (p,), v (n, p), where ⊥ marks the polar factor.
 
     The two factors are never formed: U⊥ = u·(uᵀu)^(−1/2), so the middle of the product is p×p.
     """
     with one_thread:
-        middle = (_inverse_root(u) * s) @ _inverse_root(v)
-        if len(u) <= len(v):
-            return np.asarray((u @ middle) @ v.T)
-        return np.asarray(u @ (middle @ v.T))
+        left, right = _inverse_root(u.T)[0], _inverse_root(v.T)[0]
+        return _product(u, (left * s) @ right, v, left.dtype, right.dtype)
 
 
-def _inverse_root(matrix: Matrix) -> Matrix:
-    """Return (AᵀA)^(−1/2) of an m×p matrix A, on the row space of A."""
-    w, s = _left_vectors(matrix.T, matrix.shape[1])
-    half = w / np.sqrt(s)
-    return np.asarray(half @ half.T)
+def orthonormalised_product(u: Matrix, v: Matrix) -> Matrix | Single:
+    """Return u·V⊥ᵀ for u (m, p) with orthonormal columns of any length and v (n, p); V⊥ is the polar factor of v."""
+    with one_thread:
+        root = _inverse_root(v.T)[0]
+        return _product(u, root, v, np.dtype(np.float32), root.dtype)
+
+
+def orthonormalised(matrix: Matrix) -> Matrix:
+    """Return the polar factor of an m×p matrix, p ≤ m."""
+    with one_thread:
+        return np.asarray(matrix @ _inverse_root(matrix.T)[0])
+
+
+def _product(
+    u: Matrix, middle: Matrix | Single, v: Matrix, left: np.dtype[Any], right: np.dtype[Any]
+) -> Matrix | Single:
+    """Return u·middle·vᵀ, where `left` and `right` are precise enough for a product with u and with v."""
+    if len(u) <= len(v):
+        return np.asarray((u @ middle).astype(right) @ v.T.astype(right))
+    return np.asarray(u.astype(left) @ (middle @ v.T).astype(left))
+
+
+def _inverse_root(matrix: Matrix) -> tuple[Matrix | Single, Matrix | Single]:
+    """Return (AAᵀ)^(−1/2) of an r×n matrix A, on the column space of A, and A's singular values."""
+    found = _well_conditioned_left_vectors(matrix.astype(np.float32))
+    u, s = _left_vectors(matrix, matrix.shape[0]) if found is None else found
+    half = u / np.sqrt(s)
+    return np.asarray(half @ half.T), s
+
+
+def _well_conditioned_left_vectors(matrix: Single) -> tuple[Single, Single] | None:
+    """Return the left singular vectors and singular values in float32; None where that is not exact enough.
+
+    A Cholesky factorisation, whose smallest pivot bounds σ_r² from above, turns most other matrices away at once.
+    """
+    gram = matrix @ matrix.T
+    limit = gram.diagonal().max(initial=0.0) / WELL_CONDITIONED**2
+    factor, failed = lapack.spotrf(gram, lower=1)
+    if failed or not len(gram) or factor.diagonal().min() ** 2 < limit:
+        return None
+    values, vectors = (each.numpy() for each in torch.linalg.eigh(torch.from_numpy(gram)))
+    if values[0] * WELL_CONDITIONED**2 < values[-1]:
+        return None
+    return vectors, np.sqrt(values)
 
 
 def _left_vectors(matrix: Matrix, rank: int, floor: float = 0.0) -> tuple[Matrix, Matrix]:
@@ -160,10 +175,10 @@ def _leading(gram: Matrix, rank: int, floor: float) -> tuple[Matrix, Matrix]:
 
 
 def _few_eigenvectors(gram: Matrix, count: int) -> tuple[Matrix, Matrix] | None:
-    """Return the `count` largest eigenvalues, ascending, with their eigenvectors; None where LAPACK does not converge.
+    """Return the `count` largest eigenvalues, ascending, with their eigenvectors; None where LAPACK finds none.
 
-    The steps of a full decomposition (dsytrd, dstemr, dormqr), but only these vectors are computed and turned back:
-    little more than half the work for an eighth of them. `scipy.linalg.eigh(subset_by_index=…)` chooses a slower way.
+    The steps of a full decomposition (dsytrd, dsterf, dstein, dormqr), but only these vectors are computed and turned
+    back: half the work for an eighth of them. `scipy.linalg.eigh(subset_by_index=…)` chooses a slower way.
     """
     n = len(gram)
     if n < 2 or count < 1:
@@ -171,12 +186,14 @@ def _few_eigenvectors(gram: Matrix, count: int) -> tuple[Matrix, Matrix] | None:
     reflectors, diagonal, off_diagonal, tau, failed = lapack.dsytrd(gram, lower=1, lwork=64 * n)
     if failed:
         return None
-    beside = np.append(off_diagonal, 0.0)
-    _, values, vectors, failed = lapack.dstemr(diagonal, beside, 2, 0.0, 0.0, n - count + 1, n)
+    values, failed = lapack.dsterf(diagonal, off_diagonal)
     if failed:
         return None
-    vectors = np.asfortranarray(vectors[:, :count])
+    whole = np.ones(n, dtype=np.int32), np.full(n, n, dtype=np.int32)  # one block, not split
+    vectors, failed = lapack.dstein(diagonal, off_diagonal, values[n - count :], *whole)
+    if failed or not np.abs(vectors.T @ vectors - np.eye(count)).max() <= _ORTHONORMAL:  # NaN is neither
+        return None
     # The first reflector acts on the second row.
     inner = np.asfortranarray(vectors[1:])
     vectors[1:], _, failed = lapack.dormqr("L", "N", reflectors[1:, :-1], tau, inner, lwork=64 * count)
-    return None if failed else (values[:count], vectors)
+    return None if failed else (values[n - count :], vectors)

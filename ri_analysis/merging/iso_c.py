@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ri_analysis.merging.averaging import average
 from ri_analysis.merging.factorisation import as_matrix, as_tensor, polar_factor
 from ri_analysis.merging.method import Method, scale
 from ri_analysis.task_vectors import Layer
@@ -16,9 +17,9 @@ def flatten_spectrum(layer: Layer) -> torch.Tensor:
     empty, see `factorisation`.
     """
     if not layer.is_matrix:
-        return layer.deltas.mean(dim=0)
-    factor, nuclear_norm = polar_factor(as_matrix(layer.deltas.sum(dim=0, dtype=torch.float64)))
-    return as_tensor(factor * (nuclear_norm / min(layer.pretrained.shape)))
+        return average(layer)
+    factor, nuclear_norm = polar_factor(as_matrix(layer.sum()))
+    return as_tensor(factor).mul_(nuclear_norm / min(layer.pretrained.shape))
 
 
 METHOD = Method(

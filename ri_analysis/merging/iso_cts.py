@@ -6,18 +6,21 @@ import numpy as np
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.merging.averaging import average
 from ri_analysis.merging.factorisation import (
     EPSILON,
     SVD,
     Matrix,
     as_matrix,
     as_tensor,
-    one_thread,
-    orthogonalised_product,
+    orthonormalised,
+    orthonormalised_product,
     truncated_svd,
+    truncated_svd_outside,
 )
 from ri_analysis.merging.method import Method, scale
 from ri_analysis.task_vectors import Layer
+from ri_analysis.threads import one_thread
 
 
 def merge_subspaces(layer: Layer, *, common: float) -> torch.Tensor:
@@ -28,14 +31,18 @@ def merge_subspaces(layer: Layer, *, common: float) -> torch.Tensor:
     less than ε·‖τ_t‖_F is left after the projection.
     """
     if not layer.is_matrix:
-        return layer.deltas.mean(dim=0)
-    rank = min(layer.pretrained.shape)
-    shared, own = _split(rank, len(layer.deltas), common)
-    total = truncated_svd(as_matrix(layer.deltas.sum(dim=0, dtype=torch.float64)), rank)
-    basis = SVD(*(side[..., :shared] for side in total))
-    own_parts = [_own_directions(as_matrix(delta), total.u, shared, own) for delta in layer.deltas if own]
-    u, s, v = (np.concatenate(side, axis=-1) for side in zip(*own_parts, basis, strict=True))
-    return as_tensor(orthogonalised_product(u, np.full(len(s), s.sum() / rank), v))
+        return average(layer)
+    rank, tall = min(layer.pretrained.shape), layer.pretrained.shape[0] > layer.pretrained.shape[1]
+    shared, own = _split(rank, layer.experts, common)
+    summed = as_matrix(layer.sum())
+    total = truncated_svd(summed, shared if tall else rank)
+    common_part = SVD(*(side[..., :shared] for side in total))
+    own_parts = [_own_directions(as_matrix(delta), total.u, shared, own) for delta in layer.each() if own]
+    u, s, v = (np.concatenate(side, axis=-1) for side in zip(*own_parts, common_part, strict=True))
+    # The tasks' directions lie outside the common ones, so U is orthonormal once they are among themselves.
+    count = u.shape[1] - common_part.u.shape[1]
+    u[:, :count] = orthonormalised(u[:, :count])
+    return as_tensor(orthonormalised_product(u * (s.sum() / rank), v))
 
 
 def _split(rank: int, tasks: int, common: float) -> tuple[int, int]:
@@ -45,12 +52,16 @@ def _split(rank: int, tasks: int, common: float) -> tuple[int, int]:
 
 
 def _own_directions(delta: Matrix, u: Matrix, shared: int, own: int) -> SVD:
-    """Return the `own` leading singular triples of τ_t − U_cU_cᵀτ_t, with U_c the first `shared` columns of u."""
-    basis, rest, floor = u[:, :shared], u[:, shared:], EPSILON * float(np.linalg.norm(delta))
+    """Return the `own` leading singular triples of τ_t − U_cU_cᵀτ_t, with U_c the first `shared` columns of u.
+
+    u (m, r) has all left singular vectors of the sum for a wide τ_t, the common ones alone for a tall one.
+    """
+    floor = EPSILON * float(np.linalg.norm(delta))
+    if delta.shape[0] > delta.shape[1]:
+        return truncated_svd_outside(delta, u, own, floor)
+    # u is a whole basis, so what is left of τ_t lies in its other columns: a few rows instead of all.
+    rest = u[:, shared:]
     with one_thread:
-        if u.shape[0] > u.shape[1]:
-            return truncated_svd(delta - basis @ (basis.T @ delta), own, floor)
-        # u is a whole basis, so what is left of τ_t lies in its other columns: a few rows instead of all.
         part = truncated_svd(rest.T @ delta, own, floor)
         return SVD(rest @ part.u, part.s, part.v)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from ri_analysis.merging import ties
-from ri_analysis.merging.factorisation import as_matrix, as_tensor, left_singular_vectors, one_thread
+from ri_analysis.merging.factorisation import as_matrix, as_tensor, left_singular_vectors
 from ri_analysis.merging.method import Method, scale
 from ri_analysis.task_vectors import Layer
+from ri_analysis.threads import one_thread
 
 _FLOOR = 1e-5
 

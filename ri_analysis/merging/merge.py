@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,19 +10,29 @@ import torch
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.merging.lines import block_index, lines_factor
+from ri_analysis.merging.method import Method, Statistics, Walk
 from ri_analysis.merging.recipe import MergeRecipe
 from ri_analysis.merging.registry import find_method
 from ri_analysis.task_vectors import Layer, TaskVectors
 
+Progress = Callable[[int, int], None]
 
-def merge(task_vectors: TaskVectors, recipe: MergeRecipe) -> Iterator[tuple[str, torch.Tensor]]:
+
+def merge(
+    task_vectors: TaskVectors,
+    recipe: MergeRecipe,
+    *,
+    statistics: Statistics | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield every tensor of the merged model, in the model's order; integer buffers are the pretrained model's.
 
-    `task_vectors` must hold the recipe's tasks of its expert set. float32. Raises InputError for a task without an
-    expert.
+    `task_vectors` must hold the recipe's tasks of its expert set, `statistics` what the method has to know of task
+    images. `progress` is called with (tensors read, tensors to read over all passes) and may raise Cancelled. float32.
+    Raises InputError for a task without an expert and for statistics that are missing.
     """
     vectors = _chosen(task_vectors, recipe)
-    directions = direction(vectors, recipe)
+    directions = direction(vectors, recipe, statistics=statistics, progress=progress)
     for name in vectors.names:
         if vectors.is_float(name):
             _, delta = next(directions)
@@ -31,29 +41,78 @@ def merge(task_vectors: TaskVectors, recipe: MergeRecipe) -> Iterator[tuple[str,
             yield name, vectors.pretrained(name)
 
 
-def direction(task_vectors: TaskVectors, recipe: MergeRecipe) -> Iterator[tuple[str, torch.Tensor]]:
+def direction(
+    task_vectors: TaskVectors,
+    recipe: MergeRecipe,
+    *,
+    statistics: Statistics | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the merged task vector of every floating-point tensor, before λ: it is the same along all λ."""
     method = find_method(recipe.method)
     vectors = _chosen(task_vectors, recipe)
-    coefficients = torch.tensor([dict(recipe.coefficients).get(task, 1.0) for task in recipe.tasks])
-    blocks = 1 + max((block for name in vectors.names if (block := block_index(name)) is not None), default=-1)
+    floats = [name for name in vectors.names if vectors.is_float(name)]
+    blocks = 1 + max((block for name in floats if (block := block_index(name)) is not None), default=-1)
 
     def walk() -> Iterator[Layer]:
-        for layer in vectors.walk():
-            if recipe.coefficients:
-                layer.deltas.mul_(coefficients.view(-1, *[1] * layer.pretrained.ndim))
-            yield layer
+        return vectors.walk(dict(recipe.coefficients))
 
-    options: dict[str, Any] = {key: value for key, value in recipe.settings.items() if key != "scale"}
-    if method.seeded:
-        options["seed"] = recipe.seed
+    passes, options = _Passes(len(floats), method.passes, progress), _options(method, recipe)
     if method.gather is not None:
-        options["gathered"] = method.gather(walk, **options)
+        options["gathered"] = method.gather(passes.counted(walk), **options)
+    passes.gathered()
     for layer in walk():
+        if method.statistic is not None:
+            options["statistics"] = _known(statistics, recipe)(layer.name)
         delta = method.direction(layer, **options)
         if recipe.lines is not None:
             delta = delta * lines_factor(layer.name, blocks, *recipe.lines)
+        passes.step()
         yield layer.name, delta
+
+
+def _options(method: Method, recipe: MergeRecipe) -> dict[str, Any]:
+    """Return what `method.direction` and `method.gather` take by keyword besides what is gathered."""
+    spent = () if method.statistic is None else method.statistic.options
+    options: dict[str, Any] = {key: value for key, value in recipe.settings.items() if key not in ("scale", *spent)}
+    if method.seeded and method.statistic is None:
+        options["seed"] = recipe.seed
+    return options
+
+
+def _known(statistics: Statistics | None, recipe: MergeRecipe) -> Statistics:
+    if statistics is None:
+        raise InputError(f"{recipe.method}: expected statistics of task images, found none; merge through a suite")
+    return statistics
+
+
+class _Passes:
+    """Counts the layers read over all passes of a merge; an unforeseen pass moves the end further away."""
+
+    def __init__(self, layers: int, expected: int, progress: Progress | None) -> None:
+        self._layers, self._progress = layers, progress
+        self._done, self._total = 0, layers * (expected + 1)
+
+    def counted(self, walk: Walk) -> Walk:
+        """Return `walk` for gathering, counted."""
+
+        def layers() -> Iterator[Layer]:
+            self._total = max(self._total, self._done + 2 * self._layers)
+            for layer in walk():
+                yield layer
+                self.step()
+
+        return layers
+
+    def gathered(self) -> None:
+        """Say that only the merging pass is left."""
+        self._total = self._done + self._layers
+
+    def step(self) -> None:
+        """Say that one more layer is done."""
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
 def _chosen(task_vectors: TaskVectors, recipe: MergeRecipe) -> TaskVectors:

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
-from ri_analysis.task_vectors import Layer
+from ri_analysis.task_vectors import Layer, TaskVectors
+
+if TYPE_CHECKING:  # importing the encoder takes seconds, and few methods look at images
+    from ri_analysis.encoder import Encoder, Head
+    from ri_analysis.suite import ImageSet
 
 Walk = Callable[[], Iterator[Layer]]
+Statistics = Callable[[str], Sequence[torch.Tensor]]
+"""What a method knows of the images of T tasks: T tensors about the tensor of that name, or none about it."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a statistic is computed from: some experts, their heads, and images of their tasks.
+
+    `encoder` is free to be loaded with any weights. `images` are looked at without their labels. `seen` is to be called
+    with the number of images seen so far, and may raise Cancelled.
+    """
+
+    encoder: Encoder
+    vectors: TaskVectors
+    heads: Mapping[str, Head]
+    images: Mapping[str, ImageSet]
+    seen: Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """What a method has to learn from unlabelled task images before it merges.
+
+    `compute` maps an Observed to tensors under the model's names, given `seed` and the hyperparameters named in
+    `options` by keyword. It sees one expert at a time, so that the result serves any merge with that expert; a `joint`
+    one sees all experts of the merge, and its tensors (T, …) hold one entry for each. `cost` returns how many images
+    one call sees, given the sizes of the image sets and the same options.
+    """
+
+    compute: Callable[..., dict[str, torch.Tensor]]
+    cost: Callable[..., int]
+    options: tuple[str, ...]
+    joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -20,8 +57,10 @@ class Method:
 
     `direction` maps one Layer to the merged task vector of that tensor (same shape), given the declared
     hyperparameters other than `scale` by keyword. A method that needs a global statistic also has `gather`, called
-    first with a function that walks all layers anew at each call; its result reaches `direction` as `gathered`. A
-    method that draws at random takes `seed`.
+    first with a function that walks all layers anew at each call, as a rule `passes` times; its result reaches
+    `direction` as `gathered`. A method that needs task data declares a `statistic`, whose tensors about the layer reach
+    `direction` as `statistics` instead of the hyperparameters it was computed with. A method that draws at random takes
+    `seed`.
 
     `weighted` says that per-task coefficients make sense: coefficient c_t replaces τ_t by c_t·τ_t. `experts` is the
     smallest and largest number of experts the method can merge.
@@ -35,6 +74,8 @@ class Method:
     direction: Callable[..., torch.Tensor]
     hyperparameters: tuple[Hyperparameter, ...] = ()
     gather: Callable[..., Any] | None = None
+    passes: int = 0
+    statistic: Statistic | None = None
     weighted: bool = True
     seeded: bool = False
     experts: tuple[int, int | None] = (1, None)

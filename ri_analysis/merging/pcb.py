@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.method import Method, Walk, scale
-from ri_analysis.merging.selection import kth_largest, share, split
+from ri_analysis.merging.selection import kth_largest, share
 from ri_analysis.task_vectors import Layer
 
 
@@ -25,19 +24,17 @@ class Competition(NamedTuple):
 def gather(walk: Walk, *, keep: float, clip: float) -> Competition:
     """Find each expert's quantiles of magnitude, then of score, over its whole flat vector."""
 
-    def magnitudes() -> Iterator[torch.Tensor]:
-        return (chunk.abs() for layer in walk() for chunk in split(layer.deltas))
+    low = kth_largest(walk, torch.abs, lambda total: total - share(clip, total))[:, None]
+    high = kth_largest(walk, torch.abs, lambda total: share(clip, total) + 1)[:, None]
 
-    low = kth_largest(magnitudes, lambda total: total - share(clip, total))[:, None]
-    high = kth_largest(magnitudes, lambda total: share(clip, total) + 1)[:, None]
+    def scores(deltas: torch.Tensor) -> torch.Tensor:
+        return _scores(deltas, low, high)
 
-    def scores() -> Iterator[torch.Tensor]:
-        return (_scores(chunk, low, high) for layer in walk() for chunk in split(layer.deltas))
-
-    floor = kth_largest(scores, lambda total: max(1, total - share(1.0 - keep, total)))[:, None]
+    floor = kth_largest(walk, scores, lambda total: max(1, total - share(1.0 - keep, total)))[:, None]
     best = torch.full_like(floor, -torch.inf)
-    for chunk in scores():
-        best = torch.maximum(best, chunk.amax(dim=1, keepdim=True))
+    for layer in walk():
+        for piece in layer.pieces():
+            best = torch.maximum(best, scores(piece).amax(dim=1, keepdim=True))
     return Competition(low, high, floor, best)
 
 
@@ -48,7 +45,7 @@ def balance(layer: Layer, *, gathered: Competition, keep: float, clip: float) ->
     exp(T·minmax(|τ̂_t|)²) · tanh(τ_t·Στ); scores below their 1 − `keep` quantile are raised to it, and w_t is the
     min-max normalised result. An expert whose scores are all equal takes no part.
     """
-    return torch.cat([_balance(chunk, gathered) for chunk in split(layer.deltas)]).view_as(layer.pretrained)
+    return layer.map(lambda piece: _balance(piece, gathered))
 
 
 def _balance(deltas: torch.Tensor, race: Competition) -> torch.Tensor:
@@ -76,6 +73,7 @@ METHOD = Method(
     reference="Du et al. 2024, Parameter Competition Balancing, arXiv 2410.02396",
     direction=balance,
     gather=gather,
+    passes=7,
     hyperparameters=(
         scale(1.2, sweep=(0.4, 2.4)),
         Hyperparameter(

@@ -17,6 +17,11 @@ from ri_analysis.merging.registry import find_method
 Pairs = tuple[tuple[str, Value], ...]
 
 
+def images_of(task: str) -> str:
+    """Return what the images of `task` are called among a recipe's ingredients."""
+    return f"images of {task}"
+
+
 @dataclass(frozen=True)
 class MergeRecipe:
     """What to merge and how; build it with `MergeRecipe.of`, which validates and fills in the defaults.
@@ -104,9 +109,15 @@ class MergeRecipe:
         values = asdict(self)
         return values | {"hyperparameters": self.settings, "coefficients": dict(self.coefficients)}
 
-    def digest(self, weights: Mapping[str, str]) -> str:
-        """Return the name of this merge of files with these content digests (by task, and `pretrained`)."""
-        files = {name: weights[name] for name in ("pretrained", *self.tasks)}
+    @property
+    def ingredients(self) -> tuple[str, ...]:
+        """What is merged: `pretrained`, each task for its expert, and each task's images where the method sees them."""
+        images = self.tasks if find_method(self.method).statistic is not None else ()
+        return ("pretrained", *self.tasks, *map(images_of, images))
+
+    def digest(self, ingredients: Mapping[str, str]) -> str:
+        """Return the name of this merge of ingredients with these content digests."""
+        files = {name: ingredients[name] for name in self.ingredients}
         recipe = {key: value for key, value in self.to_dict().items() if key != "experts"}
         if not find_method(self.method).seeded:
             recipe.pop("seed")

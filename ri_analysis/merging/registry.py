@@ -1,9 +1,9 @@
-"""Every module of this package that declares METHOD is a merging method."""
+"""Every module of this package and of `with_data` that declares METHOD is a merging method."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
@@ -14,11 +14,11 @@ _NOT_METHODS = {"merge", "recipe", "registry", "to_file"}  # they need the regis
 
 def _discover() -> dict[str, Method]:
     package = __name__.rpartition(".")[0]
-    folder = import_module(package).__path__
-    names = (item.name for item in iter_modules(folder) if item.name not in _NOT_METHODS)
-    modules = (import_module(f"{package}.{name}") for name in names)
+    names = (item.name for item in walk_packages(import_module(package).__path__, f"{package}."))
+    modules = (import_module(name) for name in names if name.rpartition(".")[2] not in _NOT_METHODS)
     found = (getattr(module, "METHOD", None) for module in modules)
-    return {method.name: method for method in found if isinstance(method, Method)}
+    methods = sorted((item for item in found if isinstance(item, Method)), key=lambda item: item.statistic is not None)
+    return {method.name: method for method in methods}
 
 
 METHODS: dict[str, Method] = _discover()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ri_analysis.merging.method import Walk
+from ri_analysis.threads import one_thread
 
-Chunks = Callable[[], Iterator[torch.Tensor]]
+Transform = Callable[[torch.Tensor], torch.Tensor]
+Pieces = Callable[[], Iterator[torch.Tensor]]
 
-_CHUNK = 1 << 18  # entries; a chunk and its temporaries stay in the cache, and malloc reuses them
 _STRIDE = 61  # one entry in so many is sampled; prime, so that it walks across the columns of every matrix
 _MARGIN = 8.0  # standard deviations of the sampled rank
 _HALF = 1 << 16
@@ -27,93 +30,93 @@ def kth_largest_magnitude(walk: Walk, density: float) -> torch.Tensor:
 
     Exact. k = ⌈density · P⌉, at least 1; entries equal to the threshold are all kept.
     """
-
-    def magnitudes() -> Iterator[torch.Tensor]:
-        for layer in walk():
-            for chunk in split(layer.deltas):
-                yield chunk.abs()
-
-    return kth_largest(magnitudes, lambda total: max(1, total - share(1.0 - density, total)))
+    return kth_largest(walk, torch.abs, lambda total: max(1, total - share(1.0 - density, total)))
 
 
-def split(deltas: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield the stacked tensors (T, *shape) as views (T, n) over consecutive entries, small enough for the cache."""
-    flat = deltas.reshape(len(deltas), -1)
-    width = max(1, _CHUNK // len(flat))
-    for start in range(0, flat.shape[1], width):
-        yield flat[:, start : start + width]
+def kth_largest(walk: Walk, transform: Transform, rank: Callable[[int], int]) -> torch.Tensor:
+    """Return, for each expert, the k-th largest entry of its transformed task vector, k = rank(P) from 1: (T,).
 
-
-def kth_largest(chunks: Chunks, rank: Callable[[int], int]) -> torch.Tensor:
-    """Return the k-th largest entry of every row, k = rank(P) counted from 1, shape (T,).
-
-    `chunks` walks the rows (T, P) as float32 pieces (T, n) at each call. Exact, in two passes: a sample brackets the
-    wanted entry, then what lies above the bracket is counted and what lies inside is kept and ordered. Should the
-    sample mislead, two more passes count bits instead.
+    `transform` maps any columns (T, n) of the task vectors to as many of what is ordered. Exact, in two passes: a
+    sample brackets the wanted entry, then what lies above is counted and what lies inside is kept and ordered.
+    Should the sample mislead, two more passes count bits instead.
     """
-    total, sample = _sample(chunks)
-    k = rank(total)
-    brackets = [_bracket(row, k / total) for row in sample]
-    found = _within(chunks, brackets, k)
-    if found is None:
-        return _by_bits(chunks, k)
-    return found
+
+    def pieces() -> Iterator[torch.Tensor]:
+        return (transform(piece) for layer in walk() for piece in layer.pieces())
+
+    with one_thread:
+        total, sample = _sample(walk, transform)
+        k = rank(total)
+        found = _within(pieces, [_bracket(row, k / total) for row in sample], k)
+        return _by_bits(pieces, k) if found is None else found
 
 
-def _sample(chunks: Chunks) -> tuple[int, torch.Tensor]:
+def _sample(walk: Walk, transform: Transform) -> tuple[int, torch.Tensor]:
     """Return the number of entries P in a row and an even sample of each row, shape (T, about P / _STRIDE)."""
-    total, parts, offset = 0, [], 0
-    for chunk in chunks():
-        parts.append(chunk[:, offset::_STRIDE].clone())
-        total += chunk.shape[1]
-        offset = -total % _STRIDE
+    total, parts = 0, []
+    for layer in walk():
+        parts.append(transform(layer.every(_STRIDE, -total % _STRIDE)))
+        total += layer.pretrained.numel()
     return total, torch.cat(parts, dim=1)
 
 
 def _bracket(sample: torch.Tensor, part: float) -> tuple[float, float]:
     """Return bounds that hold the entry which ends the largest `part` of the sampled row, almost surely."""
-    ordered, n = sample.sort(descending=True).values, len(sample)
+    ordered, n = -sample.numpy(), len(sample)
     spread = _MARGIN * math.sqrt(n * part * (1.0 - part)) + _MARGIN
     first, last = math.floor(part * n - spread), math.ceil(part * n + spread)
-    high = float(ordered[first]) if first >= 0 else math.inf
-    return (float(ordered[last]) if last < n else -math.inf), high
+    ordered.partition(np.array([place for place in (first, last) if 0 <= place < n], dtype=np.intp))
+    return (-float(ordered[last]) if last < n else -math.inf), (-float(ordered[first]) if first >= 0 else math.inf)
 
 
-def _within(chunks: Chunks, brackets: list[tuple[float, float]], k: int) -> torch.Tensor | None:
+def _within(pieces: Pieces, brackets: list[tuple[float, float]], k: int) -> torch.Tensor | None:
     """Return the k-th largest entry of every row if each lies in its bracket, otherwise None."""
-    above = [0] * len(brackets)  # strictly above the bracket
-    top = [0] * len(brackets)  # equal to its upper end
-    bottom = [0] * len(brackets)  # equal to its lower end
-    inside: list[list[torch.Tensor]] = [[] for _ in brackets]
-    for chunk in chunks():
-        for row, values in enumerate(chunk):
-            low, high = brackets[row]
-            values = values[values >= low]
-            above[row] += int(torch.count_nonzero(values > high))
-            top[row] += int(torch.count_nonzero(values == high))
-            bottom[row] += int(torch.count_nonzero(values == low))
-            inside[row].append(values[(values > low) & (values < high)])
-    found = torch.empty(len(brackets))
-    for row, (low, high) in enumerate(brackets):
-        middle = torch.cat(inside[row])
-        position = k - above[row]
-        held = top[row] + len(middle) + (bottom[row] if low < high else 0)
-        if not 1 <= position <= held:
+    rows = [_Bracketed(low, high) for low, high in brackets]
+    for piece in pieces():
+        for row, values in zip(rows, piece.numpy(), strict=True):
+            row.add(values)
+    found = [row.kth_largest(k) for row in rows]
+    return None if None in found else torch.tensor(found)
+
+
+class _Bracketed:
+    """What is known of a row after a pass: how many entries lie above a bracket, and those inside.
+
+    Entries equal to an end of the bracket are only counted: in a sparse row they may be most of it.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = np.float32(low), np.float32(high)
+        self._above = self._top = self._bottom = 0
+        self._inside: list[npt.NDArray[np.float32]] = []
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        """Take in a part of the row."""
+        self._above += int(np.count_nonzero(values > self._high))
+        held = values[np.flatnonzero((values >= self._low) & (values <= self._high))]
+        top, bottom = held == self._high, held == self._low
+        self._top += int(np.count_nonzero(top))
+        self._bottom += int(np.count_nonzero(bottom & ~top))
+        self._inside.append(held[~(top | bottom)])
+
+    def kth_largest(self, k: int) -> float | None:
+        """Return the row's k-th largest entry, None when it is not in the bracket."""
+        inside, position = np.concatenate(self._inside), k - self._above
+        if not 1 <= position <= self._top + len(inside) + self._bottom:
             return None
-        if position <= top[row]:
-            found[row] = high
-        elif position <= top[row] + len(middle):
-            found[row] = middle.kthvalue(len(middle) - (position - top[row]) + 1).values
-        else:
-            found[row] = low
-    return found
+        if position <= self._top:
+            return float(self._high)
+        position -= self._top
+        if position > len(inside):
+            return float(self._low)
+        return float(np.partition(inside, len(inside) - position)[len(inside) - position])
 
 
-def _by_bits(chunks: Chunks, k: int) -> torch.Tensor:
+def _by_bits(pieces: Pieces, k: int) -> torch.Tensor:
     """Return the k-th largest entry of every row by counting: first the upper 16 bits of all, then the lower."""
-    upper = _histogram(chunks, None)
+    upper = _histogram(pieces, None)
     bins, above = _bin_of_kth_largest(upper, torch.full((len(upper),), k))
-    lower, _ = _bin_of_kth_largest(_histogram(chunks, bins), k - above)
+    lower, _ = _bin_of_kth_largest(_histogram(pieces, bins), k - above)
     return _keys((((bins - (_HALF >> 1)) << 16) | lower).to(torch.int32)).view(torch.float32)
 
 
@@ -122,11 +125,11 @@ def _keys(bits: torch.Tensor) -> torch.Tensor:
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
-def _histogram(chunks: Chunks, bins: torch.Tensor | None) -> torch.Tensor:
+def _histogram(pieces: Pieces, bins: torch.Tensor | None) -> torch.Tensor:
     """Count, per row, the upper halves of all keys, or the lower halves of those in the row's bin."""
     counts: torch.Tensor | None = None
-    for chunk in chunks():
-        keys = _keys((chunk + 0.0).view(torch.int32))  # -0.0 becomes 0.0
+    for piece in pieces():
+        keys = _keys((piece + 0.0).view(torch.int32))  # -0.0 becomes 0.0
         counts = torch.zeros(len(keys), _HALF, dtype=torch.int64) if counts is None else counts
         for number, row in enumerate(keys):
             upper = (row >> 16) + (_HALF >> 1)

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import torch
 
-from ri_analysis.merging.selection import split
-from ri_analysis.task_vectors import Layer
+from ri_analysis.task_vectors import PIECE, Layer
 
 
 def inner_products(layer: Layer) -> torch.Tensor:
     """Return the inner products of the experts θ_t = θ₀ + τ_t of one layer, float64, shape (T, T)."""
-    experts = len(layer.deltas)
-    total = torch.zeros(experts, experts, dtype=torch.float64)
-    pieces = layer.pretrained.reshape(-1)
-    start = 0
-    for chunk in split(layer.deltas):
-        stop = start + chunk.shape[1]
-        models = chunk.double() + pieces[start:stop].double()
-        total += models @ models.T
-        start = stop
-    return total
+    total: torch.Tensor | float = 0.0
+    pieces = torch.split(layer.pretrained.reshape(-1), PIECE)
+    for pretrained, deltas in zip(pieces, layer.pieces(), strict=True):
+        models = deltas.double() + pretrained.double()
+        total = total + models @ models.T
+    return torch.as_tensor(total)
 
 
 def combination(layer: Layer, coefficients: torch.Tensor) -> torch.Tensor:
     """Return Σ_t a_tθ_t − θ₀ of one layer for coefficients a (T,), without cancellation in θ₀."""
     weights = coefficients.view(-1, *[1] * layer.pretrained.ndim)
     moved = torch.zeros_like(layer.pretrained, dtype=torch.float64)
-    for weight, delta in zip(weights, layer.deltas, strict=True):
+    for weight, delta in zip(weights, layer.each(), strict=True):
         moved += weight * delta
     moved += layer.pretrained * (coefficients.sum() - 1.0)
     return moved.float()

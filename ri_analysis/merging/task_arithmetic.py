@@ -10,7 +10,7 @@ from ri_analysis.task_vectors import Layer
 
 def add(layer: Layer) -> torch.Tensor:
     """Return Σ_t τ_t of one layer."""
-    return layer.deltas.sum(dim=0)
+    return layer.map(lambda piece: piece.sum(dim=0))
 
 
 METHOD = Method(

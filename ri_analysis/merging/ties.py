@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
+
 import torch
+from torch.nn.functional import hardshrink
 
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.method import Method, Walk, scale
-from ri_analysis.merging.selection import kth_largest_magnitude, split
+from ri_analysis.merging.selection import kth_largest_magnitude
 from ri_analysis.task_vectors import Layer
+from ri_analysis.threads import one_thread
 
 
 class Election:
@@ -19,19 +24,21 @@ class Election:
 
     def __init__(self, walk: Walk, density: float) -> None:
         self.thresholds = kth_largest_magnitude(walk, density)
-        self._walk, self._majority = walk, 0.0
+        self._walk = walk
 
-    @property
-    def majority(self) -> float:
+    @cached_property
+    def majority(self) -> int:
         """The sign most elected entries have, +1 in a draw; found by one more walk the first time it is needed."""
-        if self._majority == 0.0:
-            balance = 0
-            for layer in self._walk():
-                for chunk in split(layer.deltas):
-                    total = _trim(chunk, self.thresholds).sum(dim=0)
-                    balance += int(torch.count_nonzero(total > 0)) - int(torch.count_nonzero(total < 0))
-            self._majority = -1.0 if balance < 0 else 1.0
-        return self._majority
+        with one_thread:
+            balance = sum(int(self._signs(piece)) for layer in self._walk() for piece in layer.pieces())
+        return -1 if balance < 0 else 1
+
+    def _signs(self, piece: torch.Tensor) -> torch.Tensor:
+        """Return how many more of the elected entries are positive than negative."""
+        total = torch.zeros(piece.shape[1])
+        for kept in trimmed(piece, self.thresholds):
+            total += kept
+        return torch.count_nonzero(total > 0) - torch.count_nonzero(total < 0)
 
 
 def gather(walk: Walk, *, density: float, merge: str) -> Election:
@@ -46,27 +53,30 @@ def elect_and_merge(layer: Layer, *, gathered: Election, density: float, merge: 
     sum of 0 takes the majority sign of all entries); what agrees with it is added, or averaged over the experts
     that agree.
     """
-    return torch.cat([_merge(chunk, gathered, merge) for chunk in split(layer.deltas)]).view_as(layer.pretrained)
+    return layer.map(lambda piece: _merge(piece, gathered, merge))
 
 
 def _merge(deltas: torch.Tensor, election: Election, merge: str) -> torch.Tensor:
-    trimmed = _trim(deltas, election.thresholds)
-    balance = trimmed.sum(dim=0)
-    positive, negative = trimmed.clamp(min=0).sum(dim=0), trimmed.clamp(max=0).sum(dim=0)
-    up = balance > 0
-    drawn = (balance == 0) & (positive > 0)
+    total, positive, up_votes, votes = torch.zeros(4, deltas.shape[1])
+    for kept in trimmed(deltas, election.thresholds):
+        total += kept
+        positive += kept.clamp(min=0)
+        if merge == "mean":
+            up_votes += kept > 0
+            votes += kept != 0
+    up = total > 0
+    drawn = (total == 0) & (positive > 0)
     if drawn.any():
         up |= drawn & (election.majority > 0)
-    total = torch.where(up, positive, negative)
-    if merge == "sum":
-        return total
-    agree = torch.where(up, (trimmed > 0).sum(dim=0), (trimmed < 0).sum(dim=0))
-    return total / agree.clamp(min=1)
+    elected = torch.where(up, positive, total - positive)
+    return elected if merge == "sum" else elected / torch.where(up, up_votes, votes - up_votes).clamp(min=1)
 
 
-def _trim(deltas: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
-    """Return the entries (T, n) of magnitude ≥ their expert's threshold, 0 for the others."""
-    return deltas * (deltas.abs() >= thresholds[:, None])
+def trimmed(deltas: torch.Tensor, thresholds: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield each expert's entries (n,) of magnitude ≥ its threshold, 0 for the others."""
+    below = torch.nextafter(thresholds, torch.zeros(()))
+    for delta, bound in zip(deltas, below.tolist(), strict=True):
+        yield hardshrink(delta, bound)
 
 
 METHOD = Method(
@@ -78,6 +88,7 @@ METHOD = Method(
     reference="Yadav et al. 2023, TIES-Merging, arXiv 2306.01708",
     direction=elect_and_merge,
     gather=gather,
+    passes=2,
     hyperparameters=(
         scale(0.3),
         Hyperparameter(

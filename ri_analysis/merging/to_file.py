@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 from ri_analysis.errors import InputError
-from ri_analysis.merging.merge import merge
+from ri_analysis.merging.merge import Progress, merge
+from ri_analysis.merging.method import Statistics
 from ri_analysis.merging.recipe import MergeRecipe
 from ri_analysis.task_vectors import TaskVectors
-
-Progress = Callable[[int, int], None]
 
 
 def merge_to_file(
@@ -22,7 +21,8 @@ def merge_to_file(
     recipe: MergeRecipe,
     path: Path,
     *,
-    weights: Mapping[str, str] | None = None,
+    ingredients: Mapping[str, str] | None = None,
+    statistics: Statistics | None = None,
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype = torch.float32,
     progress: Progress | None = None,
@@ -31,11 +31,12 @@ def merge_to_file(
 
     Parameters
     ----------
-    weights: content digests of the merged files, by task and "pretrained". They go into the metadata beside the
-        recipe, with the merge's own digest, so that the file says what it was made of.
+    ingredients: content digests of what the recipe is made of, see `MergeRecipe.ingredients`. They go into the metadata
+        beside the recipe, with the merge's own digest, so that the file says what it was made of.
+    statistics: what the method has to know of task images.
     metadata: further entries for the metadata.
     dtype: what floating-point tensors are stored in; integer buffers keep theirs.
-    progress: called with (tensors written, tensors in all) after every tensor.
+    progress: called with (tensors read, tensors to read over all passes) after every tensor; may raise Cancelled.
 
     The same recipe of the same weights gives the same bytes. Raises InputError for a tensor whose merged values
     `dtype` cannot hold.
@@ -43,10 +44,11 @@ def merge_to_file(
     vectors = task_vectors.select(recipe.tasks)
     layout = {name: _stored(vectors, name, dtype) for name in vectors.names}
     header = {"format": "pt", "recipe": json.dumps(recipe.to_dict()), **(metadata or {})}
-    if weights is not None:
-        files = {name: weights[name] for name in ("pretrained", *recipe.tasks)}
-        header |= {"weights": json.dumps(files), "digest": recipe.digest(weights)}
-    write_safetensors(path, layout, _checked(merge(vectors, recipe), layout, path, progress), header)
+    if ingredients is not None:
+        used = {name: ingredients[name] for name in recipe.ingredients}
+        header |= {"ingredients": json.dumps(used), "digest": recipe.digest(ingredients)}
+    tensors = merge(vectors, recipe, statistics=statistics, progress=progress)
+    write_safetensors(path, layout, _checked(tensors, layout, path), header)
 
 
 def recipe_of(path: Path) -> MergeRecipe:
@@ -69,12 +71,9 @@ def _checked(
     tensors: Iterator[tuple[str, torch.Tensor]],
     layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
     path: Path,
-    progress: Progress | None,
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    for number, (name, tensor) in enumerate(tensors, start=1):
+    for name, tensor in tensors:
         tensor = tensor.to(layout[name][1])
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
             raise InputError(f"{path}: tensor {name!r} of the merge has values that {tensor.dtype} cannot hold")
         yield name, tensor
-        if progress is not None:
-            progress(number, len(layout))

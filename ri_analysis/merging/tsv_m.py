@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ri_analysis.merging.averaging import average
 from ri_analysis.merging.factorisation import as_matrix, as_tensor, orthogonalised_product, truncated_svd
 from ri_analysis.merging.method import Method, scale
 from ri_analysis.task_vectors import Layer
@@ -18,9 +19,9 @@ def merge_singular_vectors(layer: Layer) -> torch.Tensor:
     merged into one; those below ε·σ₁ of an expert are dropped, see `factorisation`.
     """
     if not layer.is_matrix:
-        return layer.deltas.mean(dim=0)
-    rank = max(1, min(layer.pretrained.shape) // len(layer.deltas))
-    parts = [truncated_svd(as_matrix(delta), rank) for delta in layer.deltas]
+        return average(layer)
+    rank = max(1, min(layer.pretrained.shape) // layer.experts)
+    parts = [truncated_svd(as_matrix(delta), rank) for delta in layer.each()]
     u, s, v = (np.concatenate(side, axis=-1) for side in zip(*parts, strict=True))
     return as_tensor(orthogonalised_product(u, s, v))
 

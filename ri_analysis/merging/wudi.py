@@ -18,18 +18,19 @@ def minimise_interference(layer: Layer, *, steps: int, learning_rate: float) -> 
     Only the weight matrices of attention and MLP are merged; everything else stays pretrained. With
     A = Σ τ_tᵀτ_t/‖τ_t‖² and B = Σ τ_tτ_tᵀτ_t/‖τ_t‖² the gradient is 2(MA − B), so a step costs one product whatever T
     is. Experts equal to the pretrained model take no part. The result is that of the given number of steps, not
-    the minimum. float64.
+    the minimum. A, B and the gradient at Στ are float64; the way M moves from there, which is small, is float32.
     """
     if not is_linear_weight(layer):
         return torch.zeros_like(layer.pretrained)
     width = layer.pretrained.shape[1]
     a = torch.zeros(width, width, dtype=torch.float64)
     b = torch.zeros_like(layer.pretrained, dtype=torch.float64)
-    for delta in map(torch.Tensor.double, layer.deltas):
+    for delta in map(torch.Tensor.double, layer.each()):
         if norm := float(delta.square().sum()):
             a += delta.T @ delta / norm
             b += delta @ (delta.T @ delta) / norm if len(delta) > width else (delta @ delta.T) @ delta / norm
-    return _adam(layer.deltas.sum(dim=0, dtype=torch.float64), a, b, steps, learning_rate).float()
+    total = layer.sum()
+    return (total + _way((total @ a - b).float(), a.float(), steps, learning_rate)).float()
 
 
 def is_linear_weight(layer: Layer) -> bool:
@@ -38,15 +39,16 @@ def is_linear_weight(layer: Layer) -> bool:
     return layer.is_matrix and block_index(name) is not None and (".attn." in name or ".mlp." in name)
 
 
-def _adam(start: torch.Tensor, a: torch.Tensor, b: torch.Tensor, steps: int, learning_rate: float) -> torch.Tensor:
-    mean, square = torch.zeros_like(start), torch.zeros_like(start)
+def _way(start: torch.Tensor, a: torch.Tensor, steps: int, learning_rate: float) -> torch.Tensor:
+    """Return the way D that Adam goes in some steps with gradient 2(G + DA), G the gradient's half at the start."""
+    way, mean, square, gradient, root = (torch.zeros_like(start) for _ in range(5))
     for step in range(1, steps + 1):
-        gradient = torch.addmm(b, start, a, beta=-2.0, alpha=2.0)
+        torch.addmm(start, way, a, beta=2.0, alpha=2.0, out=gradient)
         mean.lerp_(gradient, 1 - _BETAS[0])
         square.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        root = (square / (1 - _BETAS[1] ** step)).sqrt_().add_(_TINY)
-        start = start.addcdiv(mean, root, value=-learning_rate / (1 - _BETAS[0] ** step))
-    return start
+        torch.div(square, 1 - _BETAS[1] ** step, out=root).sqrt_().add_(_TINY)
+        way.addcdiv_(mean, root, value=-learning_rate / (1 - _BETAS[0] ** step))
+    return way
 
 
 METHOD = Method(

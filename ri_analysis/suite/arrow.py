@@ -16,7 +16,8 @@ from ri_analysis.files import digest
 from ri_analysis.suite.images import EncodedImages, ImageSet, Indices, file_stamps
 from ri_analysis.suite.preprocessing import Preprocessing
 
-_IMAGES, _LABELS = ("image", "img", "images"), ("label", "labels", "fine_label", "class", "coarse_label")
+_IMAGES = ("image", "img", "images", "jpg", "img_bytes")
+_LABELS = ("label", "labels", "fine_label", "class", "cls", "coarse_label")
 Fetch = Callable[[int], Any]
 
 

@@ -22,6 +22,7 @@ from ri_analysis.task_vectors import TaskVectors
 ORIGINAL = "original"
 EMBEDDED = ("demo", "demo-halves")
 RECORD = "resolve.json"
+STUDIES = "studies"  # sets that studies made: found by name, but no choice of "after RI"
 
 
 def resource_root() -> Path:
@@ -53,8 +54,7 @@ class Suite:
 
     def __init__(self, spec: SuiteSpec, workspace: Path | None = None) -> None:
         self.spec, self._workspace = spec, workspace
-        memory = None if workspace is None else workspace / "digests"
-        self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=memory))
+        self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=self.memory("digests")))
         self._images = lru_cache(maxsize=None)(self._read_images)
 
     @property
@@ -66,6 +66,10 @@ class Suite:
     def tasks(self) -> tuple[str, ...]:
         """The tasks' names, in the file's order."""
         return tuple(task.name for task in self.spec.tasks)
+
+    def memory(self, kind: str) -> Path | None:
+        """Return the workspace's folder for what takes long to make again; None without a workspace."""
+        return None if self._workspace is None else self._workspace / kind
 
     def task(self, name: str) -> TaskSpec:
         """Return the declaration of task `name`. Raises InputError when there is none."""
@@ -88,8 +92,7 @@ class Suite:
         return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
 
     def _read_images(self, path: Path, *, labelled: bool, cap: int | None = None) -> ImageSet:
-        memory = None if self._workspace is None else self._workspace / "images"
-        images = read_images(path, labelled=labelled, how=self.preprocessing, memory=memory)
+        images = read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
         if cap is None or images.labels is None:
             return images
         chosen = per_class(images.labels, cap)
@@ -145,7 +148,8 @@ class Suite:
     @property
     def resolved_folder(self) -> Path | None:
         """Where expert sets resolved in this workspace are kept."""
-        return None if self._workspace is None else self._workspace / "resolved" / self.name
+        folder = self.memory("resolved")
+        return None if folder is None else folder / self.name
 
     def _made_here(self, record: Path) -> bool:
         try:
@@ -167,7 +171,7 @@ class Suite:
 
     def expert_set(self, name: str) -> str:
         """Return the name of an expert set, `ri` resolved to the default one. Raises InputError for an unknown one."""
-        if name == ORIGINAL:
+        if name == ORIGINAL or self._of_a_study(name) is not None:
             return name
         if name == "ri":
             if self.default_resolved is None:
@@ -179,8 +183,14 @@ class Suite:
 
     def resolved_set(self, name: str) -> ResolvedSpec:
         """Return where an RI-adapted expert set lies."""
+        if (made := self._of_a_study(name)) is not None:
+            return made
         found: ResolvedSpec = _named("expert set", self.expert_set(name), self.resolved)
         return found
+
+    def _of_a_study(self, name: str) -> ResolvedSpec | None:
+        folder = self.resolved_folder
+        return ResolvedSpec(name, folder / name) if folder is not None and name.startswith(f"{STUDIES}/") else None
 
     def record(self, name: str) -> dict[str, Any]:
         """Return how an RI-adapted expert set was made, as its trainer wrote it down; empty when it did not."""

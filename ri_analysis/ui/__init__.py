@@ -1,14 +1,15 @@
 """What pages share: state, controls, figures in their frame, progress, background jobs."""
 
-from ri_analysis.ui import crosstalk, facts, resolving
+from ri_analysis.ui import crosstalk, experts, facts, opening, resolving, sensitivity
 from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.controls import coefficient_controls, reset
 from ri_analysis.ui.explain import concepts, method_details
 from ri_analysis.ui.frame import dark, figure, resting_on
 from ri_analysis.ui.headline import numbers
 from ri_analysis.ui.measuring import compare, stages
+from ri_analysis.ui.opening import evaluator
 from ri_analysis.ui.recipes import chosen_pair, command, describe, possible_tasks
-from ri_analysis.ui.resources import evaluator, suite_name
+from ri_analysis.ui.resources import suite_name
 from ri_analysis.ui.sections import (
     accuracy_dataframe,
     accuracy_help,
@@ -36,18 +37,21 @@ __all__ = [
     "dark",
     "describe",
     "evaluator",
+    "experts",
     "facts",
     "figure",
     "method_details",
     "no_resolved_yet",
     "normalised_switch",
     "numbers",
+    "opening",
     "possible_tasks",
     "preload",
     "reset",
     "resolving",
     "resting_on",
     "run",
+    "sensitivity",
     "stages",
     "subset_note",
     "suite_name",

@@ -10,7 +10,7 @@ import streamlit as st
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
-from ri_analysis.ui import resources
+from ri_analysis.ui import frame, resources
 from ri_analysis.ui.jobs import Job
 
 Work = Callable[[Evaluator, Progress], Any]
@@ -27,28 +27,30 @@ def on_request(key: tuple[Hashable, ...], label: str, title: str, work: Work, no
     name = f"{key[0]}:{hash(key)}"
     job = resources.jobs().get(name)
     if job is None or not job.running:
-        _explain(job)
+        explain(job)
         left, right = st.columns([2, 5], vertical_alignment="center")
         if not left.button(label, key=f"start.{key[0]}", width="stretch"):
             right.caption(note)
             return None
-        job = resources.jobs().start(name, title, lambda job: _carry_out(job, key, work))
-    _watch(job)
+        suite = resources.suite_name()
+        job = resources.jobs().start(name, title, lambda job: _carry_out(job, key, work, suite))
+    watch(job)
     return None
 
 
-def parts(progress: Progress, place: int, count: int) -> Progress:
+def parts(progress: Progress | None, place: int, count: int) -> Progress | None:
     """Return the progress of one of `count` equal parts of the work."""
-    return lambda done, total: progress(place * total + done, count * total)
+    return None if progress is None else lambda done, total: progress(place * total + done, count * total)
 
 
-def _carry_out(job: Job, key: tuple[Hashable, ...], work: Work) -> None:
-    evaluator = resources.evaluator(resources.BACKGROUND)
+def _carry_out(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
+    evaluator = resources.evaluator(resources.BACKGROUND, suite)
     answer = work(evaluator, lambda done, total: job.report(done / max(1, total)))
     resources.memory().put(key, answer)
 
 
-def _explain(job: Job | None) -> None:
+def explain(job: Job | None) -> None:
+    """Say why a job ended early, where it did."""
     if job is None or job.error is None:
         return
     if isinstance(job.error, Cancelled):
@@ -58,10 +60,12 @@ def _explain(job: Job | None) -> None:
 
 
 @st.fragment(run_every=1.0)
-def _watch(job: Job) -> None:
+def watch(job: Job) -> None:
+    """Draw a running job's progress with its latest note, and a way to cancel; run the page again afterwards."""
     if not job.running:
         st.rerun()
-    left = job.seconds_left
+    left, note = job.seconds_left, f": {job.notes[-1]}" if job.notes else ""
     bar, button = st.columns([5, 1], vertical_alignment="center")
-    bar.progress(job.fraction, text=job.title + (f", about {words.duration(left)} left" if left is not None else " …"))
+    ending = f", about {words.duration(left)} left" if left is not None else " …"
+    bar.progress(min(1.0, job.fraction), text=frame.plain(job.title + note) + ending)
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")

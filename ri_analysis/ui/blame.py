@@ -8,11 +8,21 @@ import streamlit as st
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.engine.blame import BLAME_LIMIT, EXACT_UP_TO, blame
 from ri_analysis.figures import words
-from ri_analysis.figures.matrices import Axes, before_and_after
+from ri_analysis.figures.matrices import Axes, before_and_after, square
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import background, frame
-from ri_analysis.ui.drift import answer_key
+from ri_analysis.ui.measuring import memory_key
 from ri_analysis.ui.recipes import Pair
+
+_AXES = Axes(
+    "expert to blame",
+    "task disturbed",
+    "blame",
+    "expert <b>{row}</b>, drift on task <b>{column}</b>",
+    "nats",
+    own="<b>{row}</b> on its own task: always merged, never to blame",
+    signed=True,
+)
 
 
 def blame_section(evaluator: Evaluator, pair: Pair) -> None:
@@ -36,34 +46,25 @@ def blame_section(evaluator: Evaluator, pair: Pair) -> None:
             for place, recipe in enumerate(pair.recipes)
         ]
 
-    key = ("blame", *(answer_key("blame", evaluator, recipe, BLAME_LIMIT) for recipe in pair.recipes))
+    key = ("blame", *(memory_key("blame", evaluator, recipe, BLAME_LIMIT) for recipe in pair.recipes))
     merges = 2 ** len(recipe.tasks) - 1
     note = f"{words.count(merges, 'merge')} of each set" if exact else "Sampled orders, with a standard error"
     note += f", measured on {words.count(BLAME_LIMIT, 'image')} a task."
     tables = background.on_request(key, "Find who is to blame", "Finding who is to blame", work, note)
     if tables is not None:
-        _draw_blame(tables)
+        _draw_blame(pair, tables)
 
 
 @st.fragment
-def _draw_blame(tables: list[pd.DataFrame]) -> None:
+def _draw_blame(pair: Pair, tables: list[pd.DataFrame]) -> None:
     views = {"shapley": "Shapley value", "left_out": "left out alone"}
     view = st.segmented_control(
         "Blame by", list(views), format_func=views.__getitem__, default="shapley", required=True, key="blame.view"
     )
     column = str(view)
-    shown, ends = [], []
-    for table in tables:
-        shown.append(_square(table, column))
-        ends.append((_square(table, f"{column}_low"), _square(table, f"{column}_high")))
-    axes = Axes(
-        "expert to blame",
-        "task disturbed",
-        "blame (nats)",
-        "expert <b>{row}</b>, drift on task <b>{column}</b>",
-        signed=True,
-    )
-    chart = before_and_after(shown[0], shown[1] if len(shown) > 1 else None, axes, ends, dark=frame.dark())
+    shown = [square(table, column) for table in tables]
+    ends = [(square(table, f"{column}_low"), square(table, f"{column}_high")) for table in tables]
+    chart = before_and_after(shown[0], shown[1] if len(shown) > 1 else None, _AXES, ends, dark=frame.dark())
     first = tables[0]
     error = "exact" if first["exact"].all() else f"standard error at most {first['standard_error'].max():.3f} nats"
     n = f"{words.count(int(first['n'].max()), 'image')} a task; Shapley values {error}; intervals over images on hover."
@@ -71,16 +72,10 @@ def _draw_blame(tables: list[pd.DataFrame]) -> None:
         "Each column shares out one task's drift: vermillion experts add to it, blue ones lessen it. "
         "Both matrices share one scale."
     )
-    stacked = pd.concat([table.assign(set=name) for name, table in zip(("before", "after"), tables, strict=False)])
-    frame.figure(chart, how, stacked, n, "blame")
+    frame.figure(chart, how, pair.stacked(tables), n, "blame")
     worst = first.sort_values(column, ascending=False).iloc[0]
     share = f", {words.percent(worst['share'], 0)} of what the other experts cause there" if column == "shapley" else ""
     st.markdown(
         f"Before RI the largest single blame is **{worst['expert']}**'s on **{worst['task']}**: "
         f"{words.nats(worst[column])}{share}."
     )
-
-
-def _square(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    tasks = list(dict.fromkeys(table["task"]))
-    return table.pivot(index="expert", columns="task", values=column).reindex(index=tasks, columns=tasks)

@@ -13,9 +13,8 @@ from ri_analysis.engine.blocks import BLOCK_LIMIT, drift_by_block
 from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.matrices import Axes, before_and_after
-from ri_analysis.ui import frame, state
-from ri_analysis.ui.drift import answer_key, remembered
-from ri_analysis.ui.measuring import Meter
+from ri_analysis.ui import frame, resources, state
+from ri_analysis.ui.measuring import Meter, memory_key
 from ri_analysis.ui.recipes import Pair
 
 _VIEW = "drift.block"
@@ -59,20 +58,16 @@ def by_block(evaluator: Evaluator, pair: Pair) -> None:
         ends.append((low, high))
     axes = Axes("task", "after block", _VIEWS[view], "<b>{row}</b>, after block {column}")
     chart = before_and_after(grids[0], grids[1] if len(grids) > 1 else None, axes, ends, dark=frame.dark())
-    stacked = pd.concat([table.assign(set=name) for name, table in zip(("before", "after"), tables, strict=False)])
     n = f"Rests on up to {words.count(int(tables[0]['n'].max()), 'image')} a task; intervals on hover."
-    frame.figure(chart, _HOW[view], stacked, n, "drift-by-block")
+    frame.figure(chart, _HOW[view], pair.stacked(tables), n, "drift-by-block")
 
 
 def _block_tables(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> list[pd.DataFrame]:
-    meter = Meter("Looking inside the blocks", slot)
-    try:
+    with Meter("Looking inside the blocks", slot) as meter:
         return [
-            remembered(
-                answer_key("blocks", evaluator, recipe, BLOCK_LIMIT),
+            resources.remembered(
+                memory_key("blocks", evaluator, recipe, BLOCK_LIMIT),
                 partial(drift_by_block, evaluator, recipe, progress=meter),
             )
             for recipe in pair.recipes
         ]
-    finally:
-        meter.clear()

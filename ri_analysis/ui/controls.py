@@ -23,15 +23,27 @@ def recipe_controls(evaluator: Evaluator) -> None:
     st.selectbox(
         "Method",
         list(METHODS),
-        format_func=lambda name: METHODS[name].title,
+        format_func=_title,
         key=state.seed_widget(recipes.METHOD, method.name),
         on_change=state.take_widget,
         args=(recipes.METHOD, None),
         help="How the experts' task vectors become one model.",
     )
     st.caption(method.summary)
+    if method.statistic is not None:
+        st.info(
+            "Needs task data: it learns from the tasks' validation images, without labels. RI and the other methods "
+            "see no task image. The first time takes a while.",
+            icon=":material/photo_library:",
+        )
     hyperparameter_controls(method.name, method.hyperparameters)
     _resolved_control(evaluator)
+
+
+def _title(name: str) -> str:
+    """Return what a method is called in the list, where those that need task data stand apart at the end."""
+    method = METHODS[name]
+    return method.title if method.statistic is None else f"{method.title} (needs task data)"
 
 
 def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Hashable
 
 import pandas as pd
 import streamlit as st
@@ -11,7 +11,7 @@ import streamlit as st
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.figures import crosstalk_matrices, words
 from ri_analysis.measures import off_diagonal_mean
-from ri_analysis.ui import frame, resources
+from ri_analysis.ui import background, frame, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import Pair
@@ -25,108 +25,84 @@ _HOW = (
 )
 
 
-@dataclass(frozen=True)
-class Question:
-    """Which matrices are wanted."""
-
-    sets: tuple[str, ...]
-    tasks: tuple[str, ...]
-
-    def key(self, evaluator: Evaluator, limit: int) -> tuple[object, ...]:
-        """Return the name of the answer: it changes with the weights."""
-        digests = tuple(tuple(evaluator.suite.weight_digests(name).items()) for name in self.sets)
-        return ("crosstalk", evaluator.suite.spec.path, self.tasks, digests, limit)
-
-
 def section(evaluator: Evaluator, pair: Pair) -> None:
     """Draw the matrices before and after RI and their difference."""
-    question = Question(tuple(recipe.experts for recipe in pair.recipes), pair.before.tasks)
-    if len(question.tasks) < 2:
+    if len(pair.before.tasks) < 2:
         st.caption("With one expert there is nobody to disturb.")
         return
     slot = st.empty()
-    tables, limit = resources.memory().get(question.key(evaluator, REFINED)), REFINED
+    tables, limit = _held(evaluator, pair, REFINED), REFINED
     if tables is None:
         limit, started = PROBE, time.monotonic()
-        meter = Meter("Measuring who disturbs whom", slot)
-        tables = measure(evaluator, question, PROBE, meter)
-        meter.clear()
-        _refine(evaluator, question, time.monotonic() - started)
-    _draw(tables, limit)
+        with Meter("Measuring who disturbs whom", slot) as meter:
+            tables = measure(evaluator, pair, PROBE, meter)
+        _refine(evaluator, pair, time.monotonic() - started)
+    _draw(pair, tables, limit)
 
 
-def measure(
-    evaluator: Evaluator, question: Question, limit: int, progress: Progress | None = None
-) -> list[pd.DataFrame]:
-    """Return the crosstalk table of each expert set."""
-    key = question.key(evaluator, limit)
-    found: list[pd.DataFrame] | None = resources.memory().get(key)
-    if found is None:
-        sets = question.sets
-        found = [
-            evaluator.crosstalk(name, tasks=question.tasks, limit=limit, progress=_part(progress, place, len(sets)))
-            for place, name in enumerate(sets)
+def latest(evaluator: Evaluator, pair: Pair) -> list[pd.DataFrame]:
+    """Return the tables that rest on most images so far."""
+    return _held(evaluator, pair, REFINED) or measure(evaluator, pair, PROBE)
+
+
+def measure(evaluator: Evaluator, pair: Pair, limit: int, progress: Progress | None = None) -> list[pd.DataFrame]:
+    """Return the crosstalk table of each expert set of a pair."""
+
+    def work() -> list[pd.DataFrame]:
+        return [
+            evaluator.crosstalk(
+                recipe.experts,
+                tasks=recipe.tasks,
+                limit=limit,
+                progress=background.parts(progress, place, len(pair.recipes)),
+            )
+            for place, recipe in enumerate(pair.recipes)
         ]
-        resources.memory().put(key, found)
+
+    return resources.remembered(_key(evaluator, pair, limit), work)
+
+
+def _key(evaluator: Evaluator, pair: Pair, limit: int) -> tuple[Hashable, ...]:
+    """Return the name of the answer: it depends on the experts alone, not on how they are merged."""
+    digests = (tuple(evaluator.suite.weight_digests(recipe.experts).items()) for recipe in pair.recipes)
+    return ("crosstalk", str(evaluator.suite.spec.path), pair.before.tasks, tuple(digests), limit)
+
+
+def _held(evaluator: Evaluator, pair: Pair, limit: int) -> list[pd.DataFrame] | None:
+    found: list[pd.DataFrame] | None = resources.memory().get(_key(evaluator, pair, limit))
     return found
 
 
-def _part(progress: Progress | None, place: int, parts: int) -> Progress | None:
-    """Return the progress of one of several equal parts of the work."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(place * total + done, parts * total)
-
-
-def _refine(evaluator: Evaluator, question: Question, probe_seconds: float) -> None:
+def _refine(evaluator: Evaluator, pair: Pair, probe_seconds: float) -> None:
     """See to it that more images are measured: at once, or when asked where it would take long."""
-    key = f"crosstalk:{hash(question.key(evaluator, REFINED))}"
-    jobs = resources.jobs()
-    job = jobs.get(key)
+    key = f"crosstalk:{hash(_key(evaluator, pair, REFINED))}"
+    other, job = resources.evaluator(resources.BACKGROUND), resources.jobs().get(key)
     expected = probe_seconds * REFINED / PROBE
 
-    background = resources.evaluator(resources.BACKGROUND)
-
     def work(job: Job) -> object:
-        return measure(background, question, REFINED, lambda done, total: job.report(done / max(1, total)))
+        return measure(other, pair, REFINED, lambda done, total: job.report(done / max(1, total)))
 
-    if job is not None and not job.running and job.error is None:
-        job = None  # done, and its answer has since left the memory: the store still has it
-    if job is None and expected > _PATIENCE:
-        label = f"Measure on {REFINED} images per pair (about {words.duration(expected)})"
-        if not st.button(label, key="crosstalk.refine"):
-            return
-    if job is None:
-        job = jobs.start(key, "Refining who disturbs whom", work)
-    if job.error is not None:
-        st.caption(f"The refinement stopped: {job.error}")
-    else:
-        _watch(job)
+    if job is None or not job.running:
+        background.explain(job)
+        stopped = job is not None and job.error is not None
+        if stopped or expected > _PATIENCE:
+            label = f"Measure on {REFINED} images per pair (about {words.duration(expected)})"
+            if not st.button(label, key="crosstalk.refine"):
+                return
+        job = resources.jobs().start(key, "Refining who disturbs whom", work)
+    background.watch(job)
 
 
-@st.fragment(run_every=1.0)
-def _watch(job: Job) -> None:
-    if not job.running:
-        st.rerun()
-    left = job.seconds_left
-    text = job.title + (f", about {words.duration(left)} left" if left is not None else "")
-    st.progress(job.fraction, text=text)
-
-
-def _draw(tables: list[pd.DataFrame], limit: int) -> None:
+def _draw(pair: Pair, tables: list[pd.DataFrame], limit: int) -> None:
     before, after = tables[0], tables[1] if len(tables) > 1 else None
-    means = [words.nats(off_diagonal_mean(table)) for table in tables]
-    if after is None:
-        st.markdown(f"An expert moves another task's outputs by **{means[0]}** on average.")
-    else:
-        st.markdown(
-            f"On average an expert moves another task's outputs by **{means[0]}** before RI, by **{means[1]}** after."
-        )
+    means = [off_diagonal_mean(table) for table in tables]
+    said = f"On average an expert moves another task's outputs by **{words.nats(means[0])}**"
+    if after is not None:
+        said += f" before RI, by **{words.nats(means[1])}** after{words.times_less(*means)}"
+    st.markdown(f"{said}.")
     most = int(before["n"].max())
-    pairs = words.count(len(before), "pair")
-    n = f"Rests on up to {words.count(most, 'test image')} for each of {pairs} of expert and task."
+    n = f"Rests on up to {words.count(most, 'test image')} for each of {len(before)} pairs of expert and task."
     if limit == PROBE:
         n += " A first look; more images follow."
-    stacked = pd.concat([table.assign(set=name) for name, table in zip(("before", "after"), tables, strict=False)])
     chart = crosstalk_matrices(before, after, dark=frame.dark())
-    frame.figure(chart, _HOW, stacked, n, "crosstalk")
+    frame.figure(chart, _HOW, pair.stacked(tables), n, "crosstalk")

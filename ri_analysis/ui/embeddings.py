@@ -15,22 +15,17 @@ from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.measures.drift import drift_table
 from ri_analysis.ui import background, frame, gallery, map, resources
-from ri_analysis.ui.drift import remembered
 from ri_analysis.ui.map.payload import COLOURS, TITLES, payload
 from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import Pair
 
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
-_PAGE = 24  # thumbnails at once below it
 
 
 def clouds_of(evaluator: Evaluator, pair: Pair) -> Clouds:
     """Return the features of all models of a pair, with progress where they have to be computed."""
-    meter = Meter("Reading features")
-    try:
-        return remembered(_key("clouds", evaluator, pair), lambda: _collect(evaluator, pair, meter))
-    finally:
-        meter.clear()
+    with Meter("Reading features") as meter:
+        return resources.remembered(_key("clouds", evaluator, pair), lambda: _collect(evaluator, pair, meter))
 
 
 def _collect(evaluator: Evaluator, pair: Pair, progress: Progress | None) -> Clouds:
@@ -38,7 +33,7 @@ def _collect(evaluator: Evaluator, pair: Pair, progress: Progress | None) -> Clo
 
 
 def _key(what: str, evaluator: Evaluator, pair: Pair) -> tuple[Hashable, ...]:
-    weights = (recipe.digest(evaluator.suite.weight_digests(recipe.experts)) for recipe in pair.recipes)
+    weights = (evaluator.digest(recipe) for recipe in pair.recipes)
     return (what, str(evaluator.suite.spec.path), *weights)
 
 
@@ -54,7 +49,7 @@ def chosen_map(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> tuple[str, M
     found = _umap(evaluator, pair, clouds) if kind == "umap" else None
     if found is not None:
         return "umap", found
-    return "pca", remembered(_key("pca", evaluator, pair), lambda: pca_map(clouds))
+    return "pca", resources.remembered(_key("pca", evaluator, pair), lambda: pca_map(clouds))
 
 
 def _umap(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> Map | None:
@@ -72,7 +67,7 @@ def _umap(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> Map | None:
 
 def explain(drawn: Map) -> None:
     """Say what the map is, and what it must not be read for."""
-    text = f"{drawn.says} Both panels share it; distances have the same unit both ways."
+    text = f"{drawn.says} Both panels share the map, with one unit both ways."
     if drawn.floor is not None:
         text += (
             f" **Noise floor:** placed again, the experts' own points land a median of {drawn.floor:.2f} map units "
@@ -89,9 +84,6 @@ def map_section(evaluator: Evaluator, clouds: Clouds, kind: str, drawn: Map) -> 
     """Draw both panels with their controls, and what is selected below them."""
     models, colour, tasks = _controls(clouds)
     rows = np.flatnonzero(clouds.images["task"].isin(tasks))
-    if not len(rows):
-        st.caption("Choose at least one task.")
-        return
     data = payload(
         clouds.images,
         rows,
@@ -104,10 +96,12 @@ def map_section(evaluator: Evaluator, clouds: Clouds, kind: str, drawn: Map) -> 
         dark=frame.dark(),
     )
     ids = map.show(data, "embedding.map")
-    st.caption(
-        "Each point is an image. Drag to lasso: the same images stay coloured in both panels, all others turn grey; "
-        f"wheel to zoom, double-click to clear. *{words.count(len(rows), 'image')}: a fixed sample of the test images.*"
+    text = (
+        "Each point is an image: hover to see it. Drag to lasso: the same images stay coloured in both panels, all "
+        "others turn grey. Wheel to zoom, double-click to clear. "
+        f"*{words.count(len(rows), 'image')}: a fixed sample of the test images.*"
     )
+    frame.caption(text, clouds.table(drawn), f"map-{kind}", "Every image with its place under every model")
     _selection(evaluator, clouds, models, ids)
 
 
@@ -118,13 +112,14 @@ def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
     second = right.selectbox("Right", names, names.index(BEFORE), format_func=TITLES.__getitem__, key="embedding.right")
     by = colour.selectbox("Colour by", list(COLOURS), format_func=COLOURS.__getitem__, key="embedding.colour")
     everything = list(dict.fromkeys(clouds.images["task"]))
-    chosen = tasks.multiselect("Tasks", everything, everything, key="embedding.tasks")
+    label = f"all {words.count(len(everything), 'task')}"
+    chosen = tasks.multiselect("Tasks", everything, key="embedding.tasks", placeholder=label) or everything
     return (str(first), str(second)), str(by), [task for task in everything if task in chosen]
 
 
 def _pictures(evaluator: Evaluator, clouds: Clouds) -> str:
     name = f"{evaluator.suite.name}-{clouds.keys[EXPERT]}"
-    sheet: dict[str, Any] = remembered(("pictures", name), lambda: _sheet(evaluator, clouds))
+    sheet: dict[str, Any] = resources.remembered(("pictures", name), lambda: _sheet(evaluator, clouds))
     map.show_pictures(name, sheet)
     return name
 
@@ -143,33 +138,14 @@ def _selection(evaluator: Evaluator, clouds: Clouds, models: tuple[str, str], id
     if chosen.empty:
         st.caption("Nothing is selected yet.")
         return
-    by = next((f"{model}_drift" for model in (models[1], models[0]) if model != EXPERT), f"{BEFORE}_drift")
-    chosen = chosen.sort_values(by, ascending=False, ignore_index=True)
-    title, button = st.columns([5, 1], vertical_alignment="center")
-    title.markdown(f"**Selected: {words.count(len(chosen), 'image')}**, those that drift most in feature space first")
-    _csv(button, chosen, "selected-images", "The selected images with every model's prediction")
-    table, pictures = st.columns([1, 1], gap="medium")
-    with table:
-        st.dataframe(chosen.drop(columns=["index"]), hide_index=True, height=420, key="embedding.selected")
-    with pictures:
-        st.html(gallery.key())
-        pages = -(-len(chosen) // _PAGE)
-        page = int(st.number_input(f"Page of {pages}", 1, pages, 1, key=f"embedding.page.{pages}")) if pages > 1 else 1
-        gallery.cards(evaluator, chosen.iloc[(page - 1) * _PAGE : page * _PAGE])
-
-
-def _csv(place: Any, table: pd.DataFrame, name: str, text: str) -> None:
-    place.download_button(
-        "CSV",
-        frame.csv(table),
-        f"{name}.csv",
-        "text/csv",
-        key=f"csv.{name}",
-        type="tertiary",
-        icon=":material/download:",
-        help=text,
-        on_click="ignore",
-    )
+    others = [model for model in dict.fromkeys(reversed(models)) if model != EXPERT] or [BEFORE]
+    chosen = chosen.sort_values(f"{others[0]}_drift", ascending=False, ignore_index=True)
+    title = f"**Selected: {words.count(len(chosen), 'image')}**, those that drift most in feature space first"
+    frame.caption(title, chosen, "selected-images", "The selected images with every model's prediction")
+    gallery.paged(evaluator, chosen, "embedding")
+    columns = ["id", "class", f"{EXPERT}_says", *(f"{model}_{what}" for model in others for what in ("says", "drift"))]
+    three_digits = {f"{model}_drift": st.column_config.NumberColumn(format="%.3f") for model in others}
+    st.dataframe(chosen[columns], hide_index=True, height=320, key="embedding.selected", column_config=three_digits)
 
 
 # --- drift sizes ------------------------------------------------------------------------------------------
@@ -193,9 +169,9 @@ def sizes_section(clouds: Clouds) -> None:
         cells = zip(rows["drift"], rows["drift_low"], rows["drift_high"], strict=True)
         shown[str(model)] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in cells]
     st.dataframe(shown, hide_index=True, key="embedding.sizes")
-    text, button = st.columns([6, 1])
-    text.caption(
+    text = (
         "Mean 1 − cosine between a model's feature and the expert's of the same image, with 95% intervals: 0 is the "
-        f"expert's own direction. *{words.count(clouds.n, 'image')}.*"
+        "expert's own direction. Features may also move where no head looks: what that does to predictions is on the "
+        f"Interference page. *{words.count(clouds.n, 'image')}.*"
     )
-    _csv(button, sizes, "feature-drift", "The table with every digit")
+    frame.caption(text, sizes, "feature-drift", "The table with every digit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -24,7 +25,7 @@ def boundary() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        st.error(_escape(str(error)), icon="⚠️")
+        st.error(plain(str(error)), icon="⚠️")
 
 
 def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
@@ -34,17 +35,22 @@ def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
     st.plotly_chart(chart, theme=None, config=config, key=f"figure.{name}", alt=how_to_read)
-    text, button = st.columns([6, 1], gap="small", vertical_alignment="top")
-    text.caption(f"{how_to_read} *{n}*")
-    button.download_button(
+    caption(f"{how_to_read} *{n}*", table, name)
+
+
+def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> None:
+    """Show what is to be said below a figure, and beside it the button that downloads its table as `name`.csv."""
+    left, right = st.columns([6, 1], gap="small", vertical_alignment="top")
+    left.caption(text)
+    right.download_button(
         "CSV",
-        csv(table),
+        partial(csv, table),  # made when it is asked for
         f"{name}.csv",
         "text/csv",
         key=f"csv.{name}",
         type="tertiary",
         icon=":material/download:",
-        help="The table behind this figure",
+        help=note,
         on_click="ignore",
         width="stretch",
     )
@@ -63,6 +69,6 @@ def resting_on(n: int, tasks: int, full: bool) -> str:
     return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
 
 
-def _escape(text: str) -> str:
-    """Keep Markdown from reading names and paths as marks."""
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is: names and paths are no marks."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]#<>$~" else sign for sign in text).replace("\n", "  \n")

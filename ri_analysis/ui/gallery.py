@@ -15,6 +15,7 @@ from PIL import Image
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT
 
+PAGE = 24  # cards at once
 _SIDE = 84  # pixels on the page
 _STORED = 112  # pixels a side at most in what is sent
 
@@ -25,12 +26,25 @@ _STYLE = f"""<style>
 .ri-card img {{ width: {_SIDE}px; height: {_SIDE}px; display: block; margin: 0 auto 6px; border-radius: 4px;
   image-rendering: pixelated; }}
 .ri-card b {{ font-weight: 600; }}
-.ri-dot {{ display: inline-block; width: 8px; height: 8px; border-radius: 50%; margin-right: 5px; }}
+.ri-line {{ display: flex; align-items: baseline; }}
+.ri-dot {{ display: inline-block; flex: none; width: 8px; height: 8px; border-radius: 50%; margin-right: 5px; }}
 .ri-muted {{ opacity: 0.65; }}
 </style>"""
 
 # Which column of the cards' table each line of a card comes from, with its colour.
 LINES = (("expert", "expert_says", EXPERT), ("before", "before_says", BEFORE), ("after", "after_says", AFTER))
+
+
+def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
+    """Draw as many cards as a page holds, the key of their dots above, and the choice of page where there are several.
+
+    `rows` are those of `cards`; `name` names the choice and must be unique on the page.
+    """
+    pages = -(-len(rows) // PAGE)
+    left, right = st.columns([5, 1], vertical_alignment="bottom")
+    page = int(right.number_input(f"Page of {pages}", 1, pages, 1, key=f"{name}.page.{pages}")) if pages > 1 else 1
+    left.html(key())
+    cards(evaluator, rows.iloc[(page - 1) * PAGE : page * PAGE])
 
 
 def cards(evaluator: Evaluator, rows: pd.DataFrame) -> None:
@@ -69,11 +83,11 @@ def _card(row: dict[object, object], picture: str) -> str:
             said = str(row[column])
             mark = " ✓" if said == truth else ""
             dot = f"<span class='ri-dot' style='background:{role.colour}'></span>"
-            lines.append(f"{dot}<span title='{name}'>{html.escape(said)}{mark}</span>")
+            lines.append(f"<span class='ri-line' title='{name}'>{dot}<span>{html.escape(said)}{mark}</span></span>")
     if row.get("note"):
         lines.append(f"<span class='ri-muted'>{html.escape(str(row['note']))}</span>")
     picture = f'<img src="{picture}" alt="{html.escape(truth, quote=True)}">'
-    return f'<div class="ri-card">{picture}{"<br>".join(lines)}</div>'
+    return f'<div class="ri-card">{picture}{"".join(f"<div>{line}</div>" for line in lines)}</div>'
 
 
 def key() -> str:

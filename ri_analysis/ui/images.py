@@ -11,9 +11,8 @@ from ri_analysis.figures import words
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
 from ri_analysis.ui import frame, gallery
-from ri_analysis.ui.drift import Drifts, chosen_distance
+from ri_analysis.ui.drift import Drifts
 
-_PAGE = 24  # thumbnails at once
 _EVERY = "every class"
 SHOWN = {
     LOST: "lost: right under the expert, wrong after merging",
@@ -23,10 +22,12 @@ SHOWN = {
 
 
 @st.fragment
-def images_section(evaluator: Evaluator, drifts: Drifts) -> None:
+def images_section(evaluator: Evaluator, drifts: Drifts, distance: str) -> None:
     """Draw a task's drift histogram, its classes, and its flips and most-drifting images."""
-    name = chosen_distance()
-    name = "kl" if name == "disagreement" else name  # 0 or 1 for every image: nothing to rank by
+    name = distance
+    if distance == "disagreement":
+        name = "kl"
+        st.caption("Disagreement is yes or no for one image, so images are ranked by KL divergence here.")
     left, middle, right = st.columns([2, 3, 2])
     task = str(left.selectbox("Task", drifts.before.tasks, key="images.task"))
     shown = str(middle.selectbox("Images that", list(SHOWN), format_func=SHOWN.__getitem__, key="images.shown"))
@@ -130,13 +131,7 @@ def _class_label(name: str, classes: pd.DataFrame) -> str:
 
 def _thumbnails(evaluator: Evaluator, chosen: pd.DataFrame, side: str, unit: str) -> None:
     if chosen.empty:
-        st.caption("No such image.")
+        st.caption("There is no such image here: choose others, or those that drift most.")
         return
-    pages = -(-len(chosen) // _PAGE)
-    text, number = st.columns([5, 1], vertical_alignment="center")
-    page = int(number.number_input(f"Page of {pages}", 1, pages, 1, key=f"images.page.{pages}")) if pages > 1 else 1
-    rows = chosen.iloc[(page - 1) * _PAGE : page * _PAGE]
-    with text:
-        st.html(f"{gallery.key()} &nbsp; <span style='font-size:13px'>{words.count(len(chosen), 'image')}</span>")
-    notes = [f"drift {value:.3g} {unit}" for value in rows[f"{side}_drift"]]
-    gallery.cards(evaluator, rows.assign(note=notes))
+    notes = [f"drift {value:.3g} {unit}" for value in chosen[f"{side}_drift"]]
+    gallery.paged(evaluator, chosen.assign(note=notes), "images")

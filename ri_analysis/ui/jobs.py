@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any
@@ -53,6 +53,11 @@ class Job:
         """Whether the work is waiting or under way."""
         return self._future is not None and not self._future.done()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until the work has ended, at most so long."""
+        if self._future is not None:
+            wait([self._future], seconds)
+
     @property
     def error(self) -> BaseException | None:
         """What ended the work early, None while it runs and when it was finished."""
@@ -78,10 +83,10 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a server."""
+    """The jobs of a server that wait for one another."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ri-analysis-job")
+    def __init__(self, name: str = "jobs") -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ri-analysis-{name}")
         self._jobs: dict[str, Job] = {}
         self._lock = Lock()
 

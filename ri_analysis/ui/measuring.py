@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -43,32 +44,32 @@ class Meter:
             return ""
         return f", about {words.duration((now - start) * (total - done) / (done - first))} left"
 
-    def clear(self) -> None:
-        """Empty the place."""
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._slot.empty()
+
+
+def memory_key(what: str, evaluator: Evaluator, recipe: MergeRecipe, limit: int | None = None) -> tuple[Hashable, ...]:
+    """Return the name of an answer about a recipe in the app's memory; it changes with the weights."""
+    return (what, str(evaluator.suite.spec.path), recipe, evaluator.digest(recipe), limit)
 
 
 def measure(
     evaluator: Evaluator, recipe: MergeRecipe, *, limit: int | None = None, meter: Meter | None = None
 ) -> Evaluation:
     """Measure a recipe, or return what is held of it in memory."""
-    key = (evaluator.suite.spec.path, recipe, recipe.digest(evaluator.suite.weight_digests(recipe.experts)), limit)
-    found: Evaluation | None = resources.memory().get(key)
-    if found is None:
-        found = evaluator.measure(recipe, limit=limit, progress=meter)
-        resources.memory().put(key, found)
-    return found
+    work = partial(evaluator.measure, recipe, limit=limit, progress=meter)
+    return resources.remembered(memory_key("measure", evaluator, recipe, limit), work)
 
 
 def compare(
     evaluator: Evaluator, pair: Pair, *, limit: int | None = None, slot: DeltaGenerator | None = None
 ) -> Comparison:
     """Measure both recipes of a pair, with progress."""
-    meter = Meter("Measuring a first look" if limit else "Measuring", slot)
-    try:
+    with Meter("Measuring a first look" if limit else "Measuring", slot) as meter:
         found = [measure(evaluator, recipe, limit=limit, meter=meter) for recipe in pair.recipes]
-    finally:
-        meter.clear()
     return Comparison(found[0], found[1] if len(found) > 1 else None)
 
 

@@ -43,6 +43,5 @@ def plane_section(evaluator: Evaluator, pair: Pair) -> None:
         "over both tasks, on which the sum predicts otherwise than the task's expert with its own coefficient alone. "
         "The wider the dark area around the crosses (neither, each alone, both), the less they interfere."
     )
-    stacked = pd.concat([table.assign(set=name) for name, table in zip(("before", "after"), tables, strict=False)])
     n = f"Rests on {words.count(int(tables[0]['n'].max()), 'image')} a point; one scale."
-    frame.figure(chart, how, stacked, n, "plane")
+    frame.figure(chart, how, pair.stacked(tables), n, "plane")

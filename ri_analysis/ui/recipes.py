@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
@@ -28,6 +31,11 @@ class Pair:
     def recipes(self) -> list[MergeRecipe]:
         """The one or two recipes."""
         return [self.before] if self.after is None else [self.before, self.after]
+
+    def stacked(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Return the recipes' tables as one, with a column `experts` that names the expert set."""
+        named = [table.assign(experts=recipe.experts) for recipe, table in zip(self.recipes, tables, strict=True)]
+        return pd.concat(named, ignore_index=True)
 
 
 def chosen_method() -> Method:
@@ -113,7 +121,12 @@ def symbol(name: str) -> str:
 
 def command(recipe: MergeRecipe, suite: str) -> str:
     """Return the shell command that measures a recipe."""
-    return f"ri-analysis measure {suite} {recipe.arguments()}"
+    return f"ri-analysis measure {shlex.quote(suite)} {recipe.arguments()}"
+
+
+def of_any_suite(name: str) -> bool:
+    """Whether an entry of the choice means the same on another suite: the method, and hyperparameters of methods."""
+    return name == METHOD or name.partition(".")[0] in METHODS
 
 
 def in_url(name: str) -> bool:

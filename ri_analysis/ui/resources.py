@@ -4,26 +4,43 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, default_workspace
+from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite, suite_path
+from ri_analysis.ui import state
 from ri_analysis.ui.jobs import Jobs
 
 # Set by `ri-analysis app`.
 SUITE, WORKSPACE, DEVICE = "RI_ANALYSIS_SUITE", "RI_ANALYSIS_WORKSPACE", "RI_ANALYSIS_DEVICE"
 
+CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another suite than the app was started on
+
 FOREGROUND, BACKGROUND = "pages", "jobs"
+
+Answer = TypeVar("Answer")
 
 
 def suite_name() -> str:
+    """Return which suite is open: the reader's choice, by default the one that the app was started on."""
+    return state.choice().get(CHOSEN_SUITE) or first_suite()
+
+
+def first_suite() -> str:
     """Return which suite the app was started on."""
     return os.environ.get(SUITE) or "demo"
+
+
+def workspace() -> Path:
+    """Return the folder of stored answers and of what this app remembers."""
+    folder = os.environ.get(WORKSPACE)
+    return Path(folder).expanduser() if folder else default_workspace()
 
 
 def device() -> str:
@@ -31,20 +48,33 @@ def device() -> str:
     return os.environ.get(DEVICE) or "auto"
 
 
-def evaluator(purpose: str = FOREGROUND) -> Evaluator:
-    """Return the evaluator of the app's suite. Background jobs have one of their own, so that pages need not wait.
+def stamp(suite: str) -> tuple[str, int]:
+    """Return the path of a suite's file and when it was changed; (the name itself, 0) where there is no such file."""
+    try:
+        path = suite_path(suite)
+        return str(path), path.stat().st_mtime_ns
+    except (InputError, OSError):
+        return suite, 0
 
-    Raises InputError when the suite can't be read.
+
+def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
+    """Return the evaluator of a suite, the open one by default; a background job has to name it.
+
+    Background jobs have evaluators of their own, so that pages need not wait. Raises InputError when the suite can't
+    be read.
     """
-    path = suite_path(suite_name())
-    modified = path.stat().st_mtime_ns if path.is_file() else 0
-    return _evaluator(str(path), modified, os.environ.get(WORKSPACE), device(), purpose)
+    path, modified = stamp(suite or suite_name())
+    return _evaluator(path, modified, str(workspace()), device(), purpose)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _evaluator(path: str, modified: int, workspace: str | None, device_name: str, purpose: str) -> Evaluator:
-    folder = Path(workspace).expanduser() if workspace else default_workspace()
-    return Evaluator(open_suite(path, folder), folder, device_name)
+def _evaluator(path: str, modified: int, folder: str, device_name: str, purpose: str) -> Evaluator:
+    return Evaluator(open_suite(path, Path(folder)), Path(folder), device_name)
+
+
+def forget_files() -> None:
+    """Have files of weights and images read anew when they are next asked for."""
+    _evaluator.clear()
 
 
 class Memory:
@@ -75,7 +105,16 @@ def memory() -> Memory:
     return Memory()
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
-def jobs() -> Jobs:
-    """Return the app's background jobs."""
-    return Jobs()
+def remembered(key: Hashable, work: Callable[[], Answer]) -> Answer:
+    """Return what is held in memory under `key`, worked out first where nothing is."""
+    found: Answer | None = memory().get(key)
+    if found is None:
+        found = work()
+        memory().put(key, found)
+    return found
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def jobs(purpose: str = BACKGROUND) -> Jobs:
+    """Return the app's background jobs; those of another purpose do not wait for them."""
+    return Jobs(purpose)

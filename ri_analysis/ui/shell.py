@@ -12,7 +12,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
-from ri_analysis.ui import controls, frame, recipes, resources, state
+from ri_analysis.ui import controls, frame, opening, recipes, resources, state
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -38,11 +38,11 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             for other in pages:
                 st.page_link(other, width="stretch")
             st.divider()
-        evaluator = resources.evaluator()
-        with st.sidebar:
-            controls.recipe_controls(evaluator)
+        if opening.is_open():
+            with st.sidebar:
+                controls.recipe_controls(resources.evaluator())
         state.put(recipes.METHOD, recipes.chosen_method().name)
-        state.write_url(recipes.in_url)
+        state.write_url(lambda name: name == resources.CHOSEN_SUITE or recipes.in_url(name))
         page.run()
 
 

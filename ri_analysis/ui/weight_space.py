@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.engine.geometry import Geometry, weight_geometry
 from ri_analysis.figures import weights as figures
 from ri_analysis.figures import words
-from ri_analysis.figures.matrices import Axes, before_and_after
+from ri_analysis.figures.experts import cosine_matrices
 from ri_analysis.ui import background, crosstalk, frame, resources
 from ri_analysis.ui.recipes import Pair
 
@@ -43,36 +42,30 @@ def weight_space(evaluator: Evaluator, pair: Pair) -> None:
 
 @st.fragment
 def _draw_weights(evaluator: Evaluator, pair: Pair, found: list[Geometry]) -> None:
-    _draw_cosines(found)
+    _draw_cosines(pair, found)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Interference in weight space, layer by layer**")
         chart = figures.layer_interference(
             found[0].layers, found[1].layers if len(found) > 1 else None, dark=frame.dark()
         )
-        layers = [item.layers.assign(set=name) for name, item in zip(("before", "after"), found, strict=False)]
         how = "Singular task interference relative to Σσ: at 0 the experts use directions of their own."
-        n = f"{words.count(len(found[0].layers), 'weight matrix').replace('matrixs', 'matrices')}, no images."
-        frame.figure(chart, how, pd.concat(layers), n, "weight-interference")
+        n = f"All {len(found[0].layers)} weight matrices that the experts changed, no images."
+        frame.figure(chart, how, pair.stacked([item.layers for item in found]), n, "weight-interference")
     with right:
         st.markdown("**Does overlap in weight space foretell crosstalk?**")
         _draw_overlap(evaluator, pair, found)
 
 
-def _draw_cosines(found: list[Geometry]) -> None:
+def _draw_cosines(pair: Pair, found: list[Geometry]) -> None:
     st.markdown("**Cosine of task vectors**")
-    grids = []
-    for item in found:
-        grid = pd.DataFrame(item.cosine, index=item.tasks, columns=item.tasks)
-        grids.append(grid.mask(pd.DataFrame(item.cosine >= 1 - 1e-9, index=item.tasks, columns=item.tasks)))
-    axes = Axes("expert", "expert", "cosine", "<b>{row}</b> and <b>{column}</b>", signed=True)
-    chart = before_and_after(grids[0], grids[1] if len(grids) > 1 else None, axes, dark=frame.dark())
-    tables = [item.cosine_table().assign(set=name) for name, item in zip(("before", "after"), found, strict=False)]
+    tables = [item.cosine_table() for item in found]
+    chart = cosine_matrices(*tables, dark=frame.dark())
     how = (
         "0 is independent; far from 0 two experts changed the same weights, the same way (vermillion) or against each "
         "other (blue)."
     )
-    frame.figure(chart, how, pd.concat(tables), "All parameters of the vision tower, no images.", "weight-cosine")
+    frame.figure(chart, how, pair.stacked(tables), "All parameters of the vision tower, no images.", "weight-cosine")
 
 
 _OVERLAPS = {"cosine": "cosine of task vectors", "collision": "singular task interference of the pair"}
@@ -85,8 +78,7 @@ def _draw_overlap(evaluator: Evaluator, pair: Pair, found: list[Geometry]) -> No
             key="drift.overlap", label_visibility="collapsed",
         )
     )  # fmt: skip
-    question = crosstalk.Question(tuple(recipe.experts for recipe in pair.recipes), pair.before.tasks)
-    measured = crosstalk.measure(evaluator, question, crosstalk.PROBE)
+    measured = crosstalk.latest(evaluator, pair)
     tables = [item.against_crosstalk(table) for item, table in zip(found, measured, strict=True)]
     chart = figures.overlap_against_crosstalk(
         tables[0], tables[1] if len(tables) > 1 else None, overlap, _OVERLAPS[overlap], dark=frame.dark()
@@ -96,9 +88,10 @@ def _draw_overlap(evaluator: Evaluator, pair: Pair, found: list[Geometry]) -> No
         rho, chance, _ = item.correlation(table, overlap)
         if rho == rho:
             said.append(f"{name} RI Spearman's ρ = {rho:.2f} (chance p = {chance:.3f})".replace("-", "−"))
-    n = f"{words.count(len(tables[0]), 'pair')}; {'; '.join(said) or 'too few pairs for a correlation'}."
-    stacked = [table.assign(set=name) for name, table in zip(("before", "after"), tables, strict=False)]
+    images = words.count(int(measured[0]["n"].max()), "image")
+    n = f"{words.count(len(tables[0]), 'pair')}, crosstalk on up to {images} each way; "
+    n += f"{'; '.join(said) or 'too few pairs for a correlation'}."
     how = (
         "One point per pair of experts: further right they overlap more in weight space, further up they disturb more."
     )
-    frame.figure(chart, how, pd.concat(stacked), n, "overlap")
+    frame.figure(chart, how, pair.stacked(tables), n, "overlap")

@@ -3,8 +3,10 @@
     python tests/benchmarks/merging.py --model ViT-B-32 --experts 8 --methods tsv-m iso-c --reference
 
 Each merge runs in a process of its own, from files to a file. The reference does the same in the obvious way: all
-experts in one float32 T×P matrix, full float32 SVDs, `kthvalue` over whole task vectors. CPU-seconds leave out the
-imports; the peaks are those of the whole process, Python and torch included.
+experts in one float32 T×P matrix, full float32 SVDs, `kthvalue` over whole task vectors. `--peer PYTHON` names an
+interpreter that has FusionBench (0.2.33) and runs its algorithms on the same files. CPU-seconds leave out the imports;
+the peaks are those of the whole process, Python and torch included. Everyone gets the same number of threads, one by
+default: more of them wait for each other busily on a machine that has other work, and waiting is billed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -21,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 SIZES = {  # width, blocks, patch, positions, output
     "ViT-B-32": (768, 12, 32, 50, 512),
@@ -93,9 +97,12 @@ def ours(method: str, folder: Path, experts: int) -> Callable[[], None]:
     return lambda: merge_to_file(TaskVectors(pretrained, towers), recipe, folder / "merged.safetensors")
 
 
-def reference(method: str, folder: Path, experts: int) -> None:
-    from safetensors.torch import load_file, save_file
+def reference(method: str, folder: Path, experts: int) -> Callable[[], None]:
+    """Return the merge in the obvious way."""
+    return lambda: merge_rows(method, folder, experts)
 
+
+def merge_rows(method: str, folder: Path, experts: int) -> None:
     pretrained = load_file(folder / "pretrained.safetensors")
     paths = sorted(folder.glob("expert*.safetensors"))[:experts]
     rows = []
@@ -172,9 +179,40 @@ def iso_cts(deltas: torch.Tensor) -> torch.Tensor:
     return torch.cat([part[1][:own] for part in parts] + [s]).mean() * polar(left) @ polar(right)
 
 
+PEERS = {  # FusionBench's class, and its settings
+    "task-arithmetic": ("TaskArithmeticAlgorithm", {"scaling_factor": 0.3}),
+    "ties": ("TiesMergingAlgorithm", {"scaling_factor": 0.3, "threshold": 20, "remove_keys": [], "merge_func": "sum"}),
+    "tsv-m": ("TaskSingularVectorMerging", {"alpha": 1.0}),
+    "iso-c": ("ISO_C_Merge", {"scaling_factor": 1.0}),
+    "iso-cts": ("ISO_CTS_Merge", {"scaling_factor": 1.0, "common_space_fraction": 0.8}),
+}
+
+
+def peer(method: str, folder: Path, experts: int) -> Callable[[], None]:
+    """Return the merge as FusionBench does it, through its own model pool, which loads a model when it is asked for."""
+    from fusion_bench import BaseModelPool
+    from fusion_bench import method as algorithms
+
+    def tower(path: Path) -> torch.nn.Module:
+        module = torch.nn.Module()
+        for name, tensor in load_file(path).items():
+            module.register_parameter(name.replace(".", "/"), torch.nn.Parameter(tensor.float(), requires_grad=False))
+        return module
+
+    class Pool(BaseModelPool):  # type: ignore[misc]
+        def load_model(self, name: str, *_: object, **__: object) -> torch.nn.Module:
+            return tower(paths[name])
+
+    paths = {path.stem: path for path in sorted(folder.glob("expert*.safetensors"))[:experts]}
+    paths["_pretrained_"] = folder / "pretrained.safetensors"
+    name, settings = PEERS[method]
+    algorithm, pool = getattr(algorithms, name)(**settings), Pool({key: str(path) for key, path in paths.items()})
+    return lambda: save_file(algorithm.run(pool).state_dict(), folder / "peer.safetensors")
+
+
 def work(kind: str, method: str, folder: Path, experts: int) -> None:
     """What the process of one merge does: merge, then print what it cost as JSON."""
-    merge = ours(method, folder, experts) if kind == "ours" else lambda: reference(method, folder, experts)
+    merge = {"ours": ours, "reference": reference, "peer": peer}[kind](method, folder, experts)
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     merge()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -182,10 +220,14 @@ def work(kind: str, method: str, folder: Path, experts: int) -> None:
     print(json.dumps({"cpu": cpu, "wall": time.perf_counter() - start, "resident": after.ru_maxrss / 1024}))
 
 
-def measure(kind: str, method: str, folder: Path, experts: int) -> dict[str, float] | None:
+def measure(kind: str, method: str, folder: Path, options: argparse.Namespace) -> dict[str, float] | None:
     """Run one merge in its own process; CPU-seconds, wall-clock seconds and peaks in MiB, None if it was killed."""
-    command = [sys.executable, __file__, "--work", kind, "--methods", method, "--experts", str(experts)]
-    process = subprocess.Popen([*command, "--folder", str(folder)], stdout=subprocess.PIPE, text=True)
+    python = options.peer if kind == "peer" else sys.executable
+    command = [python, __file__, "--work", kind, "--methods", method, "--experts", str(options.experts)]
+    threads = {f"{library}_NUM_THREADS": str(options.threads) for library in ("OMP", "MKL", "OPENBLAS")}
+    process = subprocess.Popen(
+        [*command, "--folder", str(folder)], stdout=subprocess.PIPE, text=True, env=os.environ | threads
+    )
     anonymous = 0.0
     while process.poll() is None:
         anonymous = max(anonymous, anonymous_memory(process.pid))
@@ -228,7 +270,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the files")
     parser.add_argument("--reference", action="store_true", help="run the in-memory reference where there is one")
     parser.add_argument("--folder", type=Path, help="keep the files here, and use those already there")
-    parser.add_argument("--work", choices=["ours", "reference"], help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=1, help="of every library (default %(default)s)")
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter with FusionBench, to run it too")
+    parser.add_argument("--work", choices=["ours", "reference", "peer"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
         work(arguments.work, arguments.methods[0], arguments.folder, arguments.experts)
@@ -242,14 +286,20 @@ def main() -> None:
         limit = 2 * size * getattr(torch, arguments.dtype).itemsize / MEGABYTE + 512
         blocks = "all" if arguments.blocks is None else arguments.blocks
         print(f"{arguments.model}, {blocks} blocks, {size / 1e6:.1f} M parameters, {arguments.dtype}, ", end="")
-        print(f"{arguments.experts} experts, {torch.get_num_threads()} threads", flush=True)
+        print(f"{arguments.experts} experts, {arguments.threads} threads", flush=True)
         for method in arguments.methods:
-            found = measure("ours", method, folder, arguments.experts)
+            found = measure("ours", method, folder, arguments)
             report("ours", method, found, limit)
-            if arguments.reference and method in ("ties", "tsv-m", "iso-c", "iso-cts"):
-                other = measure("reference", method, folder, arguments.experts)
+            for kind in rivals(method, arguments):
+                other = measure(kind, method, folder, arguments)
                 ratio = f"{other['cpu'] / found['cpu']:.1f}× the CPU-seconds" if other and found else ""
-                report("reference", method, other, limit, ratio)
+                report(kind, method, other, limit, ratio)
+
+
+def rivals(method: str, options: argparse.Namespace) -> list[str]:
+    """What a method is compared with."""
+    reference = ["reference"] if options.reference and method in ("ties", "tsv-m", "iso-c", "iso-cts") else []
+    return [*reference, *(["peer"] if options.peer and method in PEERS else [])]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ PAGES = {
     "merge": "merge",
     "accuracy": "accuracy",
     "interference": "interference",
+    "sensitivity": "sensitivity",
     "embeddings": "embeddings",
+    "experts": "experts",
     "resolve": "resolve",
 }
 CHROMIUM = [
@@ -45,23 +47,29 @@ IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 @contextmanager
 def served(suite: str, workspace: Path) -> Iterator[str]:
     """Serve the app on a free port; yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
     variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
     server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        _await_health(address)
+        await_health(address)
         yield address
     finally:
         server.terminate()
         server.wait(20)
 
 
-def _await_health(address: str) -> None:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_health(address: str) -> None:
+    """Wait until a server answers."""
     for _ in range(600):
         try:
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
@@ -139,7 +147,9 @@ def picture(page: Page, address: str, width: int, path: Path) -> list[str]:
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(address)
     page.wait_for_selector(
-        "[data-testid=stMain] [data-testid=stMetric], [data-testid=stMain] [data-testid=stSelectbox]"
+        ", ".join(
+            f"[data-testid=stMain] [data-testid={widget}]" for widget in ("stMetric", "stSelectbox", "stTextInput")
+        )
     )
     first = time.monotonic() - started
     settle(page)

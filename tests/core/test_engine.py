@@ -180,13 +180,13 @@ def test_check_finds_everything_at_once(tiny: Path) -> None:
     (folder / "original" / "Greens.safetensors").write_bytes(whole[: len(whole) // 2])
     (folder / "Blues.txt").write_text("only one\n")
     (folder / "unseen.npz").write_bytes(b"")
-    findings = "\n".join(check_suite(str(tiny)).findings)
+    findings = "\n".join(map(str, check_suite(str(tiny)).findings))
     for word in ("Reds.safetensors", "Greens.safetensors", "2 classes, the class names are 1", "unseen.npz"):
         assert word in findings
 
 
 def test_check_reports_an_unreadable_file(tmp_path: Path) -> None:
-    assert "expected a suite file" in check_suite(str(tmp_path / "x.toml")).findings[0]
+    assert "expected a suite file" in check_suite(str(tmp_path / "x.toml")).findings[0].problem
     (tmp_path / "suite.toml").write_text("[model]\n")
     assert len(check_suite(str(tmp_path)).findings) >= 2
 

@@ -170,6 +170,9 @@ def test_parquet_mirrors_are_read(tmp_path: Path) -> None:
         assert found.labels is not None
         assert found.labels.tolist() == labels
         assert np.array_equal(found.pixels(range(5), 6), images)
+    (tmp_path / "web").mkdir()  # as WebDataset mirrors name their columns
+    pq.write_table(rows.rename_columns({"image": "jpg", "label": "cls"}), tmp_path / "web" / "test.parquet")
+    assert np.array_equal(read_images(tmp_path / "web", labelled=True).pixels(range(5), 6), images)
     pq.write_table(rows.drop_columns(["label"]), tmp_path / "bare.parquet")
     with pytest.raises(InputError, match="expected a column of labels, found the columns image"):
         read_images(tmp_path / "bare.parquet", labelled=True)

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
 import torch
-from checkpoint_formats import (
-    ImageEncoder,
-    foreign,
-    hugging_face,
-    hugging_face_folder,
-    pickled_head,
-    sharded_folder,
-)
-from safetensors.torch import load_file
+from checkpoint_formats import FULL_FORMATS, Tensors, hugging_face, hugging_face_folder, pickled_head
+from safetensors.torch import load_file, save_file
 from tiny import MODEL, TASKS
 
 from ri_analysis.cli import main
@@ -28,53 +22,121 @@ from ri_analysis.suite.spec import parse_spec
 BENCHMARKS = resource_root() / "assets" / "benchmarks"
 
 
-def rewritten(tiny: Path, kind: str) -> Path:
-    """Save the tiny suite's experts in another format; return the suite file."""
+def clip_of(tensors: Tensors) -> torch.nn.Module:
+    """A whole CLIP with this vision tower."""
+    clip = open_clip.CLIP(**MODEL["model_cfg"])
+    clip.visual.load_state_dict({key.removeprefix("visual."): value for key, value in tensors.items()})
+    return clip
+
+
+def rewritten(tiny: Path, write: Callable[[Path, Tensors], Path]) -> Path:
+    """Save the tiny suite's experts by `write(folder, tensors)`; return the suite file."""
     text = tiny.read_text()
     for task in TASKS:
-        old = tiny.parent / "original" / f"{task}.safetensors"
-        tensors, new = load_file(old), tiny.parent / "other" / task
-        new.parent.mkdir(exist_ok=True)
-        if kind == "pickled module":
-            clip = open_clip.CLIP(**MODEL["model_cfg"])
-            clip.visual.load_state_dict({key.removeprefix("visual."): value for key, value in tensors.items()})
-            with foreign(ImageEncoder):
-                torch.save(ImageEncoder(clip), new)
-        elif kind == "torch":
-            torch.save({"state_dict": {f"module.{key}": value for key, value in tensors.items()}, "epoch": 1}, new)
-        elif kind == "older torch":
-            torch.save(tensors, new, _use_new_zipfile_serialization=False)
-        elif kind == "Hugging Face":
-            hugging_face_folder(new, hugging_face(tensors), "CLIPVisionModelWithProjection", act="gelu")
-        else:
-            sharded_folder(new, hugging_face(tensors, ""))
-        text = text.replace(f"original/{task}.safetensors", f"other/{task}")
-    path = tiny.parent / "other.toml"
-    path.write_text(text)
-    return path
+        folder = tiny.parent / "other" / task
+        folder.mkdir(parents=True)
+        path = write(folder, load_file(tiny.parent / "original" / f"{task}.safetensors"))
+        for config in folder.rglob("config.json"):  # the tiny model has the plain GELU
+            config.write_text(config.read_text().replace("quick_gelu", "gelu"))
+        text = text.replace(f"original/{task}.safetensors", str(path.relative_to(tiny.parent)))
+    suite = tiny.parent / "other.toml"
+    suite.write_text(text)
+    return suite
 
 
-@pytest.mark.parametrize("kind", ["pickled module", "torch", "older torch", "Hugging Face", "shards"])
+def measured(suite: Path, workspace: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    """Run `measure --json` as a user would."""
+    command = ["measure", str(suite), "--workspace", str(workspace), "--device", "cpu", "--json", *more]
+    assert main(command) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+@pytest.mark.parametrize("name", FULL_FORMATS)
 def test_every_full_weight_format_gives_the_same_numbers(
-    tiny: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = []
-    for suite in (tiny, rewritten(tiny, kind)):
-        folder = str(tmp_path / f"ws-{suite.stem}")
-        assert (
-            main(["measure", str(suite), "--method", "tsv-m", "--workspace", folder, "--device", "cpu", "--json"]) == 0
-        )
-        found.append(json.loads(capsys.readouterr().out))
-    assert found[0] == found[1]
+    expected = measured(tiny, tmp_path / "ws", capsys, "--method", "tsv-m")
+    other = rewritten(tiny, lambda folder, tensors: FULL_FORMATS[name](folder, clip_of(tensors)))
+    assert measured(other, tmp_path / "other-ws", capsys, "--method", "tsv-m") == expected
+    assert check_suite(str(other), tmp_path / "other-ws").findings == []
 
 
-def test_somebody_elses_merge_may_be_in_any_format(tiny: Path, tmp_path: Path, evaluator: Evaluator) -> None:
+def test_half_precision_files_give_the_numbers_of_the_weights_they_hold(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = measured(tiny, tmp_path / "a", capsys)
+    halves = rewritten(tiny, _half)
+    found = measured(halves, tmp_path / "b", capsys)
+    assert found != whole
+    for task in TASKS:
+        path = tiny.parent / "original" / f"{task}.safetensors"
+        save_file({key: value.half().float() for key, value in load_file(path).items()}, path)
+    assert measured(tiny, tmp_path / "c", capsys) == found
+    assert {item.dtype for item in check_suite(str(halves), tmp_path / "b").files} == {"float32", "float16"}
+
+
+def _half(folder: Path, tensors: Tensors) -> Path:
+    torch.save({key: value.half() for key, value in tensors.items()}, folder / "half.pt")
+    return folder / "half.pt"
+
+
+def test_lora_files_give_the_numbers_of_the_weights_they_hold(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = measured(tiny, tmp_path / "a", capsys)
+    adapters = rewritten(tiny, _adapter)
+    pretrained = load_file(tiny.parent / "pretrained.safetensors")
+    for task in TASKS:  # θ₀ + (alpha / r) B A, written out by hand
+        tensors = {key: value.clone() for key, value in pretrained.items() if key.startswith("visual.")}
+        factors = load_file(tiny.parent / "other" / task / "adapter" / "adapter_model.safetensors")
+        a, b = (factors[f"{_LAYER}.lora_{side}.weight"] for side in "AB")
+        tensors["visual.transformer.resblocks.1.mlp.c_fc.weight"] += (8 / 4) * (b @ a)
+        save_file(tensors, tiny.parent / "original" / f"{task}.safetensors")
+    expected, found = (measured(suite, tmp_path / suite.stem, capsys) for suite in (tiny, adapters))
+    assert expected["mean_interference"] != pytest.approx(whole["mean_interference"], rel=1e-3)
+    for one, two in zip(expected["tasks"], found["tasks"], strict=True):
+        assert one.pop("task") == two.pop("task")
+        assert two == pytest.approx(one, rel=1e-4)
+
+
+_LAYER = "base_model.model.vision_model.encoder.layers.1.mlp.fc1"
+
+
+def _adapter(folder: Path, tensors: Tensors) -> Path:
+    generator = torch.Generator().manual_seed(len(folder.name))
+    out, inner = tensors["visual.transformer.resblocks.1.mlp.c_fc.weight"].shape
+    a, b = torch.randn(4, inner, generator=generator), torch.randn(out, 4, generator=generator) / 20
+    (folder / "adapter").mkdir()
+    save_file(
+        {f"{_LAYER}.lora_A.weight": a, f"{_LAYER}.lora_B.weight": b}, folder / "adapter/adapter_model.safetensors"
+    )
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["fc1"]}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    return folder / "adapter"
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+@pytest.mark.parametrize("name", FULL_FORMATS)
+def test_somebody_elses_merge_may_be_in_any_format(
+    tiny: Path, name: str, tmp_path: Path, evaluator: Evaluator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reds = tiny.parent / "original" / "Reds.safetensors"
+    expected = evaluator.measure_file(reds).summary()
+    path = FULL_FORMATS[name](tmp_path, clip_of(load_file(reds)))
+    found = measured(tiny, tmp_path / "ws", capsys, "--merged", str(path))
+    assert found["tasks"] == expected["tasks"]
+
+
+def test_a_merge_without_its_projection_takes_the_pretrained_models(
+    tiny: Path, tmp_path: Path, evaluator: Evaluator
+) -> None:
     tensors = load_file(tiny.parent / "original" / "Reds.safetensors")
-    folder = hugging_face_folder(tmp_path / "merged", hugging_face(tensors), "CLIPVisionModelWithProjection")
-    expected = evaluator.measure_file(tiny.parent / "original" / "Reds.safetensors").table
-    assert evaluator.measure_file(folder).table.equals(expected)
     projected = hugging_face_folder(tmp_path / "bare", hugging_face(tensors, projection=False), "CLIPVisionModel")
-    assert not evaluator.measure_file(projected).table.equals(expected)  # its projection is the pretrained model's
+    tensors["visual.proj"] = load_file(tiny.parent / "pretrained.safetensors")["visual.proj"]
+    save_file(tensors, tmp_path / "whole.safetensors")
+    assert evaluator.measure_file(projected).table.equals(evaluator.measure_file(tmp_path / "whole.safetensors").table)
 
 
 def _toml(tiny: Path, old: str, new: str) -> None:
@@ -93,7 +155,7 @@ def test_check_gives_an_honest_account(tiny: Path, tmp_path: Path) -> None:
     assert any("entries not needed: vision_model.embeddings.position_ids" in line for line in report.remarks)
     assert any("Hugging Face CLIPVisionModel" in line for line in report.passed)
     (tiny.parent / "hf" / "config.json").write_text(json.dumps({"hidden_act": "quick_gelu"}))
-    assert "was made with quick-GELU" in check_suite(str(tiny)).findings[0]
+    assert "was made with quick-GELU" in check_suite(str(tiny)).findings[0].problem
 
 
 def test_heads_as_people_have_them(tiny: Path, tmp_path: Path) -> None:
@@ -161,7 +223,7 @@ def test_class_names_in_another_order_than_the_data_are_found(tiny: Path) -> Non
     _toml(tiny, "Blues-test.npz", "folder")
     assert check_suite(str(tiny)).findings == []
     (tiny.parent / "Blues.txt").write_text("blues 1\nblues 0\n")
-    assert any("the same names in another order" in line for line in check_suite(str(tiny)).findings)
+    assert any("the same names in another order" in item.problem for item in check_suite(str(tiny)).findings)
 
 
 # --- the public benchmarks ----------------------------------------------------------------------------------------
@@ -192,14 +254,23 @@ def test_the_benchmarks_need_one_path_and_are_whole(path: Path, tmp_path: Path) 
     for task in spec.tasks:
         names = suite.class_names(task.name)
         letters = task.name == "EMNIST" and path.parent.name == "hugging_face"
-        assert names is None or len(names) == (26 if letters else COUNTS[task.name])
+        assert names is not None
+        assert len(set(names)) == len(names) == (26 if letters else COUNTS[task.name])
         assert task.head is not None or task.templates
+
+
+@pytest.mark.parametrize("name", ["Food101", "DTD", "RESISC45", "CIFAR10", "STL10", "SUN397"])
+def test_class_names_stand_in_the_order_of_the_folders(name: str) -> None:
+    names = (BENCHMARKS / "classes" / f"{name}.txt").read_text().splitlines()
+    # SUN397's folders are named as /a/abbey: a letter, then the class; spaces are underscores in all of them.
+    folders = [(text[0] + "_" if name == "SUN397" else "") + text.replace(" ", "_") for text in names]
+    assert folders == sorted(folders)
 
 
 def test_check_says_all_that_is_missing_at_once(tmp_path: Path) -> None:
     text = (BENCHMARKS / "task_vectors" / "ViT-B-32-8.toml").read_text()
     text = text.replace("/path/to/your/folder", str(tmp_path)).replace("../classes", str(BENCHMARKS / "classes"))
     (tmp_path / "suite.toml").write_text(text)
-    findings = "\n".join(check_suite(str(tmp_path)).findings)
-    for name in ("zeroshot.pt", "MNIST/finetuned.pt", "head_SUN397.pt", "sun397/test", "t10k-images-idx3-ubyte"):
+    findings = "\n".join(map(str, check_suite(str(tmp_path)).findings))
+    for name in ("zeroshot.pt", "MNIST/finetuned.pt", "head_SUN397.pt", "sun397/val", "t10k-images-idx3-ubyte"):
         assert name in findings

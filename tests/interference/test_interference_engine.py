@@ -197,6 +197,13 @@ def test_answers_are_kept_and_cancelled_work_goes_on(evaluator: Evaluator, monke
     work()
 
 
+def test_layers_come_in_the_order_images_pass_them(evaluator: Evaluator) -> None:
+    layers = weight_geometry(evaluator).layers
+    assert layers.layer.iloc[-1] == "visual.proj"
+    assert layers.block.tolist()[:-1] == sorted(layers.block.tolist()[:-1])
+    assert set(layers.block) == {0, 1, 2}
+
+
 def test_a_probe_is_seeded_and_nested(evaluator: Evaluator) -> None:
     recipe = evaluator.recipe("task-arithmetic", FULL)
     first, whole = measure_drift(evaluator, recipe, limit=6), measure_drift(evaluator, recipe)

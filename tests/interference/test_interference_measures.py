@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from ri_analysis.measures.blocks import cka_distance, token_distance
@@ -75,6 +76,17 @@ def test_cka_knows_rotation_scale_and_the_unrelated() -> None:
     assert math.isnan(cka_distance(constant, x[:30])[0])
 
 
+def test_cka_is_that_of_centred_gram_matrices() -> None:
+    # The other definition (Kornblith et al. 2019, equation 3): HSIC of the n × n linear kernels, normalised.
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(50, 7))
+    y = np.tanh(x[:, :4]) + 0.3 * generator.normal(size=(50, 4))
+    centring = np.eye(50) - 1 / 50
+    k, m = (centring @ each @ each.T @ centring for each in (x, y))
+    hsic = np.trace(k @ m) / math.sqrt(np.trace(k @ k) * np.trace(m @ m))
+    assert cka_distance(x, y)[0] == pytest.approx(1 - hsic, abs=1e-12)
+
+
 def test_cka_interval_covers_about_as_often_as_it_says() -> None:
     generator, covered = np.random.default_rng(1), 0
     truth = 1 - 1 / 1.25  # Y = X + noise of half its size, one dimension: CKA = ρ² = 1 / 1.25
@@ -103,6 +115,25 @@ def test_singular_task_interference_worked_by_hand() -> None:
     assert (found.pairs[0, 1], found.pairs[0, 2], found.pair_sums[0, 2]) == pytest.approx((4, 0, 7))
     assert cosines(found.gram)[0].tolist() == pytest.approx([1, 1, 0])
     assert found.singular_sum == pytest.approx(9)
+
+
+def test_singular_task_interference_entry_by_entry() -> None:
+    deltas = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(2))
+    found = layer_geometries([Layer("w", torch.zeros(6, 8), deltas)], truncated_svd)[0]
+    columns = []  # each expert's two (of 6 / 3) leading directions, from the eigenvectors of ΔᵀΔ
+    for delta in deltas.double().numpy():
+        values, vectors = np.linalg.eigh(delta.T @ delta)
+        columns += [
+            (math.sqrt(values[-k]), delta @ vectors[:, -k] / math.sqrt(values[-k]), vectors[:, -k]) for k in (1, 2)
+        ]
+    total = 0.0
+    for i, (_, u_i, _) in enumerate(columns):
+        for j, (_, _, v_j) in enumerate(columns):
+            entry = sum(
+                (u_i @ u_k - (i == k)) * s_k * (v_k @ v_j - (k == j)) for k, (s_k, u_k, v_k) in enumerate(columns)
+            )
+            total += abs(entry)
+    assert found.interference == pytest.approx(total)
 
 
 def test_the_pairs_interference_is_that_of_two_experts_alone() -> None:
@@ -153,6 +184,13 @@ def test_spearman_with_ties_and_by_relabelling() -> None:
     assert (found.rho, found.n) == (pytest.approx(1), 21)
     assert found.chance < 0.05
     assert math.isnan(pair_correlation(np.eye(2), np.eye(2)).rho)
+
+
+def test_spearman_is_scipys() -> None:
+    generator = np.random.default_rng(5)
+    x = generator.integers(0, 6, 40).astype(float)  # many ties
+    y = x + generator.normal(scale=2, size=40).round()
+    assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
 
 
 def test_disentanglement_adds_the_two_tasks_shares() -> None:

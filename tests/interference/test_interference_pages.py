@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 import runpy
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.runtime.scriptrunner import script_runner
@@ -14,8 +16,9 @@ from ri_analysis.engine.drift import measure_drift
 from ri_analysis.figures import drift as drift_figures
 from ri_analysis.figures import weights as weight_figures
 from ri_analysis.figures.matrices import Axes, before_and_after
-from ri_analysis.ui import images, resources
+from ri_analysis.ui import frame, images, opening, resources
 from ri_analysis.ui.drift import Drifts
+from ri_analysis.ui.recipes import Pair
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
@@ -30,6 +33,7 @@ def visit(tiny: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(resources.SUITE, str(tiny))
     monkeypatch.setenv(resources.WORKSPACE, str(workspace))
     monkeypatch.setenv(resources.DEVICE, "cpu")
+    monkeypatch.setattr(opening, "PATIENCE", 60.0)  # AppTest does not come back for fragments
     # Have AppTest run the script itself, not its pages alone.
     monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
 
@@ -76,6 +80,50 @@ def test_interference_page_shows_what_the_engine_measures(visit, evaluator: Eval
     assert "share of images" in text(app)
 
 
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
+    """The tables that pages offer to download, by the name of their file."""
+    found: dict[str, pd.DataFrame] = {}
+    caption = frame.caption
+
+    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> None:
+        found[name] = table
+        caption(text, table, name, *more)
+
+    monkeypatch.setattr(frame, "caption", note)
+    return found
+
+
+def described(name: str) -> set[str]:
+    """Return the columns that docs/tables.md gives for a file, its patterns in angle brackets filled in."""
+    lines = (PAGES.parent / "docs" / "tables.md").read_text(encoding="utf-8").splitlines()
+    line = next(line for line in lines if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+    columns = set(re.findall(r"`([^`]+)`", line.split("|", 3)[3]))
+    filled = {"<side>": ("before", "after"), "<model>": ("pretrained", "expert", "before", "after")}
+    for pattern, values in filled.items():
+        columns |= {column.replace(pattern, value) for column in columns for value in values}
+    return columns
+
+
+def test_every_table_of_the_interference_page_is_described(visit, tables: dict[str, pd.DataFrame]):
+    press(press(visit("interference"), "Find who is to blame"), "Draw the plane")
+    assert set(tables) == {
+        "drift", "drift-images", "crosstalk", "drift-by-block", "blame", "weight-cosine", "weight-interference",
+        "overlap", "plane",
+    }  # fmt: skip
+    for name, table in tables.items():
+        columns = {column.removesuffix("_low").removesuffix("_high") for column in table}
+        assert columns - {"Reds", "Greens"} <= described(name), name  # the plane has a column for each of its tasks
+        assert ("experts" in columns) == (name != "drift-images")
+
+
+def test_the_tables_of_the_embeddings_page_are_described(visit, tables: dict[str, pd.DataFrame]):
+    visit("embeddings")
+    assert set(tables) == {"map-pca", "feature-drift"}
+    assert set(tables["map-pca"]) <= described("map-pca")
+    assert set(tables["feature-drift"]) - {"drift_low", "drift_high"} == described("feature-drift")
+
+
 def test_blame_and_plane_come_on_request(visit):
     app = visit("interference")
     assert "largest single blame" not in text(app)
@@ -98,7 +146,8 @@ def test_embeddings_page_draws_pca_at_once(visit):
 @pytest.fixture
 def drifts(evaluator: Evaluator) -> Drifts:
     recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
-    return Drifts(measure_drift(evaluator, recipe), measure_drift(evaluator, recipe.with_experts("mild")))
+    pair = Pair(recipe, recipe.with_experts("mild"))
+    return Drifts(pair, tuple(measure_drift(evaluator, each) for each in pair.recipes))
 
 
 def test_image_tables_count_flips_and_filter(drifts: Drifts):
@@ -138,6 +187,28 @@ def test_matrices_share_a_scale_and_print_when_few(tasks: int):
     assert "95% interval" in figure.data[0].hovertext[0][0]
     signed = before_and_after(-before, None, Axes("a", "b", "cosine", "{row}{column}", signed=True))
     assert (signed.layout.coloraxis.cmin, signed.layout.coloraxis.cmax) == (-0.5, 0.5)
+
+
+def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
+    names = ["a", "b"]
+    before = pd.DataFrame([[9.0, 0.5], [0.25, 9.0]], index=names, columns=names)
+    axes = Axes("expert", "task", "blame", "{row} on {column}", "nats", own="{row} on itself", signed=True)
+    figure = before_and_after(before, before * 2, axes, [(before - 0.125, before + 0.125), None])
+    assert figure.layout.coloraxis.cmax == 1.0
+    assert figure.layout.coloraxis.colorbar.title.text == "blame (nats)"
+    assert np.isnan(figure.data[2].z[0][0])
+    assert figure.data[2].z[0][1] == 0.5
+    assert figure.data[0].hovertext[0][0].startswith("a on itself<br>blame 9.000 nats")
+    assert figure.data[0].hovertext[0][1] == "a on b<br>blame 0.500 nats (95% interval 0.375 to 0.625)"
+    assert figure.data[2].hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
+
+
+def test_the_drift_table_names_its_expert_sets_and_pairs_the_change(drifts: Drifts):
+    table = drifts.table("js").set_index(["experts", "task"])
+    assert list(table.index.get_level_values("experts").unique()) == ["original", "mild"]
+    change = table.loc[("mild", "Reds"), "drift"] - table.loc[("original", "Reds"), "drift"]
+    assert table.loc[("mild", "Reds"), "change"] == pytest.approx(change, abs=1e-6)
+    assert table.loc["original", "change"].isna().all()
 
 
 def test_plane_and_layer_names():

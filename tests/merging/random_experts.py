@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from ri_analysis.hyperparameters import complete
-from ri_analysis.merging import find_method
+from ri_analysis.merging import METHODS, find_method
 from ri_analysis.task_vectors import Layer, TaskVectors
 
 BLOCK = "visual.transformer.resblocks.0."
 MATRIX = BLOCK + "mlp.c_fc.weight"
 SHAPES = [(24, 60), (60, 24), (32, 32)]
 COUNTS = [2, 3, 8, 20]
+WITHOUT_DATA = [name for name, method in METHODS.items() if method.statistic is None]
 matrices = pytest.mark.parametrize("shape", SHAPES, ids=["wide", "tall", "square"])
 counts = pytest.mark.parametrize("count", COUNTS)
 

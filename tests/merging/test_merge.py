@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from random_experts import assert_close, joined, model, run, task_vectors
+from random_experts import WITHOUT_DATA, assert_close, joined, model, run, task_vectors
 
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS, MergeRecipe, direction, merge
@@ -11,10 +11,12 @@ from ri_analysis.task_vectors import TaskVectors
 EXPECTED = (
     "averaging task-arithmetic ties dare breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp karcher"
 )
+WITH_DATA = ["adamerging", "fisher", "regmean"]
 
 
 def test_every_method_is_registered_under_its_name() -> None:
-    assert set(EXPECTED.split()) <= set(METHODS)
+    assert set(WITHOUT_DATA) == set(EXPECTED.split())
+    assert list(METHODS)[-3:] == WITH_DATA  # apart, after all others
     for name, method in METHODS.items():
         assert method.name == name
         assert method.title
@@ -28,7 +30,7 @@ def test_every_method_is_registered_under_its_name() -> None:
                 assert all(item.validate(bound, name) == bound for bound in item.sweep)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITHOUT_DATA)
 def test_merge_is_pretrained_plus_scale_times_direction(method: str) -> None:
     vectors = task_vectors(count=2)
     settings = {"scale": -0.7} if any(h.name == "scale" for h in METHODS[method].hyperparameters) else {}
@@ -44,7 +46,7 @@ def test_merge_is_pretrained_plus_scale_times_direction(method: str) -> None:
         )
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.weighted])
+@pytest.mark.parametrize("method", [name for name in WITHOUT_DATA if METHODS[name].weighted])
 def test_a_coefficient_scales_its_task_vector(method: str) -> None:
     vectors = task_vectors()
     found = dict(direction(vectors, MergeRecipe.of(method, vectors.tasks, coefficients={"a": -2, "c": 0.5})))
@@ -54,7 +56,7 @@ def test_a_coefficient_scales_its_task_vector(method: str) -> None:
     assert_close(joined(list(found.values())), joined(run(method, layers)), 1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITHOUT_DATA)
 def test_experts_equal_to_the_pretrained_model_give_it_back(method: str) -> None:
     pretrained = {layer.name: layer.pretrained for layer in model(1)}
     vectors = TaskVectors(pretrained, {"a": pretrained, "b": pretrained})
@@ -62,7 +64,7 @@ def test_experts_equal_to_the_pretrained_model_give_it_back(method: str) -> None
         torch.testing.assert_close(tensor, pretrained[name])
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.experts[0] == 1])
+@pytest.mark.parametrize("method", [name for name in WITHOUT_DATA if METHODS[name].experts[0] == 1])
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_expert_alone(method: str, scale: float) -> None:
     vectors = task_vectors(count=1)
@@ -100,3 +102,43 @@ def test_only_the_chosen_tasks_are_merged_in_the_recipe_s_order() -> None:
 def test_a_task_without_an_expert_is_named() -> None:
     with pytest.raises(InputError, match="no expert for task 'z'; known: a, b, c"):
         list(merge(task_vectors(), MergeRecipe.of("averaging", ("a", "z"))))
+
+
+@pytest.mark.parametrize("method", WITH_DATA)
+def test_methods_that_need_task_data_say_so(method: str) -> None:
+    with pytest.raises(InputError, match=f"{method}: expected statistics of task images, found none"):
+        list(merge(task_vectors(), MergeRecipe.of(method, ("a", "b"))))
+
+
+def test_statistics_of_a_layer_reach_the_method() -> None:
+    vectors = task_vectors(count=2)
+    recipe = MergeRecipe.of("adamerging", vectors.tasks, {"scale": 2})
+    merged = merge(vectors, recipe, statistics=lambda name: [torch.tensor(0.5), torch.tensor(float(len(name)))])
+    for name, tensor in merged:
+        if vectors.is_float(name):
+            layer = vectors.layer(name)
+            expected = layer.pretrained + layer.deltas[0] + 2 * len(name) * layer.deltas[1]
+            torch.testing.assert_close(tensor, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", WITHOUT_DATA)
+def test_progress_runs_through_all_passes_to_its_end(method: str) -> None:
+    vectors, seen = task_vectors(count=2), []
+    for _ in merge(vectors, MergeRecipe.of(method, vectors.tasks), progress=lambda *step: seen.append(step)):
+        pass
+    done, totals = zip(*seen, strict=True)
+    layers = len(model(2))
+    assert done == tuple(range(1, len(done) + 1))
+    assert done[-1] == totals[-1]
+    assert set(totals) == {layers * (METHODS[method].passes + 1)} or method == "dare"  # its passes depend on the base
+
+
+def test_an_unforeseen_pass_moves_the_end() -> None:
+    pretrained = {"visual.w": torch.zeros(4), "visual.v": torch.zeros(4)}
+    opposite = (
+        {"visual.w": torch.ones(4), "visual.v": torch.ones(4)},
+        {"visual.w": -torch.ones(4), "visual.v": torch.ones(4)},
+    )
+    vectors, seen = TaskVectors(pretrained, dict(zip("ab", opposite, strict=True))), []
+    list(merge(vectors, MergeRecipe.of("ties", ("a", "b")), progress=lambda *step: seen.append(step)))
+    assert all(done <= total for done, total in seen)

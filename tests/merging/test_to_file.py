@@ -2,27 +2,28 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
-from random_experts import task_vectors
+from random_experts import WITHOUT_DATA, task_vectors
 from safetensors.torch import load_file, save_file
 
 from ri_analysis.checkpoints import read_checkpoint, read_metadata, vision_tower
 from ri_analysis.errors import InputError
-from ri_analysis.merging import METHODS, MergeRecipe, merge, merge_to_file, recipe_of
+from ri_analysis.merging import MergeRecipe, merge, merge_to_file, recipe_of
 from ri_analysis.task_vectors import Layer, TaskVectors
 
 WEIGHTS = {"pretrained": "0", "a": "1", "b": "2", "c": "3"}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITHOUT_DATA)
 def test_the_file_s_own_recipe_gives_the_same_bytes(method: str, tmp_path: Path) -> None:
     vectors = task_vectors(count=2)
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    merge_to_file(vectors, MergeRecipe.of(method, ("b", "a"), seed=3), first, weights=WEIGHTS)
-    merge_to_file(vectors, recipe_of(first), second, weights=WEIGHTS)
+    merge_to_file(vectors, MergeRecipe.of(method, ("b", "a"), seed=3), first, ingredients=WEIGHTS)
+    merge_to_file(vectors, recipe_of(first), second, ingredients=WEIGHTS)
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -34,7 +35,7 @@ def test_the_file_holds_the_merge_and_says_how_it_was_made(tmp_path: Path) -> No
         vectors,
         recipe,
         path,
-        weights=WEIGHTS | {"other": "9"},
+        ingredients=WEIGHTS | {"other": "9"},
         metadata={"suite": "tiny"},
         progress=lambda done, total: progress.append((done, total)),
     )
@@ -43,10 +44,10 @@ def test_the_file_holds_the_merge_and_says_how_it_was_made(tmp_path: Path) -> No
     assert stored.keys() == expected.keys()
     assert all(torch.equal(stored[name], expected[name]) for name in expected)
     assert vision_tower(read_checkpoint(path)).keys() == expected.keys()
-    assert progress == [(n, 8) for n in range(1, 9)]
+    assert progress == [(n, 21) for n in range(1, 22)]  # seven tensors, in two passes for the thresholds and one more
     metadata = read_metadata(path)
     assert recipe_of(path) == recipe
-    assert json.loads(metadata["weights"]) == WEIGHTS
+    assert json.loads(metadata["ingredients"]) == WEIGHTS
     assert metadata["digest"] == recipe.digest(WEIGHTS)
     assert metadata["suite"] == "tiny"
     assert metadata["format"] == "pt"
@@ -89,16 +90,16 @@ def test_a_file_without_a_recipe_says_so(metadata: dict[str, str], tmp_path: Pat
         recipe_of(path)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WITHOUT_DATA)
 def test_one_layer_of_all_experts_is_in_memory_at_a_time(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, most = TaskVectors.layer, 0
     stacks: list[weakref.ref[object]] = []
 
-    def tracked(self: TaskVectors, name: str) -> Layer:
+    def tracked(self: TaskVectors, name: str, coefficients: Mapping[str, float]) -> Layer:
         nonlocal most
-        layer = read(self, name)
+        layer = read(self, name, coefficients)
         memory = layer.deltas.numpy().copy()  # lives as long as any tensor that looks into it
         stacks.append(weakref.ref(memory))
         most = max(most, sum(stack() is not None for stack in stacks))

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from ri_analysis.hyperparameters import Hyperparameter
-from ri_analysis.ui import facts
+from ri_analysis.merging import METHODS
+from ri_analysis.ui import controls, facts
 from ri_analysis.ui.controls import grid
 from ri_analysis.ui.resources import Memory
 from ri_analysis.ui.state import text_of
@@ -48,3 +49,9 @@ def test_a_record_in_words():
     assert facts.history_table(record).to_dict(orient="list")["free"] == [0.5, 0.3]
     assert "not recorded" in facts.record_in_words({})
     assert facts.history_table({}).empty
+
+
+def test_methods_that_need_task_data_stand_apart_at_the_end_of_the_list() -> None:
+    titles = [controls._title(name) for name in METHODS]
+    assert [title for title in titles if "needs task data" in title] == titles[-3:]
+    assert titles[-1] == "RegMean (needs task data)"

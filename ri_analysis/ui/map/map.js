@@ -1,9 +1,11 @@
 // Two scatter plots of the same images, one selection: hover shows the image, lasso selects, wheel zooms.
-// Data: version, places, panels [{title, x, y, colour}], extent, palette, grey, ink, legend, ids, texts,
+// Data: version, places, panels [{title, x, y, colour}], extent, palette, ground, grey, ink, legend, ids, texts,
 // pictures.
-// The DOM is built once and survives reruns; only what changed is redrawn.
+// The DOM is built once and survives reruns; only what changed is redrawn. Points are blended into the pixels by hand:
+// paths and sprites take many times as long where there is no graphics card, and hovers and lassos need no new points.
 
 const RADIUS = 2.6;
+const OPACITY = 0.85;
 const REACH = 10; // pixels within which a point answers the pointer
 const FACTOR = 1.15; // zoom per wheel step
 
@@ -28,13 +30,14 @@ class MapView {
     this.selected = new Set(); // places of the selected images
     this.chosen = new Set(); // and their ids
     this.version = null;
+    this.revision = 0; // counts what changes the points of both panels
     for (const button of this.root.querySelectorAll("[data-mode]")) {
       button.onclick = () => this.setMode(button.dataset.mode);
     }
     this.root.querySelector("[data-act=home]").onclick = () => this.panels.forEach((panel) => panel.home());
     this.root.querySelector("[data-act=clear]").onclick = () => this.select([]);
     this.arrows = this.root.querySelector("[data-act=arrows]");
-    this.arrows.onchange = () => this.draw();
+    this.arrows.onchange = () => this.redraw();
     new ResizeObserver(() => this.draw()).observe(this.root);
     this.setMode("lasso");
   }
@@ -49,9 +52,10 @@ class MapView {
       // A selection is of images: other points may stand in their places now.
       this.selected = new Set(data.ids.flatMap((id, place) => (this.chosen.has(id) ? [place] : [])));
       this.hovered = null;
+      this.tip.hidden = true;
       this.drawLegend();
+      this.redraw();
     }
-    this.draw();
   }
 
   setMode(mode) {
@@ -65,8 +69,13 @@ class MapView {
   select(places) {
     this.selected = new Set(places);
     this.chosen = new Set(places.map((place) => this.data.ids[place]));
-    this.draw();
+    this.redraw();
     this.send([...this.chosen]);
+  }
+
+  redraw() {
+    this.revision += 1;
+    this.draw();
   }
 
   draw() {
@@ -172,12 +181,11 @@ class Panel {
     return 0.92 * Math.min(this.width / width, this.height / height) * this.frame.zoom;
   }
 
-  toPixels(place, part = this.part) {
+  // Where the points of a part lie on the canvas: (place) → [x, y].
+  projection(part = this.part) {
     const scale = this.scale();
-    return [
-      this.width / 2 + (part.x[place] - this.frame.x) * scale,
-      this.height / 2 - (part.y[place] - this.frame.y) * scale,
-    ];
+    const left = this.width / 2 - this.frame.x * scale, top = this.height / 2 + this.frame.y * scale;
+    return (place) => [left + part.x[place] * scale, top - part.y[place] * scale];
   }
 
   position(event) {
@@ -187,9 +195,10 @@ class Panel {
 
   nearest(event) {
     const [x, y] = this.position(event);
+    const at = this.projection();
     let best = REACH * REACH, found = null;
     for (let place = 0; place < this.part.x.length; place++) {
-      const [px, py] = this.toPixels(place);
+      const [px, py] = at(place);
       const square = (px - x) ** 2 + (py - y) ** 2;
       if (square < best) [best, found] = [square, place];
     }
@@ -200,6 +209,7 @@ class Panel {
     this.canvas.setPointerCapture(event.pointerId);
     this.path = [this.position(event)];
     this.start = { ...this.frame };
+    this.owner.hovered = null;
     this.owner.tip.hidden = true;
   }
 
@@ -220,9 +230,9 @@ class Panel {
     const path = this.path;
     this.path = null;
     if (this.owner.mode === "lasso" && path && path.length > 4) {
-      const inside = [];
+      const inside = [], at = this.projection();
       for (let place = 0; place < this.part.x.length; place++) {
-        if (within(this.toPixels(place), path)) inside.push(place);
+        if (within(at(place), path)) inside.push(place);
       }
       this.owner.select(inside);
     }
@@ -246,55 +256,62 @@ class Panel {
     this.width = this.canvas.clientWidth;
     this.height = this.canvas.clientHeight;
     if (!this.width || !this.part) return;
-    this.canvas.width = this.width * ratio;
-    this.canvas.height = this.height * ratio;
+    const { x, y, zoom } = this.frame;
+    const state = [this.owner.revision, x, y, zoom, this.width, this.height, ratio].join();
     const pen = this.canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const { palette, grey, ink } = this.owner.data;
-    const { selected } = this.owner;
-    const groups = palette.map(() => []), rest = [];
-    for (let place = 0; place < this.part.x.length; place++) {
-      (selected.size && !selected.has(place) ? rest : groups[this.part.colour[place]]).push(place);
+    if (state !== this.state) {
+      this.state = state;
+      this.canvas.width = Math.round(this.width * ratio);
+      this.canvas.height = Math.round(this.height * ratio);
+      this.points = this.paint(ratio);
     }
-    this.dots(pen, rest, grey, 0.55, RADIUS);
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.putImageData(this.points, 0, 0);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { ink } = this.owner.data;
+    const { selected, hovered } = this.owner;
     if (this.owner.arrows.checked) this.drawArrows(pen, selected.size ? [...selected] : null, ink);
-    groups.forEach((places, number) => this.dots(pen, places, palette[number], 0.85, RADIUS));
-    if (this.owner.hovered !== null && this.owner.hovered !== undefined) this.ring(pen, this.owner.hovered, ink);
+    if (hovered !== null && hovered !== undefined) this.ring(pen, hovered, ink);
     if (this.path && this.owner.mode === "lasso") this.drawLasso(pen, ink);
   }
 
-  dots(pen, places, colour, opacity, radius) {
-    pen.globalAlpha = opacity;
-    pen.fillStyle = colour;
-    pen.beginPath();
-    for (const place of places) {
-      const [x, y] = this.toPixels(place);
-      if (x < -5 || y < -5 || x > this.width + 5 || y > this.height + 5) continue;
-      pen.moveTo(x + radius, y);
-      pen.arc(x, y, radius, 0, 2 * Math.PI);
+  // All points as pixels: what is not selected in grey, below the rest.
+  paint(ratio) {
+    const { palette, ground, grey } = this.owner.data;
+    const { selected } = this.owner;
+    const image = new ImageData(this.canvas.width, this.canvas.height);
+    new Uint32Array(image.data.buffer).fill(new Uint32Array(new Uint8ClampedArray([...rgb(ground), 255]).buffer)[0]);
+    const at = this.projection(), colours = palette.map(rgb), dot = disc(RADIUS * ratio), rest = rgb(grey);
+    const isRest = (place) => selected.size > 0 && !selected.has(place);
+    for (const grey of selected.size ? [true, false] : [false]) {
+      for (let place = 0; place < this.part.x.length; place++) {
+        if (isRest(place) !== grey) continue;
+        const [x, y] = at(place);
+        blend(image, dot, Math.round(x * ratio), Math.round(y * ratio), grey ? rest : colours[this.part.colour[place]]);
+      }
     }
-    pen.fill();
-    pen.globalAlpha = 1;
+    return image;
   }
 
   // From where the other panel's model has each image to where this one has it.
   drawArrows(pen, places, ink) {
     const other = this.owner.panels.find((panel) => panel !== this);
     const chosen = places ?? [...this.part.x.keys()];
+    const from = this.projection(other.part), to = this.projection();
     pen.strokeStyle = ink;
     pen.globalAlpha = places ? 0.5 : 0.12;
     pen.lineWidth = 1;
     pen.beginPath();
     for (const place of chosen) {
-      pen.moveTo(...this.toPixels(place, other.part));
-      pen.lineTo(...this.toPixels(place));
+      pen.moveTo(...from(place));
+      pen.lineTo(...to(place));
     }
     pen.stroke();
     pen.globalAlpha = 1;
   }
 
   ring(pen, place, ink) {
-    const [x, y] = this.toPixels(place);
+    const [x, y] = this.projection()(place);
     pen.strokeStyle = ink;
     pen.lineWidth = 2;
     pen.beginPath();
@@ -311,6 +328,35 @@ class Panel {
     pen.closePath();
     pen.stroke();
     pen.setLineDash([]);
+  }
+}
+
+// "#RRGGBB" or "rgb(r, g, b)" as three numbers.
+function rgb(colour) {
+  if (colour.startsWith("#")) return [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
+  return colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+}
+
+// The pixels of a dot, [dx, dy, opacity] each, soft at the rim.
+function disc(radius) {
+  const reach = Math.ceil(radius), pixels = [];
+  for (let dy = -reach; dy <= reach; dy++) {
+    for (let dx = -reach; dx <= reach; dx++) {
+      const cover = Math.min(1, Math.max(0, radius + 0.5 - Math.hypot(dx, dy)));
+      if (cover > 0) pixels.push([dx, dy, cover * OPACITY]);
+    }
+  }
+  return pixels;
+}
+
+function blend({ data, width, height }, pixels, x, y, colour) {
+  for (let number = 0; number < pixels.length; number++) {
+    const pixel = pixels[number], column = x + pixel[0], row = y + pixel[1], opacity = pixel[2];
+    if (column < 0 || row < 0 || column >= width || row >= height) continue;
+    const place = 4 * (row * width + column);
+    for (let channel = 0; channel < 3; channel++) {
+      data[place + channel] += (colour[channel] - data[place + channel]) * opacity;
+    }
   }
 }
 

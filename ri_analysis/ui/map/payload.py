@@ -14,7 +14,7 @@ from ri_analysis.figures import look
 
 TITLES = {
     PRETRAINED: "pretrained",
-    EXPERT: "each task's own expert",
+    EXPERT: "own expert",
     BEFORE: "merged before RI",
     AFTER: "merged after RI",
 }
@@ -71,6 +71,7 @@ def payload(
         "extent": [float(low[0]), float(high[0]), float(low[1]), float(high[1])],
         "palette": palette,
         "legend": legend,
+        "ground": look.shades(dark).background,
         "grey": _GREY[dark],
         "ink": look.shades(dark).text,
         "texts": _texts(shown, models),

@@ -1,0 +1,15 @@
+"""Sensitivity: how careful hyperparameters must be chosen, before and after RI."""
+
+import streamlit as st
+
+from ri_analysis import ui
+
+st.title("Sensitivity", anchor=False)
+evaluator = ui.evaluator()
+pair = ui.chosen_pair(evaluator)
+st.markdown(
+    "How much hangs on a lucky choice? Two hyperparameters, or two experts' coefficients, are varied around the "
+    f"recipe on the left: {ui.describe(pair)}."
+)
+ui.no_resolved_yet(pair)
+ui.sensitivity.section(evaluator, pair)

@@ -1,0 +1,123 @@
+"""Who carries out a study's work: this process, or workers on any concurrent.futures.Executor."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ri_analysis.engine.evaluator import Evaluator, Progress
+from ri_analysis.engine.points import Bench, Work
+from ri_analysis.errors import InputError
+from ri_analysis.suite import open_suite
+
+Executors = Callable[[], AbstractContextManager[Executor]]
+
+_LOSSES = 3  # rounds in a row that may end with lost workers and nothing done
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker finds the suite: the same paths on every machine, `threads` for each worker."""
+
+    suite: str
+    workspace: Path
+    device: str
+    threads: int
+
+
+class Done(NamedTuple):
+    """One piece of finished work: its place in the list, its result, and the seconds it took."""
+
+    number: int
+    result: Any
+    seconds: float
+
+
+def here(bench: Bench, works: Sequence[Work], progress: Progress | None) -> Iterator[Done]:
+    """Carry out works one after the other in this process; what another finished meanwhile is taken over."""
+    for number, work in enumerate(works):
+        started = time.perf_counter()
+        result = work.kept(bench)
+        if result is None:
+            result = work.carry_out(bench, progress)
+        yield Done(number, result, time.perf_counter() - started)
+
+
+def elsewhere(place: Place, executors: Executors, works: Sequence[Work]) -> Iterator[Done]:
+    """Carry out works on the workers of an executor; results come as they are finished, in any order.
+
+    What a lost worker had in hand is given to another. Raises InputError when workers are lost again and again.
+    """
+    left, losses = dict(enumerate(works)), 0
+    while left:
+        before = len(left)
+        with executors() as executor:
+            futures = {executor.submit(_on_worker, place, work): number for number, work in left.items()}
+            try:
+                for future in as_completed(futures):
+                    try:
+                        result, seconds = future.result()
+                    except BrokenExecutor:
+                        continue  # lost with its worker; it stays in `left`
+                    del left[futures[future]]
+                    yield Done(futures[future], result, seconds)
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
+        losses = losses + 1 if len(left) == before else 0
+        if losses == _LOSSES:
+            raise InputError(f"workers ended {losses} times without finishing anything; is there enough memory?")
+
+
+def process_pool(jobs: int) -> Executors:
+    """Return the maker of a pool of `jobs` processes on this machine."""
+    # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
+    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
+def dask_scheduler(address: str) -> Executors:
+    """Return the maker of an executor on a running Dask scheduler. Raises InputError when Dask is not installed."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError("--scheduler needs Dask: install ri-analysis[cluster]") from error
+
+    @contextmanager
+    def executors() -> Iterator[Executor]:
+        try:
+            client: Any = Client(address, timeout=10)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--scheduler {address}: expected a running Dask scheduler, found none: {error}"
+            ) from error
+        with client:
+            yield client.get_executor(pure=False)
+
+    return executors
+
+
+def threads_each(jobs: int) -> int:
+    """Return how many threads each of `jobs` workers on this machine may use."""
+    return max(1, (os.cpu_count() or 1) // jobs)
+
+
+def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
+    bench, started = _bench(place), time.perf_counter()
+    result = work.carry_out(bench)
+    return result, time.perf_counter() - started
+
+
+@lru_cache(maxsize=1)
+def _bench(place: Place) -> Bench:
+    """Return the worker's own bench: it opens the suite once."""
+    torch.set_num_threads(place.threads)
+    return Bench(Evaluator(open_suite(place.suite, place.workspace), place.workspace, place.device))

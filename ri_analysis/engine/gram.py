@@ -1,0 +1,94 @@
+"""How large each task vector is, block by block, and how much they point the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ri_analysis.engine.evaluator import VERSION
+from ri_analysis.engine.store import Store
+from ri_analysis.files import digest
+from ri_analysis.measures.weights import cosines, gram_matrix
+from ri_analysis.merging.lines import block_index
+from ri_analysis.suite import ORIGINAL, Suite
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Inner products of task vectors, tensor by tensor: `grams` (P, T, T), and ‖θ₀‖² of each tensor, `pretrained` (P,).
+
+    `names` (P,) are the floating-point tensors, `tasks` (T,) the experts.
+    """
+
+    tasks: tuple[str, ...]
+    names: tuple[str, ...]
+    grams: Matrix
+    pretrained: Matrix
+
+    def select(self, tasks: Sequence[str]) -> Gram:
+        """Return the part of `tasks` alone, in that order."""
+        rows = [self.tasks.index(task) for task in tasks]
+        return Gram(tuple(tasks), self.names, self.grams[:, rows][:, :, rows], self.pretrained)
+
+    def cosine(self) -> Matrix:
+        """Return cos(τ_i, τ_j) over all parameters (T, T); NaN where a task vector is zero."""
+        return cosines(self.grams.sum(axis=0))
+
+    def cosine_table(self) -> pd.DataFrame:
+        """Return one row per ordered pair of experts: `expert`, `other`, `cosine`."""
+        cells = pd.DataFrame(self.cosine(), index=self.tasks, columns=self.tasks)
+        return cells.rename_axis("expert").reset_index().melt("expert", var_name="other", value_name="cosine")
+
+    def norm_table(self) -> pd.DataFrame:
+        """Return one row per task and block: `task`, `block`, `norm` = ‖τ_t‖, `share` = ‖τ_t‖ / ‖θ₀‖ of that block.
+
+        Block 1 is the first transformer block, 0 is everything outside the blocks.
+        """
+        blocks = np.array([-1 if (found := block_index(name)) is None else found for name in self.names]) + 1
+        rows = []
+        for block in np.unique(blocks):
+            inside = blocks == block
+            size = float(np.sqrt(self.pretrained[inside].sum()))
+            for place, task in enumerate(self.tasks):
+                norm = float(np.sqrt(self.grams[inside, place, place].sum()))
+                share = norm / size if size else float("nan")
+                rows.append({"task": task, "block": int(block), "norm": norm, "share": share})
+        return pd.DataFrame(rows, columns=["task", "block", "norm", "share"])
+
+
+def task_vector_gram(
+    suite: Suite,
+    store: Store,
+    experts: str = ORIGINAL,
+    tasks: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Gram:
+    """Return the Gram matrices of an expert set's task vectors, kept in the store.
+
+    All weights are read once, one tensor of all experts in memory at a time; `progress` counts tensors and may raise
+    Cancelled. Raises InputError for a value that is not finite.
+    """
+    names = tuple(tasks or suite.set_tasks(experts))
+    weights = [suite.pretrained.digest, *(suite.expert(task, experts).digest for task in names)]
+    key = digest(VERSION, "gram", *weights)
+    kept = store.get(key)
+    if kept is None:
+        vectors = suite.task_vectors(experts, names)
+        total = sum(vectors.is_float(name) for name in vectors.names)
+        tensors, grams, sizes = [], [], []
+        for layer in vectors.walk():
+            tensors.append(layer.name)
+            grams.append(gram_matrix(layer))
+            sizes.append(float(layer.pretrained.double().square().sum()))
+            if progress is not None:
+                progress(len(tensors), total)
+        kept = {"names": np.array(tensors), "grams": np.array(grams), "pretrained": np.array(sizes)}
+        store.put(key, kept)
+    arrays = kept["grams"].astype(np.float64), kept["pretrained"].astype(np.float64)
+    return Gram(names, tuple(kept["names"].astype(str).tolist()), *arrays)

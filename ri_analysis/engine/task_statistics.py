@@ -1,0 +1,139 @@
+"""What methods that need task data learn from images: computed once, kept in the workspace, read from there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from ri_analysis.checkpoints import write_safetensors
+from ri_analysis.checkpoints.reader import SafetensorsMapping
+from ri_analysis.encoder import Architecture, Encoder, Head
+from ri_analysis.errors import InputError
+from ri_analysis.files import digest
+from ri_analysis.merging import MergeRecipe, find_method
+from ri_analysis.merging.method import Observed, Statistic, Statistics
+from ri_analysis.merging.recipe import images_of
+from ri_analysis.suite import ImageSet, Suite
+
+SPLIT = "validation"  # never the test images, which merges are measured on
+VERSION = "1"  # raise when a statistic changes its meaning
+
+
+class TaskStatistics:
+    """The statistics of a suite's validation images, without their labels.
+
+    Parameters
+    ----------
+    suite: the opened suite.
+    folder: where statistics are kept, under the digest of all they depend on.
+    device: where they are computed.
+    architecture, heads: called when a statistic has to be named or computed.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        folder: Path,
+        device: torch.device,
+        architecture: Callable[[], Architecture],
+        heads: Callable[[], Mapping[str, Head]],
+    ) -> None:
+        self._suite, self._folder, self._device = suite, folder, device
+        self._architecture, self._heads = architecture, heads
+
+    def digests(self, recipe: MergeRecipe) -> dict[str, str]:
+        """Return the digests of a recipe's ingredients other than weights; none for a method without task data."""
+        if find_method(recipe.method).statistic is None:
+            return {}
+        return {images_of(task): self._digest(recipe.method, task) for task in recipe.tasks}
+
+    def of(self, recipe: MergeRecipe, progress: Callable[[int, int], None] | None) -> Statistics | None:
+        """Return what a recipe's method has to know, None where that is nothing.
+
+        What is not kept is computed; `progress` is called with (images seen, images to see) and may raise Cancelled:
+        the experts finished before are kept. Raises InputError for a task without validation images.
+        """
+        statistic = find_method(recipe.method).statistic
+        if statistic is None:
+            return None
+        files = {group: self._path(recipe, group) for group in _groups(statistic, recipe)}
+        missing = {group: self._cost(statistic, recipe, group) for group, path in files.items() if not path.exists()}
+        done = 0
+        for group, cost in missing.items():
+            self._compute(statistic, recipe, group, files[group], _part(progress, done, sum(missing.values())))
+            done += cost
+        return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
+
+    def _compute(
+        self,
+        statistic: Statistic,
+        recipe: MergeRecipe,
+        tasks: tuple[str, ...],
+        path: Path,
+        seen: Callable[[int], None],
+    ) -> None:
+        observed = Observed(
+            # A tower of its own: it is trained, and other sessions may be measuring with the shared one.
+            Encoder(self._architecture(), self._device),
+            self._suite.task_vectors(recipe.experts, tasks),
+            {task: self._heads()[task] for task in tasks},
+            {task: self._images(recipe.method, task) for task in tasks},
+            seen,
+        )
+        found = statistic.compute(observed, **_options(statistic, recipe))
+        layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}
+        write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})
+
+    def _cost(self, statistic: Statistic, recipe: MergeRecipe, tasks: tuple[str, ...]) -> int:
+        sizes = [len(self._images(recipe.method, task)) for task in tasks]
+        options = {key: value for key, value in _options(statistic, recipe).items() if key != "seed"}
+        return statistic.cost(sizes, **options)
+
+    def _path(self, recipe: MergeRecipe, tasks: tuple[str, ...]) -> Path:
+        """Return the file of a statistic: its name changes with everything the statistic depends on."""
+        statistic = find_method(recipe.method).statistic
+        assert statistic is not None
+        weights = [self._suite.pretrained.digest, *(self._suite.expert(task, recipe.experts).digest for task in tasks)]
+        images = [self._digest(recipe.method, task) for task in tasks]
+        options = json.dumps(_options(statistic, recipe), sort_keys=True)
+        return self._folder / f"{digest(VERSION, recipe.method, options, *weights, *images)}.safetensors"
+
+    def _digest(self, method: str, task: str) -> str:
+        """Return the digest of a task's images and of what they are seen through."""
+        head = self._heads()[task].weight.numpy().tobytes()
+        return digest(self._images(method, task).digest, head, self._architecture().fingerprint)
+
+    def _images(self, method: str, task: str) -> ImageSet:
+        try:
+            return self._suite.task_data(task, SPLIT)
+        except InputError as error:
+            raise InputError(f"{method} learns from unlabelled {SPLIT} images: {error}") from error
+
+
+def _part(progress: Callable[[int, int], None] | None, done: int, total: int) -> Callable[[int], None]:
+    """Return what counts the images of one computation on top of those `done`."""
+    return lambda seen: None if progress is None else progress(done + seen, total)
+
+
+def _reader(files: Sequence[SafetensorsMapping], joint: bool) -> Statistics:
+    """Return the statistics that lie in `files`: one for each expert, or a joint one with a row for each expert."""
+
+    def about(name: str) -> list[torch.Tensor]:
+        found = [file[name] for file in files if name in file]
+        return list(found[0].unbind()) if joint and found else found
+
+    return about
+
+
+def _groups(statistic: Statistic, recipe: MergeRecipe) -> list[tuple[str, ...]]:
+    """Return which experts one computation is about: all of the merge, or each alone."""
+    return [recipe.tasks] if statistic.joint else [(task,) for task in recipe.tasks]
+
+
+def _options(statistic: Statistic, recipe: MergeRecipe) -> dict[str, object]:
+    """Return what the statistic takes by keyword."""
+    options: dict[str, object] = {name: recipe.settings[name] for name in statistic.options}
+    return options | ({"seed": recipe.seed} if find_method(recipe.method).seeded else {})

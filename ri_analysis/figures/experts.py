@@ -1,0 +1,34 @@
+"""What fine-tuning changed: how much in each block, and how much the changes point the same way."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ri_analysis.figures.matrices import Axes, before_and_after
+
+OUTSIDE = "other"  # what is outside the transformer blocks
+
+
+def norms_by_block(before: pd.DataFrame, after: pd.DataFrame | None = None, *, dark: bool = False) -> go.Figure:
+    """‖τ_t‖ / ‖θ₀‖ of every expert (row) in every block (column); tables as `Gram.norm_table` returns them."""
+    axes = Axes("expert", "transformer block", "‖τ‖ / ‖θ₀‖ (%)", "<b>{row}</b>, block {column}")
+    return before_and_after(_norms(before), None if after is None else _norms(after), axes, dark=dark)
+
+
+def cosine_matrices(before: pd.DataFrame, after: pd.DataFrame | None = None, *, dark: bool = False) -> go.Figure:
+    """cos(τ_i, τ_j) of every pair of experts; tables as `Gram.cosine_table` returns them."""
+    cell = "<b>{row}</b> and <b>{column}</b>"
+    axes = Axes("expert", "expert", "cosine", cell, own="<b>{row}</b> with itself", signed=True)
+    return before_and_after(_cosines(before), None if after is None else _cosines(after), axes, dark=dark)
+
+
+def _norms(table: pd.DataFrame) -> pd.DataFrame:
+    cells = 100 * table.pivot(index="task", columns="block", values="share")
+    cells = cells.loc[list(dict.fromkeys(table["task"]))].sort_index(axis=1)
+    return cells.rename(columns=lambda block: str(block) if block else OUTSIDE)
+
+
+def _cosines(table: pd.DataFrame) -> pd.DataFrame:
+    names = list(dict.fromkeys(table["expert"]))
+    return table.pivot(index="expert", columns="other", values="cosine").loc[names, names]

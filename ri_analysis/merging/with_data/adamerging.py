@@ -1,0 +1,110 @@
+"""AdaMerging: learn the coefficients under which the merged model's predictions on task images are most certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.merging.method import Method, Observed, Statistic, scale
+from ri_analysis.merging.with_data.gradients import trainable
+from ri_analysis.task_vectors import Layer, TaskVectors
+
+
+def learn_coefficients(
+    observed: Observed, *, per: str, start: float, steps: int, learning_rate: float, batch: int, seed: int
+) -> dict[str, torch.Tensor]:
+    """Return the coefficients λ (T,) of every floating-point tensor after `steps` of Adam, kept within [0, 1].
+
+    Minimised is Σ_t E_{x~D_t} H(softmax h_t f(x; θ₀ + Στ_tλ_t)), the entropy of the merged model's predictions, on
+    `batch` images of every task a step. A coefficient's gradient is the inner product of the model's gradient with the
+    task vector, so that task vectors are walked twice a step and never held.
+    """
+    vectors, encoder = observed.vectors, observed.encoder
+    names = [name for name in vectors.names if vectors.is_float(name)]
+    rows = {name: number if per == "tensor" else 0 for number, name in enumerate(names)}
+    coefficients = torch.full((1 + max(rows.values()), len(vectors.tasks)), start)
+    optimizer = torch.optim.Adam([coefficients], lr=learning_rate)
+    with trainable(encoder) as parameters:
+        for step in range(steps):
+            encoder.load(_merged(vectors, coefficients, rows))
+            encoder.module.zero_grad()
+            for place, task in enumerate(vectors.tasks):
+                _entropy(observed, task, batch, [seed, step, place]).backward()  # type: ignore[no-untyped-call]
+            coefficients.grad = torch.zeros_like(coefficients)
+            for layer in vectors.walk():
+                coefficients.grad[rows[layer.name]] += _slopes(layer, parameters)
+            optimizer.step()
+            coefficients.clamp_(0.0, 1.0)
+            observed.seen(images_seen([len(data) for data in observed.images.values()], steps=step + 1, batch=batch))
+    return {name: coefficients[row].clone() for name, row in rows.items()}
+
+
+def _merged(
+    vectors: TaskVectors, coefficients: torch.Tensor, rows: Mapping[str, int]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for name in vectors.names:
+        if name in rows:
+            layer = vectors.layer(name)
+            yield name, layer.pretrained + add_up(layer, statistics=coefficients[rows[name]].unbind())
+        else:
+            yield name, vectors.pretrained(name)
+
+
+def _entropy(observed: Observed, task: str, batch: int, seed: Sequence[int]) -> torch.Tensor:
+    """Return the mean entropy, in nats, of the loaded model's predictions on `batch` images drawn from a task."""
+    encoder, data = observed.encoder, observed.images[task]
+    drawn = np.random.default_rng(seed).choice(len(data), min(batch, len(data)), replace=False)
+    features = encoder.forward(encoder.preprocess(data.pixels(drawn, encoder.image_size)))
+    logits = observed.heads[task].logits(features).log_softmax(dim=1)
+    return -(logits.exp() * logits).sum(dim=1).mean()
+
+
+def _slopes(layer: Layer, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
+    """Return the inner product of every task vector with the loss's gradient, (T,); 0 for what is no parameter."""
+    parameter = parameters.get(layer.name)
+    if parameter is None or parameter.grad is None:
+        return torch.zeros(len(layer.deltas))
+    return layer.deltas.flatten(1) @ parameter.grad.cpu().flatten()
+
+
+def images_seen(sizes: Sequence[int], *, steps: int, batch: int, **_: object) -> int:
+    """Return how many images `steps` of training see, given the sizes of the tasks' image sets."""
+    return steps * sum(min(batch, size) for size in sizes)
+
+
+def add_up(layer: Layer, *, statistics: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return Σ_t λ_t τ_t of one layer for its learned coefficients."""
+    total = torch.zeros_like(layer.pretrained)
+    for coefficient, delta in zip(statistics, layer.each(), strict=True):
+        total.add_(delta, alpha=float(coefficient))
+    return total
+
+
+METHOD = Method(
+    name="adamerging",
+    title="AdaMerging",
+    summary="Learns one coefficient for each expert, or for each expert and tensor, that makes the merged model's "
+    "predictions on unlabelled images of all tasks as certain as possible.",
+    formula=r"\theta_m = \theta_0 + \lambda\sum_t \lambda_t\,\tau_t,\quad \lambda_1 \dots \lambda_T = "
+    r"\arg\min \sum_t \mathbb{E}_{x\sim D_t} H\big(\operatorname{softmax} h_t f(x;\theta_m)\big)",
+    reference="Yang et al. 2024, AdaMerging: adaptive model merging for multi-task learning, arXiv 2310.02575",
+    direction=add_up,
+    statistic=Statistic(
+        learn_coefficients, images_seen, options=("per", "start", "steps", "learning_rate", "batch"), joint=True
+    ),
+    seeded=True,
+    weighted=False,
+    hyperparameters=(
+        scale(1.0, sweep=(0.2, 2.0)),
+        Hyperparameter("per", "one coefficient per expert and …", "tensor", choices=("tensor", "model")),
+        Hyperparameter("start", "value all coefficients start from", 0.3, 0.0, 1.0, step=0.05),
+        Hyperparameter(
+            "steps", "gradient steps (the authors take 500 of 0.001)", 100, 0, 100_000, sweep=(50, 500), step=50
+        ),
+        Hyperparameter("learning_rate", "Adam's step size", 1e-2, 0.0, 1.0, sweep=(1e-4, 1e-1), log=True),
+        Hyperparameter("batch", "images of each task per step", 16, 1, 4096, sweep=(4, 64), log=True),
+    ),
+)

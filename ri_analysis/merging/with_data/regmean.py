@@ -1,0 +1,115 @@
+"""RegMean: the linear layer whose outputs are nearest to every expert's on that expert's own inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.merging.averaging import average
+from ri_analysis.merging.method import Method, Observed, Statistic, scale
+from ri_analysis.suite import stratified
+from ri_analysis.task_vectors import Layer
+
+_RIDGE = 1e-6  # share of the mean diagonal; float32 sums know no smaller directions
+_PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
+_PROJECTION = PREFIX + "proj"  # open_clip multiplies it from the other side: it is stored (inputs, outputs)
+
+
+def input_grams(observed: Observed, *, images: int) -> dict[str, torch.Tensor]:
+    """Return XᵀX (inputs, inputs) of every matrix that multiplies activations X (tokens, inputs), for one expert."""
+    (task,) = observed.vectors.tasks
+    encoder, data = observed.encoder, observed.images[task]
+    encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
+    rows = stratified(None, len(data), images)
+    recorder = _Recorder(dict(encoder.module.named_parameters()))
+    with torch.no_grad(), _plain_attention(), recorder:
+        for start in range(0, len(rows), encoder.batch):
+            batch = rows[start : start + encoder.batch]
+            encoder.forward(encoder.preprocess(data.pixels(batch, encoder.image_size)))
+            observed.seen(start + len(batch))
+    return {PREFIX + name: gram.cpu() for name, gram in recorder.grams.items()}
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up XᵀX wherever activations X are multiplied by a 2-D parameter, in whatever module that happens."""
+
+    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._names = {item.untyped_storage().data_ptr(): name for name, item in parameters.items() if item.ndim == 2}
+        self.grams: dict[str, torch.Tensor] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _PRODUCTS:
+            inputs, matrix = args[-2:]
+            name = self._names.get(matrix.untyped_storage().data_ptr())
+            if name is not None:
+                rows = inputs.flatten(0, -2)  # a batched product repeats the same matrix
+                gram = rows.T @ rows
+                self.grams[name] = self.grams[name].add_(gram) if name in self.grams else gram
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep torch from computing attention in one piece, which would hide its matrix products."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def match_outputs(layer: Layer, *, statistics: Sequence[torch.Tensor], off_diagonal: float) -> torch.Tensor:
+    """Return M that minimises Σ_t ‖X_t(M − τ_t)ᵀ‖² of one layer: (Σ_t τ_tG_t)(Σ_t G_t)⁻¹, the mean of anything else.
+
+    G_t is X_tᵀX_t with its off-diagonal entries times `off_diagonal`. Every G_t gets the same small ridge, so that
+    directions which no task's inputs have are averaged. float64.
+    """
+    if not statistics:
+        return average(layer)
+    width = len(statistics[0])
+    target = torch.zeros(width, layer.pretrained.numel() // width, dtype=torch.float64)
+    weight = torch.zeros(width, width, dtype=torch.float64)
+    ridge = _RIDGE * sum(float(gram.diagonal().double().mean()) for gram in statistics) / len(statistics)
+    for gram, delta in zip(statistics, layer.each(), strict=True):
+        shrunk = gram.double().mul_(off_diagonal)
+        shrunk.diagonal().copy_(gram.diagonal().double() + ridge)
+        target += shrunk @ _inputs_first(layer.name, delta).double()
+        weight += shrunk
+    if ridge == 0.0:
+        return average(layer)
+    return _inputs_first(layer.name, torch.linalg.solve(weight, target)).float().contiguous()
+
+
+def _inputs_first(name: str, matrix: torch.Tensor) -> torch.Tensor:
+    """Turn a weight (outputs, inputs) into (inputs, outputs), and back."""
+    return matrix if name == _PROJECTION else matrix.T
+
+
+METHOD = Method(
+    name="regmean",
+    title="RegMean",
+    summary="Solves, for every weight matrix, the regression for the matrix whose outputs are nearest to every "
+    "expert's on images of that expert's own task. Everything else is averaged.",
+    formula=r"\theta_m = \theta_0 + \lambda \Big(\sum_t \tau_t \hat G_t\Big)\Big(\sum_t \hat G_t\Big)^{-1},\quad "
+    r"\hat G_t = \alpha X_t^\top X_t + (1-\alpha)\operatorname{diag}(X_t^\top X_t)",
+    reference="Jin et al. 2023, Dataless knowledge fusion by merging weights of language models, arXiv 2212.09849",
+    direction=match_outputs,
+    statistic=Statistic(input_grams, lambda sizes, images: min(images, *sizes), options=("images",)),
+    hyperparameters=(
+        scale(1.0, sweep=(0.2, 3.0)),
+        Hyperparameter("images", "images of each task", 256, 1, 1_000_000, sweep=(32, 2048), log=True),
+        Hyperparameter(
+            "off_diagonal", "α, factor of the off-diagonal entries of XᵀX", 0.9, 0.0, 1.0, sweep=(0.1, 1.0), step=0.1
+        ),
+    ),
+)

@@ -1,0 +1,116 @@
+"""Carry a study out: what the store holds is taken from there, the rest is measured and kept as it is finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from ri_analysis.engine.crew import Executors, Place, elsewhere, here
+from ri_analysis.engine.points import Bench, Point, Work
+from ri_analysis.studies.study import Rounds
+
+Report = Callable[["Tally"], None]
+_TRIAL = 256  # images that a dry run times
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study has yet to do: pieces of work, those of them that are kept already, and images to encode."""
+
+    works: int
+    kept: int
+    images: int
+
+
+@dataclass
+class Tally:
+    """How far a study is. `images` counts encodings, RI steps included; `latest` are this round's results so far."""
+
+    plan: Plan
+    works: int = 0
+    images: int = 0
+    latest: dict[Work, Any] = field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, in [0, 1]."""
+        return min(1.0, self.images / self.plan.images) if self.plan.images else 1.0
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work: workers at a place, or this process where there is no `executors`."""
+
+    place: Place
+    executors: Executors
+
+
+def plan(rounds: Rounds, bench: Bench) -> Plan:
+    """Return what is to be done, without doing it; what depends on results is counted as if all points were equal."""
+    works = kept = images = 0
+    results: list[Any] | None = None
+    while True:
+        try:
+            batch = next(rounds) if results is None else rounds.send(results)
+        except StopIteration:
+            return Plan(works, kept, images)
+        found = [work.kept(bench) for work in batch]
+        works, kept = works + len(batch), kept + sum(result is not None for result in found)
+        images += sum(work.images(bench) for work, result in zip(batch, found, strict=True) if result is None)
+        results = [work.blank(bench) if result is None else result for work, result in zip(batch, found, strict=True)]
+
+
+def conduct(
+    rounds: Rounds, bench: Bench, *, planned: Plan, crew: Crew | None = None, report: Report | None = None
+) -> pd.DataFrame:
+    """Return a study's table. `report` is called as work is done and may raise Cancelled; what is done is kept."""
+    tally = Tally(planned)
+    results: list[Any] | None = None
+    while True:
+        try:
+            batch = next(rounds) if results is None else rounds.send(results)
+        except StopIteration as end:
+            table: pd.DataFrame = end.value
+            return table
+        results = _round(batch, bench, crew, tally, report or (lambda _: None))
+
+
+def _round(batch: Sequence[Work], bench: Bench, crew: Crew | None, tally: Tally, report: Report) -> list[Any]:
+    found = {work: work.kept(bench) for work in dict.fromkeys(batch)}
+    missing = [work for work, result in found.items() if result is None]
+    tally.latest = {work: result for work, result in found.items() if result is not None}
+    started = tally.images
+
+    def within(done: int, total: int) -> None:
+        tally.images = started + min(done, total)
+        report(tally)
+
+    report(tally)
+    finished: Iterable[Any]
+    finished = here(bench, missing, within) if crew is None else elsewhere(crew.place, crew.executors, missing)
+    for number, result, seconds in finished:
+        work = missing[number]
+        work.keep(bench, result, seconds)
+        found[work] = tally.latest[work] = result
+        started += work.images(bench)
+        tally.works, tally.images = tally.works + 1, started
+        report(tally)
+    return [found[work] for work in batch]
+
+
+def seconds_an_image(bench: Bench, works: Iterable[Work]) -> float:
+    """Return how long one image takes here, merge left out, timed on a few; 0 where nothing is to be measured."""
+    for work in works:
+        if isinstance(work, Point):
+            images = bench.sections(work)[0].images
+            rows = range(min(_TRIAL, len(images)))
+            weights = bench.evaluator.suite.zero_shot
+            bench.evaluator.encoder.features(weights, images, rows)
+            started = time.perf_counter()
+            bench.evaluator.encoder.features(weights, images, rows)
+            return (time.perf_counter() - started) / len(rows)
+    return 0.0

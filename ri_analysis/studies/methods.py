@@ -1,0 +1,274 @@
+"""Does every method gain from RI? All methods at their default and at their best λ, before and after RI."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ri_analysis.engine.evaluation import paired_change
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.points import VALIDATION, Outcome, Point
+from ri_analysis.figures import look, words
+from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.studies.adapted import gain_text
+from ri_analysis.studies.grids import at_scale, between_neighbours, find_scale, mergeable, scales
+from ri_analysis.studies.study import Chart, Rounds, Study, before_and_after, measured
+
+SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
+ROLES = {"before": BEFORE, "after": AFTER}
+
+
+class _Case(NamedTuple):
+    """A method merging one of the expert sets."""
+
+    method: str
+    stage: str
+
+
+def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
+    probe, levels, seeds = (int(settings[name]) for name in ("images", "levels", "seeds"))
+    stages, names = before_and_after(evaluator), [method.name for method in mergeable(len(evaluator.suite.tasks))]
+    default = {
+        _Case(name, stage): evaluator.recipe(name, experts=experts, tasks=evaluator.suite.tasks)
+        for name in names
+        for stage, experts in stages.items()
+    }
+    # λ is chosen on validation images: an even grid, then its best value's surroundings.
+    tried = {case: dict.fromkeys(scales(METHODS[case.method], levels), 0.0) for case in default}
+    asked = {case: list(values) for case, values in tried.items()}
+    for _ in range(2):
+        points = {
+            (case, value): Point(at_scale(default[case], value), VALIDATION, probe)
+            for case, values in asked.items()
+            for value in values
+        }
+        for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
+            tried[case][value] = outcome.accuracy
+        asked = {
+            case: between_neighbours(sorted(values), _best(values)) if values else [] for case, values in tried.items()
+        }
+    recipes = {(case, "default"): recipe for case, recipe in default.items()}
+    recipes |= {(case, "best"): at_scale(default[case], _best(values)) for case, values in tried.items() if values}
+    tests = {
+        (key, seed): Point(replace(recipe, seed=seed))
+        for key, recipe in recipes.items()
+        for seed in range(seeds if METHODS[recipe.method].seeded else 1)
+    }
+    references = _references(evaluator)
+    found = yield [*tests.values(), *references.values()]
+    outcomes = dict(zip(tests, found, strict=False))
+    alone = dict(zip(references, found[len(tests) :], strict=True))
+    rows = [_row(key, recipe, outcomes) for key, recipe in recipes.items()]
+    return pd.DataFrame([*rows, *_reference_rows(evaluator, alone)])
+
+
+def _best(accuracy: Mapping[float, float]) -> float:
+    """Return the λ of the best accuracy; of equal ones the smallest."""
+    return min(accuracy, key=lambda value: (-accuracy[value], value))
+
+
+def _references(evaluator: Evaluator) -> dict[str, Point]:
+    """Return the pretrained model, λ = 0, and each original expert on its own task, as points."""
+    zero_shot = {"zero-shot": Point(evaluator.recipe("task-arithmetic", {"scale": 0.0}))}
+    return zero_shot | {
+        task: Point(evaluator.recipe("task-arithmetic", {"scale": 1.0}, tasks=[task])) for task in evaluator.suite.tasks
+    }
+
+
+def _row(
+    key: tuple[_Case, str], recipe: MergeRecipe, outcomes: Mapping[tuple[tuple[_Case, str], int], Outcome]
+) -> dict[str, object]:
+    (case, setting), method = key, METHODS[recipe.method]
+    by_seed = [outcome.accuracy for (other, _), outcome in outcomes.items() if other == key]
+    row: dict[str, object] = {
+        "method": method.name,
+        "title": method.title,
+        "needs_task_data": method.statistic is not None,
+        "stage": case.stage,
+        "experts": recipe.experts,
+        "setting": setting,
+        "scale": recipe.scale if find_scale(method) else float("nan"),
+        **measured(outcomes[key, 0]),
+        "seeds": len(by_seed),
+        "seed_low": min(by_seed),
+        "seed_high": max(by_seed),
+    }
+    before = outcomes.get(((case._replace(stage="before"), setting), 0))
+    if case.stage == "before" or before is None:
+        return row
+    gain = paired_change(before.correct, outcomes[key, 0].correct)
+    less = paired_change(before.divergence, outcomes[key, 0].divergence)
+    row |= {"gain": gain.value, "gain_low": gain.interval.low, "gain_high": gain.interval.high}
+    return row | {
+        "interference_change": less.value,
+        "interference_change_low": less.interval.low,
+        "interference_change_high": less.interval.high,
+    }
+
+
+def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcome]) -> list[dict[str, object]]:
+    experts = Outcome(
+        {task: alone[task].correct[task] for task in evaluator.suite.tasks},
+        {task: alone[task].divergence[task] for task in evaluator.suite.tasks},
+    )
+    return [
+        {"method": name, "title": name, "stage": "reference", "setting": "reference", **measured(outcome)}
+        for name, outcome in (("zero-shot", alone["zero-shot"]), ("experts", experts))
+    ]
+
+
+# --- what is shown ----------------------------------------------------------------------------------------
+
+
+def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
+    merged = table[table["stage"] != "reference"]
+    images = f"Rests on {words.count(int(merged['n'].iloc[0]), 'test image')}; bars show 95% intervals."
+    charts = {
+        "accuracy": Chart(
+            _accuracy(table, dark),
+            "Each row is a method: the further right, the more the merged model gets right; a diamond right of its "
+            f"circle gained from RI. Dashed: zero-shot and the experts, each on its own task. {images}",
+        )
+    }
+    if "gain" in merged:
+        charts["gain"] = Chart(
+            _gain(merged.dropna(subset="gain"), dark),
+            f"What RI changes, image by image on the same images: right of zero it helps. {images}",
+        )
+    return charts
+
+
+def _accuracy(table: pd.DataFrame, dark: bool) -> go.Figure:
+    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=list(SETTINGS.values()))
+    titles = list(dict.fromkeys(table.loc[table["stage"] != "reference", "title"]))
+    for column, setting in enumerate(SETTINGS, 1):
+        for stage, role in ROLES.items():
+            part = table[(table["stage"] == stage) & (table["setting"] == setting)]
+            figure.add_scatter(
+                x=part["accuracy"],
+                y=part["title"],
+                error_x=look.error_bar(part, "accuracy", "accuracy_low", "accuracy_high", role.colour),
+                marker={"symbol": role.symbol, "size": 9, "color": role.colour},
+                hovertext=[_hover(row, role) for row in _records(part)],
+                hovertemplate="%{hovertext}<extra></extra>",
+                mode="markers",
+                name=role.name,
+                legendgroup=stage,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+        for name, role in (("zero-shot", ZERO_SHOT), ("experts", EXPERT)):
+            value = table.loc[table["method"] == name, "accuracy"].iloc[0]
+            figure.add_vline(value, line={"color": role.colour, "dash": "dash", "width": 1.5}, row=1, col=column)
+    look.finish(figure, dark=dark, height=130 + 30 * len(titles))
+    figure.update_layout(legend={"y": 1.0 + 40 / (60 + 30 * len(titles))}, margin_t=80)
+    figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1])
+    figure.update_annotations(font_size=13)
+    return figure.update_xaxes(title="mean accuracy over tasks", tickformat=".0%")
+
+
+def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table.to_dict(orient="records")
+
+
+def _hover(row: Mapping[Hashable, Any], role: Role) -> str:
+    scale = "" if pd.isna(row["scale"]) else f", λ = {row['scale']:g}"
+    interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
+    return f"<b>{row['title']}</b>{scale}<br>{role.name}: {words.percent(row['accuracy'])} ({interval})"
+
+
+def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
+    figure, titles = go.Figure(), list(dict.fromkeys(table["title"]))
+    shade = look.shades(dark)
+    for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", AFTER.colour, "diamond")):
+        part = table[table["setting"] == setting]
+        figure.add_scatter(
+            x=part["gain"],
+            y=part["title"],
+            error_x=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
+            marker={"symbol": symbol, "size": 9, "color": colour},
+            hovertext=[f"<b>{row['title']}</b><br>{gain_text(row)}" for row in _records(part)],
+            hovertemplate="%{hovertext}<extra></extra>",
+            mode="markers",
+            name=SETTINGS[setting],
+        )
+    figure.add_vline(0, line={"color": shade.muted, "width": 1.5})
+    look.finish(figure, dark=dark, height=110 + 30 * len(titles))
+    figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1])
+    return figure.update_xaxes(title="change of mean accuracy by RI", tickformat="+.0%")
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method: accuracy before and after RI and the change, at the default and at the best λ."""
+    merged, rows = table[table["stage"] != "reference"], []
+    for title, part in merged.groupby("title", sort=False):
+        cells: dict[str, object] = {"method": f"{title} *" if part["needs_task_data"].any() else title}
+        for setting in SETTINGS:
+            for stage in ROLES:
+                found = part[(part["stage"] == stage) & (part["setting"] == setting)]
+                cells[f"{setting}: {stage}"] = _cell(found)
+                if stage == "after":
+                    cells[f"{setting}: change"] = _change_cell(found)
+        rows.append(cells)
+    for row in _records(table[table["stage"] == "reference"]):
+        rows.append({"method": row["title"], "default: before": words.percent(row["accuracy"])})
+    return pd.DataFrame(rows).fillna("—")
+
+
+def _cell(found: pd.DataFrame) -> str:
+    if found.empty:
+        return "—"
+    row = found.iloc[0]
+    scale = "" if pd.isna(row["scale"]) else f" (λ {row['scale']:.3g})"
+    spread = f", seeds {words.percent_range(row['seed_low'], row['seed_high'])}" if row["seeds"] > 1 else ""
+    return f"{words.percent(row['accuracy'])}{scale}{spread}"
+
+
+def _change_cell(found: pd.DataFrame) -> str:
+    if found.empty or pd.isna(found.iloc[0].get("gain")):
+        return "—"
+    return gain_text(_records(found)[0])
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    if "gain" not in table:
+        return "There is no RI-adapted expert set, so nothing to compare with."
+    sentences = []
+    for setting, where in SETTINGS.items():
+        part = table[(table["setting"] == setting) & table["gain"].notna()]
+        better, worse = part[part["gain_low"] > 0], part[part["gain_high"] < 0]
+        lost = f"{len(worse)} lose ({', '.join(worse['title'])})" if len(worse) else "none loses"
+        sentences.append(
+            f"{where[0].upper() + where[1:]}, {len(better)} of {len(part)} methods gain from RI beyond their 95 % "
+            f"interval and {lost} (mean change {words.points(part['gain'].mean())})."
+        )
+    averaging = table[(table["method"] == "averaging") & (table["setting"] == "default") & table["gain"].notna()]
+    if len(averaging):
+        sentences.append(f"Plain averaging at 1/N changes by {words.points(averaging['gain'].iloc[0])}.")
+    return " ".join(sentences)
+
+
+STUDY = Study(
+    "methods",
+    "All methods, before and after RI",
+    "Does every merging method gain from RI, at its default and at its best λ?",
+    "ViT-B/32, 20 tasks: Task Arithmetic 56.1→64.7, TIES 58.0→67.7, TSV-M 76.5→80.3, Iso-C 75.1→77.5; every method "
+    "gains but plain averaging (±1.0).",
+    _rounds,
+    _charts,
+    _summary,
+    _verdict,
+    (
+        Hyperparameter("images", "validation images a task on which λ is chosen", 128, 1, 1_000_000),
+        Hyperparameter("levels", "values of λ tried first", 7, 2, 200),
+        Hyperparameter("seeds", "seeds of a method that draws at random", 3, 1, 100),
+    ),
+)

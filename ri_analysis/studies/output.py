@@ -1,0 +1,126 @@
+"""A study's files: its table, its figures, and a manifest that says how they came about."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly
+import torch
+
+from ri_analysis import __version__
+from ri_analysis.engine.points import Bench, Point
+from ri_analysis.figures import words
+from ri_analysis.files import atomic_path, digest, write_text
+from ri_analysis.hyperparameters import Value
+from ri_analysis.markdown import markdown_table, write_section
+from ri_analysis.studies.conduct import Plan, seconds_an_image
+from ri_analysis.studies.study import Chart, Study
+
+IMAGE_FORMATS = ("svg", "png", "pdf")
+_WIDTH = 1000
+
+
+def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: Path, *, images: bool = True) -> None:
+    """Write `table.parquet`, `table.csv`, the figures, and last `manifest.json` into a folder.
+
+    Figures are written as HTML, and with `images` also as SVG, PNG and PDF where a browser is there to draw them.
+    """
+    with atomic_path(folder / "table.parquet") as path:
+        table.to_parquet(path, index=False)
+    write_text(folder / "table.csv", table.to_csv(index=False))
+    charts = study.charts(table, False)
+    for name, chart in charts.items():
+        with atomic_path(folder / f"{name}.html") as path:
+            chart.figure.write_html(path, include_plotlyjs="directory")
+    if images:
+        _write_images(charts, folder)
+    write_text(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
+
+
+def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
+    """Write figures as images; none where Kaleido or a browser for it is missing, the HTML is there anyway."""
+    if importlib.util.find_spec("kaleido") is None:
+        return
+    import kaleido
+
+    kaleido.start_sync_server(silence_warnings=True)  # one browser for all of them
+    try:
+        for name, chart in charts.items():
+            for kind in IMAGE_FORMATS:
+                with atomic_path(folder / f"{name}.{kind}") as path:
+                    options = {"format": kind, "width": _WIDTH, "height": chart.figure.layout.height}
+                    kaleido.write_fig_sync(chart.figure, path=path, opts=options)
+    except RuntimeError as error:  # how Kaleido says that there is no browser
+        print(f"no images beside the HTML figures: {error}", file=sys.stderr)
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
+
+
+def manifest(
+    study: Study, settings: Mapping[str, Value], bench: Bench, planned: Plan, command: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """Return what has to be known to do the study again, and to tell whether it is the same."""
+    suite = bench.evaluator.suite
+    weights = {name: suite.weight_digests(name) for name in suite.expert_sets}
+    images = {task: suite.task_data(task).digest for task in suite.tasks}
+    return {
+        "study": study.name,
+        "question": study.question,
+        "paper": study.finding,
+        "settings": dict(settings),
+        "suite": suite.name,
+        "suite_digest": digest(json.dumps([weights, images], sort_keys=True)),
+        "weights": weights,
+        "images": images,
+        "seeds": {"images of a probe": 0, "intervals": 0, "RI runs": 0},  # those of methods are in the table
+        "points": planned.works,
+        "points_from_store": planned.kept,
+        "seconds": round(seconds, 1),
+        "command": shlex.join(["ri-analysis", *command[1:]]),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "ri-analysis": __version__,
+            "torch": torch.__version__,
+            "plotly": plotly.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path: Path) -> None:
+    """Write a study's outcome into a document, between its marks (see `write_section`)."""
+    parts = [
+        f"**Question.** {study.question}",
+        f"**The paper** (second-hand): {study.finding}",
+        f"**Here**, on `{record['suite']}`: {study.verdict(table)}",
+        markdown_table(study.summary(table)),
+        f"Made by `{record['command']}`.",
+    ]
+    write_section(path, f"study {study.name}", "\n\n".join(parts))
+
+
+def estimate(study: Study, settings: Mapping[str, Value], bench: Bench, planned: Plan, jobs: int) -> str:
+    """Return what a study would do, in words: points, time and memory."""
+    first = next(study.rounds(bench.evaluator, settings))
+    seconds = planned.images * seconds_an_image(bench, first) / max(1, jobs)
+    points = [work for work in first if isinstance(work, Point)]
+    held = {part.images.digest: len(part.images) for point in points for part in bench.sections(point)}
+    size = bench.evaluator.encoder.image_size
+    weights = sum(tensor.nbytes for tensor in bench.evaluator.suite.zero_shot.values())
+    memory = max(1, jobs) * (sum(held.values()) * size * size * 3 + 4 * weights)
+    left = planned.works - planned.kept
+    return (
+        f"{study.name}: {words.count(planned.works, 'point')}, {planned.kept} of them in the store; "
+        f"{words.count(planned.images, 'image')} to encode\n"
+        f"time    about {words.duration(seconds) if left else '0 s'}, merging not counted\n"
+        f"memory  about {memory / 2**20:,.0f} MiB for images and weights beside PyTorch's own"
+    )

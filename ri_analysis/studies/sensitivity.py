@@ -1,0 +1,345 @@
+"""How careful must hyperparameters be chosen, before and after RI? Curves and surfaces of accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.points import Outcome, Point, Work
+from ri_analysis.errors import InputError
+from ri_analysis.figures import surfaces, words
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.merging import METHODS, MergeRecipe, find_method
+from ri_analysis.statistics import Interval, normal_mean
+from ri_analysis.studies.grids import rounded
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
+from ri_analysis.studies.surface import (
+    Axis,
+    Plateau,
+    coarse,
+    find_axis,
+    plateau,
+    plateau_interval,
+    resampled_accuracy,
+)
+
+STEP = 4  # of the values along an axis, every so many are measured for a first look
+FINE = 2  # where it matters, so many times the images are looked at
+_OUTWARD = 3  # values added at an open end of a curve
+_HALVINGS = 2  # of the interval in which a curve leaves its plateau
+
+Place = tuple[float, float | None]  # x and y; y is None on a curve
+
+
+@dataclass(frozen=True)
+class Field:
+    """One method's curve (`y` is None) or surface of one expert set: its axes, and the merge they vary."""
+
+    base: MergeRecipe
+    stage: str
+    x: Axis
+    y: Axis | None
+    images: int
+
+    def point(self, place: Place, images: int) -> Point:
+        """Return what is measured at a place."""
+        recipe = self.x.put(self.base, place[0])
+        return Point(recipe if self.y is None or place[1] is None else self.y.put(recipe, place[1]), limit=images)
+
+    @property
+    def default(self) -> Place:
+        """The place of the declared defaults."""
+        return self.x.default, None if self.y is None else self.y.default
+
+    def grid(self) -> Iterator[list[Place]]:
+        """Yield the grid's places in two rounds, coarse and the rest; x varies first, along which directions last."""
+        rows: list[float | None] = [None] if self.y is None else list(self.y.values)
+        first_x = [self.x.values[place] for place in coarse(len(self.x.values), STEP)]
+        first_y = [rows[place] for place in coarse(len(rows), STEP)]
+        yield [(x, y) for y in first_y for x in first_x]
+        seen = set(first_x), set(first_y)
+        yield [(x, y) for y in rows for x in self.x.values if x not in seen[0] or y not in seen[1]]
+
+
+@dataclass
+class Known:
+    """What has been measured of a field: its grid, and again on more images where it matters."""
+
+    grid: dict[Place, Outcome]
+    fine: dict[Place, Outcome]
+
+    @property
+    def best(self) -> Place:
+        """The grid's best place; of equal ones that with the smallest values."""
+        return min(self.grid, key=lambda place: (-self.grid[place].accuracy, place[0], place[1] or 0.0))
+
+
+def fields(evaluator: Evaluator, settings: Mapping[str, Value]) -> list[Field]:
+    """Return the fields that the settings ask for: each method before and after RI. Raises InputError for bad ones."""
+    stages, tasks = before_and_after(evaluator), evaluator.suite.tasks
+    levels, images = int(settings["levels"]), int(settings["images"])
+    found = []
+    for name in method_names(settings):
+        x = find_axis(find_method(name), str(settings["x"]), tasks, levels)
+        y = find_axis(find_method(name), str(settings["y"]), tasks, levels) if settings["y"] else None
+        if y is not None and y.name == x.name:
+            raise InputError(f"sensitivity: expected two axes, found {x.name!r} twice")
+        for stage, experts in stages.items():
+            base = evaluator.recipe(name, experts=experts, tasks=tasks, seed=int(settings["seed"]))
+            found.append(Field(base, stage, x, y, images))
+    return found
+
+
+def study_field(wanted: Sequence[Field]) -> Rounds:
+    """Measure fields, coarse first, then whole, then again or further where it matters."""
+    known = [Known({}, {}) for _ in wanted]
+    for batches in zip(*(list(field.grid()) for field in wanted), strict=True):
+        yield from _measure(wanted, known, list(batches))
+    if wanted[0].y is None:
+        for _ in range(_OUTWARD):
+            yield from _measure(wanted, known, [_outward(field, one) for field, one in zip(wanted, known, strict=True)])
+        for _ in range(_HALVINGS):
+            yield from _measure(wanted, known, [_edges(field, one) for field, one in zip(wanted, known, strict=True)])
+    yield from _measure_finer(wanted, known)
+    return table(wanted, known)
+
+
+def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
+    return (yield from study_field(fields(evaluator, settings)))
+
+
+def _measure(wanted: Sequence[Field], known: Sequence[Known], places: Sequence[list[Place]]) -> Part:
+    asked = [(one, field, place) for field, one, part in zip(wanted, known, places, strict=True) for place in part]
+    outcomes = yield [field.point(place, field.images) for _, field, place in asked]
+    for (one, _, place), outcome in zip(asked, outcomes, strict=True):
+        one.grid[place] = outcome
+
+
+def _measure_finer(wanted: Sequence[Field], known: Sequence[Known]) -> Part:
+    """Measure the defaults and, of a surface, both slices through its best point on more images."""
+    asked = [
+        (one, field, place)
+        for field, one in zip(wanted, known, strict=True)
+        for place in dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])
+    ]
+    outcomes = yield [field.point(place, _fine(field)) for _, field, place in asked]
+    for (one, _, place), outcome in zip(asked, outcomes, strict=True):
+        one.fine[place] = outcome
+
+
+def _fine(field: Field) -> int:
+    """Return the images a task where it matters: a curve's points already tell the plateau apart."""
+    return field.images if field.y is None else FINE * field.images
+
+
+def _slices(one: Known) -> list[Place]:
+    best = one.best
+    return sorted(place for place in one.grid if place[0] == best[0] or place[1] == best[1])
+
+
+def _curve(one: Known) -> tuple[list[float], list[float]]:
+    values = sorted(place[0] for place in one.grid)
+    return values, [one.grid[value, None].accuracy for value in values]
+
+
+def _outward(field: Field, one: Known) -> list[Place]:
+    """Return one more value beyond each end that a curve's plateau reaches."""
+    values, scores = _curve(one)
+    found = plateau(values, scores, log=field.x.log)
+    if field.x.name != "scale" or not found.open:
+        return []
+    ratio, added = field.x.values[1] / field.x.values[0], []
+    if found.low <= values[0] * 1.0001:
+        added.append(rounded(values[0] / ratio))
+    if found.high >= values[-1] / 1.0001:
+        added.append(rounded(values[-1] * ratio))
+    return [(value, None) for value in added if abs(value) <= 10]
+
+
+def _edges(field: Field, one: Known) -> list[Place]:
+    """Return the middles of the two intervals in which a curve leaves its plateau."""
+    values, scores = _curve(one)
+    found, added = plateau(values, scores, log=field.x.log), []
+    for edge in (found.low, found.high):
+        for left, right in pairwise(values):
+            if left < edge < right:
+                added.append(rounded((left * right) ** 0.5 if field.x.log else (left + right) / 2))
+    return [(value, None) for value in dict.fromkeys(added) if value not in values]
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+def table(wanted: Sequence[Field], known: Sequence[Known]) -> pd.DataFrame:
+    """Return one row per field and place, and one `summary` row per field; also of a field half measured.
+
+    `kind` is "grid" (the probe's images) or "fine" (more of them), then "default" and "best"; a best row also holds
+    `gap` (best − default) and `plateau` (its width), `plateau_from`, `plateau_to`, `plateau_open`, with intervals.
+    """
+    rows: list[dict[str, object]] = []
+    for field, one in zip(wanted, known, strict=True):
+        rows += [_row(field, "grid", place, outcome) for place, outcome in sorted(one.grid.items(), key=_by_place)]
+        rows += [_row(field, "fine", place, outcome) for place, outcome in sorted(one.fine.items(), key=_by_place)]
+        if one.fine:
+            rows += _summaries(field, one)
+    return pd.DataFrame(rows)
+
+
+def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcome]) -> pd.DataFrame:
+    """Return the table of what is there of the fields' grids; empty where nothing is."""
+    known = []
+    for field in wanted:
+        points = {place: field.point(place, field.images) for part in field.grid() for place in part}
+        known.append(Known({place: results[point] for place, point in points.items() if point in results}, {}))
+    return table(wanted, known)
+
+
+def _by_place(item: tuple[Place, Outcome]) -> tuple[float, float]:
+    return item[0][0], item[0][1] or 0.0
+
+
+def _row(field: Field, kind: str, place: Place, outcome: Outcome) -> dict[str, object]:
+    accuracy, interference = (normal_mean(list(part.values())) for part in (outcome.correct, outcome.divergence))
+    return {
+        "method": field.base.method,
+        "stage": field.stage,
+        "experts": field.base.experts,
+        "kind": kind,
+        "x": place[0],
+        "y": place[1],
+        "x_name": field.x.name,
+        "y_name": None if field.y is None else field.y.name,
+        "accuracy": outcome.accuracy,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "interference": outcome.interference,
+        "interference_low": interference.low,
+        "interference_high": interference.high,
+        "n": outcome.n,
+    }
+
+
+def _summaries(field: Field, one: Known) -> list[dict[str, object]]:
+    candidates = one.grid if field.y is None else {place: one.fine[place] for place in _slices(one)}
+    best = min(candidates, key=lambda place: (-candidates[place].accuracy, place[0], place[1] or 0.0))
+    outcomes = [one.fine[field.default], candidates[best]]
+    spread = np.diff(resampled_accuracy(outcomes, 0), axis=1)
+    gap = Interval(*(float(value) for value in np.quantile(spread, [0.025, 0.975])))
+    along = {place[0]: outcome for place, outcome in candidates.items() if place[1] == one.best[1]}
+    values = sorted(along)
+    found = plateau(values, [along[value].accuracy for value in values], log=field.x.log)
+    width = plateau_interval(values, [along[value] for value in values], log=field.x.log)
+    numbers: dict[str, object] = {
+        "gap": candidates[best].accuracy - one.fine[field.default].accuracy,
+        "gap_low": gap.low,
+        "gap_high": gap.high,
+        **_plateau_columns(found, width),
+    }
+    first = _row(field, "default", field.default, one.fine[field.default])
+    return [first, _row(field, "best", best, candidates[best]) | numbers]
+
+
+def _plateau_columns(found: Plateau, width: Interval) -> dict[str, object]:
+    return {
+        "plateau": found.width,
+        "plateau_low": width.low,
+        "plateau_high": width.high,
+        "plateau_from": found.low,
+        "plateau_to": found.high,
+        "plateau_open": found.open,
+    }
+
+
+# --- what is shown ------------------------------------------------------------------------------------------
+
+
+def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
+    charts = {}
+    for name, part in found.groupby("method", sort=False):
+        title, n = METHODS[str(name)].title, words.count(int(part["n"].iloc[0]), "test image")
+        if part["y_name"].isna().all():
+            text = (
+                f"{title}: accuracy along the axis. Shaded: the plateau, within one point of the best. A wider one "
+                f"means that a value chosen without tuning does as well. Each point rests on {n}; bands: 95% intervals."
+            )
+            charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text)
+        else:
+            text = (
+                f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
+                f"best; ring: default. Each cell rests on {n}."
+            )
+            charts[f"surface-{name}"] = Chart(surfaces.pair(part, dark=dark), text)
+    return charts
+
+
+def _summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method and stage: default, best, gap and plateau."""
+    rows = []
+    for (name, stage), part in found.groupby(["method", "stage"], sort=False):
+        by_kind = {row["kind"]: row for row in part.to_dict(orient="records") if row["kind"] in ("default", "best")}
+        best = by_kind["best"]
+        rows.append(
+            {
+                "method": METHODS[str(name)].title,
+                "RI": stage,
+                "default": words.percent(by_kind["default"]["accuracy"]),
+                "best": f"{words.percent(best['accuracy'])} (at {at(best)})",
+                "gap": f"{words.points(best['gap'])} ({words.points_range(best['gap_low'], best['gap_high'])})",
+                "plateau": plateau_text(best),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def at(row: Mapping[Hashable, Any]) -> str:
+    """Return a row's place in words."""
+    names = [(row["x_name"], row["x"])] + ([(row["y_name"], row["y"])] if isinstance(row["y_name"], str) else [])
+    return ", ".join(f"{'λ' if name == 'scale' else name} = {value:.3g}" for name, value in names)
+
+
+def plateau_text(row: Mapping[Hashable, Any]) -> str:
+    """Return a best row's plateau in words."""
+    more = "at least " if row["plateau_open"] else ""
+    unit = "×" if row["x_name"] == "scale" else ""
+    interval = f"{row['plateau_low']:.2f}–{row['plateau_high']:.2f}"
+    return f"{more}{unit}{row['plateau']:.2f} ({interval}): {row['plateau_from']:.3g} to {row['plateau_to']:.3g}"
+
+
+def _verdict(found: pd.DataFrame) -> str:
+    best = found[found["kind"] == "best"].pivot(index="method", columns="stage", values=["plateau", "gap"])
+    if ("plateau", "after") not in best:
+        return "There is no RI-adapted expert set, so nothing to compare with."
+    wider = best["plateau", "after"] > best["plateau", "before"]
+    gaps = {stage: words.points(best["gap", stage].mean()) for stage in ("before", "after")}
+    kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
+    but = f" (not: {', '.join(kept)})" if kept else ""
+    return (
+        f"The plateau is wider after RI for {int(wider.sum())} of {len(wider)} methods{but}. The mean gap between "
+        f"default and best is {gaps['before']} before RI and {gaps['after']} after."
+    )
+
+
+STUDY = Study(
+    "sensitivity",
+    "Sensitivity to hyperparameters",
+    "How careful must hyperparameters be chosen, before and after RI?",
+    "The gap between default and tuned hyperparameters, mean of 6 methods, is 1.8 points without RI and 0.4 with it.",
+    _rounds,
+    _charts,
+    _summary,
+    _verdict,
+    (
+        Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,tsv-m,iso-c,dare"),
+        Hyperparameter("x", "hyperparameter or task along the first axis", "scale"),
+        Hyperparameter("y", "hyperparameter or task along the second axis, empty for curves", ""),
+        Hyperparameter("levels", "values along each axis", 15, 3, 200),
+        Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000),
+        Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31),
+    ),
+)

@@ -1,0 +1,79 @@
+"""What a study is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.points import Outcome, Work
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.merging import find_method
+from ri_analysis.suite import ORIGINAL
+
+Rounds = Generator[Sequence[Work], list[Any], pd.DataFrame]
+"""Yields work, is sent its results in the same order, and so on; returns the tidy table."""
+Part = Generator[Sequence[Work], list[Any], None]
+"""Some of a study's rounds."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure of a study, and one sentence on how to read it."""
+
+    figure: go.Figure
+    how_to_read: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question that takes many merges.
+
+    `rounds(evaluator, settings)` says what is to be measured, round by round: a later round may depend on the results
+    of the earlier ones. `charts(table, dark)` draws the tidy table, `summary(table)` is the short one for documents,
+    and `verdict(table)` says in a sentence or two what was found, to stand beside `finding`, what the paper reports
+    (second-hand).
+    """
+
+    name: str
+    title: str
+    question: str
+    finding: str
+    rounds: Callable[[Evaluator, Mapping[str, Value]], Rounds]
+    charts: Callable[[pd.DataFrame, bool], dict[str, Chart]]
+    summary: Callable[[pd.DataFrame], pd.DataFrame]
+    verdict: Callable[[pd.DataFrame], str]
+    settings: tuple[Hyperparameter, ...] = ()
+
+
+def before_and_after(evaluator: Evaluator) -> dict[str, str]:
+    """Return the expert sets to compare by stage, "before" and "after" RI; only the former where there is no RI set."""
+    resolved = evaluator.suite.default_resolved
+    return {"before": ORIGINAL} | ({} if resolved is None else {"after": resolved})
+
+
+def method_names(settings: Mapping[str, Value]) -> list[str]:
+    """Return the methods named in the setting `methods`. Raises InputError for an unknown one, or none."""
+    names = [name for name in str(settings["methods"]).split(",") if name]
+    if not names:
+        raise InputError("methods: expected at least one method, found none")
+    return [find_method(name).name for name in names]
+
+
+def measured(outcome: Outcome) -> dict[str, float]:
+    """Return the columns that every table has of a measured merge: means, 95 % intervals and n."""
+    accuracy, interference = outcome.accuracy_interval, outcome.interference_interval
+    return {
+        "accuracy": outcome.accuracy,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "interference": outcome.interference,
+        "interference_low": interference.low,
+        "interference_high": interference.high,
+        "n": outcome.n,
+    }

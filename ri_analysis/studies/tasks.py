@@ -1,0 +1,79 @@
+"""Does RI gain more when more experts are merged? Seeded subsets, RI run again for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.figures import words
+from ri_analysis.figures.compared import along
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, run_of
+from ri_analysis.studies.study import Chart, Rounds, Study
+
+
+def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
+    variants = [
+        Variant(
+            {"experts_merged": len(subset), "subset": ",".join(subset)},
+            subset,
+            run_of(evaluator, settings, tasks=subset),
+        )
+        for subset in subsets(evaluator.suite.tasks, int(settings["subsets"]))
+    ]
+    return (yield from compare(evaluator, settings, variants))
+
+
+def subsets(tasks: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
+    """Return `count` seeded subsets of 2, 4, 8 … tasks, and all of them, each in the suite's order."""
+    found: dict[tuple[str, ...], None] = {}
+    size = 2
+    while size < len(tasks):
+        for seed in range(count):
+            chosen = set(np.random.default_rng([size, seed]).permutation(len(tasks))[:size].tolist())
+            found[tuple(task for place, task in enumerate(tasks) if place in chosen)] = None
+        size *= 2
+    found[tasks] = None
+    return list(found)
+
+
+def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
+    text = (
+        "Mean change by RI over the subsets of each size, at the default λ; bars reach from the lowest to the highest "
+        f"subset. Each subset rests on {words.count(int(table['n'].min()), 'test image')} or more."
+    )
+    found = table.groupby(["title", "experts_merged"], sort=False)["gain"].agg(["mean", "min", "max"]).reset_index()
+    shown = found.rename(columns={"mean": "gain", "min": "gain_low", "max": "gain_high"})
+    chart = along(
+        shown,
+        "experts_merged",
+        x_title="experts merged",
+        y="gain",
+        y_title="change of mean accuracy",
+        line="title",
+        dark=dark,
+    )
+    return {"tasks": Chart(chart, text)}
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    mean = table.groupby("experts_merged")["gain"].mean()
+    listed = ", ".join(f"{words.points(value)} at {size}" for size, value in mean.items())
+    grows = "grows" if mean.iloc[-1] > mean.iloc[0] else "does not grow"
+    return f"The gain {grows} with the number of experts: {listed} (mean over methods and subsets)."
+
+
+STUDY = Study(
+    "tasks",
+    "More experts, more gain",
+    "Does RI gain more when more experts are merged?",
+    "TSV-M +1.5 / +2.8 / +3.8 at 8 / 14 / 20 tasks; Iso-CTS +0.2 / +0.9 / +1.6.",
+    _rounds,
+    _charts,
+    lambda table: gains(table, ["experts_merged", "subset"]),
+    _verdict,
+    (Hyperparameter("subsets", "seeded subsets of each size", 2, 1, 100), *SHARED),
+)

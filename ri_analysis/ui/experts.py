@@ -1,0 +1,208 @@
+"""The Experts page: open a suite, what each of its files is, and what fine-tuning changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from ri_analysis.engine import Evaluator, Report
+from ri_analysis.engine.gram import task_vector_gram
+from ri_analysis.figures import experts as figures
+from ri_analysis.files import write_text
+from ri_analysis.suite import EMBEDDED
+from ri_analysis.ui import background, frame, opening, recipes, resources, state
+
+_PATH, _PICKED, _OPENING = "widget.experts.path", "widget.experts.recent", "ri.opening"
+_REMEMBERED = 8  # suites opened last
+
+
+# --- opening another suite --------------------------------------------------------------------------------
+
+
+def open_another() -> None:
+    """Draw how to open a suite by its path, or one opened before; the open one stays until the other is in order."""
+    path, button = st.columns([6, 1], vertical_alignment="bottom")
+    path.text_input(
+        "Suite file",
+        key=_PATH,
+        placeholder="/path/to/suite.toml, or the name of an embedded suite",
+        help="A TOML file that names the pretrained model, the experts, heads and images; see the README.",
+    )
+    button.button("Open", type="primary", width="stretch", key="experts.open", on_click=_open_typed)
+    others = [name for name in known_suites() if _place(name) != _place(resources.suite_name())]
+    if others:
+        st.pills(
+            "Opened before", others, format_func=_short, key=_PICKED, on_change=_open_picked,
+            help="Suites that come with the program, and those opened last.",
+        )  # fmt: skip
+    wanted = st.session_state.get(_OPENING)
+    if wanted is not None:
+        _follow(wanted)
+
+
+def known_suites() -> list[str]:
+    """Return the suites to offer: the one the app was started on, those opened last, the embedded ones."""
+    return list(dict.fromkeys([resources.first_suite(), *_recent(), *EMBEDDED]))
+
+
+def _recent() -> list[str]:
+    try:
+        found = json.loads(_note().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
+
+
+def _note() -> Path:
+    return resources.workspace() / "recent.json"
+
+
+def _remember(suite: str) -> None:
+    """Put a suite at the head of those opened last; not being able to is no reason to stop."""
+    listed = list(dict.fromkeys([suite, *_recent()]))[:_REMEMBERED]
+    try:
+        write_text(_note(), json.dumps(listed, indent=2))
+    except OSError:
+        return
+
+
+def _place(suite: str) -> str:
+    return resources.stamp(suite)[0]
+
+
+def _short(suite: str) -> str:
+    """Return a suite's name or the end of its path."""
+    return suite if suite in EMBEDDED else "/".join(Path(suite).parts[-2:])
+
+
+def _open_typed() -> None:
+    text = str(st.session_state[_PATH]).strip()
+    if text:
+        _begin(text)
+
+
+def _open_picked() -> None:
+    if st.session_state[_PICKED] is not None:
+        _begin(str(st.session_state[_PICKED]))
+        st.session_state[_PICKED] = None
+
+
+def _begin(suite: str) -> None:
+    st.session_state[_OPENING] = suite
+    opening.start(suite)
+
+
+def _follow(suite: str) -> None:
+    """Draw how far the opening of `suite` is; change over to it when it is found in order."""
+    job = opening.job_of(suite)
+    if job is None:  # its file was changed meanwhile
+        job = opening.start(suite)
+    job.wait(opening.PATIENCE)
+    if job.running:
+        background.watch(job)
+        return
+    report: Report | None = job.result
+    if report is not None and not report.findings:
+        _change_over(suite)
+    if report is None:
+        opening.stopped(job)
+    else:
+        opening.findings(f"{_short(resources.suite_name())} stays open, {suite} can't be used", report.findings)
+    st.button("Close", key="experts.close", on_click=st.session_state.pop, args=(_OPENING,), type="tertiary")
+
+
+def _change_over(suite: str) -> None:
+    """Make `suite` the open one on every page; what was chosen for the other's tasks and images goes."""
+    name = suite if suite in EMBEDDED else str(Path(_place(suite)).resolve())
+    _remember(name)
+    st.session_state.pop(_OPENING)
+    kept = {key: text for key, text in state.choice().items() if recipes.of_any_suite(key)}
+    state.clear("")
+    for key, text in kept.items():
+        state.put(key, text)
+    state.put(resources.CHOSEN_SUITE, None if _place(name) == _place(resources.first_suite()) else name)
+    st.rerun()
+
+
+# --- the open suite ---------------------------------------------------------------------------------------
+
+
+def check(report: Report) -> None:
+    """Draw every finding of the check, with what to do, what is worth knowing, and what is in order."""
+    if report.findings:
+        opening.unusable(report)
+    else:
+        st.success("All files were read through and are in order.", icon="✅")
+    _lines("Worth knowing", report.remarks)
+    _lines("In order", report.passed)
+
+
+def _lines(title: str, lines: list[str]) -> None:
+    if lines:
+        with st.expander(f"{title} ({len(lines)})"):
+            st.markdown("\n".join(f"- {frame.plain(line)}" for line in lines))
+
+
+def files(report: Report) -> None:
+    """Draw one row per file of weights."""
+    table = report.file_table()
+    if table.empty:
+        st.caption("No file of weights could be read.")
+        return
+    folder, number = os.path.commonpath(map(os.path.dirname, table["path"])), st.column_config.NumberColumn
+    st.dataframe(
+        table.assign(path=[os.path.relpath(path, folder) for path in table["path"]]),
+        hide_index=True,
+        key="experts.files",
+        column_order=("model", "experts", "path", "kind", "parameters", "dtype", "size", "taken", "ignored", "filled"),
+        column_config={
+            "experts": "expert set",
+            "kind": "format",
+            "parameters": number(format="compact", help="Values in the file, those of a text tower included"),
+            "dtype": "type",
+            "size": number(format="bytes"),
+            "taken": number("used", help="Tensors of the file that make the vision tower"),
+            "ignored": number("not needed", help="Other entries: a text tower, the optimiser's state, buffers …"),
+            "filled": number("filled in", help="Tensors that the file lacks, taken from the pretrained model"),
+            "path": "file",
+        },
+    )
+    st.caption(
+        f"Files are below {frame.plain(folder)}. *used*, *not needed* and *filled in* count tensors; no code in a file "
+        "was run."
+    )
+
+
+def changes(evaluator: Evaluator, report: Report) -> None:
+    """Draw how large each task vector is, block by block, and how much they point the same way, before and after RI."""
+    pair, seen = recipes.chosen_pair(evaluator), {item.experts for item in report.files}
+    sets = [recipe.experts for recipe in pair.recipes]
+    if not seen.issuperset(sets):
+        st.info("An expert set is newer than the last look through the files.", icon=":material/info:")
+        opening.again()
+        return
+    # The look through has read all weights: these are kept.
+    found = [task_vector_gram(evaluator.suite, evaluator.store, name).select(pair.before.tasks) for name in sets]
+    st.markdown("**How far each block was moved**")
+    tables = [item.norm_table() for item in found]
+    how = (
+        "Brighter is further: the length of an expert's task vector τ in a block, in percent of the length of the "
+        f"pretrained weights there; “{figures.OUTSIDE}” is all that is outside the blocks."
+    )
+    chart = figures.norms_by_block(*tables, dark=frame.dark())
+    frame.figure(chart, how, pair.stacked(tables), _REST, "task-vector-norms")
+    if len(pair.before.tasks) > 1:
+        st.markdown("**Do they point the same way?**")
+        tables = [item.cosine_table() for item in found]
+        how = (
+            "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (vermillion) the "
+            "same way, below it (blue) against each other."
+        )
+        chart = figures.cosine_matrices(*tables, dark=frame.dark())
+        frame.figure(chart, how, pair.stacked(tables), _REST, "task-vector-cosines")
+
+
+_REST = "Rests on all weights of the vision tower; no images."

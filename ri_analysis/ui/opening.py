@@ -1,0 +1,124 @@
+"""Opening a suite: looked through in the background, with progress, before any page measures on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ri_analysis.engine import Evaluator, Finding, Report, check_suite
+from ri_analysis.errors import Cancelled
+from ri_analysis.figures import words
+from ri_analysis.suite import EMBEDDED
+from ri_analysis.ui import background, frame, resources
+from ri_analysis.ui.jobs import Job, Jobs
+
+PATIENCE = 0.5  # seconds a page waits before it shows progress: most suites are looked through in less
+_FEW = 6  # findings shown without a scroll bar
+
+
+def evaluator() -> Evaluator:
+    """Return the open suite's evaluator.
+
+    Where the suite is still being looked through, or unusable, the page shows that and goes no further.
+    """
+    if not _shipped():
+        report = open_report()
+        if report.findings:
+            unusable(report)
+            st.stop()
+    return resources.evaluator()
+
+
+def is_open() -> bool:
+    """Whether pages can measure on the open suite now."""
+    report = None if _shipped() else _looked_through(resources.suite_name()).result
+    return _shipped() or (report is not None and not report.findings)
+
+
+def open_report() -> Report:
+    """Return what was found in the open suite; until that is known, the page shows progress and goes no further."""
+    job = _looked_through(resources.suite_name())
+    report: Report | None = job.result
+    if report is None:
+        if job.running:
+            background.watch(job)
+        else:
+            stopped(job)
+            again()
+        st.stop()
+    return report
+
+
+def start(suite: str) -> Job:
+    """Look a suite through anew in the background."""
+    resources.forget_files()
+    jobs, name = _jobs(), _name(suite)
+    jobs.drop(name)
+    folder = resources.workspace()
+
+    def work(job: Job) -> Report:
+        def note(share: float, what: str) -> None:
+            job.report(share, None if what in job.notes[-1:] else what)
+
+        return check_suite(suite, folder, note)
+
+    return jobs.start(name, f"Opening {suite}", work)
+
+
+def job_of(suite: str) -> Job | None:
+    """Return the latest look through a suite, None when there was none since its file was changed."""
+    return _jobs().get(_name(suite))
+
+
+def stopped(job: Job) -> None:
+    """Say why a look through a suite has no report."""
+    if isinstance(job.error, Cancelled):
+        st.info("Opening was cancelled.", icon="⏸️")
+    else:
+        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon="⚠️")
+
+
+def findings(headline: str, found: Sequence[Finding]) -> None:
+    """Draw findings as one message: the part, what is wrong with it, and what to do."""
+    lines = [
+        f"- **{frame.plain(item.about)}**: {frame.plain(item.problem)}  \n  *→ {frame.plain(item.remedy)}*"
+        for item in found
+    ]
+    with st.container(height=420 if len(found) > _FEW else "content"):
+        count = words.count(len(found), "finding")
+        st.error(f"{frame.plain(headline)}: {count}.\n\n" + "\n".join(lines), icon="⚠️")
+
+
+def unusable(report: Report) -> None:
+    """Draw why the open suite can't be used, and a way to try again after mending it."""
+    findings("This suite can't be used", report.findings)
+    again()
+
+
+def again() -> None:
+    """Draw a button that has the open suite looked through once more."""
+    if st.button("Look again", icon=":material/refresh:", key="opening.again"):
+        start(resources.suite_name())
+        st.rerun()
+
+
+def _shipped() -> bool:
+    """Whether the open suite came with the program, whose tests have looked it through."""
+    return resources.suite_name() in EMBEDDED
+
+
+def _looked_through(suite: str) -> Job:
+    """Return the latest look through a suite, started here when there was none; quick ones have ended."""
+    job = job_of(suite) or start(suite)
+    job.wait(PATIENCE)
+    return job
+
+
+def _jobs() -> Jobs:
+    return resources.jobs("opening")
+
+
+def _name(suite: str) -> str:
+    path, modified = resources.stamp(suite)
+    return f"{path}:{modified}"

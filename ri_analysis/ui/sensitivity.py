@@ -1,0 +1,274 @@
+"""The Sensitivity page: a surface that fills in while one looks, its slices and its plateaus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.points import Bench, Outcome, Work
+from ri_analysis.figures import look, surfaces, words
+from ri_analysis.merging import METHODS
+from ri_analysis.studies import sensitivity
+from ri_analysis.studies.conduct import Plan, Tally, conduct, plan, seconds_an_image
+from ri_analysis.studies.sensitivity import Field
+from ri_analysis.studies.surface import Axis, axis_names, find_axis
+from ri_analysis.ui import background, frame, recipes, resources, state
+from ri_analysis.ui.jobs import Job
+from ri_analysis.ui.recipes import Pair
+
+LEVELS, IMAGES = 15, 64
+X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
+MERGE_PAGE = "pages/merge.py"
+_EVERY = 2.0  # seconds between two drawings of a surface that fills in
+
+
+def section(evaluator: Evaluator, pair: Pair) -> None:
+    """Draw the choice of axes, and below it what is known, what is being measured, or a button to begin."""
+    wanted = _fields(evaluator, pair)
+    if not wanted:
+        return
+    key = _key(evaluator, wanted)
+    found: pd.DataFrame | None = resources.memory().get(key)
+    job = resources.jobs().get(_job_name(key))
+    if found is None and job is not None and job.running:
+        _filling(job, wanted)
+        return
+    if found is None and resources.memory().get((*key, "plan")) is None:
+        found = _from_store(evaluator, wanted, key)
+    if found is None:
+        background.explain(job)
+        _start(evaluator, wanted, key)
+        if job is not None and "table" in job.details:
+            _picture(job.details["table"], wanted)
+        return
+    _whole(found, wanted)
+
+
+def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
+    """Draw the choice of axes; return the fields it means, none where the method has nothing to vary."""
+    method = METHODS[pair.before.method]
+    names = axis_names(method, pair.before.tasks)
+    if not names:
+        st.info(f"{method.title} has no hyperparameter to vary.", icon=":material/info:")
+        return []
+    left, right, size = st.columns([2, 2, 3], vertical_alignment="bottom")
+    x = _choice(left, "First axis", X, names, names[0])
+    others = [name for name in names if name != x]
+    y = _choice(right, "Second axis", Y, [NONE, *others], others[0] if others else NONE)
+    levels = [LEVELS] * (1 if y == NONE else 2)
+    size.caption(
+        f"{' × '.join(map(str, levels))} places before and after RI, each on {IMAGES} test images a task; where it "
+        "matters again on more. What is measured is kept."
+    )
+    axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
+    assert axes[0] is not None  # the first axis has no such choice
+    stages = zip(("before", "after"), pair.recipes, strict=False)
+    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in stages]
+
+
+def _choice(place: Any, label: str, name: str, options: Sequence[str], default: str) -> str:
+    """Draw a list of axes whose choice is kept; one that this method lacks falls back to the default."""
+    wanted = state.choice().get(name, default)
+    chosen: str = place.selectbox(
+        label,
+        options,
+        format_func=lambda option: option if option == NONE else surfaces.label(option),
+        key=state.seed_widget(name, wanted if wanted in options else default),
+        on_change=state.take_widget,
+        args=(name, default),
+    )
+    return chosen
+
+
+def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:
+    digests = tuple(evaluator.digest(field.base) for field in wanted)
+    return ("sensitivity", str(evaluator.suite.spec.path), digests, wanted[0].x, wanted[0].y)
+
+
+def _job_name(key: tuple[Hashable, ...]) -> str:
+    return f"sensitivity:{hash(key)}"
+
+
+def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> pd.DataFrame | None:
+    """Return the whole table where the store has all of it; None, and note what is left to do, where it has not."""
+    bench = Bench(evaluator)
+    planned = plan(sensitivity.study_field(wanted), bench)
+    if planned.kept < planned.works:
+        resources.memory().put(
+            (*key, "plan"), (planned, seconds_an_image(bench, [wanted[0].point(wanted[0].default, 8)]))
+        )
+        return None
+    table = conduct(sensitivity.study_field(wanted), bench, planned=planned)
+    resources.memory().put(key, table)
+    return table
+
+
+def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
+    """Draw the button that starts the measurement, with what it will take."""
+    planned, pace = resources.memory().get((*key, "plan"))
+    left, right = st.columns([2, 5], vertical_alignment="center")
+    todo = words.count(planned.works - planned.kept, "merge")
+    right.caption(
+        f"{todo} to measure, {planned.kept} are kept already; about {words.duration(planned.images * pace)} here. "
+        "The first look is there after a tenth of it."
+    )
+    label = "Go on" if planned.kept else "Measure"
+    suite = resources.suite_name()
+    if left.button(label, key="sensitivity.start", width="stretch", type="primary"):
+        resources.jobs().start(
+            _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), details={}
+        )
+        st.rerun()
+
+
+def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, suite: str) -> None:
+    """Measure in the background, leaving the table so far for the page every now and then."""
+    bench = Bench(resources.evaluator(resources.BACKGROUND, suite))
+    results: dict[Work, Outcome] = {}
+    drawn = 0.0
+
+    def report(tally: Tally) -> None:
+        nonlocal drawn
+        job.report(tally.fraction)
+        if time.monotonic() - drawn > _EVERY:
+            results.update(tally.latest)
+            job.details["table"] = sensitivity.partial_table(wanted, results)
+            drawn = time.monotonic()
+
+    try:
+        resources.memory().put(key, conduct(sensitivity.study_field(wanted), bench, planned=planned, report=report))
+    finally:
+        resources.memory().put((*key, "plan"), None)  # what is left to do has changed
+
+
+@st.fragment(run_every=_EVERY)
+def _filling(job: Job, wanted: Sequence[Field]) -> None:
+    """Draw how far the measurement is, and what there is of the surface."""
+    if not job.running:
+        st.rerun()
+    left, bar_and_button = job.seconds_left, st.columns([5, 1], vertical_alignment="center")
+    ending = f", about {words.duration(left)} left" if left is not None else " …"
+    bar_and_button[0].progress(min(1.0, job.fraction), text=f"{job.title}{ending}")
+    bar_and_button[1].button(
+        "Cancel", key="sensitivity.cancel", on_click=job.cancel, disabled=job.cancelled, width="stretch"
+    )
+    table = job.details.get("table")
+    if table is not None and len(table):
+        _picture(table, wanted)
+
+
+def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
+    """Draw a finished surface or curve with all that belongs to it."""
+    _picture(found, wanted)
+    st.subheader("Plateaus", anchor=False)
+    st.dataframe(sensitivity.STUDY.summary(found).drop(columns="method"), hide_index=True, key="sensitivity.plateaus")
+    st.caption(
+        "The plateau is the stretch of the first axis, through the best place, that lies within one point of the best: "
+        "on a logarithmic axis its high end divided by its low end, so that merely rescaled task vectors gain nothing. "
+        "Gap: best minus default. Best and default are compared on the same test images, on which the best was also "
+        "chosen: it is what tuning could gain at most. Intervals: 95%, bootstrap over images."
+    )
+    if wanted[0].y is not None:
+        _slices(found, wanted[0].y)
+
+
+def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
+    field, dark = wanted[0], frame.dark()
+    x = field.x.of(field.base)
+    n = f"Each place rests on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
+    if field.y is None:
+        how = (
+            "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below. "
+            "Click a point to make it your recipe."
+        )
+        _clickable(surfaces.curves(found, here=x, dark=dark), field, found, f"{how} *{n}*")
+        return
+    view = st.segmented_control(
+        "View", ["Map", "Landscape"], default="Map", required=True, key="sensitivity.view", label_visibility="collapsed"
+    )
+    if view == "Landscape":
+        how = "Height and colour are accuracy, on one scale: a flat top forgives a careless choice."
+        frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape")
+        return
+    how = (
+        "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
+        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe. Click a dot to make "
+        "it your recipe."
+    )
+    here = (x, field.y.of(field.base))
+    _clickable(surfaces.pair(found, here=here, dark=dark), field, found, f"{how} *{n}*")
+
+
+def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None:
+    """Draw a figure whose points can be taken over as the recipe."""
+    config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "ri-analysis-sensitivity"}}
+    st.plotly_chart(
+        chart,
+        theme=None,
+        config=config,
+        key="sensitivity.figure",
+        on_select=lambda: _take(field),
+        selection_mode="points",
+        alt=text,
+    )
+    frame.caption(text, found, "sensitivity")
+    if "sensitivity.taken" in st.session_state:
+        st.page_link(
+            MERGE_PAGE, label=f"Open {st.session_state['sensitivity.taken']} on the Merge page", icon=":material/merge:"
+        )
+
+
+def _take(field: Field) -> None:
+    """Callback: make the clicked place the recipe of every page."""
+    points = st.session_state["sensitivity.figure"].selection.points
+    if not points:
+        return
+    place = _place_of(points[0])
+    said = []
+    for axis, value in zip((field.x, field.y), place, strict=False):
+        if axis is not None:
+            state.put(_entry(field, axis), None if value == axis.default else state.text_of(_typed(field, axis, value)))
+            said.append(f"{surfaces.label(axis.name)} = {value:.4g}")
+    st.session_state["sensitivity.taken"] = ", ".join(said)
+
+
+def _place_of(point: dict[str, Any]) -> list[float]:
+    """Return the x and y that a clicked point stands for: its custom data where it has some."""
+    data = point.get("customdata")
+    if data is None:
+        return [float(point["x"])]
+    return [float(value) for value in (data.values() if isinstance(data, dict) else data)]
+
+
+def _entry(field: Field, axis: Axis) -> str:
+    """Return the entry of the reader's choice that an axis stands for."""
+    return recipes.COEFFICIENT + axis.name if axis.coefficient else f"{field.base.method}.{axis.name}"
+
+
+def _typed(field: Field, axis: Axis, value: float) -> float | int:
+    old = field.base.settings.get(axis.name)
+    return int(value) if isinstance(old, int) else value
+
+
+def _slices(found: pd.DataFrame, axis: Axis) -> None:
+    """Draw accuracy along the first axis at one value of the second."""
+    st.subheader("Slices", anchor=False)
+    grid = found[found["kind"] == "grid"]
+    values = sorted(grid["y"].unique())
+    nearest = min(values, key=lambda value: abs(value - axis.default))
+    at = st.select_slider(
+        f"at {surfaces.label(axis.name)} =",
+        values,
+        value=nearest,
+        format_func=lambda value: f"{value:.3g}",
+        key="sensitivity.at",
+    )
+    part = grid[grid["y"] == at]
+    n = f"Rests on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
+    how = "One row of the maps above: accuracy along the first axis at this value of the second."
+    frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice")

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+from tiny import make_suite
+
+from ri_analysis.ui import resources
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture
+def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv(resources.SUITE, str(tiny))
+    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
+    monkeypatch.setenv(resources.DEVICE, "cpu")
+    # Have AppTest run app.py, not a page's script alone.
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    return AppTest.from_file(str(APP), default_timeout=60)
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another suite, of the same tasks, without RI-adapted experts."""
+    path = make_suite(tmp_path / "other", resolved=False, seed=1)
+    path.write_text(path.read_text().replace('name = "tiny"', 'name = "other"'))
+    return path
+
+
+def visit(app: AppTest) -> AppTest:
+    return app.switch_page("pages/experts.py").run()
+
+
+def open_suite_file(app: AppTest, path: Path | str) -> AppTest:
+    app.text_input(key="widget.experts.path").set_value(str(path))
+    return app.button(key="experts.open").click().run()
+
+
+def text(app: AppTest) -> str:
+    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info, *app.error])
+
+
+def test_the_page_says_what_each_file_is(app: AppTest, tiny: Path) -> None:
+    assert not visit(app).exception
+    assert "in order" in app.success[0].value
+    table = app.dataframe[0].value
+    assert list(table["model"]) == ["pretrained", *["Reds", "Greens", "Blues"] * 2]
+    assert list(table["experts"]) == ["", *["original"] * 3, *["mild"] * 3]
+    reds = load_file(tiny.parent / "original" / "Reds.safetensors")
+    row = table[table["model"] == "Reds"].iloc[0]
+    assert row["parameters"] == sum(tensor.numel() for tensor in reds.values())
+    assert row["size"] == (tiny.parent / "original" / "Reds.safetensors").stat().st_size
+    assert (row["dtype"], row["taken"], row["filled"]) == ("float32", len(reds), 0)
+    assert row["path"] == "original/Reds.safetensors"
+    assert "Files are below" in text(app)
+
+
+def test_opening_another_suite_changes_every_page_and_the_link(app: AppTest, other: Path, workspace: Path) -> None:
+    visit(app)
+    app.slider(key="widget.task-arithmetic.scale").set_value(0.5).run()
+    app.session_state["ri.choice"]["c.Reds"] = "0.5"
+    open_suite_file(app, other.parent)
+    assert not app.exception
+    assert "Suite **other**" in text(app)
+    assert app.query_params["suite"] == str(other)
+    assert app.query_params["task-arithmetic.scale"] == "0.5"  # a method's setting means the same everywhere
+    assert "c.Reds" not in app.query_params
+    app.switch_page("pages/merge.py").run()
+    assert not app.exception
+    assert str(other) in app.code[0].value
+    assert json.loads((workspace / "recent.json").read_text()) == [str(other)]
+
+
+def test_a_link_opens_its_suite_and_the_recent_ones_lead_back(app: AppTest, tiny: Path, other: Path) -> None:
+    app.query_params["suite"] = str(other)
+    visit(app)
+    assert "Suite **other**" in text(app)
+    # Pills are no element that AppTest knows by name: choose the suite the app was started on as its callback does.
+    app.session_state["widget.experts.recent"] = None
+    open_suite_file(app, tiny)
+    assert "Suite **tiny**" in text(app)
+    assert "suite" not in app.query_params
+
+
+def test_a_wrong_path_is_one_message_and_the_open_suite_stays(app: AppTest, tmp_path: Path, workspace: Path) -> None:
+    visit(app)
+    open_suite_file(app, tmp_path / "nowhere.toml")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "nowhere.toml" in app.error[0].value
+    assert "stays open" in app.error[0].value
+    assert "Suite **tiny**" in text(app)
+    assert "suite" not in app.query_params
+    assert not (workspace / "recent.json").exists()
+    app.button(key="experts.close").click().run()
+    assert not app.error
+
+
+def test_a_broken_suite_shows_every_finding_with_what_to_do(app: AppTest, other: Path) -> None:
+    (other.parent / "original" / "Reds.safetensors").unlink()
+    for task in ("Greens", "Blues"):
+        path = other.parent / "original" / f"{task}.safetensors"
+        tensors = load_file(path)
+        tensors["visual.proj"][0, 0] = torch.nan
+        save_file(tensors, path)
+    visit(app)
+    open_suite_file(app, other)
+    said = text(app).replace("\\", "")
+    assert "3 findings" in app.error[0].value
+    assert "expert Reds (original)" in said
+    assert "give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] 'Reds'" in said
+    for task in ("Greens", "Blues"):
+        assert f"{task}.safetensors: tensor 'visual.proj' must be finite, found 1 NaN" in said
+    assert "Suite **tiny**" in said
+
+
+def test_an_unusable_first_suite_can_be_mended_and_looked_at_again(app: AppTest, tiny: Path) -> None:
+    expert = tiny.parent / "original" / "Reds.safetensors"
+    whole = expert.read_bytes()
+    expert.write_bytes(whole[:1000])
+    app.run()
+    assert len(app.error) == 1
+    assert "1 finding" in app.error[0].value
+    visit(app)
+    assert "Reds.safetensors" in text(app)
+    assert list(app.dataframe[0].value["model"][:2]) == ["pretrained", "Greens"]
+    expert.write_bytes(whole)
+    app.button(key="opening.again").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "Suite **tiny**" in text(app)
+
+
+def test_the_record_of_recent_suites_may_be_damaged(app: AppTest, other: Path, workspace: Path) -> None:
+    workspace.mkdir()
+    (workspace / "recent.json").write_text("{")
+    visit(app)
+    open_suite_file(app, other)
+    assert not app.exception
+    assert json.loads((workspace / "recent.json").read_text()) == [str(other)]

@@ -1,0 +1,116 @@
+"""The images on the Interference page: which are shown, with what the models say about them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.drift import measure_drift
+from ri_analysis.ui import gallery, resources
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture
+def page(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv(resources.SUITE, str(tiny))
+    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
+    monkeypatch.setenv(resources.DEVICE, "cpu")
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    monkeypatch.setattr(gallery, "PAGE", 5)
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    return clean(app.switch_page("pages/interference.py").run())
+
+
+def clean(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    assert [item.value for item in app.error] == []
+    return app
+
+
+def shown(app: AppTest) -> list[str]:
+    """Return the texts of the cards on the page."""
+    bodies = [
+        item.proto.body for item in app.get("html") if "ri-card'" in item.proto.body or 'ri-card"' in item.proto.body
+    ]
+    cards = [card for body in bodies for card in body.split('<div class="ri-card">')[1:]]
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", card)).strip() for card in cards]
+
+
+def choose(app: AppTest, key: str, value: object) -> AppTest:
+    return clean(app.selectbox(key=key).set_value(value).run())
+
+
+def expected(evaluator: Evaluator, task: str) -> pd.DataFrame:
+    images = measure_drift(evaluator, evaluator.recipe("task-arithmetic")).images("kl")
+    return images[images["task"] == task].sort_values("drift", ascending=False, ignore_index=True)
+
+
+def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evaluator: Evaluator):
+    choose(page, "images.task", "Greens")
+    app = choose(page, "images.shown", "drift")
+    rows = expected(evaluator, "Greens")
+    assert len(shown(app)) == 5
+    for card, row in zip(shown(app), rows.itertuples(), strict=False):
+        assert card.startswith(f"{row._3} Greens")  # the column "class"
+        assert f"drift {row.drift:.3g} nats" in card
+    app = clean(app.number_input(key="images.page.5").set_value(5).run())
+    assert len(shown(app)) == 4  # 24 images, five a page
+    assert f"drift {rows['drift'].iloc[-1]:.3g} nats" in shown(app)[-1]
+
+
+def test_drilling_down_to_a_class_shows_its_images_only(page: AppTest, evaluator: Evaluator):
+    choose(page, "images.task", "Blues")
+    choose(page, "images.shown", "drift")
+    app = choose(page, "images.class.Blues", "blues 1")
+    assert shown(app)
+    assert all(card.startswith("blues 1 Blues") for card in shown(app))
+
+
+def test_lost_images_are_right_under_the_expert_alone(page: AppTest, evaluator: Evaluator):
+    for task in ("Reds", "Greens", "Blues"):
+        rows = expected(evaluator, task)
+        lost = rows[rows["outcome"] == "lost"]
+        app = choose(page, "images.task", task)
+        assert len(shown(app)) == min(5, len(lost))
+        for card, row in zip(shown(app), lost.itertuples(), strict=False):
+            assert f"{row.expert_says} ✓ {row.merged_says}" in card
+
+
+def test_disagreement_of_single_images_is_ranked_by_kl(page: AppTest, evaluator: Evaluator):
+    choose(page, "images.shown", "drift")
+    app = clean(page.segmented_control(key="widget.drift.distance").set_value("disagreement").run())
+    assert any("ranked by KL divergence" in item.value for item in app.caption)
+    assert f"drift {expected(evaluator, 'Reds')['drift'].iloc[0]:.3g} nats" in shown(app)[0]
+    app = clean(app.segmented_control(key="widget.drift.distance").set_value("l1").run())
+    assert all(card.endswith("L1") for card in shown(app))  # the images follow the choice of distance
+
+
+def test_thumbnails_are_the_images_asked_for_in_that_order(evaluator: Evaluator):
+    tasks, indices = ["Blues", "Reds", "Blues"], [7, 3, 2]
+    for task, index, url in zip(tasks, indices, gallery.thumbnails(evaluator, tasks, indices), strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+            pixels = np.load(evaluator.suite.spec.path.parent / f"{task}-test.npz")["images"][index]
+            assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_names_in_cards_are_no_markup(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(gallery.st, "html", written.append)
+    row = {"task": "Reds", "index": 0, "class": "<b>&", "expert_says": "<b>&", "before_says": "x", "note": "<i>"}
+    gallery.cards(evaluator, pd.DataFrame([row]))
+    assert "<b>&lt;b&gt;&amp;</b>" in written[0]
+    assert "&lt;b&gt;&amp; ✓" in written[0]
+    assert "x ✓" not in written[0]
+    assert "<i>" not in written[0]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.ui import resources, sensitivity
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+PAGE = "pages/sensitivity.py"
+
+
+@pytest.fixture
+def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv(resources.SUITE, str(tiny))
+    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
+    monkeypatch.setenv(resources.DEVICE, "cpu")
+    # Have AppTest run app.py, not a page's script alone.
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    monkeypatch.setattr(sensitivity, "LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    return AppTest.from_file(str(APP), default_timeout=60)
+
+
+def clean(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    assert [item.value for item in app.error] == []
+    return app
+
+
+def text(app: AppTest) -> str:
+    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info])
+
+
+def finish(app: AppTest) -> AppTest:
+    """Press the button, wait for the work behind it, and look again."""
+    app.button(key="sensitivity.start").click().run()
+    job = resources.jobs().starting_with("sensitivity:")[-1]
+    job.wait(120)
+    assert job.error is None
+    return clean(app.run())
+
+
+def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
+    app.session_state["ri.choice"] = {"method": "ties"}
+    clean(app.switch_page(PAGE).run())
+    assert "4 × 4 places before and after RI" in text(app)
+    assert "0 are kept already" in text(app)
+    assert not app.dataframe
+    finish(app)
+    [plateaus] = app.dataframe
+    assert list(plateaus.value["RI"]) == ["before", "after"]
+    assert "Star: best; ring: default" in text(app)
+    resources.memory()._items.clear()
+    clean(app.run())
+    assert len(app.dataframe) == 1  # from the store, nothing asked for
+
+
+def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
+    app.session_state["ri.choice"] = {"method": "iso-c", "sensitivity.x": "Greens", "sensitivity.y": sensitivity.NONE}
+    clean(app.switch_page(PAGE).run())
+    assert app.selectbox(key="widget.sensitivity.x").value == "Greens"
+    finish(app)
+    assert "bars the plateaus" in text(app)
+    app.session_state["ri.choice"] = {"method": "karcher"}
+    clean(app.run())
+    assert "no hyperparameter to vary" in text(app)
+
+
+def test_a_clicked_place_is_read_whatever_its_form():
+    assert sensitivity._place_of({"customdata": {"0": 0.5, "1": 0.2}}) == [0.5, 0.2]
+    assert sensitivity._place_of({"customdata": [0.5, 0.2]}) == [0.5, 0.2]
+    assert sensitivity._place_of({"x": 0.5, "y": 0.7}) == [0.5]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ri_analysis.checkpoints import vision_tower
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.crew import here
+from ri_analysis.engine.points import JOINT, LEFT_OUT, UNSEEN, VALIDATION, Adaptation, Bench, Point
+from ri_analysis.errors import InputError
+from ri_analysis.resolving import resolve
+
+
+@pytest.fixture
+def bench(evaluator: Evaluator) -> Bench:
+    return Bench(evaluator)
+
+
+@pytest.mark.parametrize("split", ["test", VALIDATION])
+@pytest.mark.parametrize("limit", [None, 6])
+def test_a_point_measures_what_the_evaluator_does(bench: Bench, split: str, limit: int | None):
+    recipe = bench.evaluator.recipe("ties", experts="ri", tasks=["Reds", "Blues"])
+    outcome = Point(recipe, split, limit).carry_out(bench)
+    expected = bench.evaluator.measure(recipe, split=split, limit=limit)
+    assert list(outcome.correct) == ["Reds", "Blues"]
+    for task in outcome.correct:
+        np.testing.assert_array_equal(outcome.correct[task], expected.correct[task])
+        np.testing.assert_allclose(outcome.divergence[task], expected.divergence[task], atol=1e-6)
+    assert outcome.accuracy == pytest.approx(expected.mean_accuracy[0])
+    assert outcome.interference == pytest.approx(expected.mean_interference[0], abs=1e-6)
+    assert outcome.accuracy_interval == pytest.approx(expected.mean_accuracy[1])
+    assert outcome.n == expected.n
+
+
+def logits(bench: Bench, images: object, tasks: list[str], scale: float) -> torch.Tensor:
+    """Naive: θ₀ + λ Στ put together here, heads stacked."""
+    suite = bench.evaluator.suite
+    zero = vision_tower(suite.pretrained)
+    vectors = suite.task_vectors()
+    merged = {
+        name: zero[name] + scale * sum(vectors.expert(name, task) - zero[name] for task in tasks) for name in zero
+    }
+    features = bench.evaluator.encoder.features(merged, images)  # type: ignore[arg-type]
+    return torch.cat([features @ bench.evaluator.heads[task].weight.T for task in tasks], dim=1)
+
+
+def test_one_classifier_over_all_labels(bench: Bench):
+    tasks = ["Reds", "Greens"]
+    recipe = bench.evaluator.recipe("task-arithmetic", {"scale": 0.4}, tasks=tasks)
+    outcome = Point(recipe, JOINT).carry_out(bench)
+    for task, first in (("Reds", 0), ("Greens", 3)):  # Reds has three classes
+        images = bench.evaluator.suite.task_data(task)
+        predicted = logits(bench, images, tasks, 0.4).argmax(dim=1).numpy()
+        np.testing.assert_array_equal(outcome.correct[task], predicted == images.labels + first)
+    assert outcome.divergence == {}
+
+
+def test_left_out_and_unseen(bench: Bench):
+    recipe = bench.evaluator.recipe("task-arithmetic", {"scale": 0.0}, tasks=["Reds", "Greens"])
+    left_out = Point(recipe, LEFT_OUT).carry_out(bench)
+    assert list(left_out.correct) == ["Blues"]
+    zero_shot = bench.evaluator.measure(bench.evaluator.recipe("task-arithmetic")).zero_shot_correct["Blues"]
+    np.testing.assert_array_equal(left_out.correct["Blues"], zero_shot)
+    unseen = Point(bench.evaluator.recipe("task-arithmetic", {"scale": 1.0}, tasks=["Reds"]), UNSEEN).carry_out(bench)
+    images = bench.evaluator.suite.unseen_data("dim")
+    predicted = logits(bench, images, ["Reds"], 1.0).argmax(dim=1).numpy()
+    np.testing.assert_array_equal(unseen.correct["dim"], predicted == images.labels)
+    np.testing.assert_allclose(unseen.divergence["dim"], 0, atol=1e-5)  # the merge is the expert
+
+
+def test_auxiliary_images_have_no_labels(bench: Bench):
+    outcome = Point(bench.evaluator.recipe("ties"), "auxiliary:other", 16).carry_out(bench)
+    assert outcome.correct == {}
+    assert {task: len(values) for task, values in outcome.divergence.items()} == {"Reds": 16, "Greens": 16, "Blues": 16}
+    with pytest.raises(InputError, match="kind of images"):
+        Point(bench.evaluator.recipe("ties"), "elsewhere").carry_out(bench)
+
+
+def test_a_point_is_kept_whole_with_how_it_came_about(bench: Bench):
+    point = Point(bench.evaluator.recipe("ties"), limit=6)
+    assert point.kept(bench) is None
+    blank = point.blank(bench)
+    outcome = point.carry_out(bench)
+    assert {task: len(values) for task, values in blank.correct.items()} == dict.fromkeys(outcome.correct, 6)
+    point.keep(bench, outcome, 1.5)
+    kept = point.kept(Bench(bench.evaluator))
+    assert kept is not None
+    for task in outcome.correct:
+        np.testing.assert_array_equal(kept.correct[task], outcome.correct[task])
+        np.testing.assert_array_equal(kept.divergence[task], outcome.divergence[task])
+    record = bench.evaluator.store.record(point.key(bench))
+    assert record is not None
+    assert record.seconds == 1.5
+    assert json.loads(record.description)["recipe"]["method"] == "ties"
+    assert "torch" in json.loads(record.versions)
+
+
+def test_points_differ_by_recipe_images_and_expert_set(bench: Bench):
+    recipe = bench.evaluator.recipe("ties")
+    points = [
+        Point(recipe),
+        Point(recipe, VALIDATION),
+        Point(recipe, JOINT),
+        Point(recipe, limit=6),
+        Point(bench.evaluator.recipe("ties", experts="ri")),
+        Point(bench.evaluator.recipe("ties", {"scale": 0.31})),
+    ]
+    assert len({point.key(bench) for point in points}) == len(points)
+
+
+def test_an_adaptation_is_made_once_and_stays_out_of_the_choices(bench: Bench):
+    suite = bench.evaluator.suite
+    work = Adaptation("noise", ("Reds", "Greens"), (("steps", 2), ("batch", 8)), seed=3)
+    assert work.kept(bench) is None
+    blank = Point(bench.evaluator.recipe("ties", tasks=work.tasks).with_experts(work.blank(bench)))
+    assert blank.kept(bench) is None
+    [done] = here(bench, [work], None)
+    assert done.result == work.kept(bench) == work.name(bench)
+    assert suite.set_tasks(done.result) == ("Reds", "Greens")
+    assert done.result not in suite.expert_sets
+    folder = resolve(
+        suite,
+        auxiliary="noise",
+        name="same",
+        settings={"steps": 2, "batch": 8},
+        tasks=("Reds", "Greens"),
+        seed=3,
+    )
+    expected = (folder / "Reds.safetensors").read_bytes()
+    assert (suite.resolved_set(done.result).directory / "Reds.safetensors").read_bytes() == expected
+    assert Adaptation("noise", ("Reds",), (("steps", 2), ("batch", 8)), seed=3).name(bench) != done.result
+    Point(bench.evaluator.recipe("ties", tasks=work.tasks, experts=done.result)).carry_out(bench)

@@ -1,0 +1,195 @@
+"""Every study runs on the tiny suite, and says what stands in its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import make_suite
+
+from ri_analysis.cli import main
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.points import Bench
+from ri_analysis.errors import InputError
+from ri_analysis.markdown import write_section
+from ri_analysis.statistics import frechet_distance
+from ri_analysis.studies import STUDIES
+from ri_analysis.studies.conduct import conduct, plan
+from ri_analysis.studies.tasks import subsets
+from ri_analysis.suite import open_suite
+
+SMALL = {"levels": 4, "images": 6, "seeds": 2, "steps": 2, "longest": 4, "halvings": 1, "alphas": "0,1", "subsets": 1}
+FEW = "task-arithmetic,iso-c"
+
+
+def run(evaluator: Evaluator, name: str) -> pd.DataFrame:
+    study, bench = STUDIES[name], Bench(evaluator)
+    settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
+    settings |= {"methods": FEW} if "methods" in settings else {}
+    table = conduct(study.rounds(evaluator, settings), bench, planned=plan(study.rounds(evaluator, settings), bench))
+    again = plan(study.rounds(evaluator, settings), Bench(evaluator))
+    assert again.kept == again.works
+    for chart in study.charts(table, True).values():
+        assert chart.figure.data
+        assert "image" in chart.how_to_read
+    assert study.verdict(table).endswith(".")
+    assert len(study.summary(table))
+    return table
+
+
+@pytest.fixture
+def few_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ri_analysis.merging import METHODS
+    from ri_analysis.studies import methods
+
+    chosen = [METHODS[name] for name in ("averaging", "dare", "karcher", "fisher")]
+    monkeypatch.setattr(methods, "mergeable", lambda _experts: chosen)
+
+
+def test_methods_are_compared_at_default_and_best(evaluator: Evaluator, few_methods: None):
+    table = run(evaluator, "methods")
+    merged = table[table["stage"] != "reference"]
+    assert len(merged) == 2 * (2 * 3 + 1)  # karcher has no λ
+    for row in merged.to_dict(orient="records"):
+        settings = {} if row["method"] == "karcher" else {"scale": row["scale"]}
+        expected = evaluator.measure(evaluator.recipe(row["method"], settings, experts=row["experts"]))
+        assert row["accuracy"] == pytest.approx(expected.mean_accuracy[0])
+        assert row["interference"] == pytest.approx(expected.mean_interference[0], abs=1e-6)
+        if row["stage"] == "after":
+            other = merged[(merged["method"] == row["method"]) & (merged["setting"] == row["setting"])]
+            before = other[other["stage"] == "before"].iloc[0]
+            assert row["gain"] == pytest.approx(row["accuracy"] - before["accuracy"])
+            assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+    assert set(merged.loc[merged["method"] == "dare", "seeds"]) == {2}
+    assert (merged["seed_low"] <= merged["seed_high"]).all()
+    reference = table[table["stage"] == "reference"].set_index("method")["accuracy"]
+    whole = evaluator.measure(evaluator.recipe("averaging"))
+    assert reference["zero-shot"] == pytest.approx(whole.mean_zero_shot_accuracy[0])
+    assert reference["experts"] == pytest.approx(whole.mean_expert_accuracy[0])
+
+
+def test_the_best_scale_is_the_validation_images_choice(evaluator: Evaluator, few_methods: None):
+    table = run(evaluator, "methods")
+    row = table[(table["method"] == "averaging") & (table["stage"] == "before") & (table["setting"] == "best")].iloc[0]
+    chosen = evaluator.measure(evaluator.recipe("averaging", {"scale": row["scale"]}), split="validation", limit=6)
+    for scale in (0.5, 1.26, 3.175, 8.0):
+        tried = evaluator.measure(evaluator.recipe("averaging", {"scale": scale}), split="validation", limit=6)
+        assert chosen.mean_accuracy[0] >= tried.mean_accuracy[0]
+
+
+def test_tuning_never_sees_a_test_image(evaluator: Evaluator):
+    table = run(evaluator, "tuning")
+    assert set(table["tuned"]) == {"default", "labelled", "interference"}
+    assert (table.groupby(["method", "stage"]).size() == 3).all()
+    row = table[(table["method"] == "iso-c") & (table["stage"] == "after") & (table["tuned"] == "default")].iloc[0]
+    assert row["scale"] == 1.0
+
+
+def test_averaging_peaks_where_its_curve_does(evaluator: Evaluator):
+    table = run(evaluator, "averaging")
+    assert set(table["method"]) == {"averaging"}
+    for stage in ("before", "after"):
+        part = table[table["stage"] == stage]
+        best = part[part["kind"] == "best"].iloc[0]
+        assert best["accuracy"] == part.loc[part["kind"] == "grid", "accuracy"].max()
+        assert f"{best['x']:.3g}" in STUDIES["averaging"].verdict(table)
+
+
+def test_joint_labels_are_no_easier(evaluator: Evaluator):
+    table = run(evaluator, "joint")
+    wide = table.pivot(index=["method", "stage"], columns="labels", values="accuracy")
+    assert (wide["all labels together"] <= wide["task known"]).all()
+
+
+def test_unseen_domains_and_tasks_left_out(evaluator: Evaluator):
+    table = run(evaluator, "unseen")
+    left_out = table[table["kind"] == "task left out"]
+    assert set(left_out["images"]) == {"Reds", "Greens", "Blues"}
+    assert not any(row["images"] in row["merged"].split(",") for row in left_out.to_dict(orient="records"))
+    assert set(table.loc[table["kind"] == "unseen domain", "images"]) == {"dim"}
+
+
+@pytest.mark.parametrize(("name", "variants"), [("steps", 3), ("ablation", 2), ("tasks", 2), ("auxiliary", 2)])
+def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variants: int):
+    table = run(evaluator, name)
+    assert len(table) == 2 * variants
+    for row in table[table["stage"] == "after"].to_dict(orient="records"):
+        assert row["experts"].startswith("studies/")
+        assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+    assert set(evaluator.suite.expert_sets) == {"original", "mild"}
+
+
+def test_subsets_are_seeded_and_end_with_all():
+    tasks = tuple("abcdefgh")
+    found = subsets(tasks, 3)
+    assert found == subsets(tasks, 3)
+    assert found[-1] == tasks
+    assert {len(part) for part in found} == {2, 4, 8}
+    assert all(list(part) == sorted(part) for part in found)
+
+
+def test_without_an_ri_set_a_study_says_so(tmp_path: Path):
+    suite = open_suite(str(make_suite(tmp_path / "bare", resolved=False)), tmp_path / "w")
+    assert "nothing to compare" in STUDIES["joint"].verdict(run(Evaluator(suite, tmp_path / "w", "cpu"), "joint"))
+
+
+def test_frechet_distance_of_normal_samples():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(40000, 3))
+    second = generator.normal(size=(40000, 3)) * [1.0, 2.0, 3.0] + [1.0, 0.0, 0.0]
+    assert frechet_distance(first, second) == pytest.approx(1 + 1 + 4, rel=0.03)  # (Δμ)² + Σ (σ₁ − σ₂)²
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
+    # tr (Σ₁Σ₂)^½ for matrices that do not commute, by scipy's general square root
+    from scipy.linalg import sqrtm
+
+    mixed = generator.normal(size=(500, 3)) @ generator.normal(size=(3, 3))
+    one, other = np.cov(first[:500], rowvar=False), np.cov(mixed, rowvar=False)
+    naive = ((first[:500].mean(0) - mixed.mean(0)) ** 2).sum() + np.trace(one + other - 2 * sqrtm(one @ other).real)
+    assert frechet_distance(first[:500], mixed) == pytest.approx(naive)
+    with pytest.raises(ValueError, match="equal width"):
+        frechet_distance(first, first[:, :2])
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_table_figures_manifest_and_document(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    document = tmp_path / "studies.md"
+    document.write_text("above\n<!-- study joint: start -->\nold\n<!-- study joint: end -->\nbelow\n")
+    common = ["--workspace", str(tmp_path / "w"), "--device", "cpu", "--set", f"methods={FEW}"]
+    assert main(["study", "joint", str(tiny), *common, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "joint: 10 points, 0 of them in the store" in said
+    assert "time" in said
+    assert "memory" in said
+    out = tmp_path / "out"
+    assert main(["study", "joint", str(tiny), *common, "--out", str(out), "--no-images", "--docs", str(document)]) == 0
+    assert {path.name for path in out.iterdir()} == {
+        *("table.csv", "table.parquet", "joint.html", "plotly.min.js", "manifest.json")
+    }
+    left, right = pd.read_csv(out / "table.csv"), pd.read_parquet(out / "table.parquet")
+    pd.testing.assert_frame_equal(left, right, check_dtype=False)
+    text = document.read_text()
+    assert text.startswith("above")
+    assert text.endswith("below\n")
+    assert "old" not in text
+    assert "| Task Arithmetic | task known |" in text
+
+
+def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    common = [str(tiny), "--workspace", str(tmp_path / "w"), "--device", "cpu"]
+    for words, message in (
+        (["study", "joined", *common], "unknown study 'joined'; did you mean 'joint'"),
+        (["study", "joint", *common], "--out: expected a folder"),
+        (["study", "joint", *common, "--set", "levels=2"], "unknown hyperparameter 'levels'"),
+        (["study", "joint", *common, "--set", "methods="], "expected at least one method"),
+    ):
+        assert main(words) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "empty.md").write_text("")
+    with pytest.raises(InputError, match="expected the marks"):
+        write_section(tmp_path / "empty.md", "study joint", "text")
