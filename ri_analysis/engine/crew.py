@@ -72,7 +72,8 @@ def elsewhere(place: Place, executors: Executors, works: Sequence[Work]) -> Iter
                     del left[futures[future]]
                     yield Done(futures[future], result, seconds)
             finally:
-                executor.shutdown(wait=False, cancel_futures=True)
+                for future in futures:
+                    future.cancel()  # after an error or Cancelled; what is finished does not mind
         losses = losses + 1 if len(left) == before else 0
         if losses == _LOSSES:
             raise InputError(f"workers ended {losses} times without finishing anything; is there enough memory?")

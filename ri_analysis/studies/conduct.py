@@ -51,16 +51,18 @@ class Crew:
 
 def plan(rounds: Rounds, bench: Bench) -> Plan:
     """Return what is to be done, without doing it; what depends on results is counted as if all points were equal."""
-    works = kept = images = 0
+    seen: dict[Work, bool] = {}
+    images = 0
     results: list[Any] | None = None
     while True:
         try:
             batch = next(rounds) if results is None else rounds.send(results)
         except StopIteration:
-            return Plan(works, kept, images)
+            return Plan(len(seen), sum(seen.values()), images)
         found = [work.kept(bench) for work in batch]
-        works, kept = works + len(batch), kept + sum(result is not None for result in found)
-        images += sum(work.images(bench) for work, result in zip(batch, found, strict=True) if result is None)
+        new = {work: result is not None for work, result in zip(batch, found, strict=True) if work not in seen}
+        images += sum(work.images(bench) for work, done in new.items() if not done)
+        seen |= new
         results = [work.blank(bench) if result is None else result for work, result in zip(batch, found, strict=True)]
 
 
