@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from ri_analysis.errors import InputError
@@ -59,12 +61,15 @@ class Layer:
                 total += row
             return total
 
-        return self.map(add_up)
+        return self.map(add_up, torch.float64)
 
-    def map(self, merge: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def map(self, merge: Callable[[torch.Tensor], torch.Tensor], dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return what `merge`, (T, n) → (n,), makes of the task vectors entry by entry, in the tensor's shape."""
+        merged = _empty(self.pretrained.shape, dtype)
         with one_thread:
-            return torch.cat([merge(piece) for piece in self.pieces()]).view_as(self.pretrained)
+            for target, piece in zip(torch.split(merged.view(-1), PIECE), self.pieces(), strict=True):
+                target.copy_(merge(piece))
+        return merged
 
     def every(self, stride: int, start: int) -> torch.Tensor:
         """Return every `stride`-th entry of the task vectors, from entry `start` on: (T, n)."""
@@ -93,7 +98,7 @@ class _StoredLayer(Layer):
     @cached_property
     def deltas(self) -> torch.Tensor:
         """The stacked task vectors (T, *shape)."""
-        stack = torch.empty((len(self._flat), *self.pretrained.shape))
+        stack = _empty((len(self._flat), *self.pretrained.shape), torch.float32)
         flat = stack.view(len(self._flat), -1)
         for target, *parts in zip(torch.split(flat, PIECE, dim=1), *self._split(), strict=True):
             self._subtract(target, *parts)
@@ -174,11 +179,17 @@ class TaskVectors:
 
     def select(self, tasks: Sequence[str]) -> TaskVectors:
         """Return the task vectors of `tasks` alone, in that order."""
-        return TaskVectors(self._pretrained, {task: self._experts[task] for task in tasks}, self._sources)
+        chosen = copy(self)
+        chosen._experts = {task: self._experts[task] for task in tasks}
+        return chosen
 
     def is_float(self, name: str) -> bool:
         """Whether tensor `name` is merged; integer buffers are kept from the pretrained model."""
         return self._pretrained[name].is_floating_point()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of tensor `name`."""
+        return tuple(self._pretrained[name].shape)
 
     def pretrained(self, name: str) -> torch.Tensor:
         """Return θ₀'s tensor `name`, float32 where it is a float."""
@@ -227,6 +238,11 @@ class TaskVectors:
                     f"{source}: tensor {name!r} must have the pretrained model's shape {tuple(reference.shape)}, "
                     f"found {tuple(tensors[name].shape)}"
                 )
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Return memory to write to. NumPy asks for huge pages, which are much cheaper to get than torch's small ones."""
+    return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(tuple(shape))
 
 
 def _listing(names: Sequence[str]) -> str:

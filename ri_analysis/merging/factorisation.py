@@ -46,6 +46,11 @@ def as_matrix(tensor: torch.Tensor) -> Matrix:
     return np.asarray(tensor.double().numpy())
 
 
+def as_single(tensor: torch.Tensor) -> Single:
+    """Return a 2-D tensor as a float32 NumPy matrix."""
+    return np.asarray(tensor.float().numpy())
+
+
 def as_tensor(matrix: Matrix | Single) -> torch.Tensor:
     """Return a matrix as a float32 tensor."""
     return torch.from_numpy(matrix).float()
@@ -92,7 +97,7 @@ def left_singular_vectors(blocks: Sequence[torch.Tensor]) -> tuple[Matrix, Matri
         return _leading(gram, rows, 0.0)
 
 
-def polar_factor(matrix: Matrix) -> tuple[Matrix | Single, float]:
+def polar_factor(matrix: Matrix | Single) -> tuple[Matrix | Single, float]:
     """Return the orthogonal polar factor UVᵀ of an m×n matrix, and its nuclear norm Σσ.
 
     Directions below EPSILON·σ₁ are left out of both. The factor of a zero matrix is zero.
@@ -100,7 +105,7 @@ def polar_factor(matrix: Matrix) -> tuple[Matrix | Single, float]:
     with one_thread:
         tall = matrix.shape[0] > matrix.shape[1]
         root, s = _inverse_root(matrix.T if tall else matrix)
-        same: Any = matrix.astype(root.dtype)
+        same: Any = matrix.astype(root.dtype, copy=False)
         return (same @ root if tall else root @ same), float(s.sum())
 
 
@@ -136,10 +141,10 @@ def _product(
     return np.asarray(u.astype(left) @ (middle @ v.T).astype(left))
 
 
-def _inverse_root(matrix: Matrix) -> tuple[Matrix | Single, Matrix | Single]:
+def _inverse_root(matrix: Matrix | Single) -> tuple[Matrix | Single, Matrix | Single]:
     """Return (AAᵀ)^(−1/2) of an r×n matrix A, on the column space of A, and A's singular values."""
-    found = _well_conditioned_left_vectors(matrix.astype(np.float32))
-    u, s = _left_vectors(matrix, matrix.shape[0]) if found is None else found
+    found = _well_conditioned_left_vectors(matrix.astype(np.float32, copy=False))
+    u, s = _left_vectors(matrix.astype(np.float64, copy=False), len(matrix)) if found is None else found
     half = u / np.sqrt(s)
     return np.asarray(half @ half.T), s
 
@@ -154,7 +159,7 @@ def _well_conditioned_left_vectors(matrix: Single) -> tuple[Single, Single] | No
     factor, failed = lapack.spotrf(gram, lower=1)
     if failed or not len(gram) or factor.diagonal().min() ** 2 < limit:
         return None
-    values, vectors = (each.numpy() for each in torch.linalg.eigh(torch.from_numpy(gram)))
+    values, vectors = _eigenvectors(gram)
     if values[0] * WELL_CONDITIONED**2 < values[-1]:
         return None
     return vectors, np.sqrt(values)
@@ -168,10 +173,16 @@ def _left_vectors(matrix: Matrix, rank: int, floor: float = 0.0) -> tuple[Matrix
 def _leading(gram: Matrix, rank: int, floor: float) -> tuple[Matrix, Matrix]:
     """Return the leading eigenvectors of a Gram matrix and the roots of their eigenvalues, descending."""
     found = _few_eigenvectors(gram, rank) if 2 * rank <= len(gram) else None
-    values, vectors = np.linalg.eigh(gram) if found is None else found
+    values, vectors = _eigenvectors(gram) if found is None else found
     s = np.sqrt(np.maximum(values[::-1], 0.0))[:rank]
     kept = int(np.count_nonzero(s > max(EPSILON * s[0], floor))) if len(s) else 0
     return np.ascontiguousarray(vectors[:, ::-1][:, :kept]), s[:kept]
+
+
+def _eigenvectors(gram: Any) -> tuple[Any, Any]:
+    """Return all eigenvalues, ascending, with their eigenvectors; torch's LAPACK is mostly quicker than NumPy's."""
+    values, vectors = torch.linalg.eigh(torch.from_numpy(gram))
+    return values.numpy(), vectors.numpy()
 
 
 def _few_eigenvectors(gram: Matrix, count: int) -> tuple[Matrix, Matrix] | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from ri_analysis.merging.averaging import average
-from ri_analysis.merging.factorisation import as_matrix, as_tensor, polar_factor
+from ri_analysis.merging.factorisation import as_single, as_tensor, polar_factor
 from ri_analysis.merging.method import Method, scale
+from ri_analysis.merging.task_arithmetic import add
 from ri_analysis.task_vectors import Layer
 
 
@@ -18,7 +19,7 @@ def flatten_spectrum(layer: Layer) -> torch.Tensor:
     """
     if not layer.is_matrix:
         return average(layer)
-    factor, nuclear_norm = polar_factor(as_matrix(layer.sum()))
+    factor, nuclear_norm = polar_factor(as_single(add(layer)))
     return as_tensor(factor).mul_(nuclear_norm / min(layer.pretrained.shape))
 
 

@@ -36,7 +36,7 @@ def merge(
     for name in vectors.names:
         if vectors.is_float(name):
             _, delta = next(directions)
-            yield name, vectors.pretrained(name).add(delta, alpha=recipe.scale)
+            yield name, torch.add(vectors.pretrained(name), delta, alpha=recipe.scale, out=delta)
         else:
             yield name, vectors.pretrained(name)
 

@@ -63,8 +63,7 @@ def recipe_of(path: Path) -> MergeRecipe:
 
 
 def _stored(vectors: TaskVectors, name: str, dtype: torch.dtype) -> tuple[tuple[int, ...], torch.dtype]:
-    tensor = vectors.pretrained(name)
-    return tuple(tensor.shape), dtype if tensor.is_floating_point() else tensor.dtype
+    return vectors.shape(name), dtype if vectors.is_float(name) else vectors.pretrained(name).dtype
 
 
 def _checked(
@@ -74,6 +73,7 @@ def _checked(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in tensors:
         tensor = tensor.to(layout[name][1])
-        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+        # A finite sum means finite values and is far cheaper to take than looking at each; the converse need not hold.
+        if tensor.is_floating_point() and not (torch.isfinite(tensor.sum()) or torch.isfinite(tensor).all()):
             raise InputError(f"{path}: tensor {name!r} of the merge has values that {tensor.dtype} cannot hold")
         yield name, tensor
