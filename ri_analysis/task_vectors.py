@@ -17,6 +17,8 @@ Tensors = Mapping[str, torch.Tensor]
 
 PIECE = 1 << 15  # entries: a row and its temporaries stay in the cache, and torch takes no second thread for it
 
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 class Layer:
     """One named tensor of the model, as a merging method sees it.
@@ -155,7 +157,8 @@ class TaskVectors:
     experts: task name → canonical tensors of θ_t.
     sources: what to call each in an error, by task name and "pretrained" (defaults to the name itself).
 
-    Raises InputError when an expert's keys or shapes differ from the pretrained model's.
+    Raises InputError when an expert's keys or shapes differ from the pretrained model's, or when it has something else
+    than floating-point numbers where the pretrained model has them.
     """
 
     def __init__(
@@ -163,7 +166,7 @@ class TaskVectors:
     ) -> None:
         self._pretrained, self._experts = pretrained, dict(experts)
         self._sources = dict(sources or {})
-        for task, tensors in self._experts.items():
+        for task, tensors in {"pretrained": pretrained, **self._experts}.items():
             self._check(task, tensors)
         self.names: tuple[str, ...] = tuple(pretrained)
 
@@ -237,6 +240,11 @@ class TaskVectors:
                 raise InputError(
                     f"{source}: tensor {name!r} must have the pretrained model's shape {tuple(reference.shape)}, "
                     f"found {tuple(tensors[name].shape)}"
+                )
+            if reference.is_floating_point() and tensors[name].dtype not in FLOATS:
+                raise InputError(
+                    f"{source}: tensor {name!r} must be float16, bfloat16, float32 or float64, "
+                    f"found {tensors[name].dtype}"
                 )
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny import MODEL
 
 from ri_analysis.cli import main
 from ri_analysis.merging import METHODS
@@ -100,6 +102,17 @@ def test_merge_writes_what_measure_measures(shell: Shell, tmp_path: Path) -> Non
     assert path.read_bytes() == first
     theirs = shell.json("measure", "--merged", str(path))
     assert theirs["tasks"] == shell.json("measure", "--method", "ties", "--experts", "ri")["tasks"]
+
+
+def test_open_clip_loads_what_merge_writes(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "merged.safetensors"
+    assert shell("merge", "--method", "tsv-m", "--out", str(path))[0] == 0
+    model = open_clip.CLIP(**MODEL["model_cfg"])
+    report = open_clip.load_checkpoint(model, str(path), strict=False)
+    assert report.unexpected_keys == []
+    assert not [key for key in report.missing_keys if key.startswith("visual.")]  # the text tower is not merged
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in load_file(path).items())
 
 
 def test_methods_lists_every_declaration(capsys: pytest.CaptureFixture[str]) -> None:

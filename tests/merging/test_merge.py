@@ -64,6 +64,57 @@ def test_experts_equal_to_the_pretrained_model_give_it_back(method: str) -> None
         torch.testing.assert_close(tensor, pretrained[name])
 
 
+ITSELF = ["averaging", "task-arithmetic", "consensus", "tsv-m", "karcher"]
+FEWER_ENTRIES = ["ties", "breadcrumbs", "pcb"]  # of one expert they leave out some, and change no sign
+
+
+@pytest.mark.parametrize("method", ITSELF)
+def test_one_expert_is_its_own_merge(method: str) -> None:
+    vectors = task_vectors(count=1)
+    for name, tensor in direction(vectors, MergeRecipe.of(method, ("a",))):
+        assert_close(tensor, vectors.layer(name).deltas[0], 1e-4)  # of the experts, rounded to float32
+
+
+@pytest.mark.parametrize("method", FEWER_ENTRIES)
+def test_one_expert_keeps_some_of_its_entries(method: str) -> None:
+    vectors = task_vectors(count=1)
+    found = joined([tensor for _, tensor in direction(vectors, MergeRecipe.of(method, ("a",)))])
+    own = joined([layer.deltas[0] for layer in vectors.walk()])
+    kept = found != 0
+    assert 0 < kept.sum() < len(own)
+    assert torch.equal(found[kept].sign(), own[kept].sign())
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].experts[0] > 1])
+def test_a_method_for_several_experts_refuses_one(method: str) -> None:
+    with pytest.raises(InputError, match=f"{method}.* 2 .*1"):
+        MergeRecipe.of(method, ("a",))
+
+
+@pytest.mark.parametrize("method", WITH_DATA)
+@pytest.mark.parametrize("experts", [1, 2])
+def test_methods_with_data_of_one_expert_and_of_no_change(method: str, experts: int) -> None:
+    vectors = task_vectors(count=1)
+    pretrained = {name: vectors.pretrained(name) for name in vectors.names}
+    still = TaskVectors(pretrained, dict.fromkeys("ab"[:experts], pretrained))
+
+    def statistics(name: str) -> list[torch.Tensor]:
+        shape = vectors.shape(name)
+        of = {
+            "fisher": torch.ones(shape),
+            "regmean": torch.eye(shape[-1]) if len(shape) == 2 and name != "visual.proj" else None,
+            "adamerging": torch.tensor(1.0),
+        }[method]
+        return [] if of is None else [of] * experts
+
+    recipe = MergeRecipe.of(method, still.tasks)
+    for name, tensor in merge(still, recipe, statistics=statistics):
+        torch.testing.assert_close(tensor, pretrained[name])
+    if experts == 1:
+        for name, tensor in direction(vectors, recipe, statistics=statistics):
+            assert_close(tensor, vectors.layer(name).deltas[0], 1e-4)
+
+
 @pytest.mark.parametrize("method", [name for name in WITHOUT_DATA if METHODS[name].experts[0] == 1])
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_expert_alone(method: str, scale: float) -> None:
@@ -76,20 +127,35 @@ def test_one_expert_alone(method: str, scale: float) -> None:
             assert torch.equal(tensor, vectors.pretrained(name))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("method", ["task-arithmetic", "ties", "iso-c"])
-def test_experts_of_mixed_precision_count_as_their_float32_values(method: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("pretrained_dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", WITHOUT_DATA)
+def test_experts_of_mixed_precision_count_as_their_float32_values(method: str, pretrained_dtype: torch.dtype) -> None:
     layers = model(2)
-    pretrained = {layer.name: layer.pretrained for layer in layers}
-    full, half = ({layer.name: layer.pretrained + layer.deltas[n] for layer in layers} for n in range(2))
-    half = {name: tensor.to(dtype) for name, tensor in half.items()}
-    rounded = {name: tensor.float() for name, tensor in half.items()}
+    pretrained = {layer.name: layer.pretrained.to(pretrained_dtype) for layer in layers}
+    experts = {
+        task: {layer.name: (layer.pretrained + layer.deltas[n]).to(dtype) for layer in layers}
+        for n, (task, dtype) in enumerate({"a": torch.float16, "b": torch.bfloat16}.items())
+    }
     recipe = MergeRecipe.of(method, ("a", "b"))
-    found = dict(direction(TaskVectors(pretrained, {"a": full, "b": half}), recipe))
-    expected = dict(direction(TaskVectors(pretrained, {"a": full, "b": rounded}), recipe))
+    found = dict(merge(TaskVectors(pretrained, experts), recipe))
+    expected = dict(merge(TaskVectors(single(pretrained), {t: single(e) for t, e in experts.items()}), recipe))
     for name, tensor in found.items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, expected[name])
+
+
+def single(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("method", WITHOUT_DATA)
+def test_an_expert_equal_to_the_pretrained_model_beside_another(method: str) -> None:
+    vectors = task_vectors(count=1)
+    pretrained = {name: vectors.pretrained(name) for name in vectors.names}
+    expert = {name: vectors.expert(name, "a") for name in vectors.names}
+    pair = TaskVectors(pretrained, {"a": expert, "b": pretrained})
+    for _, tensor in merge(pair, MergeRecipe.of(method, ("a", "b"))):
+        assert torch.isfinite(tensor).all()
 
 
 def test_only_the_chosen_tasks_are_merged_in_the_recipe_s_order() -> None:

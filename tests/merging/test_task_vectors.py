@@ -25,6 +25,8 @@ def expert(**changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
     [
         (expert(b=None), "digits.pt: expected the pretrained model's tensors, 'visual.b' missing"),
         (expert(c=torch.zeros(1)), "digits.pt: tensors the pretrained model does not have: 'visual.c'"),
+        (expert(b=torch.zeros(4, dtype=torch.int8)), "tensor 'visual.b' must be float16, bfloat16, float32 or float64"),
+        (expert(b=torch.zeros(4).to(torch.float8_e4m3fn)), "float64, found torch.float8_e4m3fn"),
         (expert(a=torch.zeros(3, 2)), "tensor 'visual.a' must have the pretrained model's shape (2, 3), found (3, 2)"),
     ],
 )
@@ -32,6 +34,17 @@ def test_keys_and_shapes_must_be_the_pretrained_model_s(broken: dict[str, torch.
     with pytest.raises(InputError) as caught:
         TaskVectors(PRETRAINED, {"good": expert(), "digits": broken}, {"digits": "digits.pt"})
     assert message in str(caught.value)
+
+
+def test_the_pretrained_model_must_be_of_known_precision() -> None:
+    broken = expert(b=torch.zeros(4).to(torch.float8_e5m2))
+    with pytest.raises(InputError, match=r"zeroshot\.pt: tensor 'visual\.b' must be float16"):
+        TaskVectors(broken, {"a": expert()}, {"pretrained": "zeroshot.pt"})
+
+
+def test_integer_buffers_may_differ_in_kind() -> None:
+    vectors = TaskVectors(PRETRAINED, {"a": expert(n=torch.tensor([2.5])), "b": expert(n=torch.tensor([9]).int())})
+    assert torch.equal(vectors.pretrained("visual.n"), torch.tensor([1]))
 
 
 def test_long_lists_of_missing_tensors_are_cut_short() -> None:
