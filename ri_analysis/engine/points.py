@@ -15,7 +15,7 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.engine.directions import Directions
-from ri_analysis.engine.evaluator import Evaluator, Progress
+from ri_analysis.engine.evaluator import Evaluator, Progress, Weights
 from ri_analysis.engine.store import Arrays, Record
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
@@ -163,7 +163,7 @@ class Adaptation:
         """Return the name of the expert set: it changes with all that the set depends on."""
         suite = bench.evaluator.suite
         weights = {name: value for name, value in suite.weight_digests().items() if name in ("pretrained", *self.tasks)}
-        plan = [self.tasks, bench.resolve_settings(self), self.seed, weights]
+        plan = [self.tasks, bench.ri_settings(self.settings), self.seed, weights]
         images = suite.auxiliary_data(self.auxiliary).digest
         return f"{STUDIES}/{digest(VERSION, json.dumps(plan, sort_keys=True), images)[:16]}"
 
@@ -178,7 +178,7 @@ class Adaptation:
 
     def images(self, bench: Bench) -> int:
         """Return how many images it costs, counted as encodings: a step forward and back is worth three."""
-        values = bench.resolve_settings(self)
+        values = bench.ri_settings(self.settings)
         images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary)) * int(values["views"])
         steps = int(values["steps"]) * min(int(values["batch"]), images)
         return len(self.tasks) * 3 * steps + (len(self.tasks) + 1) * images
@@ -290,6 +290,11 @@ class Bench:
             self.evaluator.statistics(recipe, progress),
             None if progress is None else lambda _done, _total: progress(0, total),
         )
+        return self.judge(weights, point, progress)
+
+    def judge(self, weights: Weights, point: Point, progress: Progress | None = None) -> Outcome:
+        """Measure any weights on a point's images."""
+        sections, total = self.sections(point), point.images(self)
         unique = {section.images.digest: section.images for section in sections}
         found = self.evaluator.encoder.features_of_many(
             weights,
@@ -310,9 +315,9 @@ class Bench:
                 divergence[section.name] = kl_divergence(reference, logits).clamp(min=0).numpy()
         return Outcome(correct, divergence)
 
-    def resolve_settings(self, adaptation: Adaptation) -> dict[str, Value]:
-        """Return all settings of an RI run."""
-        return default_settings(self.evaluator.suite) | dict(adaptation.settings)
+    def ri_settings(self, changed: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+        """Return all settings of an RI run of which `changed` differ from the suite's."""
+        return default_settings(self.evaluator.suite) | dict(changed)
 
     # --- images -------------------------------------------------------------------------------------------
 

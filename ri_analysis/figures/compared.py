@@ -9,17 +9,22 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures import look, words
-from ri_analysis.figures.look import AFTER, BEFORE, ZERO_SHOT, Role
+from ri_analysis.figures.look import AFTER, BEFORE, DISTILLED, ZERO_SHOT, Role
 
-ROLES: dict[str, Role] = {"zero-shot": ZERO_SHOT, "before": BEFORE, "after": AFTER}
+ROLES: dict[str, Role] = {
+    "zero-shot": ZERO_SHOT,
+    "before": BEFORE,
+    "after": AFTER,
+    "distilled": DISTILLED,
+}
 _SYMBOLS = {"zero-shot": "line-ns-open"}
-_SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12}
+_SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0}
 
 
 def compared(table: pd.DataFrame, by: str, *, x_title: str = "accuracy", dark: bool = False) -> go.Figure:
     """One row for each value of column `by`, in the table's order; one point for each `stage`, with its interval.
 
-    `table` has the columns `stage` (zero-shot, before, after), `accuracy`, `accuracy_low`, `accuracy_high`, `n`.
+    `table` has the columns `stage` (a name of ROLES), `accuracy`, `accuracy_low`, `accuracy_high`, `n`.
     """
     figure, names = go.Figure(), list(dict.fromkeys(table[by]))
     for stage, role in ROLES.items():

@@ -26,6 +26,7 @@ ZERO_SHOT = Role("zero-shot", "#8A8F98", "line-ns")
 EXPERT = Role("expert", "#009E73", "line-ns")
 BEFORE = Role("merged before RI", "#D55E00", "circle")
 AFTER = Role("merged after RI", "#0072B2", "diamond")
+DISTILLED = Role("merged, then distilled", "#CC79A7", "square")
 
 SEQUENTIAL = "Cividis"
 # Blue is less than before, vermillion more; white (dark: near black) is no change.

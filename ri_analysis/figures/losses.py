@@ -8,16 +8,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.figures import look, words
+from ri_analysis.figures import look
 
 PARTS = {"keep": "keep: stay the expert", "free": "free: leave the others alone", "loss": "keep + α · free"}
 
 
-def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, dark: bool = False) -> go.Figure:
+def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nats", dark: bool = False) -> go.Figure:
     """The two terms of the RI objective and their sum over the steps, one line per expert.
 
-    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (nats); `tasks` are all of the suite's, so that
-    each keeps its colour.
+    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (in `unit`); `tasks` are all of the suite's, so
+    that each keeps its colour.
     """
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
     colours = look.task_colours(tasks)
@@ -34,16 +34,16 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, dark: bool = Fal
                 col=column,
                 mode="lines" if len(rows) > 1 else "markers",
                 line={"color": colours[task], "width": 1.8},
-                hovertext=[_hover(task, part, row) for row in rows.to_dict(orient="records")],
+                hovertext=[_hover(task, part, row, unit) for row in rows.to_dict(orient="records")],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
     look.finish(figure, dark=dark, height=340)
     figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin_t=40)
     figure.update_xaxes(title="step", rangemode="tozero", showgrid=False)
     figure.update_yaxes(rangemode="tozero")
-    figure.update_yaxes(title="loss (nats)", col=1)
+    figure.update_yaxes(title=f"loss ({unit})", col=1)
     return figure.update_annotations(font_size=13)
 
 
-def _hover(task: str, part: str, row: dict[object, float]) -> str:
-    return f"<b>{task}</b>, step {int(row['step'])}<br>{PARTS[part].partition(':')[0]} {words.nats(row[part])}"
+def _hover(task: str, part: str, row: dict[object, float], unit: str) -> str:
+    return f"<b>{task}</b>, step {int(row['step'])}<br>{PARTS[part].partition(':')[0]} {row[part]:.3f} {unit}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
 from ri_analysis.errors import InputError
-from ri_analysis.files import atomic_path, write_text
+from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
-from ri_analysis.resolving.objective import Objective
+from ri_analysis.resolving.descent import Descent
+from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.images import in_memory
@@ -30,6 +31,7 @@ from ri_analysis.suite.suite import RECORD
 HYPERPARAMETERS = (
     Hyperparameter("steps", "optimisation steps per expert", 2500, 1, 1_000_000, sweep=(50, 25000), log=True),
     Hyperparameter("alpha", "α, weight of the term that frees the other tasks' heads", 1.0, 0.0, 100.0, sweep=(0, 4)),
+    Hyperparameter("distance", "how far two models' outputs are apart", "kl", choices=tuple(DISTANCES)),
     Hyperparameter("lr", "AdamW's learning rate", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True),
     Hyperparameter("weight_decay", "AdamW's weight decay", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
     Hyperparameter("batch", "auxiliary images per step", 128, 1, 8192, sweep=(16, 512), log=True),
@@ -38,8 +40,6 @@ HYPERPARAMETERS = (
     Hyperparameter("schedule", "learning rate over the steps", "constant", choices=("constant", "cosine")),
 )
 
-HISTORY_POINTS = 200  # loss values kept per expert in the record
-SAVE_SECONDS = 30.0  # between two states that a stopped run resumes from
 _RUN, _STATE = "run.json", "state.pt"
 
 
@@ -176,73 +176,23 @@ class _Run:
         self._state_path.unlink(missing_ok=True)
 
     def _train(self, expert: torch.Tensor, progress: Callable[[ResolveProgress], None] | None) -> list[list[float]]:
-        module, device = self.encoder.module, self.encoder.device
-        parameters = [parameter for parameter in module.parameters() if parameter.is_floating_point()]
-        steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
-        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=float(self.settings["weight_decay"]))
-        objective = Objective(self.heads, self.task, float(self.settings["alpha"]), device)
-        done, history = self._restore(optimizer)
-        every, saved = max(1, steps // HISTORY_POINTS), time.monotonic()
-        module.requires_grad_(True)
-        try:
-            for step, rows in enumerate(self._batches(steps), 1):
-                if step <= done:
-                    continue
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * self._factor(step, steps)
-                pixels = self.images.pixels(rows, self.encoder.image_size)
-                adapted = self.encoder.forward(self.encoder.preprocess(pixels))
-                keep, free, loss = objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                losses = (keep.item(), free.item(), loss.item())
-                if step % every == 0 or step in (1, steps):
-                    history.append([step, *losses])
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    self._save(step, optimizer, history)
-                    saved = time.monotonic()
-                if progress is not None:
-                    progress(ResolveProgress(self.task, self.index, len(self.tasks), step, steps, *losses))
-        finally:
-            module.requires_grad_(False)
-        return history
+        device, alpha, distance = self.encoder.device, float(self.settings["alpha"]), str(self.settings["distance"])
+        objective = Objective(self.heads, self.task, alpha, device, distance)
 
-    def _factor(self, step: int, steps: int) -> float:
-        if self.settings["schedule"] == "constant":
-            return 1.0
-        return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
+        def loss(adapted: torch.Tensor, rows: npt.NDArray[np.int64]) -> Terms:
+            return objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
 
-    def _batches(self, steps: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield `steps` batches of image indices: epochs of permutations, the same for a resumed run."""
-        generator = np.random.default_rng([self.seed, *self.task.encode()])
-        size, order = min(int(self.settings["batch"]), len(self.images)), np.zeros(0, dtype=np.int64)
-        for _ in range(steps):
-            if len(order) < size:
-                order = np.concatenate([order, generator.permutation(len(self.images))])
-            yield order[:size]
-            order = order[size:]
+        def report(step: int, parts: tuple[float, ...]) -> None:
+            if progress is not None:
+                place = (self.task, self.index, len(self.tasks), step, int(self.settings["steps"]))
+                progress(ResolveProgress(*place, *parts))
+
+        seed = (self.seed, *self.task.encode())
+        return Descent(self.encoder, self.images, self.settings, seed, self._state_path).run(loss, report)
 
     @property
     def _state_path(self) -> Path:
         return self.folder / f"{self.task}-{_STATE}"
-
-    def _save(self, step: int, optimizer: torch.optim.Optimizer, history: list[list[float]]) -> None:
-        state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
-        with atomic_path(self._state_path) as temporary:
-            torch.save(state | {"weights": self.encoder.state()}, temporary)
-
-    def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[list[float]]]:
-        """Load the last saved state of this expert, if there is one; return its step and loss history."""
-        if not self._state_path.exists():
-            return 0, []
-        try:
-            state = torch.load(self._state_path, map_location=self.encoder.device, weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
-            raise InputError(f"{self._state_path}: expected a saved state, found: {error}; delete it") from error
-        self.encoder.load(state["weights"], str(self._state_path))
-        optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"]), list(state["history"])
 
 
 def _folder(suite: Suite, name: str, directory: Path | None) -> Path:

@@ -13,7 +13,7 @@ from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.resolving import HYPERPARAMETERS, ResolveProgress, default_settings, resolve, unfinished
+from ri_analysis.resolving import HYPERPARAMETERS, ResolveProgress, default_settings, resolve, unfinished, unit
 from ri_analysis.suite import Suite
 from ri_analysis.ui import controls, estimate, facts, frame, recipes, resources, state
 from ri_analysis.ui.jobs import Job
@@ -206,7 +206,8 @@ def _watch(job: Job, tasks: Sequence[str]) -> None:
     st.progress(job.fraction, text=_status(job))
     table = _notes_table(job)
     if len(table):
-        chart = loss_curves(table, tasks, dark=frame.dark())
+        measure = unit(str(job.details["plan"].settings.get("distance", "kl")))
+        chart = loss_curves(table, tasks, unit=measure, dark=frame.dark())
         st.plotly_chart(chart, theme=None, key=f"live.{job.key}", alt=_HOW)
         st.caption(_HOW)
 
@@ -285,7 +286,9 @@ def past_sets(evaluator: Evaluator) -> None:
             st.markdown(facts.record_in_words(record))
             table = facts.history_table(record)
             if len(table):
-                chart = loss_curves(table, suite.tasks, dark=frame.dark())
+                chart = loss_curves(
+                    table, suite.tasks, unit=unit(record.get("settings", {}).get("distance", "kl")), dark=frame.dark()
+                )
                 images = record.get("auxiliary", {}).get("images")
                 n = f"Each step rests on a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."

@@ -11,8 +11,16 @@ from ri_analysis.encoder import Head
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.measures import off_diagonal_mean
-from ri_analysis.resolving import HYPERPARAMETERS, Objective, ResolveProgress, default_settings, resolve, unfinished
-from ri_analysis.resolving import trainer as trainer_module
+from ri_analysis.resolving import (
+    DISTANCES,
+    HYPERPARAMETERS,
+    Objective,
+    ResolveProgress,
+    default_settings,
+    descent,
+    resolve,
+    unfinished,
+)
 from ri_analysis.suite import Suite, open_suite
 
 QUICK = {"steps": 12, "lr": 1e-3, "batch": 16}
@@ -67,6 +75,39 @@ def test_the_objective_agrees_with_three_plain_forwards(evaluator: Evaluator, al
     assert terms.loss.item() == pytest.approx(keep + free, rel=1e-4)
 
 
+def test_distances_agree_with_plain_loops() -> None:
+    torch.manual_seed(1)
+    teacher, student = torch.randn(2, 6, 5) * 3
+    for row in range(6):
+        p, q = torch.softmax(teacher[row].double(), 0), torch.softmax(student[row].double(), 0)
+        expected = {
+            "kl": sum(p[c] * (p[c].log() - q[c].log()) for c in range(5)),
+            "cross-entropy": -q[max(range(5), key=lambda c: float(p[c]))].log(),
+            "mse": sum((teacher[row, c] - student[row, c]) ** 2 for c in range(5)) / 5,
+        }
+        for name, distance in DISTANCES.items():
+            assert distance(teacher, student)[row].item() == pytest.approx(float(expected[name]), rel=1e-4), name
+
+
+def test_soft_cross_entropy_has_the_gradient_of_kl() -> None:
+    """Why "cross-entropy" means the teacher's first choice: with its probabilities it would be KL over again."""
+    torch.manual_seed(2)
+    teacher, student = torch.randn(4, 3), torch.randn(4, 3, requires_grad=True)
+    soft = -(torch.softmax(teacher, 1) * torch.log_softmax(student, 1)).sum(1)
+    (of_soft,) = torch.autograd.grad(soft.sum(), student)
+    (of_kl,) = torch.autograd.grad(DISTANCES["kl"](teacher, student).sum(), student)
+    torch.testing.assert_close(of_soft, of_kl)
+
+
+@pytest.mark.parametrize("distance", [name for name in DISTANCES if name != "kl"])
+def test_every_distance_can_be_resolved_with(suite: Suite, distance: str) -> None:
+    resolve(suite, auxiliary="other", name=distance, settings=QUICK | {"distance": distance})
+    record = suite.record(distance)
+    assert record["settings"]["distance"] == distance
+    rows = next(iter(record["history"].values()))
+    assert rows[-1][3] < rows[0][3]
+
+
 def test_one_expert_has_nothing_to_free() -> None:
     feature = torch.nn.functional.normalize(torch.randn(2, 4), dim=1)
     terms = Objective({"a": Head(torch.randn(3, 4), ())}, "a", 1.0)(feature, feature, feature)
@@ -106,7 +147,7 @@ def test_a_set_made_from_other_weights_does_not_join(suite: Suite, tiny: Path, w
 def test_a_stopped_run_resumes_to_the_same_weights(
     suite: Suite, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "SAVE_SECONDS", -1.0)  # save after every step
+    monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
     settings = QUICK | {"schedule": "cosine"}
     undisturbed = resolve(suite, auxiliary="other", name="a", settings=settings, directory=tmp_path / "a")
     steps: list[ResolveProgress] = []

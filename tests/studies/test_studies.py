@@ -11,9 +11,11 @@ from tiny import make_suite
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.points import Bench
-from ri_analysis.errors import InputError
+from ri_analysis.engine.distilled import Distilled
+from ri_analysis.engine.points import Bench, Point
+from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.markdown import write_section
+from ri_analysis.resolving import descent
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conduct import conduct, plan
@@ -111,7 +113,7 @@ def test_unseen_domains_and_tasks_left_out(evaluator: Evaluator):
     assert set(table.loc[table["kind"] == "unseen domain", "images"]) == {"dim"}
 
 
-@pytest.mark.parametrize(("name", "variants"), [("steps", 3), ("ablation", 2), ("tasks", 2), ("auxiliary", 2)])
+@pytest.mark.parametrize(("name", "variants"), [("steps", 3), ("ablation", 5), ("tasks", 2), ("auxiliary", 2)])
 def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variants: int):
     table = run(evaluator, name)
     assert len(table) == 2 * variants
@@ -119,6 +121,41 @@ def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variant
         assert row["experts"].startswith("studies/")
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
     assert set(evaluator.suite.expert_sets) == {"original", "mild"}
+
+
+def test_distilling_afterwards_stands_beside_ri(evaluator: Evaluator):
+    table = run(evaluator, "after")
+    assert list(table["stage"]) == ["before", "distilled", "after"] * 2
+    plain = evaluator.measure(evaluator.recipe("iso-c"), limit=SMALL["images"])
+    row = table[(table["method"] == "iso-c") & (table["stage"] == "before")].iloc[0]
+    assert row["accuracy"] == pytest.approx(plain.mean_accuracy[0])
+    assert row["gain"] == 0
+
+
+def test_distilling_brings_the_merge_nearer_to_its_experts_and_resumes(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
+    recipe, bench = evaluator.recipe("task-arithmetic", {"scale": 1.0}), Bench(evaluator)
+    point = Point(recipe)
+    settings = (("batch", 16), ("lr", 1e-3), ("steps", 30))
+    work = Distilled(point, "other", settings)
+    whole = work.carry_out(bench)
+    assert whole.interference < point.carry_out(bench).interference
+    work._path(bench).unlink()
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        work.carry_out(bench, stop)
+    resumed = work.carry_out(bench)
+    for task, values in whole.divergence.items():
+        np.testing.assert_array_equal(values, resumed.divergence[task])
+    work.keep(bench, resumed, 1.0)
+    assert work.kept(bench) is not None
+    assert not list(work._path(bench).parent.iterdir())
 
 
 def test_subsets_are_seeded_and_end_with_all():

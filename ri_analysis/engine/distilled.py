@@ -1,0 +1,91 @@
+"""A merged model that was distilled afterwards, measured like a point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ri_analysis import __version__
+from ri_analysis.engine.evaluator import Progress
+from ri_analysis.engine.points import Bench, Outcome, Point
+from ri_analysis.engine.store import Record
+from ri_analysis.files import digest
+from ri_analysis.hyperparameters import Value
+from ri_analysis.resolving import distil
+
+VERSION = "1"  # raise when distilling changes its meaning
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """`point`'s merge, distilled from its experts on an auxiliary source, measured on the point's images.
+
+    `settings` are the RI trainer's that differ from the suite's. A piece of a study's work, see Work.
+    """
+
+    point: Point
+    auxiliary: str
+    settings: tuple[tuple[str, Value], ...] = ()
+    seed: int = 0
+
+    def kept(self, bench: Bench) -> Outcome | None:
+        """See Work."""
+        arrays = bench.evaluator.store.get(digest(self._name(bench), bench.place(self.point)))
+        return None if arrays is None else Outcome.of(arrays)
+
+    def blank(self, bench: Bench) -> Outcome:
+        """See Work."""
+        return self.point.blank(bench)
+
+    def images(self, bench: Bench) -> int:
+        """See Work: a step forward and back is worth three encodings; each expert sees all variants once."""
+        values = self._values(bench)
+        images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary)) * int(values["views"])
+        steps = int(values["steps"]) * min(int(values["batch"]), images)
+        return 3 * steps + len(self.point.recipe.tasks) * images + self.point.images(bench)
+
+    def carry_out(self, bench: Bench, progress: Progress | None = None) -> Outcome:
+        """Distil, or go on where a stopped run was, and measure."""
+        recipe, total, path = self.point.recipe, self.images(bench), self._path(bench)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            distil(
+                bench.evaluator.suite,
+                lambda: bench.evaluator.merged(recipe),
+                path,
+                auxiliary=self.auxiliary,
+                tasks=recipe.tasks,
+                settings=dict(self.settings),
+                device=bench.evaluator.encoder.device,
+                seed=self.seed,
+                progress=None if progress is None else lambda share: progress(round(share * total), total),
+            )
+        return bench.judge(load_file(path), self.point)
+
+    def keep(self, bench: Bench, result: Outcome, seconds: float) -> None:
+        """See Work; the distilled weights themselves are not needed any more."""
+        description = asdict(self) | {"suite": bench.evaluator.suite.name}
+        versions = json.dumps({"ri-analysis": __version__, "torch": torch.__version__})
+        record = Record(json.dumps(description), versions, seconds)
+        bench.evaluator.store.put(digest(self._name(bench), bench.place(self.point)), result.arrays(), record)
+        self._path(bench).unlink(missing_ok=True)
+
+    def _values(self, bench: Bench) -> Mapping[str, Value]:
+        return bench.ri_settings(self.settings)
+
+    def _name(self, bench: Bench) -> str:
+        """Return the name of the distilled weights: it changes with all that they depend on."""
+        suite, recipe = bench.evaluator.suite, self.point.recipe
+        weights = suite.weight_digests()
+        teachers = [weights[task] for task in recipe.tasks]
+        plan = json.dumps([dict(self._values(bench)), self.seed, teachers], sort_keys=True)
+        images = suite.auxiliary_data(self.auxiliary).digest
+        return digest(VERSION, "distilled", bench.digest(recipe), plan, images)
+
+    def _path(self, bench: Bench) -> Path:
+        return bench.evaluator.store.workspace / "distilled" / f"{self._name(bench)[:16]}.safetensors"

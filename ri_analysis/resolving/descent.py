@@ -1,0 +1,106 @@
+"""Minimise a loss over the tower's weights on auxiliary images: AdamW, seeded batches, states to resume from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ri_analysis.encoder import Encoder
+from ri_analysis.errors import InputError
+from ri_analysis.files import atomic_path
+from ri_analysis.hyperparameters import Value
+from ri_analysis.suite import ImageSet
+
+HISTORY_POINTS = 200  # loss values kept of a run
+SAVE_SECONDS = 30.0  # between two states that a stopped run resumes from
+
+Indices = npt.NDArray[np.int64]
+# unit features (batch, embed_dim) of the images at these indices → loss parts; the last one is minimised
+Loss = Callable[[torch.Tensor, Indices], tuple[torch.Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A run over the weights that the encoder holds.
+
+    `settings` are the trainer's hyperparameters, `seed` numbers that decide the order of the images, `state` the file
+    from which a stopped run goes on and which is there only while the run is not finished.
+    """
+
+    encoder: Encoder
+    images: ImageSet
+    settings: Mapping[str, Value]
+    seed: tuple[int, ...]
+    state: Path
+
+    def run(self, loss: Loss, report: Callable[[int, tuple[float, ...]], None]) -> list[list[float]]:
+        """Take the steps that are left; return [step, *loss parts] rows of the whole run.
+
+        `report` is called with the step and its loss parts, and may raise Cancelled.
+        """
+        module = self.encoder.module
+        parameters = [parameter for parameter in module.parameters() if parameter.is_floating_point()]
+        steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=float(self.settings["weight_decay"]))
+        done, history = self._restore(optimizer)
+        every, saved = max(1, steps // HISTORY_POINTS), time.monotonic()
+        module.requires_grad_(True)
+        try:
+            for step, rows in enumerate(self._batches(steps), 1):
+                if step <= done:
+                    continue
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * self._factor(step, steps)
+                pixels = self.images.pixels(rows, self.encoder.image_size)
+                parts = loss(self.encoder.forward(self.encoder.preprocess(pixels)), rows)
+                optimizer.zero_grad(set_to_none=True)
+                parts[-1].backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                values = tuple(part.item() for part in parts)
+                if step % every == 0 or step in (1, steps):
+                    history.append([step, *values])
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    self._save(step, optimizer, history)
+                    saved = time.monotonic()
+                report(step, values)
+        finally:
+            module.requires_grad_(False)
+        return history
+
+    def _factor(self, step: int, steps: int) -> float:
+        if self.settings["schedule"] == "constant":
+            return 1.0
+        return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
+
+    def _batches(self, steps: int) -> Iterator[Indices]:
+        """Yield `steps` batches of image indices: epochs of permutations, the same for a resumed run."""
+        generator = np.random.default_rng(self.seed)
+        size, order = min(int(self.settings["batch"]), len(self.images)), np.zeros(0, dtype=np.int64)
+        for _ in range(steps):
+            if len(order) < size:
+                order = np.concatenate([order, generator.permutation(len(self.images))])
+            yield order[:size]
+            order = order[size:]
+
+    def _save(self, step: int, optimizer: torch.optim.Optimizer, history: list[list[float]]) -> None:
+        state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
+        with atomic_path(self.state) as temporary:
+            torch.save(state | {"weights": self.encoder.state()}, temporary)
+
+    def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[list[float]]]:
+        """Load the last saved state, if there is one; return its step and loss history."""
+        if not self.state.exists():
+            return 0, []
+        try:
+            state = torch.load(self.state, map_location=self.encoder.device, weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError) as error:
+            raise InputError(f"{self.state}: expected a saved state, found: {error}; delete it") from error
+        self.encoder.load(state["weights"], str(self.state))
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), list(state["history"])

@@ -1,0 +1,69 @@
+"""The paper's “after instead of before”: merge first, then teach the merged model what the experts answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+
+from ri_analysis.checkpoints import write_safetensors
+from ri_analysis.encoder import Encoder, architecture_of, load_heads
+from ri_analysis.hyperparameters import Value, complete
+from ri_analysis.resolving.descent import Descent
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
+from ri_analysis.resolving.variants import Variants
+from ri_analysis.statistics import kl_divergence
+from ri_analysis.suite import ORIGINAL, Suite
+from ri_analysis.suite.images import in_memory
+
+
+def distil(
+    suite: Suite,
+    merged: Callable[[], Iterable[tuple[str, torch.Tensor]]],
+    output: Path,
+    *,
+    auxiliary: str,
+    tasks: Sequence[str],
+    settings: Mapping[str, Value] | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Start at the merged model and minimise E_A 1/N Σ_t KL(h_t f(x;θ_t) ‖ h_t f(x;θ)); write the model to `output`.
+
+    The natural reading of the paper's comparison (arXiv 2603.13467): the same auxiliary images and settings as RI,
+    whose keep term this is, for all experts at once; α plays no part. A stopped run goes on from the state beside
+    `output`. `progress` is called with the share that is done, and may raise Cancelled.
+    """
+    values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")
+    architecture = architecture_of(suite)
+    encoder = Encoder(architecture, device, batch=int(values["batch"]))
+    images = in_memory(Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed), encoder.image_size)
+    vectors, heads = suite.task_vectors(ORIGINAL), load_heads(suite, architecture, tasks)
+    weights = {task: heads[task].weight.to(encoder.device) for task in tasks}
+    taught: dict[str, torch.Tensor] = {}
+    for task in tasks:
+        expert = ((name, vectors.expert(name, task)) for name in vectors.names)
+        taught[task] = encoder.features(expert, images, source=str(suite.expert(task).path))
+
+    def loss(features: torch.Tensor, rows: npt.NDArray[Any]) -> tuple[torch.Tensor]:
+        terms = [
+            kl_divergence(taught[task][rows].to(encoder.device) @ head.T, features @ head.T).mean()
+            for task, head in weights.items()
+        ]
+        return (torch.stack(terms).mean(),)
+
+    def report(step: int, _losses: tuple[float, ...]) -> None:
+        if progress is not None:
+            progress(step / int(values["steps"]))
+
+    encoder.load(merged(), "merged model")
+    state = output.with_suffix(".pt")
+    Descent(encoder, images, values, (seed,), state).run(loss, report)
+    tensors = encoder.state()
+    layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}
+    write_safetensors(output, layout, tensors.items(), {"method": "distilled"})
+    state.unlink(missing_ok=True)
