@@ -20,6 +20,7 @@ from ri_analysis.statistics import Interval, normal_mean
 from ri_analysis.studies.grids import rounded
 from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
 from ri_analysis.studies.surface import (
+    MARGIN,
     Axis,
     Plateau,
     coarse,
@@ -180,14 +181,16 @@ def table(wanted: Sequence[Field], known: Sequence[Known]) -> pd.DataFrame:
     """Return one row per field and place, and one `summary` row per field; also of a field half measured.
 
     `kind` is "grid" (the probe's images) or "fine" (more of them), then "default" and "best"; a best row also holds
-    `gap` (best − default) and `plateau` (its width), `plateau_from`, `plateau_to`, `plateau_open`, with intervals.
+    `gap` (best − default), `plateau` (its width), `plateau_from`, `plateau_to`, `plateau_open`, with intervals, and
+    the same as `reach` of the stretch that is within a point of the method's best before RI.
     """
     rows: list[dict[str, object]] = []
+    before = {field.base.method: one for field, one in zip(wanted, known, strict=True) if field.stage == "before"}
     for field, one in zip(wanted, known, strict=True):
         rows += [_row(field, "grid", place, outcome) for place, outcome in sorted(one.grid.items(), key=_by_place)]
         rows += [_row(field, "fine", place, outcome) for place, outcome in sorted(one.fine.items(), key=_by_place)]
         if one.fine:
-            rows += _summaries(field, one)
+            rows += _summaries(field, one, before[field.base.method])
     return pd.DataFrame(rows)
 
 
@@ -225,34 +228,47 @@ def _row(field: Field, kind: str, place: Place, outcome: Outcome) -> dict[str, o
     }
 
 
-def _summaries(field: Field, one: Known) -> list[dict[str, object]]:
-    candidates = one.grid if field.y is None else {place: one.fine[place] for place in _slices(one)}
+def _candidates(field: Field, one: Known) -> dict[Place, Outcome]:
+    """Return what the summary may choose from, all of it measured on equally many images."""
+    return one.grid if field.y is None else {place: one.fine[place] for place in _slices(one)}
+
+
+def _summaries(field: Field, one: Known, before: Known) -> list[dict[str, object]]:
+    candidates = _candidates(field, one)
     best = min(candidates, key=lambda place: (-candidates[place].accuracy, place[0], place[1] or 0.0))
     outcomes = [one.fine[field.default], candidates[best]]
     spread = np.diff(resampled_accuracy(outcomes, 0), axis=1)
     gap = Interval(*(float(value) for value in np.quantile(spread, [0.025, 0.975])))
     along = {place[0]: outcome for place, outcome in candidates.items() if place[1] == one.best[1]}
     values = sorted(along)
-    found = plateau(values, [along[value].accuracy for value in values], log=field.x.log)
-    width = plateau_interval(values, [along[value] for value in values], log=field.x.log)
+    curve, scores = [along[value] for value in values], [along[value].accuracy for value in values]
+    rival = list(_candidates(field, before).values()) if before.fine else curve
+    level = max(outcome.accuracy for outcome in rival) - MARGIN
     numbers: dict[str, object] = {
         "gap": candidates[best].accuracy - one.fine[field.default].accuracy,
         "gap_low": gap.low,
         "gap_high": gap.high,
-        **_plateau_columns(found, width),
+        **_plateau_columns(
+            "plateau", plateau(values, scores, log=field.x.log), plateau_interval(values, curve, log=field.x.log)
+        ),
+        **_plateau_columns(
+            "reach",
+            plateau(values, scores, log=field.x.log, level=level),
+            plateau_interval(values, curve, log=field.x.log, than=rival),
+        ),
     }
     first = _row(field, "default", field.default, one.fine[field.default])
     return [first, _row(field, "best", best, candidates[best]) | numbers]
 
 
-def _plateau_columns(found: Plateau, width: Interval) -> dict[str, object]:
+def _plateau_columns(name: str, found: Plateau, width: Interval) -> dict[str, object]:
     return {
-        "plateau": found.width,
-        "plateau_low": width.low,
-        "plateau_high": width.high,
-        "plateau_from": found.low,
-        "plateau_to": found.high,
-        "plateau_open": found.open,
+        name: found.width,
+        f"{name}_low": width.low,
+        f"{name}_high": width.high,
+        f"{name}_from": found.low,
+        f"{name}_to": found.high,
+        f"{name}_open": found.open,
     }
 
 
@@ -292,6 +308,7 @@ def _summary(found: pd.DataFrame) -> pd.DataFrame:
                 "best": f"{words.percent(best['accuracy'])} (at {at(best)})",
                 "gap": f"{words.points(best['gap'])} ({words.points_range(best['gap_low'], best['gap_high'])})",
                 "plateau": plateau_text(best),
+                "as good as the best before": plateau_text(best, "reach"),
             }
         )
     return pd.DataFrame(rows)
@@ -303,25 +320,27 @@ def at(row: Mapping[Hashable, Any]) -> str:
     return ", ".join(f"{'λ' if name == 'scale' else name} = {value:.3g}" for name, value in names)
 
 
-def plateau_text(row: Mapping[Hashable, Any]) -> str:
-    """Return a best row's plateau in words."""
-    more = "at least " if row["plateau_open"] else ""
+def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
+    """Return a best row's plateau, or its reach, in words."""
+    more = "at least " if row[f"{name}_open"] else ""
     unit = "×" if row["x_name"] == "scale" else ""
-    interval = f"{row['plateau_low']:.2f}–{row['plateau_high']:.2f}"
-    return f"{more}{unit}{row['plateau']:.2f} ({interval}): {row['plateau_from']:.3g} to {row['plateau_to']:.3g}"
+    interval = f"{row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}"
+    return f"{more}{unit}{row[name]:.2f} ({interval}): {row[f'{name}_from']:.3g} to {row[f'{name}_to']:.3g}"
 
 
 def _verdict(found: pd.DataFrame) -> str:
-    best = found[found["kind"] == "best"].pivot(index="method", columns="stage", values=["plateau", "gap"])
+    best = found[found["kind"] == "best"].pivot(index="method", columns="stage", values=["plateau", "gap", "reach"])
     if ("plateau", "after") not in best:
         return "There is no RI-adapted expert set, so nothing to compare with."
-    wider = best["plateau", "after"] > best["plateau", "before"]
+    wider, further = (best[name, "after"] > best[name, "before"] for name in ("plateau", "reach"))
     gaps = {stage: words.points(best["gap", stage].mean()) for stage in ("before", "after")}
     kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
     but = f" (not: {', '.join(kept)})" if kept else ""
     return (
-        f"The plateau is wider after RI for {int(wider.sum())} of {len(wider)} methods{but}. The mean gap between "
-        f"default and best is {gaps['before']} before RI and {gaps['after']} after."
+        f"The plateau, within a point of each side's own best, is wider after RI for {int(wider.sum())} of "
+        f"{len(wider)} methods{but}. The stretch that is within a point of the best before RI is wider after it for "
+        f"{int(further.sum())} of {len(further)}. The mean gap between default and best is {gaps['before']} before RI "
+        f"and {gaps['after']} after."
     )
 
 

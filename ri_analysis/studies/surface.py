@@ -111,16 +111,20 @@ class Plateau:
     open: bool
 
 
-def plateau(values: Sequence[float], scores: Sequence[float] | Floats, *, log: bool) -> Plateau:
+def plateau(
+    values: Sequence[float], scores: Sequence[float] | Floats, *, log: bool, level: float | None = None
+) -> Plateau:
     """Return the plateau of a curve given at increasing `values`; between them it is taken as straight.
 
-    Raises ValueError when there are fewer than two values, or a logarithmic axis has one that is not positive.
+    `level` is the score from which a value counts, by default MARGIN below the best; a curve that nowhere reaches it
+    has the narrowest plateau there is. Raises ValueError when there are fewer than two values, or a logarithmic axis
+    has one that is not positive.
     """
     if len(values) < 2 or len(values) != len(scores) or (log and min(values) <= 0):
         raise ValueError("expected at least two values with a score each, positive on a logarithmic axis")
     places = np.log(values) if log else np.asarray(values, dtype=np.float64)
     heights, best = np.asarray(scores, dtype=np.float64), int(np.argmax(scores))
-    level = heights[best] - MARGIN
+    level = heights[best] - MARGIN if level is None else min(level, heights[best])
     low, open_low = _edge(places[best::-1], heights[best::-1], level)
     high, open_high = _edge(places[best:], heights[best:], level)
     width = math.exp(high - low) if log else high - low
@@ -138,10 +142,21 @@ def _edge(places: Floats, heights: Floats, level: float) -> tuple[float, bool]:
     return float(places[after - 1] + share * (places[after] - places[after - 1])), False
 
 
-def plateau_interval(values: Sequence[float], outcomes: Sequence[Outcome], *, log: bool, seed: int = 0) -> Interval:
-    """Return the 95 % bootstrap interval of a plateau's width: images are resampled within their task."""
+def plateau_interval(
+    values: Sequence[float],
+    outcomes: Sequence[Outcome],
+    *,
+    log: bool,
+    than: Sequence[Outcome] | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Return the 95 % bootstrap interval of a plateau's width: images are resampled within their task.
+
+    The level is MARGIN below the best of `than` on the same images, by default of the curve itself.
+    """
     curves = resampled_accuracy(outcomes, seed)
-    widths = [plateau(values, curve, log=log).width for curve in curves]
+    levels = resampled_accuracy(outcomes if than is None else than, seed).max(axis=1) - MARGIN
+    widths = [plateau(values, curve, log=log, level=level).width for curve, level in zip(curves, levels, strict=True)]
     low, high = np.quantile(widths, [0.025, 0.975])
     return Interval(float(low), float(high))
 

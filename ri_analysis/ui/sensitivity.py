@@ -170,6 +170,7 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     st.caption(
         "The plateau is the stretch of the first axis, through the best place, that lies within one point of the best: "
         "on a logarithmic axis its high end divided by its low end, so that merely rescaled task vectors gain nothing. "
+        "The last column is the stretch that is as good, within a point, as the best before RI. "
         "Gap: best minus default. Best and default are compared on the same test images, on which the best was also "
         "chosen: it is what tuning could gain at most. Intervals: 95%, bootstrap over images."
     )

@@ -41,6 +41,13 @@ def test_a_second_top_does_not_widen_the_plateau():
     assert plateau([1.0, 2.0, 3.0, 4.0], [0.8, 0.5, 0.795, 0.5], log=False).high < 2
 
 
+def test_a_given_level_cuts_the_curve_there():
+    # From the top at 2, .6 is reached half way to 1 (.5) and half way to 4 (.5), in log λ.
+    found = plateau([1.0, 2.0, 4.0], [0.5, 0.7, 0.5], log=True, level=0.6)
+    assert (found.low, found.high) == pytest.approx((2**0.5, 2 * 2**0.5))
+    assert plateau([1.0, 2.0, 4.0], [0.5, 0.7, 0.5], log=True, level=0.9).width == pytest.approx(1)
+
+
 def test_the_plateaus_interval_holds_the_truth():
     """Curves drawn from known accuracies: the interval covers the true width and shrinks with more images."""
     values, truth = np.geomspace(0.1, 10, 15), 0.8 - 0.04 * np.linspace(-2, 2, 15) ** 2
