@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,11 @@ def _described(method: Any) -> dict[str, Any]:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from ri_analysis.engine.crew import Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.engine.crew import Crew, Place, dask_scheduler, process_pool, threads_each
     from ri_analysis.engine.points import Bench
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
-    from ri_analysis.studies.conduct import Crew, Tally, conduct, plan
+    from ri_analysis.studies.conduct import Tally, conduct, plan
     from ri_analysis.studies.output import document, estimate, manifest, write
 
     study = find_study(options.name)
@@ -130,18 +131,20 @@ def _study(options: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise InputError("--out: expected a folder for the study's files, found none")
-    crew = None
+    crew: Crew | None = None
     if options.scheduler is not None or options.jobs > 1:
-        threads = threads_each(options.jobs)
-        place = Place(str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device, threads)
-        executors = process_pool(options.jobs) if options.scheduler is None else dask_scheduler(options.scheduler)
-        crew = Crew(place, executors)
+        where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
+        if options.scheduler is not None:
+            crew = Crew(Place(*where), dask_scheduler(options.scheduler))
+        else:
+            crew = Crew(Place(*where, threads_each(options.jobs)), process_pool(options.jobs))
     show, started = _Progress(study.name, "points"), time.monotonic()
 
     def report(tally: Tally) -> None:
         show.fraction(tally.fraction, f"{tally.works}/{planned.works - planned.kept} points")
 
-    table = conduct(study.rounds(evaluator, settings), bench, planned=planned, crew=crew, report=report)
+    with crew or nullcontext():
+        table = conduct(study.rounds(evaluator, settings), bench, planned=planned, crew=crew, report=report)
     show.end()
     record = manifest(study, settings, bench, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,12 +28,15 @@ _LOSSES = 3  # rounds in a row that may end with lost workers and nothing done
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker finds the suite: the same paths on every machine, `threads` for each worker."""
+    """Where a worker finds the suite: the same paths on every machine.
+
+    `threads` are each worker's, None where whoever starts the workers decides.
+    """
 
     suite: str
     workspace: Path
     device: str
-    threads: int
+    threads: int | None = None
 
 
 class Done(NamedTuple):
@@ -53,30 +57,62 @@ def here(bench: Bench, works: Sequence[Work], progress: Progress | None) -> Iter
         yield Done(number, result, time.perf_counter() - started)
 
 
-def elsewhere(place: Place, executors: Executors, works: Sequence[Work]) -> Iterator[Done]:
-    """Carry out works on the workers of an executor; results come as they are finished, in any order.
+class Crew:
+    """Workers of an executor at a place. They stay from one round to the next: each opens the suite only once.
 
-    What a lost worker had in hand is given to another. Raises InputError when workers are lost again and again.
+    A context, with which the workers end.
     """
-    left, losses = dict(enumerate(works)), 0
-    while left:
-        before = len(left)
-        with executors() as executor:
-            futures = {executor.submit(_on_worker, place, work): number for number, work in left.items()}
-            try:
-                for future in as_completed(futures):
-                    try:
-                        result, seconds = future.result()
-                    except BrokenExecutor:
-                        continue  # lost with its worker; it stays in `left`
-                    del left[futures[future]]
-                    yield Done(futures[future], result, seconds)
-            finally:
-                for future in futures:
-                    future.cancel()  # after an error or Cancelled; what is finished does not mind
-        losses = losses + 1 if len(left) == before else 0
-        if losses == _LOSSES:
-            raise InputError(f"workers ended {losses} times without finishing anything; is there enough memory?")
+
+    def __init__(self, place: Place, executors: Executors) -> None:
+        self._place, self._executors = place, executors
+        self._executor: Executor | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dismiss()
+
+    def carry_out(self, works: Sequence[Work]) -> Iterator[Done]:
+        """Carry out works; results come as they are finished, in any order.
+
+        What a lost worker had in hand is given to another. Raises InputError when workers are lost again and again.
+        """
+        left, losses = dict(enumerate(works)), 0
+        while left:
+            before = len(left)
+            yield from self._try(left)
+            losses = losses + 1 if len(left) == before else 0
+            if losses == _LOSSES:
+                raise InputError(f"workers ended {losses} times without finishing anything; is there enough memory?")
+
+    def _try(self, left: dict[int, Work]) -> Iterator[Done]:
+        """Hand out the works that are left, and take from `left` those that get finished."""
+        executor, futures = self._engage(), dict[Future[Any], int]()
+        try:
+            for number, work in left.items():
+                futures[executor.submit(_on_worker, self._place, work)] = number
+            for future in as_completed(futures):
+                result, seconds = future.result()
+                del left[futures[future]]
+                yield Done(futures[future], result, seconds)
+        except BrokenExecutor:
+            self._dismiss()  # lost with a worker: what it had in hand is still in `left`
+        finally:
+            for future in futures:
+                future.cancel()  # after an error or Cancelled; what is finished does not mind
+
+    def _engage(self) -> Executor:
+        if self._executor is None:
+            self._executor = self._open.enter_context(self._executors())
+        return self._executor
+
+    def _dismiss(self) -> None:
+        self._executor = None
+        self._open.close()
 
 
 def process_pool(jobs: int) -> Executors:
@@ -120,5 +156,6 @@ def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
 @lru_cache(maxsize=1)
 def _bench(place: Place) -> Bench:
     """Return the worker's own bench: it opens the suite once."""
-    torch.set_num_threads(place.threads)
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
     return Bench(Evaluator(open_suite(place.suite, place.workspace), place.workspace, place.device))

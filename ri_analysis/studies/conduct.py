@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ri_analysis.engine.crew import Executors, Place, elsewhere, here
+from ri_analysis.engine.crew import Crew, here
 from ri_analysis.engine.points import Bench, Point, Work
 from ri_analysis.studies.study import Rounds
 
@@ -41,14 +41,6 @@ class Tally:
         return min(1.0, self.images / self.plan.images) if self.plan.images else 1.0
 
 
-@dataclass(frozen=True)
-class Crew:
-    """Who does the work: workers at a place, or this process where there is no `executors`."""
-
-    place: Place
-    executors: Executors
-
-
 def plan(rounds: Rounds, bench: Bench) -> Plan:
     """Return what is to be done, without doing it; what depends on results is counted as if all points were equal."""
     seen: dict[Work, bool] = {}
@@ -69,7 +61,10 @@ def plan(rounds: Rounds, bench: Bench) -> Plan:
 def conduct(
     rounds: Rounds, bench: Bench, *, planned: Plan, crew: Crew | None = None, report: Report | None = None
 ) -> pd.DataFrame:
-    """Return a study's table. `report` is called as work is done and may raise Cancelled; what is done is kept."""
+    """Return a study's table; a crew does the work, or this process where there is none.
+
+    `report` is called as work is done and may raise Cancelled; what is done is kept.
+    """
     tally = Tally(planned)
     results: list[Any] | None = None
     while True:
@@ -92,8 +87,7 @@ def _round(batch: Sequence[Work], bench: Bench, crew: Crew | None, tally: Tally,
         report(tally)
 
     report(tally)
-    finished: Iterable[Any]
-    finished = here(bench, missing, within) if crew is None else elsewhere(crew.place, crew.executors, missing)
+    finished = here(bench, missing, within) if crew is None else crew.carry_out(missing)
     for number, result, seconds in finished:
         work = missing[number]
         work.keep(bench, result, seconds)

@@ -13,6 +13,8 @@ from ri_analysis.suite import EMBEDDED
 from ri_analysis.ui import background, frame, resources
 from ri_analysis.ui.jobs import Job, Jobs
 
+_DRAWN = "opening.drawn"  # whether the page's frame was drawn for a suite that is open
+
 PATIENCE = 0.5  # seconds a page waits before it shows progress: most suites are looked through in less
 _FEW = 6  # findings shown without a scroll bar
 
@@ -31,9 +33,11 @@ def evaluator() -> Evaluator:
 
 
 def is_open() -> bool:
-    """Whether pages can measure on the open suite now."""
+    """Whether pages can measure on the open suite now; asked once a run, for what is drawn around the page."""
     report = None if _shipped() else _looked_through(resources.suite_name()).result
-    return _shipped() or (report is not None and not report.findings)
+    found = _shipped() or (report is not None and not report.findings)
+    st.session_state[_DRAWN] = found
+    return found
 
 
 def open_report() -> Report:
@@ -47,6 +51,8 @@ def open_report() -> Report:
             stopped(job)
             again()
         st.stop()
+    if not report.findings and not st.session_state[_DRAWN]:
+        st.rerun()  # it became known between the frame and the page: the frame lacks the recipe
     return report
 
 

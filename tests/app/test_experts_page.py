@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import runpy
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
-from ri_analysis.ui import resources
+from ri_analysis.engine import Report, check_suite
+from ri_analysis.ui import opening, resources
+from ri_analysis.ui.jobs import Job
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -136,6 +140,30 @@ def test_an_unusable_first_suite_can_be_mended_and_looked_at_again(app: AppTest,
     assert not app.exception
     assert not app.error
     assert "Suite **tiny**" in text(app)
+
+
+def test_a_suite_that_is_ready_just_after_the_sidebar_was_drawn_gets_its_recipe(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, waits, wait = threading.Event(), [], Job.wait
+
+    def looked_through(*arguments: Any) -> Report:
+        known.wait(60)
+        return check_suite(*arguments)
+
+    def first_in_vain(job: Job, seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) > 1:
+            known.set()
+            wait(job, seconds)
+
+    monkeypatch.setattr(opening, "check_suite", looked_through)
+    monkeypatch.setattr(Job, "wait", first_in_vain)
+    app.run()
+    assert not app.exception
+    assert len(waits) > 1
+    assert app.title[0].value
+    assert app.slider(key="widget.task-arithmetic.scale").value == 0.3
 
 
 def test_the_record_of_recent_suites_may_be_damaged(app: AppTest, other: Path, workspace: Path) -> None:

@@ -43,11 +43,11 @@ def assert_same(found: Path, expected: Path) -> None:
     pd.testing.assert_frame_equal(left, right, atol=1e-5)
 
 
-@pytest.fixture
-def undisturbed(tiny: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "undisturbed"
-    assert main(arguments(tiny, tmp_path / "own", out)) == 0
-    return out
+@pytest.fixture(scope="module")
+def undisturbed(tiny_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert main(arguments(tiny_template / "suite.toml", folder / "own", folder / "out")) == 0
+    return folder / "out"
 
 
 def points_kept(workspace: Path) -> int:
