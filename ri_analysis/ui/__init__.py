@@ -1,10 +1,10 @@
 """What pages share: state, controls, figures in their frame, progress, background jobs."""
 
-from ri_analysis.ui import crosstalk, experts, facts, opening, resolving, sensitivity
-from ri_analysis.ui.comparison import Comparison
+from ri_analysis.figures.reading import resting_on
+from ri_analysis.ui import crosstalk, experts, facts, opening, resolving, sensitivity, tray
 from ri_analysis.ui.controls import coefficient_controls, reset
 from ri_analysis.ui.explain import concepts, method_details
-from ri_analysis.ui.frame import dark, figure, resting_on
+from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headline import numbers
 from ri_analysis.ui.measuring import compare, stages
 from ri_analysis.ui.opening import evaluator
@@ -23,7 +23,6 @@ from ri_analysis.ui.shell import ICON, preload, run
 
 __all__ = [
     "ICON",
-    "Comparison",
     "accuracy_dataframe",
     "accuracy_help",
     "accuracy_table",
@@ -55,4 +54,5 @@ __all__ = [
     "stages",
     "subset_note",
     "suite_name",
+    "tray",
 ]

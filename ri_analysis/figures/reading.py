@@ -1,0 +1,24 @@
+"""The sentence beside a figure that says how to read it, where pages and reports share it."""
+
+from __future__ import annotations
+
+from ri_analysis.figures import words
+
+HEADLINE = "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals."
+ACCURACY_BY_TASK = (
+    "The band runs from zero-shot to the expert; the points are the merged models: the nearer to the band's right end, "
+    "the less the merge lost."
+)
+INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
+CROSSTALK = (
+    "Each row is an expert on its own, each column a task whose outputs it moves away from the pretrained model's; "
+    "darker is less. Both matrices share one scale, the diagonal (what an expert learned for itself) is left out."
+)
+
+
+def resting_on(n: int, tasks: int, full: bool) -> str:
+    """Say on how many images a figure rests."""
+    images = words.count(n, "test image")
+    if not full:
+        return f"A first look at {images} of {words.count(tasks, 'task')}; all of them follow."
+    return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
