@@ -18,7 +18,8 @@ INCH = 96  # CSS pixels
 POINT = INCH / 72
 SMALLEST, LARGEST = 8 * POINT, 9 * POINT  # of text in print, in pixels
 _SCREEN = 13  # pixels of ordinary text on a page
-_PANEL = 1.75  # inches that panels side by side must have each; narrower ones go one below the other
+# Inches that panels side by side must have each, more where each has labels of its own; others go one below the other.
+_PANEL, _PANEL_WITH_LABELS = 1.75, 3.2
 # Inches between panels one below the other: for the next panel's title, and for labels where each panel has its own.
 _GAP, _GAP_WITH_LABELS = 0.4, 0.9
 _CELLS = 10_000  # a matrix with more is left to the raster
@@ -30,12 +31,10 @@ def for_paper(figure: go.Figure, width: float, height: float | None = None) -> g
     made = look.in_light(figure)
     _points(made)
     _cells(made)
-    panels = _panels(made)
-    stacked = len(panels) > 1 and width / len(panels) < _PANEL
     if height is None:
         height = natural_height(figure, width)
     made.update_layout(width=width * INCH, height=height * INCH, autosize=False)
-    if stacked:
+    if panels := _crowded(made, width):
         _stack(made, panels, height)
     return _typed(made)
 
@@ -43,8 +42,7 @@ def for_paper(figure: go.Figure, width: float, height: float | None = None) -> g
 def natural_height(figure: go.Figure, width: float) -> float:
     """Return the height in inches that suits a figure at a width: panels one below the other need room each."""
     own = float(figure.layout.height or 400) * LARGEST / _SCREEN / INCH
-    panels = _panels(figure)
-    return round(own * len(panels) if len(panels) > 1 and width / len(panels) < _PANEL else own, 2)
+    return round(own * max(1, len(_crowded(figure, width))), 2)
 
 
 def rastered(figure: go.Figure) -> bool:
@@ -158,7 +156,7 @@ def _edges(given: Any, size: int) -> npt.NDArray[np.float64]:
     except ValueError:
         middles = np.arange(size, dtype=float)
     if len(middles) == 1:
-        return middles[0] + np.array([-0.5, 0.5])
+        return np.array([middles[0] - 0.5, middles[0] + 0.5])
     inner = (middles[1:] + middles[:-1]) / 2
     return np.concatenate([[2 * middles[0] - inner[0]], inner, [2 * middles[-1] - inner[-1]]])
 
@@ -197,6 +195,14 @@ def _readable(colour: str) -> str:
 
 
 # --- panels -------------------------------------------------------------------------------------------------
+
+
+def _crowded(figure: go.Figure, width: float) -> list[tuple[float, float]]:
+    """Return the panels that are too narrow side by side at a width in inches; none where they fit."""
+    panels = _panels(figure)
+    labelled = [axis for _, axis in _axes(figure, "yaxis") if axis.showticklabels is not False]
+    least = _PANEL_WITH_LABELS if len(labelled) > 1 else _PANEL
+    return panels if len(panels) > 1 and width / len(panels) < least else []
 
 
 def _panels(figure: go.Figure) -> list[tuple[float, float]]:

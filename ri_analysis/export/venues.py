@@ -17,8 +17,7 @@ class Width:
 WIDTHS = (
     Width("ICML, one column", 3.25, "icml2025.sty and its example paper: two columns of 3.25 in, 0.25 in apart"),
     Width("ICML, both columns", 6.75, "icml2025.sty: text 6.75 in wide"),
-    Width("NeurIPS", 5.5, "neurips_2025.sty: text 5.5 in wide, 9 in high"),
-    Width("ICLR", 5.5, "iclr2025_conference.sty: text 5.5 in wide, 9 in high"),
+    Width("NeurIPS, ICLR", 5.5, "neurips_2025.sty, iclr2025_conference.sty: text 5.5 in wide, 9 in high"),
     Width("CVPR, ICCV, one column", 3.25, "cvpr.sty and author guidelines: columns 3 1/4 in wide, 5/16 in apart"),
     Width("CVPR, ICCV, both columns", 6.875, "cvpr.sty: text 6 7/8 in wide, 8 7/8 in high"),
     Width("ACL, one column", 3.03, "acl.sty and the ACL formatting guide: columns 7.7 cm wide, 0.6 cm apart"),

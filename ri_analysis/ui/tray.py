@@ -127,7 +127,7 @@ def _item(place: int, item: Pinned, *, can_draw: bool) -> None:
                 args=(place, place + step),
                 disabled=not 0 <= place + step < len(pinned()),
             )
-        st.button(":material/delete:", key=f"{key}.delete", help="Take out", on_click=pinned().pop, args=(place,))
+        st.button(":material/delete:", key=f"{key}.delete", help="Take out", on_click=_take_out, args=(place,))
     caption = st.text_area("Caption", snapshot.caption, key=f"{key}.caption", height="content")
     snapshot = _sized(replace(snapshot, title=title, caption=caption), key)
     pinned()[place] = replace(item, snapshot=snapshot)
@@ -173,6 +173,10 @@ def _sized(snapshot: Snapshot, key: str) -> Snapshot:
         if (width, height) == (snapshot.width, snapshot.height)
         else replace(snapshot, width=width, height=height)
     )
+
+
+def _take_out(place: int) -> None:
+    del pinned()[place]
 
 
 def _move(place: int, other: int) -> None:
