@@ -9,4 +9,4 @@ st.markdown(
     "Figures you pin stay here as they were, with their table and how their numbers came about. Saved files are light, "
     "as wide as the venue's column, with text of 8 to 9 points and the font inside."
 )
-ui.tray.section()
+ui.figure_page.section()

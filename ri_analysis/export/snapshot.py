@@ -39,7 +39,7 @@ class Origin:
             ("Suite", f"{self.suite}, digest {self.suite_digest}"),
             *(("Recipe", recipe) for recipe in self.recipes),
             *(("Page of the app", address) for address in [self.address] if address),
-            *(("Command", command) for command in self.commands),
+            *(("From a shell", command) for command in self.commands),
             ("Versions", ", ".join(f"{name} {version}" for name, version in self.versions)),
             ("Made", self.made),
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from ri_analysis.figures import words
 
 HEADLINE = "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals."
@@ -22,3 +24,9 @@ def resting_on(n: int, tasks: int, full: bool) -> str:
     if not full:
         return f"A first look at {images} of {words.count(tasks, 'task')}; all of them follow."
     return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
+
+
+def crosstalk_rests_on(table: pd.DataFrame) -> str:
+    """Say on how many images a crosstalk table rests."""
+    images = words.count(int(table["n"].max()), "test image")
+    return f"Rests on up to {images} for each of {len(table)} pairs of expert and task."

@@ -95,8 +95,7 @@ def _draw(pair: Pair, tables: list[pd.DataFrame], limit: int) -> None:
     if after is not None:
         said += f" before RI, by **{words.nats(means[1])}** after{words.times_less(*means)}"
     st.markdown(f"{said}.")
-    most = int(before["n"].max())
-    n = f"Rests on up to {words.count(most, 'test image')} for each of {len(before)} pairs of expert and task."
+    n = reading.crosstalk_rests_on(before)
     if limit == PROBE:
         n += " A first look; more images follow."
     chart = crosstalk_matrices(before, after, dark=frame.dark())
