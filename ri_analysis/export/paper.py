@@ -17,6 +17,9 @@ from ri_analysis.figures import look
 INCH = 96  # CSS pixels
 POINT = INCH / 72
 SMALLEST, LARGEST = 8 * POINT, 9 * POINT  # of text in print, in pixels
+_TALLEST = 0.85  # of the width: a panel among others one below the other
+_LETTER = 0.55  # of the size of text: how wide a letter or digit is
+_AROUND = 1.0  # inches beside a figure's panels, for labels
 _SCREEN = 13  # pixels of ordinary text on a page
 # Inches that panels side by side must have each, more where each has labels of its own; others go one below the other.
 _PANEL, _PANEL_WITH_LABELS = 1.75, 3.2
@@ -30,7 +33,7 @@ def for_paper(figure: go.Figure, width: float, height: float | None = None) -> g
     """Return a figure at a printed width and height in inches; without a height, its own is kept to scale."""
     made = look.in_light(figure)
     _points(made)
-    _cells(made)
+    _cells(made, (width - _AROUND) / max(1, 1 if _crowded(made, width) else len(_panels(made))))
     if height is None:
         height = natural_height(figure, width)
     made.update_layout(width=width * INCH, height=height * INCH, autosize=False)
@@ -42,7 +45,8 @@ def for_paper(figure: go.Figure, width: float, height: float | None = None) -> g
 def natural_height(figure: go.Figure, width: float) -> float:
     """Return the height in inches that suits a figure at a width: panels one below the other need room each."""
     own = float(figure.layout.height or 400) * LARGEST / _SCREEN / INCH
-    return round(own * max(1, len(_crowded(figure, width))), 2)
+    stacked = len(_crowded(figure, width))
+    return round(min(own, _TALLEST * width) * stacked if stacked else own, 2)
 
 
 def rastered(figure: go.Figure) -> bool:
@@ -63,8 +67,11 @@ def _points(figure: go.Figure) -> None:
     figure.add_traces(traces)
 
 
-def _cells(figure: go.Figure) -> None:
-    """Draw the cells of matrices as rectangles, which browsers would write as a picture."""
+def _cells(figure: go.Figure, width: float) -> None:
+    """Draw the cells of matrices as rectangles, which browsers would write as a picture; `width` in inches is each's.
+
+    Numbers stay in cells that are wide enough for them.
+    """
     kept: list[Any] = []
     shapes = list(figure.layout.shapes)
     for trace in figure.data:
@@ -72,7 +79,7 @@ def _cells(figure: go.Figure) -> None:
             kept.append(trace)
             continue
         shapes += _rectangles(figure, trace)
-        kept.append(_centres(figure, trace))
+        kept.append(_centres(figure, trace, written=_widest(trace) < width / _array(trace.z).shape[1]))
     figure.data = ()
     figure.add_traces(kept)
     figure.layout.shapes = shapes
@@ -99,7 +106,13 @@ def _rectangles(figure: go.Figure, trace: go.Heatmap) -> Iterator[dict[str, Any]
             }
 
 
-def _centres(figure: go.Figure, trace: go.Heatmap) -> go.Scatter:
+def _widest(trace: go.Heatmap) -> float:
+    """Return how many inches the longest text in a matrix takes."""
+    texts = () if trace.text is None else [str(text) for row in trace.text for text in row]
+    return max(map(len, texts), default=0) * _LETTER * SMALLEST / INCH
+
+
+def _centres(figure: go.Figure, trace: go.Heatmap, *, written: bool) -> go.Scatter:
     """Return the middles of a matrix's cells, with what is written there; they hold the axes and the colour scale."""
     values = _array(trace.z).astype(float)
     rows, columns = (part.ravel() for part in np.indices(values.shape))
@@ -110,15 +123,15 @@ def _centres(figure: go.Figure, trace: go.Heatmap) -> go.Scatter:
     for axis, given, size in (("x", trace.x, values.shape[1]), ("y", trace.y, values.shape[0])):
         _frame(figure, axis, getattr(trace, f"{axis}axis") or axis, _edges(given, size))
     colours = _colours(figure, trace, values)
+    shown = written and trace.text is not None
+    texts = [trace.text[row][column] for row, column in zip(rows, columns, strict=True)] if shown else None
     return go.Scatter(
         x=[names[0][column] for column in columns],
         y=[names[1][row] for row in rows],
         xaxis=trace.xaxis,
         yaxis=trace.yaxis,
-        mode="markers" if trace.text is None else "markers+text",
-        text=None
-        if trace.text is None
-        else [trace.text[row][column] for row, column in zip(rows, columns, strict=True)],
+        mode="markers+text" if texts else "markers",
+        text=texts,
         textfont={
             "size": trace.textfont.size,
             "color": [_readable(colours[row][column]) for row, column in zip(rows, columns, strict=True)],

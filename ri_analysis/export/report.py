@@ -49,7 +49,7 @@ _STYLE = """
 body { margin: 0; background: #fff; color: #1c2733; font: 15px/1.5 "RI Sans", "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 7.08in; margin: 0 auto; padding: 2rem 1rem 4rem; }
 h1 { font-size: 1.8rem; margin: 0 0 1rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .3rem; padding-top: .8rem; border-top: 1px solid #dde4ea; }
+h2 { break-after: avoid; font-size: 1.2rem; margin: 2.5rem 0 .3rem; padding-top: .8rem; border-top: 1px solid #dde4ea; }
 figure { margin: 0; break-inside: avoid; overflow-x: auto; }
 figcaption { color: #1c2733; }
 .n, dt { color: #5b6875; }

@@ -14,7 +14,7 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.export import paper, venues
-from ri_analysis.figures import look
+from ri_analysis.figures import look, reading
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,10 @@ class Snapshot:
     height: float
 
     @classmethod
-    def of(
-        cls, figure: go.Figure, table: pd.DataFrame, name: str, title: str, caption: str, n: str, origin: Origin
-    ) -> Snapshot:
+    def of(cls, figure: go.Figure, table: pd.DataFrame, name: str, caption: str, n: str, origin: Origin) -> Snapshot:
         """Take a snapshot at the default width, with the height that suits the figure."""
         light, width = look.in_light(figure), venues.DEFAULT.inches
-        height = paper.natural_height(light, width)
+        height, title = paper.natural_height(light, width), reading.title(name)
         return cls(name, title, caption, n, str(light.to_json()), table.copy(), origin, width, height)
 
     @cached_property

@@ -11,7 +11,7 @@ import pandas as pd
 from ri_analysis import figures
 from ri_analysis.engine import Comparison, Evaluator
 from ri_analysis.export import facts, report
-from ri_analysis.export.snapshot import Origin, Snapshot, now, versions
+from ri_analysis.export.snapshot import Snapshot, now, versions
 from ri_analysis.figures import reading
 from ri_analysis.merging import MergeRecipe
 
@@ -45,38 +45,20 @@ def standard_set(
         ignore_index=True,
     )
 
-    def source(name: str) -> Origin:
-        return facts.origin(evaluator, recipes, suite, name, address)
-
-    snapshots = [
-        Snapshot.of(
-            figures.headline(means), means, "headline", "Before and after RI", reading.HEADLINE, n, source("headline")
-        ),
-        Snapshot.of(
-            figures.accuracy_by_task(before, after),
-            by_task,
-            "accuracy-by-task",
-            "Accuracy per task",
-            reading.ACCURACY_BY_TASK,
-            n,
-            source("accuracy-by-task"),
-        ),
-        Snapshot.of(
-            figures.interference_by_task(before, after),
-            by_task,
-            "interference-by-task",
-            "Interference per task",
-            reading.INTERFERENCE_BY_TASK,
-            n,
-            source("interference-by-task"),
-        ),
+    crosses = figures.crosstalk_matrices(crosstalk[0], crosstalk[1] if len(crosstalk) > 1 else None)
+    rests = reading.crosstalk_rests_on(crosstalk[0])
+    drawn = [
+        ("headline", figures.headline(means), means, reading.HEADLINE, n),
+        ("accuracy-by-task", figures.accuracy_by_task(before, after), by_task, reading.ACCURACY_BY_TASK, n),
+        ("interference-by-task", figures.interference_by_task(before, after), by_task, reading.INTERFERENCE_BY_TASK, n),
+        ("crosstalk", crosses, disturbed, reading.CROSSTALK, rests),
     ]
-    if len(before) > 1:
-        chart = figures.crosstalk_matrices(crosstalk[0], crosstalk[1] if len(crosstalk) > 1 else None)
-        rests = reading.crosstalk_rests_on(crosstalk[0])
-        words = (chart, disturbed, "crosstalk", "Who disturbs whom", reading.CROSSTALK, rests)
-        snapshots.append(Snapshot.of(*words, source("crosstalk")))
-    return snapshots
+    if len(before) == 1:
+        drawn.pop()  # nobody to disturb
+    return [
+        Snapshot.of(chart, table, name, how, rest, facts.origin(evaluator, recipes, suite, name, address))
+        for name, chart, table, how, rest in drawn
+    ]
 
 
 def summary(evaluator: Evaluator) -> str:

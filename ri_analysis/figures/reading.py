@@ -30,3 +30,17 @@ def crosstalk_rests_on(table: pd.DataFrame) -> str:
     """Say on how many images a crosstalk table rests."""
     images = words.count(int(table["n"].max()), "test image")
     return f"Rests on up to {images} for each of {len(table)} pairs of expert and task."
+
+
+def title(name: str) -> str:
+    """Return the title of a figure by its name."""
+    plain = name.removesuffix("-probe")
+    return _TITLES.get(plain) or plain.replace("-", " ").capitalize()
+
+
+_TITLES = {
+    "headline": "Before and after RI",
+    "accuracy-by-task": "Accuracy per task",
+    "interference-by-task": "Interference per task",
+    "crosstalk": "Who disturbs whom",
+}

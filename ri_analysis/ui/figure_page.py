@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ri_analysis.export import browser, formats, standard, venues
 from ri_analysis.export.snapshot import Snapshot
@@ -14,6 +15,7 @@ from ri_analysis.figures import look, words
 from ri_analysis.ui import crosstalk, measuring, recipes, resources, tray
 
 _OWN = "another width"
+_LENGTHS = (1.0, 20.0)  # inches
 
 
 def section() -> None:
@@ -66,8 +68,8 @@ def _standard_button() -> None:
     comparison = measuring.compare(evaluator, pair, slot=slot)
     with measuring.Meter("Measuring who disturbs whom", slot) as meter:
         tables = crosstalk.measure(evaluator, pair, standard.IMAGES, meter)
-    suite, address = resources.suite_name(), str(st.context.url or "")
-    for snapshot in standard.standard_set(evaluator, pair.recipes, comparison, tables, suite, address):
+    suite = resources.suite_name()
+    for snapshot in standard.standard_set(evaluator, pair.recipes, comparison, tables, suite, tray.address()):
         tray.add(snapshot)
     st.rerun()
 
@@ -118,24 +120,22 @@ def _sized(snapshot: Snapshot, key: str) -> Snapshot:
     known = next((width.name for width in venues.WIDTHS if width.inches == snapshot.width), _OWN)
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
     name = left.selectbox("Printed width", [*by_name, _OWN], [*by_name, _OWN].index(known), key=f"{key}.venue")
-    if name != _OWN and by_name[name].inches != snapshot.width:
-        snapshot = snapshot.with_width(by_name[name].inches)
-        st.session_state.pop(f"{key}.height", None)
-    width = snapshot.width
     if name == _OWN:
-        width = middle.number_input("Width (inches)", 1.5, 12.0, width, 0.05, key=f"{key}.width")
+        width = _inches(middle, "Width (inches)", f"{key}.width", snapshot.width)
     else:
+        width = by_name[name].inches
         middle.caption(f"{width:g} in. {by_name[name].source}")
-    height = right.number_input("Height (inches)", 1.0, 12.0, min(12.0, snapshot.height), 0.1, key=f"{key}.height")
-    return (
-        snapshot
-        if (width, height) == (snapshot.width, snapshot.height)
-        else replace(snapshot, width=width, height=height)
-    )
+    if width != snapshot.width:
+        snapshot = snapshot.with_width(width)
+        st.session_state[f"{key}.height"] = snapshot.height
+    height = _inches(right, "Height (inches)", f"{key}.height", snapshot.height)
+    return snapshot if height == snapshot.height else replace(snapshot, height=height)
 
 
-def _take_out(place: int) -> None:
-    del tray.pinned()[place]
+def _inches(place: DeltaGenerator, label: str, key: str, value: float) -> float:
+    """Draw the field for a length in print."""
+    st.session_state.setdefault(key, value)
+    return float(place.number_input(label, *_LENGTHS, step=0.1, key=key))
 
 
 def _move(place: int, other: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from urllib.parse import urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -47,11 +48,10 @@ def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, 
 
 
 def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
-    title = name.removesuffix("-probe").replace("-", " ").capitalize()
     evaluator = resources.evaluator()
     made_of = recipes.chosen_pair(evaluator).recipes
-    source = facts.origin(evaluator, made_of, resources.suite_name(), name, str(st.context.url or ""))
-    add(Snapshot.of(chart, table, name, title, how_to_read, n, source))
+    source = facts.origin(evaluator, made_of, resources.suite_name(), name, address())
+    add(Snapshot.of(chart, table, name, how_to_read, n, source))
 
 
 def add(snapshot: Snapshot) -> None:
@@ -65,3 +65,9 @@ def add(snapshot: Snapshot) -> None:
         numbers = st.session_state.setdefault(_NUMBERS, count(1))
         held.append(Pinned(next(numbers), snapshot))
         st.toast(f"Pinned: {words.count(len(held), 'figure')} on the Figures page.", icon=":material/keep:")
+
+
+def address() -> str:
+    """Return the link that restores the open page; empty where it is not known."""
+    parameters = urlencode(st.query_params.to_dict())
+    return f"{st.context.url}?{parameters}" if st.context.url and parameters else str(st.context.url or "")
