@@ -138,6 +138,10 @@ def _inches(place: DeltaGenerator, label: str, key: str, value: float) -> float:
     return float(place.number_input(label, *_LENGTHS, step=0.1, key=key))
 
 
+def _take_out(place: int) -> None:
+    del tray.pinned()[place]
+
+
 def _move(place: int, other: int) -> None:
     held: list[Any] = tray.pinned()
     held[place], held[other] = held[other], held[place]

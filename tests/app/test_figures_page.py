@@ -59,6 +59,7 @@ def test_a_pinned_figure_stays_as_it_was_across_pages_and_choices(app: AppTest):
     app.session_state["ri.choice"] = {"method": "averaging"}
     clean(app.run())
     app.button(key="pin.accuracy-by-task").click()
+    clean(app.run())
     clean(app.switch_page(PAGE).run())
     assert len(held(app)) == 2
     assert held(app)[0].snapshot.json == first.json
@@ -70,6 +71,7 @@ def test_words_and_size_are_edited_kept_ordered_and_taken_out(app: AppTest):
     app.button(key="pin.headline").click()
     clean(app.run())
     app.button(key="pin.accuracy-by-task").click()
+    clean(app.run())
     clean(app.switch_page(PAGE).run())
     app.text_input(key="tray.1.title").set_value("Means")
     app.selectbox(key="tray.1.venue").set_value("ICML, one column")

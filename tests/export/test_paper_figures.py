@@ -123,9 +123,9 @@ def test_a_landscape_says_that_it_is_a_picture():
 def test_a_snapshot_stays_what_it_was():
     chart, table = matrices(dark=True), crosstalk(0.1)
     taken = Snapshot.of(chart, table, "crosstalk-probe", "how", "n", ORIGIN)
-    chart.update_layout(height=7)
+    chart.update_layout(height=77)
     table["crosstalk"] = 0.0
-    assert taken.figure.layout.height != 7
+    assert taken.figure.layout.height != 77
     assert taken.table["crosstalk"].max() > 0
     assert taken.figure.layout.paper_bgcolor is None or taken.figure.layout.paper_bgcolor == look.LIGHT.background
     assert taken.title == "Who disturbs whom"
