@@ -14,5 +14,6 @@ PAGES = [
     st.Page("pages/embeddings.py", title="Embeddings", icon=":material/scatter_plot:"),
     st.Page("pages/experts.py", title="Experts", icon=":material/folder_open:"),
     st.Page("pages/resolve.py", title="Resolve", icon=":material/healing:"),
+    st.Page("pages/figures.py", title="Figures", icon=":material/keep:"),
 ]
 ui.run(PAGES)

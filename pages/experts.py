@@ -9,7 +9,7 @@ ui.experts.open_another()
 st.header("The open suite", anchor=False, divider="gray")
 report = ui.opening.open_report()
 if not report.findings:
-    st.markdown(ui.facts.suite_in_words(ui.evaluator()))
+    st.markdown(ui.suite_in_words(ui.evaluator()))
 ui.experts.check(report)
 st.header("What each file is", anchor=False, divider="gray")
 ui.experts.files(report)

@@ -6,7 +6,7 @@ from ri_analysis import figures, ui
 
 st.title("Do these experts disturb each other?", anchor=False)
 evaluator, pair = ui.evaluator(), None
-st.markdown(ui.facts.suite_in_words(evaluator))
+st.markdown(ui.suite_in_words(evaluator))
 ui.concepts()
 with st.expander("The suite in detail"):
     ui.facts.details(evaluator)
@@ -21,7 +21,7 @@ for comparison in ui.stages(evaluator, pair, progress):
         ui.numbers(comparison)
         ui.figure(
             figures.headline(comparison.headline_table(), dark=ui.dark()),
-            "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals.",
+            figures.reading.HEADLINE,
             comparison.headline_table(),
             ui.resting_on(comparison.n, len(comparison.before.table), full),
             "headline" if full else "headline-probe",

@@ -195,6 +195,31 @@ def _interference(options: argparse.Namespace) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    from ri_analysis.engine import Comparison
+    from ri_analysis.export import standard
+    from ri_analysis.files import atomic_path
+    from ri_analysis.suite import ORIGINAL
+
+    evaluator = _evaluator(options)
+    chosen = _recipe(evaluator, options)
+    resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
+    recipes = [chosen.with_experts(ORIGINAL)] + ([chosen.with_experts(resolved)] if resolved else [])
+    show = _Progress("measuring")
+    found = [evaluator.measure(recipe, progress=show) for recipe in recipes]
+    disturbed = [
+        evaluator.crosstalk(recipe.experts, tasks=recipe.tasks, limit=standard.IMAGES, progress=show)
+        for recipe in recipes
+    ]
+    show.end()
+    comparison = Comparison(found[0], found[1] if resolved else None)
+    snapshots = standard.standard_set(evaluator, recipes, comparison, disturbed, options.suite)
+    with atomic_path(options.out) as path:
+        path.write_bytes(standard.written(evaluator, snapshots))
+    print(options.out)
+    return 0
+
+
 def _merge(options: argparse.Namespace) -> int:
     from ri_analysis.merging import merge_to_file
 
@@ -387,6 +412,10 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
 
     _study_command(commands)
+
+    report = _command(commands, "report", _report, "write one HTML page on a suite, before and after RI; works offline")
+    _recipe_flags(report)
+    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .html file to write")
 
     resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
@@ -129,6 +129,27 @@ def template(dark: bool = False) -> go.layout.Template:
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": shade.grid, "activecolor": shade.muted},
     )
     return go.layout.Template(layout=layout)
+
+
+def in_light(figure: go.Figure) -> go.Figure:
+    """Return a figure in the light look, whichever it was drawn in; `figure` itself stays as it is."""
+    plain = figure.to_plotly_json()
+    plain["layout"].pop("template", None)
+    return go.Figure(_lightened(plain)).update_layout(template=template())
+
+
+_NEUTRALS = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
+_SCALES = {dark: light for (_, dark), (_, light) in zip(_DIVERGING_DARK, _DIVERGING, strict=True)}
+
+
+def _lightened(part: Any, key: str = "") -> Any:
+    """Put the light theme's colour in every place of the dark one's."""
+    if isinstance(part, dict):
+        return {name: _lightened(inner, name) for name, inner in part.items()}
+    if isinstance(part, list | tuple):
+        dark_scale = key == "colorscale" and set(_SCALES) <= {stop[1] for stop in part if len(stop) == 2}
+        return [[stop[0], _SCALES[stop[1]]] for stop in part] if dark_scale else [_lightened(item) for item in part]
+    return _NEUTRALS.get(part, part) if isinstance(part, str) else part
 
 
 def finish(figure: go.Figure, *, dark: bool, height: int) -> go.Figure:

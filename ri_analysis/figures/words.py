@@ -51,6 +51,16 @@ def times_less(before: float, after: float) -> str:
     return f", {before / after:.1f} times less" if before > after > 0 else ""
 
 
+def symbol(name: str) -> str:
+    """Return the symbol readers know a hyperparameter by."""
+    return {"scale": "λ", "alpha": "α"}.get(name, name.replace("_", " "))
+
+
+def setting(value: object) -> str:
+    """Return a hyperparameter's value as it is written down."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def count(number: int, noun: str) -> str:
     """Return "1 image", "2,048 images"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

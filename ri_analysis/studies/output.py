@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly
-import torch
 
-from ri_analysis import __version__
 from ri_analysis.engine.points import Bench, Point
+from ri_analysis.errors import InputError
+from ri_analysis.export import formats, paper
+from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
-from ri_analysis.files import atomic_path, digest, write_text
+from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import markdown_table, write_section
 from ri_analysis.studies.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
-_WIDTH = 1000
+_WIDTH = 6.75  # inches: both columns of most venues
 
 
 def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: Path, *, images: bool = True) -> None:
@@ -47,22 +44,16 @@ def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: 
 
 
 def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
-    """Write figures as images; none where Kaleido or a browser for it is missing, the HTML is there anyway."""
-    if importlib.util.find_spec("kaleido") is None:
-        return
-    import kaleido
-
-    kaleido.start_sync_server(silence_warnings=True)  # one browser for all of them
+    """Write figures as images for a page of print; none where no browser can draw them, the HTML is there anyway."""
     try:
         for name, chart in charts.items():
+            printed = paper.for_paper(chart.figure, _WIDTH)
             for kind in IMAGE_FORMATS:
+                drawn = formats.image(printed, kind)
                 with atomic_path(folder / f"{name}.{kind}") as path:
-                    options = {"format": kind, "width": _WIDTH, "height": chart.figure.layout.height}
-                    kaleido.write_fig_sync(chart.figure, path=path, opts=options)
-    except RuntimeError as error:  # how Kaleido says that there is no browser
+                    path.write_bytes(drawn)
+    except InputError as error:  # the study itself is whole without them
         print(f"no images beside the HTML figures: {error}", file=sys.stderr)
-    finally:
-        kaleido.stop_sync_server(silence_warnings=True)
 
 
 def manifest(
@@ -78,7 +69,7 @@ def manifest(
         "paper": study.finding,
         "settings": dict(settings),
         "suite": suite.name,
-        "suite_digest": digest(json.dumps([weights, images], sort_keys=True)),
+        "suite_digest": suite.digest(),
         "weights": weights,
         "images": images,
         "seeds": {"images of a probe": 0, "intervals": 0, "RI runs": 0},  # those of methods are in the table
@@ -86,13 +77,8 @@ def manifest(
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),
         "command": shlex.join(["ri-analysis", *command[1:]]),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "ri-analysis": __version__,
-            "torch": torch.__version__,
-            "plotly": plotly.__version__,
-            "python": platform.python_version(),
-        },
+        "finished": now(),
+        "versions": dict(versions()),
     }
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
+from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
@@ -234,6 +235,12 @@ class Suite:
         Accepts the suite's own checkpoints and anybody else's. Raises InputError when it holds no vision tower.
         """
         return read_tower(checkpoint, self.zero_shot)
+
+    def digest(self) -> str:
+        """Return one name for the content of all weights and of all tasks' test images."""
+        weights = {name: self.weight_digests(name) for name in self.expert_sets}
+        images = {task: self.task_data(task).digest for task in self.tasks}
+        return digest(json.dumps([weights, images], sort_keys=True))
 
     def weight_digests(self, experts: str = ORIGINAL) -> dict[str, str]:
         """Return the content digests of an expert set's files by task, and of `pretrained`."""

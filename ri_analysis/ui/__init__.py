@@ -1,14 +1,15 @@
 """What pages share: state, controls, figures in their frame, progress, background jobs."""
 
-from ri_analysis.ui import crosstalk, experts, facts, opening, resolving, sensitivity
-from ri_analysis.ui.comparison import Comparison
+from ri_analysis.export.facts import command, suite_in_words
+from ri_analysis.figures.reading import resting_on
+from ri_analysis.ui import crosstalk, experts, facts, figure_page, opening, resolving, sensitivity
 from ri_analysis.ui.controls import coefficient_controls, reset
 from ri_analysis.ui.explain import concepts, method_details
-from ri_analysis.ui.frame import dark, figure, resting_on
+from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headline import numbers
 from ri_analysis.ui.measuring import compare, stages
 from ri_analysis.ui.opening import evaluator
-from ri_analysis.ui.recipes import chosen_pair, command, describe, possible_tasks
+from ri_analysis.ui.recipes import chosen_pair, describe, possible_tasks
 from ri_analysis.ui.resources import suite_name
 from ri_analysis.ui.sections import (
     accuracy_dataframe,
@@ -23,7 +24,6 @@ from ri_analysis.ui.shell import ICON, preload, run
 
 __all__ = [
     "ICON",
-    "Comparison",
     "accuracy_dataframe",
     "accuracy_help",
     "accuracy_table",
@@ -40,6 +40,7 @@ __all__ = [
     "experts",
     "facts",
     "figure",
+    "figure_page",
     "method_details",
     "no_resolved_yet",
     "normalised_switch",
@@ -54,5 +55,6 @@ __all__ = [
     "sensitivity",
     "stages",
     "subset_note",
+    "suite_in_words",
     "suite_name",
 ]

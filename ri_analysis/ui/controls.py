@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import recipes, state
@@ -68,7 +69,7 @@ def _resolved_control(evaluator: Evaluator) -> None:
 
 def _hyperparameter(owner: str, item: Hyperparameter) -> None:
     value, name = recipes.chosen_value(owner, item), recipes.entry(owner, item)
-    label = f"{recipes.symbol(item.name)}"
+    label = f"{words.symbol(item.name)}"
     note = f"{item.meaning}: {item.range_text}, {state.text_of(item.default)} by default."
     common: dict[str, Any] = {
         "key": state.seed_widget(name, value),

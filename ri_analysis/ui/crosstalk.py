@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, Progress
-from ri_analysis.figures import crosstalk_matrices, words
+from ri_analysis.figures import crosstalk_matrices, reading, words
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.ui import background, frame, resources
 from ri_analysis.ui.jobs import Job
@@ -18,11 +18,6 @@ from ri_analysis.ui.recipes import Pair
 
 PROBE, REFINED = 16, 128  # images per expert and task
 _PATIENCE = 120.0  # seconds of background work that start unasked
-
-_HOW = (
-    "Each row is an expert on its own, each column a task whose outputs it moves away from the pretrained model's; "
-    "darker is less. Both matrices share one scale, the diagonal (what an expert learned for itself) is left out."
-)
 
 
 def section(evaluator: Evaluator, pair: Pair) -> None:
@@ -100,9 +95,8 @@ def _draw(pair: Pair, tables: list[pd.DataFrame], limit: int) -> None:
     if after is not None:
         said += f" before RI, by **{words.nats(means[1])}** after{words.times_less(*means)}"
     st.markdown(f"{said}.")
-    most = int(before["n"].max())
-    n = f"Rests on up to {words.count(most, 'test image')} for each of {len(before)} pairs of expert and task."
+    n = reading.crosstalk_rests_on(before)
     if limit == PROBE:
         n += " A first look; more images follow."
     chart = crosstalk_matrices(before, after, dark=frame.dark())
-    frame.figure(chart, _HOW, pair.stacked(tables), n, "crosstalk")
+    frame.figure(chart, reading.CROSSTALK, pair.stacked(tables), n, "crosstalk")

@@ -9,9 +9,12 @@ from functools import partial
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ri_analysis.errors import InputError
-from ri_analysis.figures import look, words
+from ri_analysis.export import formats
+from ri_analysis.figures import look
+from ri_analysis.ui import tray
 
 
 def dark() -> bool:
@@ -35,16 +38,20 @@ def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
     st.plotly_chart(chart, theme=None, config=config, key=f"figure.{name}", alt=how_to_read)
-    caption(f"{how_to_read} *{n}*", table, name)
+    with caption(f"{how_to_read} *{n}*", table, name):
+        tray.pin_button(chart, how_to_read, table, n, name)
 
 
-def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> None:
-    """Show what is to be said below a figure, and beside it the button that downloads its table as `name`.csv."""
+def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> DeltaGenerator:
+    """Show what is to be said below a figure, and beside it the button that downloads its table as `name`.csv.
+
+    Returns the place of that button, for others.
+    """
     left, right = st.columns([6, 1], gap="small", vertical_alignment="top")
     left.caption(text)
     right.download_button(
         "CSV",
-        partial(csv, table),  # made when it is asked for
+        partial(formats.csv, table),  # made when it is asked for
         f"{name}.csv",
         "text/csv",
         key=f"csv.{name}",
@@ -54,19 +61,7 @@ def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table be
         on_click="ignore",
         width="stretch",
     )
-
-
-def csv(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV."""
-    return table.to_csv(index=False).encode()
-
-
-def resting_on(n: int, tasks: int, full: bool) -> str:
-    """Say on how many images a figure rests."""
-    images = words.count(n, "test image")
-    if not full:
-        return f"A first look at {images} of {words.count(tasks, 'task')}; all of them follow."
-    return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
+    return right
 
 
 def plain(text: str) -> str:

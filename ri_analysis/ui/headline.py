@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ri_analysis.engine import Evaluation
+from ri_analysis.engine import Comparison, Evaluation
 from ri_analysis.figures import words
-from ri_analysis.ui.comparison import Comparison
 
 _HELP = {
     "accuracy": "Mean over tasks of the merged model's accuracy. Intervals: 95%, bootstrap over each task's images; "

@@ -9,11 +9,10 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ri_analysis.engine import Evaluation, Evaluator
+from ri_analysis.engine import Comparison, Evaluation, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.ui import resources
-from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.recipes import Pair
 
 PROBE = 32  # images a task for a first look

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import pandas as pd
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
+from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, Method
 from ri_analysis.suite import ORIGINAL
@@ -107,21 +107,11 @@ def chosen_pair(evaluator: Evaluator) -> Pair:
 def describe(pair: Pair) -> str:
     """Return the recipe in words."""
     recipe = pair.before
-    words = [f"**{METHODS[recipe.method].title}**"]
-    words += [f"{symbol(name)} = {state.text_of(value)}" for name, value in recipe.hyperparameters]
-    words.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
-    words += [f"{task} × {value:g}" for task, value in recipe.coefficients]
-    return ", ".join(words)
-
-
-def symbol(name: str) -> str:
-    """Return the symbol readers know a hyperparameter by."""
-    return {"scale": "λ", "alpha": "α"}.get(name, name.replace("_", " "))
-
-
-def command(recipe: MergeRecipe, suite: str) -> str:
-    """Return the shell command that measures a recipe."""
-    return f"ri-analysis measure {shlex.quote(suite)} {recipe.arguments()}"
+    parts = [f"**{METHODS[recipe.method].title}**"]
+    parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
+    parts.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
+    parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
+    return ", ".join(parts)
 
 
 def of_any_suite(name: str) -> bool:

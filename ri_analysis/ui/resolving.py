@@ -11,6 +11,7 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.export.facts import record_in_words
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import HYPERPARAMETERS, ResolveProgress, default_settings, resolve, unfinished, unit
@@ -283,7 +284,7 @@ def past_sets(evaluator: Evaluator) -> None:
         default = ", the default" if item.name == suite.default_resolved else ""
         with st.expander(f"{item.name}{default}", expanded=len(suite.resolved) == 1):
             record = suite.record(item.name)
-            st.markdown(facts.record_in_words(record))
+            st.markdown(record_in_words(record))
             table = facts.history_table(record)
             if len(table):
                 chart = loss_curves(

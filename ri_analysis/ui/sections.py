@@ -6,33 +6,26 @@ import pandas as pd
 import streamlit as st
 
 from ri_analysis import figures
-from ri_analysis.engine import Evaluator
-from ri_analysis.figures import words
+from ri_analysis.engine import Comparison, Evaluator
+from ri_analysis.figures import reading, words
 from ri_analysis.ui import frame, state
-from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.recipes import Pair
-
-_ACCURACY = (
-    "The band runs from zero-shot to the expert; the points are the merged models: the nearer to the band's right end, "
-    "the less the merge lost."
-)
-_INTERFERENCE = "Shorter is better: at zero the merged model answers like the task's own expert."
 
 
 def by_task(comparison: Comparison, *, stacked: bool = False) -> None:
     """Draw accuracy and interference per task, side by side or one below the other."""
     stage = "" if comparison.before.full else "-probe"
     before, after = comparison.before.table, comparison.after_table
-    n = frame.resting_on(comparison.n, len(before), comparison.before.full)
+    n = reading.resting_on(comparison.n, len(before), comparison.before.full)
     left, right = (st.container(), st.container()) if stacked else st.columns(2, gap="medium")
     with left:
         st.markdown("**Accuracy per task**")
         chart = figures.accuracy_by_task(before, after, dark=frame.dark())
-        frame.figure(chart, _ACCURACY, comparison.table(), n, f"accuracy-by-task{stage}")
+        frame.figure(chart, reading.ACCURACY_BY_TASK, comparison.table(), n, f"accuracy-by-task{stage}")
     with right:
         st.markdown("**Interference per task**")
         chart = figures.interference_by_task(before, after, dark=frame.dark())
-        frame.figure(chart, _INTERFERENCE, comparison.table(), n, f"interference-by-task{stage}")
+        frame.figure(chart, reading.INTERFERENCE_BY_TASK, comparison.table(), n, f"interference-by-task{stage}")
 
 
 def no_resolved_yet(pair: Pair) -> None:

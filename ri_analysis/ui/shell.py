@@ -12,7 +12,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
-from ri_analysis.ui import controls, frame, opening, recipes, resources, state
+from ri_analysis.ui import controls, frame, opening, recipes, resources, state, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -36,7 +36,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
         with st.sidebar:
             st.markdown("### ri-analysis")
             for other in pages:
-                st.page_link(other, width="stretch")
+                st.page_link(other, label=_label(other), width="stretch")
             st.divider()
         if opening.is_open():
             with st.sidebar:
@@ -44,6 +44,12 @@ def run(pages: Sequence[StreamlitPage]) -> None:
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(lambda name: name == resources.CHOSEN_SUITE or recipes.in_url(name))
         page.run()
+
+
+def _label(page: StreamlitPage) -> str:
+    """Return what a page is called in the sidebar; the Figures page says how many there are."""
+    held = len(tray.pinned()) if page.url_path == "figures" else 0
+    return f"{page.title} ({held})" if held else page.title
 
 
 def preload() -> None:

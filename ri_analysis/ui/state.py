@@ -11,6 +11,8 @@ from typing import Any
 
 import streamlit as st
 
+from ri_analysis.figures import words
+
 _CHOICE, _WRITTEN = "ri.choice", "ri.written"
 Texts = dict[str, str]
 
@@ -73,4 +75,4 @@ def text_of(value: Any) -> str:
     """Return a widget's value as it stands in the URL."""
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return words.setting(value)

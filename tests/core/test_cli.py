@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,16 @@ def test_app_serves_the_suite_it_is_given(shell: Shell, monkeypatch: pytest.Monk
     assert (Path(served["folder"]) / "pages").is_dir()
     assert os.environ["RI_ANALYSIS_SUITE"] == str(shell.suite)
     assert os.environ["RI_ANALYSIS_WORKSPACE"] == str(workspace)
+
+
+def test_report_is_one_page_that_works_offline(shell: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    code, printed, _ = shell("report", "--out", str(out), "--method", "averaging")
+    html = out.read_text(encoding="utf-8")
+    assert code == 0
+    assert printed.strip() == str(out)
+    assert html.count('role="img"') == 4
+    assert "ri-analysis measure" in html
+    assert "--method averaging" in html
+    tags = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+    assert re.findall(r"""(?:src|href)=["'](?!data:|#)|@import|url\((?!data:)""", tags) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ri_analysis.export.facts import record_in_words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import controls, facts
@@ -40,14 +41,14 @@ def test_a_record_in_words():
         "seconds": 240.0,
         "history": {"A": [[1, 0.0, 0.5, 0.5], [2, 0.1, 0.3, 0.4]]},
     }
-    text = facts.record_in_words(record)
+    text = record_in_words(record)
     for part in ("**mix** (2,048 images)", "150 steps per expert", "α 1", "lr 0.0001", "seed 3", "in 4 min"):
         assert part in text
     assert "oracle" not in text
     record["auxiliary"]["oracle"] = True
-    assert "oracle" in facts.record_in_words(record)
+    assert "oracle" in record_in_words(record)
     assert facts.history_table(record).to_dict(orient="list")["free"] == [0.5, 0.3]
-    assert "not recorded" in facts.record_in_words({})
+    assert "not recorded" in record_in_words({})
     assert facts.history_table({}).empty
 
 

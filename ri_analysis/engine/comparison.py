@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ri_analysis.engine import Change, Evaluation, accuracy_change, interference_change
+from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change
 
 
 @dataclass(frozen=True)

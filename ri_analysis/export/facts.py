@@ -1,0 +1,104 @@
+"""What a suite, an expert set and a recipe are, in words and as a table: the same on pages and in reports."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ri_analysis.checkpoints import vision_tower
+from ri_analysis.engine import Evaluator
+from ri_analysis.export.snapshot import Origin, now, versions
+from ri_analysis.figures import words
+from ri_analysis.merging import METHODS, MergeRecipe
+
+# Which command prints the numbers of a figure, by the figure's name; `measure` prints those of all others' recipes.
+_COMMANDS = {"crosstalk": "interference", "drift-by-block": "interference", "blame": "interference --blame"}
+
+
+def suite_in_words(evaluator: Evaluator) -> str:
+    """Return two sentences: what there is to merge, and what it is measured on."""
+    suite, table = evaluator.suite, task_table(evaluator)
+    parameters = sum(tensor.numel() for tensor in vision_tower(suite.pretrained).values())
+    size = f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters:,}"
+    text = (
+        f"Suite **{suite.name}**: {words.count(len(suite.tasks), 'expert')} fine-tuned from one CLIP image encoder "
+        f"({size} parameters), measured on {words.count(int(table['test images'].sum()), 'test image')} of "
+        f"{int(table['classes'].sum()):,} classes."
+    )
+    return f"{text} {sets_in_words(evaluator)}"
+
+
+def sets_in_words(evaluator: Evaluator) -> str:
+    """Return which expert sets there are."""
+    names = [item.name for item in evaluator.suite.resolved]
+    if not names:
+        return "There is no RI-adapted expert set yet."
+    listing = ", ".join(f"**{name}**" for name in names)
+    return f"Beside the original experts there {'is' if len(names) == 1 else 'are'} after RI: {listing}."
+
+
+def task_table(evaluator: Evaluator) -> pd.DataFrame:
+    """Return one row per task: classes, test images, some class names."""
+    rows = []
+    for task in evaluator.suite.tasks:
+        classes = evaluator.heads[task].classes
+        rows.append(
+            {
+                "task": task,
+                "classes": len(classes),
+                "test images": len(evaluator.suite.task_data(task)),
+                "for instance": ", ".join(classes[:4]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def record_in_words(record: dict[str, Any]) -> str:
+    """Return how an RI-adapted expert set was made, from its record."""
+    if not record:
+        return "How this set was made is not recorded."
+    source, settings = record.get("auxiliary", {}), dict(record.get("settings", {}))
+    images = f" ({words.count(source['images'], 'image')})" if "images" in source else ""
+    oracle = (
+        ", which are the tasks' own training images (an oracle, for reference only)" if source.get("oracle") else ""
+    )
+    text = f"Made on auxiliary source **{source.get('name', 'unknown')}**{images}{oracle}"
+    steps = settings.pop("steps", None)
+    text += f", {words.count(int(steps), 'step')} per expert" if steps is not None else ""
+    text += "".join(f", {words.symbol(name)} {words.setting(value)}" for name, value in settings.items())
+    text += f", seed {record['seed']}" if "seed" in record else ""
+    text += f", in {words.duration(record['seconds'])}" if record.get("seconds") else ""
+    return text + "."
+
+
+def recipe_in_words(recipe: MergeRecipe) -> str:
+    """Return a recipe as a line of text."""
+    parts = [METHODS[recipe.method].title]
+    parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
+    parts += [f"expert set {recipe.experts}", f"{words.count(len(recipe.tasks), 'expert')}: {', '.join(recipe.tasks)}"]
+    parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
+    parts += [f"LiNeS α = {recipe.lines[0]:g}, β = {recipe.lines[1]:g}"] if recipe.lines else []
+    return ", ".join(parts)
+
+
+def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
+    """Return the shell command that measures a recipe."""
+    name, *flags = verb.split()
+    return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
+
+
+def origin(evaluator: Evaluator, recipes: Sequence[MergeRecipe], suite: str, figure: str, address: str = "") -> Origin:
+    """Return where the numbers of a figure of recipes come from; `suite` is what a command calls the suite."""
+    verb = _COMMANDS.get(figure.removesuffix("-probe"), "measure")
+    return Origin(
+        suite=evaluator.suite.name,
+        suite_digest=evaluator.suite.digest(),
+        recipes=tuple(map(recipe_in_words, recipes)),
+        commands=tuple(command(recipe, suite, verb) for recipe in recipes),
+        address=address,
+        versions=versions(),
+        made=now(),
+    )

@@ -1,0 +1,104 @@
+"""A figure as it was: with its table, its words, and how its numbers came about."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+
+import pandas as pd
+import plotly
+import plotly.graph_objects as go
+import torch
+
+from ri_analysis import __version__
+from ri_analysis.export import paper, venues
+from ri_analysis.figures import look, reading
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where numbers come from: suite and digest of its weights and images, what was merged, and how to do it again.
+
+    `recipes` are in words; `commands` are for a shell; `address` is the app's page with its parameters, empty where
+    there is none; `versions` are of the programs that computed.
+    """
+
+    suite: str
+    suite_digest: str
+    recipes: tuple[str, ...]
+    commands: tuple[str, ...]
+    address: str
+    versions: tuple[tuple[str, str], ...]
+    made: str
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return it as labels with texts."""
+        return [
+            ("Suite", f"{self.suite}, digest {self.suite_digest}"),
+            *(("Recipe", recipe) for recipe in self.recipes),
+            *(("Page of the app", address) for address in [self.address] if address),
+            *(("From a shell", command) for command in self.commands),
+            ("Versions", ", ".join(f"{name} {version}" for name, version in self.versions)),
+            ("Made", self.made),
+        ]
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Return the versions of the programs that results depend on."""
+    return (
+        ("ri-analysis", __version__),
+        ("torch", torch.__version__),
+        ("plotly", plotly.__version__),
+        ("python", platform.python_version()),
+    )
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A figure in the light look (as JSON), the table behind it, and its words; nothing in it changes afterwards.
+
+    `name` is for file names; `n` says on how many images it rests; width and height are in inches, in print.
+    """
+
+    name: str
+    title: str
+    caption: str
+    n: str
+    json: str
+    table: pd.DataFrame
+    origin: Origin
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, figure: go.Figure, table: pd.DataFrame, name: str, caption: str, n: str, origin: Origin) -> Snapshot:
+        """Take a snapshot at the default width, with the height that suits the figure."""
+        light, width = look.in_light(figure), venues.DEFAULT.inches
+        height, title = paper.natural_height(light, width), reading.title(name)
+        return cls(name, title, caption, n, str(light.to_json()), table.copy(), origin, width, height)
+
+    @cached_property
+    def figure(self) -> go.Figure:
+        """The figure as it was on the page, in the light look."""
+        return go.Figure(plotly.io.from_json(self.json))
+
+    @cached_property
+    def printed(self) -> go.Figure:
+        """The figure as it goes into a paper."""
+        return paper.for_paper(self.figure, self.width, self.height)
+
+    def with_width(self, width: float) -> Snapshot:
+        """Return the same figure at another width, with the height that suits it."""
+        return replace(self, width=width, height=paper.natural_height(self.figure, width))
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it holds."""
+        return len(self.json) + int(self.table.memory_usage(deep=True).sum())

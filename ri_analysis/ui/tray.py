@@ -1,0 +1,73 @@
+"""The figure tray: figures of any page, kept as they were for this session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from urllib.parse import urlencode
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from ri_analysis.export import facts
+from ri_analysis.export.snapshot import Snapshot
+from ri_analysis.figures import words
+from ri_analysis.ui import recipes, resources
+
+_TRAY, _NUMBERS = "ri.tray", "ri.tray.numbers"
+MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A figure in the tray, with the number that its widgets are named by."""
+
+    number: int
+    snapshot: Snapshot
+
+
+def pinned() -> list[Pinned]:
+    """Return the tray's figures in their order; the list is the tray itself."""
+    found: list[Pinned] = st.session_state.setdefault(_TRAY, [])
+    return found
+
+
+def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
+    """Draw the button that puts a figure into the tray."""
+    st.button(
+        "Pin",
+        key=f"pin.{name}",
+        type="tertiary",
+        icon=":material/keep:",
+        help="Keep this figure as it is on the Figures page, to save it for a paper or put it into a report",
+        on_click=_pin,
+        args=(chart, how_to_read, table, n, name),
+        width="stretch",
+    )
+
+
+def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
+    evaluator = resources.evaluator()
+    made_of = recipes.chosen_pair(evaluator).recipes
+    source = facts.origin(evaluator, made_of, resources.suite_name(), name, address())
+    add(Snapshot.of(chart, table, name, how_to_read, n, source))
+
+
+def add(snapshot: Snapshot) -> None:
+    """Put a figure into the tray and say so, or why not."""
+    held = pinned()
+    if any(item.snapshot.json == snapshot.json for item in held):
+        st.toast("This figure is in the tray already.", icon=":material/keep:")
+    elif len(held) == MOST or sum(item.snapshot.bytes for item in held) + snapshot.bytes > MOST_BYTES:
+        st.toast("The tray is full: take a figure out on the Figures page first.", icon="⚠️")
+    else:
+        numbers = st.session_state.setdefault(_NUMBERS, count(1))
+        held.append(Pinned(next(numbers), snapshot))
+        st.toast(f"Pinned: {words.count(len(held), 'figure')} on the Figures page.", icon=":material/keep:")
+
+
+def address() -> str:
+    """Return the link that restores the open page; empty where it is not known."""
+    parameters = urlencode(st.query_params.to_dict())
+    return f"{st.context.url}?{parameters}" if st.context.url and parameters else str(st.context.url or "")
