@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ri_analysis import __version__
+from ri_analysis.engine.alone import alone
 from ri_analysis.engine.evaluator import Progress
 from ri_analysis.engine.points import Bench, Outcome, Point
 from ri_analysis.engine.store import Record
@@ -52,20 +53,23 @@ class Distilled:
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> Outcome:
         """Distil, or go on where a stopped run was, and measure."""
         recipe, total, path = self.point.recipe, self.images(bench), self._path(bench)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            distil(
-                bench.evaluator.suite,
-                lambda: bench.evaluator.merged(recipe),
-                path,
-                auxiliary=self.auxiliary,
-                tasks=recipe.tasks,
-                settings=dict(self.settings),
-                device=bench.evaluator.encoder.device,
-                seed=self.seed,
-                progress=None if progress is None else lambda share: progress(round(share * total), total),
-            )
-        return bench.judge(load_file(path), self.point)
+        with alone(path, lambda: None if progress is None else progress(0, total)):
+            found = self.kept(bench)
+            if found is not None:
+                return found
+            if not path.exists():
+                distil(
+                    bench.evaluator.suite,
+                    lambda: bench.evaluator.merged(recipe),
+                    path,
+                    auxiliary=self.auxiliary,
+                    tasks=recipe.tasks,
+                    settings=dict(self.settings),
+                    device=bench.evaluator.encoder.device,
+                    seed=self.seed,
+                    progress=None if progress is None else lambda share: progress(round(share * total), total),
+                )
+            return bench.judge(load_file(path), self.point)
 
     def keep(self, bench: Bench, result: Outcome, seconds: float) -> None:
         """See Work; the distilled weights themselves are not needed any more."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis import __version__
+from ri_analysis.engine.alone import alone
 from ri_analysis.engine.directions import Directions
 from ri_analysis.engine.evaluator import Evaluator, Progress, Weights
 from ri_analysis.engine.store import Arrays, Record
@@ -184,25 +185,27 @@ class Adaptation:
         return len(self.tasks) * 3 * steps + (len(self.tasks) + 1) * images
 
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> str:
-        """Adapt the experts, or go on where a stopped run was; return the set's name."""
+        """Adapt the experts, go on where a stopped run was, or await another process's; return the set's name."""
         folder, total = self._folder(bench), self.images(bench)
 
         def report(state: ResolveProgress) -> None:
             if progress is not None:
                 progress(round(state.fraction * total), total)
 
-        resolve(
-            bench.evaluator.suite,
-            auxiliary=self.auxiliary,
-            name=folder.name,
-            settings=dict(self.settings),
-            tasks=self.tasks,
-            directory=folder,
-            device=bench.evaluator.encoder.device,
-            seed=self.seed,
-            resume=True,
-            progress=report,
-        )
+        with alone(folder, lambda: None if progress is None else progress(0, total)):
+            if self.kept(bench) is None:
+                resolve(
+                    bench.evaluator.suite,
+                    auxiliary=self.auxiliary,
+                    name=folder.name,
+                    settings=dict(self.settings),
+                    tasks=self.tasks,
+                    directory=folder,
+                    device=bench.evaluator.encoder.device,
+                    seed=self.seed,
+                    resume=True,
+                    progress=report,
+                )
         return self.name(bench)
 
     def keep(self, bench: Bench, result: str, seconds: float) -> None:

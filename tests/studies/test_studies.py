@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from tiny import make_suite
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
+from ri_analysis.engine.alone import alone
 from ri_analysis.engine.distilled import Distilled
 from ri_analysis.engine.points import Bench, Point
 from ri_analysis.errors import Cancelled, InputError
@@ -155,7 +157,21 @@ def test_distilling_brings_the_merge_nearer_to_its_experts_and_resumes(
         np.testing.assert_array_equal(values, resumed.divergence[task])
     work.keep(bench, resumed, 1.0)
     assert work.kept(bench) is not None
-    assert not list(work._path(bench).parent.iterdir())
+    assert not list(work._path(bench).parent.glob("*.safetensors"))
+
+
+def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):
+    path, seen = tmp_path / "set", []
+    with FileLock(tmp_path / "set.lock") as held:
+
+        def waiting() -> None:
+            seen.append(len(seen))
+            held.release()
+
+        with alone(path, waiting):
+            assert seen == [0]
+    with alone(path, lambda: pytest.fail("nobody else is there")):
+        pass
 
 
 def test_subsets_are_seeded_and_end_with_all():
