@@ -94,6 +94,10 @@ class Snapshot:
         """The figure as it goes into a paper."""
         return paper.for_paper(self.figure, self.width, self.height)
 
+    def same_as(self, other: Snapshot) -> bool:
+        """Whether both show the same numbers of the same recipes."""
+        return (self.json, self.origin.recipes) == (other.json, other.origin.recipes)
+
     def with_width(self, width: float) -> Snapshot:
         """Return the same figure at another width, with the height that suits it."""
         return replace(self, width=width, height=paper.natural_height(self.figure, width))

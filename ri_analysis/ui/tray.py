@@ -57,7 +57,7 @@ def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: 
 def add(snapshot: Snapshot) -> None:
     """Put a figure into the tray and say so, or why not."""
     held = pinned()
-    if any(item.snapshot.json == snapshot.json for item in held):
+    if any(item.snapshot.same_as(snapshot) for item in held):
         st.toast("This figure is in the tray already.", icon=":material/keep:")
     elif len(held) == MOST or sum(item.snapshot.bytes for item in held) + snapshot.bytes > MOST_BYTES:
         st.toast("The tray is full: take a figure out on the Figures page first.", icon="⚠️")
