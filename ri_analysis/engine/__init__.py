@@ -2,7 +2,7 @@
 
 from ri_analysis.engine.check import FileAccount, Finding, Report, check_suite
 from ri_analysis.engine.comparison import Comparison
-from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change
+from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
 from ri_analysis.engine.evaluator import Evaluator, Progress, pick_device
 from ri_analysis.engine.store import Store, default_workspace
 
@@ -20,5 +20,6 @@ __all__ = [
     "check_suite",
     "default_workspace",
     "interference_change",
+    "on_tasks",
     "pick_device",
 ]

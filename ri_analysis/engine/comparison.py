@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change
+from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
+from ri_analysis.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,39 @@ class Comparison:
         tables = [evaluation.table.assign(experts=str(evaluation.recipe["experts"])) for evaluation in found]
         stacked = pd.concat(tables, ignore_index=True)
         return stacked[["task", "experts", *(name for name in stacked if name not in ("task", "experts"))]]
+
+
+def pinned_table(pinned: Mapping[str, Comparison], now: Comparison | None) -> pd.DataFrame:
+    """Return pinned recipes beside the current one: the columns of `figures.pinned`, one row a recipe and model.
+
+    Differences are pinned − current, paired over the images of the tasks that both merge; NaN where there is nothing to
+    compare with.
+    """
+    shown = pinned if now is None else {"now": now, **pinned}
+    rows = []
+    for name, comparison in shown.items():
+        sides = {"before": comparison.before, "after": comparison.after}
+        for stage, evaluation in sides.items():
+            if evaluation is None:
+                continue
+            row: dict[str, object] = {"recipe": name, "stage": stage, "n": evaluation.n}
+            for measure in ("accuracy", "interference"):
+                value, (low, high) = getattr(evaluation, f"mean_{measure}")
+                row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
+            current = None if now is None or name == "now" else (now.before if stage == "before" else now.after)
+            rows.append(row | _differences(current, evaluation))
+    return pd.DataFrame(rows)
+
+
+def _differences(current: Evaluation | None, pinned: Evaluation) -> dict[str, object]:
+    nothing = Change(float("nan"), Interval(float("nan"), float("nan")))
+    both = [] if current is None else [task for task in current.correct if task in pinned.correct]
+    found = {"accuracy": nothing, "interference": nothing}
+    if current is not None and both:
+        pair = on_tasks(current, both), on_tasks(pinned, both)
+        found = {"accuracy": accuracy_change(*pair), "interference": interference_change(*pair)}
+    return {
+        f"{measure}_change{end}": value
+        for measure, change in found.items()
+        for end, value in (("", change.value), ("_low", change.interval.low), ("_high", change.interval.high))
+    }

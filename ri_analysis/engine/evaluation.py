@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -101,6 +101,17 @@ class Evaluation:
             "mean_interference_high": interference_high,
             "tasks": self.table.to_dict(orient="records"),
         }
+
+
+def on_tasks(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
+    """Return what was measured on some of an evaluation's tasks."""
+    return replace(
+        evaluation,
+        correct={task: evaluation.correct[task] for task in tasks},
+        expert_correct={task: evaluation.expert_correct[task] for task in tasks},
+        zero_shot_correct={task: evaluation.zero_shot_correct[task] for task in tasks},
+        divergence={task: evaluation.divergence[task] for task in tasks},
+    )
 
 
 def accuracy_change(before: Evaluation, after: Evaluation) -> Change:

@@ -124,6 +124,10 @@ class Evaluator:
         """
         return self._task_statistics.of(recipe, progress)
 
+    def statistics_kept(self, recipe: MergeRecipe) -> bool:
+        """Whether `statistics` would compute nothing."""
+        return self._task_statistics.kept(recipe)
+
     def merged(self, recipe: MergeRecipe, progress: MergeProgress | None = None) -> Iterator[tuple[str, torch.Tensor]]:
         """Return the tensors of the model that a recipe makes, merged as they are asked for."""
         return merge(self._task_vectors(recipe.experts), recipe, statistics=self.statistics(recipe), progress=progress)

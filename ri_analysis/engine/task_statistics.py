@@ -67,6 +67,11 @@ class TaskStatistics:
             done += cost
         return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
 
+    def kept(self, recipe: MergeRecipe) -> bool:
+        """Whether `of` would compute nothing."""
+        statistic = find_method(recipe.method).statistic
+        return statistic is None or all(self._path(recipe, group).exists() for group in _groups(statistic, recipe))
+
     def _compute(
         self,
         statistic: Statistic,

@@ -5,6 +5,7 @@ from ri_analysis.figures.crosstalk import crosstalk_matrices
 from ri_analysis.figures.headline import headline
 from ri_analysis.figures.interference import interference_by_task
 from ri_analysis.figures.losses import loss_curves
+from ri_analysis.figures.pinned import pinned
 
 __all__ = [
     "accuracy_bars",
@@ -13,4 +14,5 @@ __all__ = [
     "headline",
     "interference_by_task",
     "loss_curves",
+    "pinned",
 ]

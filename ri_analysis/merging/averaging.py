@@ -20,5 +20,6 @@ METHOD = Method(
     formula=r"\theta_m = \theta_0 + \lambda\,\frac{1}{T}\sum_t \tau_t",
     reference="Wortsman et al. 2022, Model soups, arXiv 2203.05482",
     direction=average,
+    linear=True,
     hyperparameters=(scale(1.0, sweep=(0.5, 8.0)),),
 )

@@ -33,6 +33,7 @@ METHOD = Method(
     formula=r"\theta_m = \theta_0 + \lambda\sum_t m_t^{\beta,\gamma} \odot \tau_t",
     reference="Davari and Belilovsky 2024, Model Breadcrumbs, arXiv 2312.06795",
     direction=sum_of_breadcrumbs,
+    linear=True,
     hyperparameters=(
         scale(0.4),
         Hyperparameter("keep", "β, share of each row that is kept", 0.2, 0.0, 1.0, sweep=(0.05, 0.9), step=0.05),

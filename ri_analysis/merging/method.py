@@ -62,8 +62,9 @@ class Method:
     `direction` as `statistics` instead of the hyperparameters it was computed with. A method that draws at random takes
     `seed`.
 
-    `weighted` says that per-task coefficients make sense: coefficient c_t replaces τ_t by c_t·τ_t. `experts` is the
-    smallest and largest number of experts the method can merge.
+    `weighted` says that per-task coefficients make sense: coefficient c_t replaces τ_t by c_t·τ_t. `linear` says more:
+    the direction is a sum of one term for each expert, and c_t multiplies the term. `experts` is the smallest and
+    largest number of experts the method can merge.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Method:
     passes: int = 0
     statistic: Statistic | None = None
     weighted: bool = True
+    linear: bool = False
     seeded: bool = False
     experts: tuple[int, int | None] = (1, None)
 

@@ -20,5 +20,6 @@ METHOD = Method(
     formula=r"\theta_m = \theta_0 + \lambda\sum_t \tau_t",
     reference="Ilharco et al. 2023, Editing models with task arithmetic, arXiv 2212.04089",
     direction=add,
+    linear=True,
     hyperparameters=(scale(0.3),),
 )

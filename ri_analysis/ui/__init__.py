@@ -2,8 +2,7 @@
 
 from ri_analysis.export.facts import command, suite_in_words
 from ri_analysis.figures.reading import resting_on
-from ri_analysis.ui import crosstalk, experts, facts, figure_page, opening, resolving, sensitivity
-from ri_analysis.ui.controls import coefficient_controls, reset
+from ri_analysis.ui import crosstalk, experts, facts, figure_page, live, opening, resolving, sensitivity
 from ri_analysis.ui.explain import concepts, method_details
 from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headline import numbers
@@ -29,7 +28,6 @@ __all__ = [
     "accuracy_table",
     "by_task",
     "chosen_pair",
-    "coefficient_controls",
     "command",
     "compare",
     "concepts",
@@ -41,6 +39,7 @@ __all__ = [
     "facts",
     "figure",
     "figure_page",
+    "live",
     "method_details",
     "no_resolved_yet",
     "normalised_switch",
@@ -48,7 +47,6 @@ __all__ = [
     "opening",
     "possible_tasks",
     "preload",
-    "reset",
     "resolving",
     "resting_on",
     "run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -17,8 +18,11 @@ from ri_analysis.ui import recipes, state
 _FEW = 3  # choices shown as buttons rather than in a list
 
 
-def recipe_controls(evaluator: Evaluator) -> None:
-    """Draw what every page shares: the method, its hyperparameters, and the RI set where there are several."""
+def recipe_controls(evaluator: Evaluator, *, numbers: bool = True) -> None:
+    """Draw what every page shares: the method, its hyperparameters, and the RI set where there are several.
+
+    `numbers` is False where the page itself draws the hyperparameters that are numbers.
+    """
     st.subheader("Recipe", anchor=False)
     method = recipes.chosen_method()
     st.selectbox(
@@ -37,7 +41,8 @@ def recipe_controls(evaluator: Evaluator) -> None:
             "see no task image. The first time takes a while.",
             icon=":material/photo_library:",
         )
-    hyperparameter_controls(method.name, method.hyperparameters)
+    shown = [item for item in method.hyperparameters if numbers or track(item, item.default) is None]
+    hyperparameter_controls(method.name, shown)
     _resolved_control(evaluator)
 
 
@@ -81,17 +86,37 @@ def _hyperparameter(owner: str, item: Hyperparameter) -> None:
         draw: Any = st.segmented_control if len(item.choices) <= _FEW else st.selectbox
         draw(label, item.choices, required=True, **common)
         return
-    low, high = item.sweep or (item.low, item.high)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    way = track(item, value)
+    if way is None:
         st.number_input(label, min_value=_typed(item, item.low), max_value=_typed(item, item.high), **common)
-    elif item.log:
-        st.select_slider(label, grid(item, low, high, value), format_func=state.text_of, **common)
+    elif way.stops:
+        st.select_slider(label, way.stops, format_func=state.text_of, **common)
     else:
-        number, step = float(value), item.step or _round_step((high - low) / 50)
-        step = max(1, round(step)) if isinstance(item.default, int) else step
-        bounds = _typed(item, min(low, number)), _typed(item, max(high, number))
         slider: Any = st.slider  # its overloads want the bounds' types spelled out
-        slider(label, *bounds, step=_typed(item, step), **common)
+        slider(label, _typed(item, way.low), _typed(item, way.high), step=_typed(item, way.step), **common)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where a slider's thumb can go: from `low` to `high` in steps, or from one of the `stops` to the next."""
+
+    low: float
+    high: float
+    step: float
+    stops: tuple[Value, ...] = ()
+
+
+def track(item: Hyperparameter, value: Value) -> Track | None:
+    """Return the track of a hyperparameter's slider, which holds `value`; None where it is no number in a range."""
+    low, high = item.sweep or (item.low, item.high)
+    if isinstance(item.default, str) or not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    if item.log:
+        stops = grid(item, low, high, value)
+        return Track(float(stops[0]), float(stops[-1]), 1.0, tuple(stops))
+    step = item.step or _round_step((high - low) / 50)
+    step = max(1, round(step)) if isinstance(item.default, int) else step
+    return Track(min(low, float(value)), max(high, float(value)), step)
 
 
 def grid(item: Hyperparameter, low: float, high: float, value: Value) -> list[Value]:
@@ -100,51 +125,6 @@ def grid(item: Hyperparameter, low: float, high: float, value: Value) -> list[Va
     numbers = {float(f"{stop:.6g}") for stop in stops if low <= stop <= high}
     numbers |= {low, high, float(item.default), float(value)}
     return [int(number) if isinstance(item.default, int) else number for number in sorted(numbers)]
-
-
-def coefficient_controls(evaluator: Evaluator) -> None:
-    """Draw, for each task, a switch that takes its expert into the merge and a slider for its coefficient."""
-    method, chosen = recipes.chosen_method(), recipes.chosen_tasks(evaluator)
-    if not method.weighted:
-        st.info(
-            f"{method.title} takes no coefficient per task: it does not add the task vectors up.",
-            icon=":material/info:",
-        )
-    for task in recipes.possible_tasks(evaluator):
-        switch, slider = st.columns([1, 5], gap="small", vertical_alignment="center")
-        on = task in chosen
-        switch.checkbox(
-            f"merge {task}",
-            key=state.seed_widget(f"on.{task}", on),
-            label_visibility="collapsed",
-            on_change=_toggle,
-            args=(evaluator, task),
-        )
-        value, (low, high) = recipes.chosen_coefficient(task), recipes.COEFFICIENT_RANGE
-        name = recipes.COEFFICIENT + task
-        slider.slider(
-            task,
-            min(low, value),
-            max(high, value),
-            step=0.05,
-            key=state.seed_widget(name, value if method.weighted else 1.0),
-            on_change=state.take_widget,
-            args=(name, 1.0),
-            disabled=not (method.weighted and on),
-        )
-
-
-def _toggle(evaluator: Evaluator, task: str) -> None:
-    """Callback of a task's switch."""
-    on = set(recipes.chosen_tasks(evaluator))
-    on = on | {task} if st.session_state[state.widget_key(f"on.{task}")] else on - {task}
-    off = [name for name in recipes.possible_tasks(evaluator) if name not in on]
-    state.put(recipes.OFF, ",".join(off) or None)
-
-
-def reset() -> None:
-    """Callback: all coefficients 1, all tasks on, the method's hyperparameters at their defaults."""
-    state.clear(recipes.COEFFICIENT, recipes.OFF, f"{recipes.chosen_method().name}.")
 
 
 def _typed(item: Hyperparameter, number: float) -> float | int | None:

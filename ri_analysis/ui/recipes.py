@@ -17,6 +17,8 @@ from ri_analysis.ui import state
 
 DEFAULT_METHOD = "task-arithmetic"
 METHOD, RESOLVED, OFF, COEFFICIENT = "method", "ri", "off", "c."
+MUTED, SOLO = "mute", "solo"  # experts whose coefficient counts as 0, and the ones beside which all others' do
+PIN = "pin."  # A, B and C: recipes kept beside the current one
 COEFFICIENT_RANGE = (-1.0, 2.0)
 
 
@@ -38,10 +40,17 @@ class Pair:
         return pd.concat(named, ignore_index=True)
 
 
-def chosen_method() -> Method:
+# Each function below reads the reader's choice, or other texts of the same form: those of a pinned recipe.
+
+
+def chosen_method(texts: state.Texts | None = None) -> Method:
     """Return the chosen merging method."""
-    name = state.choice().get(METHOD, DEFAULT_METHOD)
+    name = _texts(texts).get(METHOD, DEFAULT_METHOD)
     return METHODS.get(name) or METHODS[DEFAULT_METHOD]
+
+
+def _texts(texts: state.Texts | None) -> state.Texts:
+    return state.choice() if texts is None else texts
 
 
 def entry(owner: str, item: Hyperparameter) -> str:
@@ -49,58 +58,71 @@ def entry(owner: str, item: Hyperparameter) -> str:
     return f"{owner}.{item.name}"
 
 
-def chosen_value(owner: str, item: Hyperparameter) -> Value:
+def chosen_value(owner: str, item: Hyperparameter, texts: state.Texts | None = None) -> Value:
     """Return the chosen value of a hyperparameter; one that is not allowed (an old link) falls back to the default."""
-    text = state.choice().get(entry(owner, item))
+    text = _texts(texts).get(entry(owner, item))
     try:
         return item.default if text is None else item.validate(text, owner)
     except InputError:
-        state.put(entry(owner, item), None)
+        _texts(texts).pop(entry(owner, item))
         return item.default
 
 
-def chosen_settings(owner: str, items: Sequence[Hyperparameter]) -> dict[str, Value]:
+def chosen_settings(owner: str, items: Sequence[Hyperparameter], texts: state.Texts | None = None) -> dict[str, Value]:
     """Return the chosen value of each hyperparameter."""
-    return {item.name: chosen_value(owner, item) for item in items}
+    return {item.name: chosen_value(owner, item, texts) for item in items}
 
 
-def chosen_resolved(evaluator: Evaluator) -> str | None:
+def chosen_resolved(evaluator: Evaluator, texts: state.Texts | None = None) -> str | None:
     """Return the chosen RI-adapted expert set, by default the suite's; None where there is none."""
     suite = evaluator.suite
-    wanted = state.choice().get(RESOLVED)
+    wanted = _texts(texts).get(RESOLVED)
     return wanted if wanted in {item.name for item in suite.resolved} else suite.default_resolved
 
 
-def possible_tasks(evaluator: Evaluator) -> tuple[str, ...]:
+def possible_tasks(evaluator: Evaluator, texts: state.Texts | None = None) -> tuple[str, ...]:
     """Return the tasks that can be compared: those the RI set has experts for, all where there is none."""
-    resolved = chosen_resolved(evaluator)
+    resolved = chosen_resolved(evaluator, texts)
     return evaluator.suite.tasks if resolved is None else evaluator.suite.set_tasks(resolved)
 
 
-def chosen_tasks(evaluator: Evaluator) -> tuple[str, ...]:
+def named(entry_name: str, texts: state.Texts | None = None) -> set[str]:
+    """Return the tasks that an entry lists."""
+    return set(_texts(texts).get(entry_name, "").split(",")) - {""}
+
+
+def chosen_tasks(evaluator: Evaluator, texts: state.Texts | None = None) -> tuple[str, ...]:
     """Return the tasks to merge."""
-    off = set(state.choice().get(OFF, "").split(","))
-    return tuple(task for task in possible_tasks(evaluator) if task not in off)
+    off = named(OFF, texts)
+    return tuple(task for task in possible_tasks(evaluator, texts) if task not in off)
 
 
-def chosen_coefficient(task: str) -> float:
-    """Return the chosen coefficient of a task's expert, 1 by default."""
+def chosen_coefficient(task: str, texts: state.Texts | None = None) -> float:
+    """Return the chosen coefficient of a task's expert, 1 by default; muting is not looked at."""
     try:
-        value = float(state.choice().get(COEFFICIENT + task, 1.0))
+        value = float(_texts(texts).get(COEFFICIENT + task, 1.0))
         return value if -10 <= value <= 10 else 1.0
     except ValueError:
         return 1.0
 
 
-def chosen_pair(evaluator: Evaluator) -> Pair:
+def sounding(task: str, texts: state.Texts | None = None) -> bool:
+    """Whether a task's expert takes part: it is not muted, and no other is soloed instead."""
+    solo = named(SOLO, texts)
+    return task in solo if solo else task not in named(MUTED, texts)
+
+
+def chosen_pair(evaluator: Evaluator, texts: state.Texts | None = None) -> Pair:
     """Return the recipes to compare. Raises InputError when the choice makes no recipe."""
-    method, tasks = chosen_method(), chosen_tasks(evaluator)
+    method, tasks = chosen_method(texts), chosen_tasks(evaluator, texts)
     if not tasks:
         raise InputError("no task is switched on: choose at least one on the Merge page")
-    coefficients = {task: chosen_coefficient(task) for task in tasks} if method.weighted else {}
-    settings = chosen_settings(method.name, method.hyperparameters)
-    before = evaluator.recipe(method.name, settings, experts=ORIGINAL, tasks=tasks, coefficients=coefficients)
-    resolved = chosen_resolved(evaluator)
+    weights = {task: chosen_coefficient(task, texts) if sounding(task, texts) else 0.0 for task in tasks}
+    settings = chosen_settings(method.name, method.hyperparameters, texts)
+    before = evaluator.recipe(
+        method.name, settings, experts=ORIGINAL, tasks=tasks, coefficients=weights if method.weighted else {}
+    )
+    resolved = chosen_resolved(evaluator, texts)
     return Pair(before, None if resolved is None else before.with_experts(resolved))
 
 
@@ -119,8 +141,13 @@ def of_any_suite(name: str) -> bool:
     return name == METHOD or name.partition(".")[0] in METHODS
 
 
-def in_url(name: str) -> bool:
-    """Whether an entry of the choice belongs in the URL: what makes the shown recipe, and no other method's values."""
-    if name.startswith(COEFFICIENT):
+def in_recipe(name: str) -> bool:
+    """Whether an entry of the choice makes the shown recipe; another method's values do not."""
+    if name.startswith(COEFFICIENT) or name in (MUTED, SOLO):
         return chosen_method().weighted
     return name in (METHOD, RESOLVED, OFF) or name.startswith(f"{chosen_method().name}.")
+
+
+def in_url(name: str) -> bool:
+    """Whether an entry of the choice belongs in the URL: what makes the shown recipe, and the pinned ones."""
+    return in_recipe(name) or name.startswith(PIN)

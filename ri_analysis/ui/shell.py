@@ -17,6 +17,8 @@ from ri_analysis.ui import controls, frame, opening, recipes, resources, state, 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
 
+_MERGE = "merge"  # the page that draws λ and its like itself, live
+
 # Streamlit's own margins leave a fifth of a laptop's screen empty.
 _STYLE = """
 <style>
@@ -40,7 +42,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             st.divider()
         if opening.is_open():
             with st.sidebar:
-                controls.recipe_controls(resources.evaluator())
+                controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(lambda name: name == resources.CHOSEN_SUITE or recipes.in_url(name))
         page.run()

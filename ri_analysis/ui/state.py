@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
 from ri_analysis.figures import words
 
-_CHOICE, _WRITTEN = "ri.choice", "ri.written"
+_CHOICE, _WRITTEN, _FOUND = "ri.choice", "ri.written", "ri.found"
 Texts = dict[str, str]
 
 
@@ -40,17 +41,31 @@ def clear(*prefixes: str) -> None:
 def read_url() -> None:
     """Take over the URL where the reader changed it: at the start, by a link, or by going back."""
     found = st.query_params.to_dict()
-    if _CHOICE not in st.session_state or (found and found != st.session_state.get(_WRITTEN)):
-        st.session_state[_CHOICE] = found
+    # What it was at the last look may stand there still: a component writes the URL itself, a moment later.
+    ours = [st.session_state.get(name) for name in (_WRITTEN, _FOUND)]
+    if _CHOICE not in st.session_state or (found and found not in ours):
+        st.session_state[_CHOICE] = dict(found)
         st.session_state[_WRITTEN] = found
+    st.session_state[_FOUND] = found
 
 
 def write_url(wanted: Callable[[str], bool]) -> None:
     """Put the entries whose name is `wanted` into the URL."""
-    texts = {name: text for name, text in sorted(choice().items()) if wanted(name)}
+    texts = _to_write(wanted)
     if texts != st.query_params.to_dict():
         st.query_params.from_dict(texts)
+    st.session_state[_WRITTEN] = st.session_state[_FOUND] = texts
+
+
+def query(wanted: Callable[[str], bool]) -> str:
+    """Return the URL's query with the entries that are `wanted`, for a component that will write it."""
+    texts = _to_write(wanted)
     st.session_state[_WRITTEN] = texts
+    return urlencode(texts)
+
+
+def _to_write(wanted: Callable[[str], bool]) -> Texts:
+    return {name: text for name, text in sorted(choice().items()) if wanted(name)}
 
 
 def seed_widget(name: str, value: Any) -> str:

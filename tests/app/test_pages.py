@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import runpy
-from dataclasses import replace
 from pathlib import Path
 
+import hand
 import pytest
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
@@ -12,8 +12,6 @@ from tiny import make_suite
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
-from ri_analysis.hyperparameters import Hyperparameter
-from ri_analysis.merging import METHODS
 from ri_analysis.resolving import ResolveProgress, resolve
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import resources
@@ -77,91 +75,6 @@ def test_overview_shows_what_the_engine_measures(app: AppTest, evaluator: Evalua
     assert "on average an expert moves" in text(app).lower()
 
 
-def test_choices_go_into_the_url_and_to_the_other_pages(app: AppTest):
-    clean(visit(app, "pages/merge.py"))
-    app.selectbox(key="widget.method").set_value("ties").run()
-    app.slider(key="widget.ties.scale").set_value(0.5).run()
-    clean(app.slider(key="widget.c.Reds").set_value(-0.5).run())
-    assert {key: app.query_params[key] for key in ("method", "ties.scale", "c.Reds")} == {
-        "method": "ties",
-        "ties.scale": "0.5",
-        "c.Reds": "-0.5",
-    }
-    commands = [item.value for item in app.code]
-    assert len(commands) == 2
-    assert all("--method ties" in line and "--coefficient Reds=-0.5" in line for line in commands)
-    assert "--experts original" in commands[0]
-    assert "--experts mild" in commands[1]
-    clean(visit(app, "pages/accuracy.py"))
-    assert "**TIES**, λ = 0.5" in text(app)
-    assert "Reds × -0.5" in text(app)
-
-
-def test_a_link_restores_the_recipe_and_survives_what_it_cannot_read(app: AppTest):
-    for key, value in {
-        "method": "ties",
-        "ties.density": "0.5",
-        "ties.scale": "much",
-        "c.Reds": "x",
-        "off": "Blues",
-    }.items():
-        app.query_params[key] = value
-    clean(visit(app, "pages/merge.py"))
-    assert app.selectbox(key="widget.method").value == "ties"
-    assert app.slider(key="widget.ties.density").value == 0.5
-    assert app.slider(key="widget.ties.scale").value == METHODS["ties"].hyperparameters[0].default
-    assert app.slider(key="widget.c.Reds").value == 1.0
-    assert app.checkbox(key="widget.on.Blues").value is False
-    assert "--tasks Reds,Greens" in app.code[0].value
-
-
-def test_reset_takes_everything_back(app: AppTest):
-    clean(visit(app, "pages/merge.py"))
-    app.slider(key="widget.c.Reds").set_value(0.0).run()
-    app.checkbox(key="widget.on.Blues").uncheck().run()
-    app.slider(key="widget.task-arithmetic.scale").set_value(0.7).run()
-    clean(next(item for item in app.button if item.label == "Reset").click().run())
-    assert set(app.query_params) == {"method"}
-    assert app.slider(key="widget.c.Reds").value == 1.0
-    assert app.checkbox(key="widget.on.Blues").value is True
-
-
-def test_no_task_at_all_is_one_clear_message(app: AppTest):
-    app.query_params["off"] = "Reds,Greens,Blues"
-    visit(app, "pages/merge.py")
-    assert not app.exception
-    assert len(app.error) == 1
-    assert "at least one" in app.error[0].value
-    app.checkbox(key="widget.on.Reds").check().run()
-    clean(app)
-
-
-def test_a_method_added_to_the_registry_appears_by_itself(app: AppTest, monkeypatch: pytest.MonkeyPatch):
-    added = replace(
-        METHODS["averaging"],
-        name="odd",
-        title="Odd",
-        weighted=False,
-        direction=lambda layer, **_: layer.deltas.mean(dim=0),
-        hyperparameters=(
-            Hyperparameter("kind", "which kind", "plain", choices=("plain", "fancy")),
-            Hyperparameter("rate", "a rate", 1e-3, 1e-6, 1.0, log=True),
-            Hyperparameter("rounds", "how many rounds", 3, 1, 9),
-            Hyperparameter("free", "any number", 2.0),
-        ),
-    )
-    monkeypatch.setitem(METHODS, "odd", added)
-    app.query_params["method"] = "odd"
-    clean(visit(app, "pages/merge.py"))
-    assert app.select_slider(key="widget.odd.rate").value == 1e-3
-    assert app.slider(key="widget.odd.rounds").value == 3
-    assert app.number_input(key="widget.odd.free").value == 2.0
-    assert app.slider(key="widget.c.Reds").disabled
-    assert "takes no coefficient" in text(app)
-    clean(app.select_slider(key="widget.odd.rate").set_value(0.1).run())
-    assert app.query_params["odd.rate"] == "0.1"
-
-
 def test_accuracy_says_whether_it_is_absolute_or_normalised(app: AppTest):
     clean(visit(app, "pages/accuracy.py"))
     assert "Absolute: each bar" in text(app)
@@ -213,7 +126,7 @@ def test_resolve_makes_a_set_that_can_stand_for_after_ri(app: AppTest, tiny: Pat
     clean(app.button(key=f"use.{job.key}").click().run())
     assert app.query_params["ri"] == "quick"
     clean(visit(app, "pages/merge.py"))
-    assert "--experts quick" in app.code[1].value
+    assert "--experts quick" in hand.seen(app)["copies"][0]["text"]
 
 
 def test_resolve_says_what_is_wrong_with_a_name(app: AppTest):

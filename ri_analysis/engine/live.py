@@ -1,0 +1,279 @@
+"""A merge looked at while it moves: a small probe of every task, held ready for the next weights.
+
+Pixels are preprocessed once. The tower's weights are one vector: where the method adds the experts up, a move of λ or
+of a coefficient is one matrix-vector product into it; for the others the merged task vector is kept along λ.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.encoder import Architecture
+from ri_analysis.engine.directions import Directions
+from ri_analysis.engine.estimate import Estimate, Outcome, estimate
+from ri_analysis.engine.evaluation import Evaluation
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.models import probe
+from ri_analysis.merging import MergeRecipe, direction, find_method
+from ri_analysis.statistics import kl_divergence
+from ri_analysis.suite import ORIGINAL
+from ri_analysis.task_vectors import TaskVectors
+from ri_analysis.threads import one_thread
+
+SIZES = (32, 16)  # images a task, the first that can be looked at fast enough
+FAST = 0.06  # seconds that a look at both models may take for the larger probe
+LIVE = 0.2  # seconds up to which a look follows the hand
+BUDGET = 512 << 20  # bytes of task vectors held as matrices, and as many of merged ones
+_BATCH, _FEW = 128, 8
+_SMALL = 16 << 20  # parameters up to which several towers, of one thread each, are faster than one
+
+
+class LiveProbe:
+    """A suite's merges on a probe, for any number of sessions at once.
+
+    Parameters
+    ----------
+    evaluator: the suite.
+    size: images a task; by default 32 where this machine looks at them fast enough, 16 otherwise.
+
+    The tower computes in bfloat16 where that is faster here than float32.
+    """
+
+    def __init__(self, evaluator: Evaluator, size: int | None = None) -> None:
+        self._evaluator, self._device = evaluator, evaluator.encoder.device
+        self._vectors = lru_cache(maxsize=4)(evaluator.suite.task_vectors)
+        self.small = self._device.type == "cpu" and self._vectors(ORIGINAL).size <= _SMALL
+        self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
+        self._own, self._lock = threading.local(), threading.Lock()
+        self._columns: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._directions = Directions(BUDGET)
+        self._ingredients: dict[tuple[str, str, tuple[str, ...]], dict[str, str]] = {}
+        self._merging: dict[str, float] = {}
+        self._dtype, image = self._fastest()
+        models = 2 if self._workers._max_workers == 1 else 1  # one after the other, or side by side
+        one = image * len(evaluator.suite.tasks) * models
+        self.size = size or next((size for size in SIZES if size * one <= FAST), SIZES[-1])
+        self.seconds = self.size * one
+
+    @cached_property
+    def _images(self) -> _Images:
+        return _Images.of(self._evaluator, self._evaluator.suite.tasks, self.size)
+
+    def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcome]:
+        """Return what merges by some recipes make of the probe's images of their tasks."""
+        futures = [self._workers.submit(self._look, recipe) for recipe in recipes]
+        return [future.result() for future in futures]
+
+    def estimates(self, recipes: Sequence[MergeRecipe], references: Sequence[Evaluation]) -> list[Estimate]:
+        """Return what the probe says of all test images; `references` are what was measured last, one a recipe."""
+        sizes = self._images.sizes
+        return [
+            estimate(found, reference, sizes) for found, reference in zip(self.look(recipes), references, strict=True)
+        ]
+
+    def expected_seconds(self, recipe: MergeRecipe, moved: bool) -> float:
+        """Return how long a look at a recipe and its like will take; `moved` when something else than λ moves."""
+        if not self._evaluator.statistics_kept(recipe):
+            return math.inf
+        merging = 0.0 if not moved or self._as_matrix(recipe) else self._merging.get(recipe.method, 0.0)
+        return self.seconds + merging
+
+    # --- outcomes -----------------------------------------------------------------------------------------
+
+    def _look(self, recipe: MergeRecipe) -> Outcome:
+        with one_thread if self.small else nullcontext():
+            tower = self._tower()
+            self._load(tower, recipe)
+            features = tower.features(self._images.inputs_of(recipe.tasks).to(tower.dtype))
+            return self._images.outcome(recipe.tasks, features)
+
+    def _tower(self) -> _Tower:
+        """Return this worker's tower."""
+        if getattr(self._own, "tower", None) is None or self._own.tower.dtype != self._dtype:
+            self._own.tower = _Tower(self._evaluator.architecture, self._vectors(ORIGINAL), self._device, self._dtype)
+        tower: _Tower = self._own.tower
+        return tower
+
+    def _fastest(self) -> tuple[torch.dtype, float]:
+        """Return the number format that looks fastest here, and the seconds that one image takes with it."""
+        found = {}
+        for dtype in (torch.float32, torch.bfloat16) if self.small else (torch.float32,):
+            self._dtype = dtype
+            found[dtype] = min(self._workers.submit(self._seconds_an_image).result() for _ in range(3))
+        best = min(found, key=found.__getitem__)
+        return best, found[best]
+
+    def _seconds_an_image(self) -> float:
+        with one_thread if self.small else nullcontext():
+            tower, side = self._tower(), self._evaluator.architecture.image_size
+            images = torch.zeros(_BATCH if self.small else _FEW, 3, side, side, device=self._device, dtype=tower.dtype)
+            tower.features(images[:1])
+            started = time.perf_counter()
+            tower.features(images)
+            return (time.perf_counter() - started) / len(images)
+
+    # --- weights ------------------------------------------------------------------------------------------
+
+    def _load(self, tower: _Tower, recipe: MergeRecipe) -> None:
+        if self._as_matrix(recipe):
+            coefficients = dict(recipe.coefficients)
+            tower.load_sum(self._matrix(recipe), [coefficients.get(task, 1.0) * recipe.scale for task in recipe.tasks])
+            return
+        started = time.perf_counter()
+        vectors, ingredients = self._vectors(recipe.experts), self._digests(recipe)
+        statistics = self._evaluator.statistics(recipe)
+        tower.load(self._directions.merged(vectors, recipe, ingredients, statistics))
+        # The longest of late: along λ there is nothing to merge, and that must not make a merge look cheap.
+        taken = time.perf_counter() - started
+        self._merging[recipe.method] = max(taken, 0.9 * self._merging.get(recipe.method, 0.0))
+
+    def _as_matrix(self, recipe: MergeRecipe) -> bool:
+        size = len(recipe.tasks) * self._vectors(recipe.experts).size * 4
+        return find_method(recipe.method).linear and recipe.lines is None and 2 * size <= BUDGET
+
+    def _matrix(self, recipe: MergeRecipe) -> torch.Tensor:
+        """Return the experts' terms of the merged task vector before λ, (tasks, parameters)."""
+        bare = replace(recipe, coefficients=())
+        key = replace(bare, hyperparameters=_without_scale(recipe)).digest(self._digests(recipe))
+        with self._lock:  # also while it is made: others wait for the same one as a rule
+            if key not in self._columns:
+                self._columns[key] = torch.stack([self._term(bare, task) for task in recipe.tasks]).to(self._device)
+                while sum(matrix.nbytes for matrix in self._columns.values()) > BUDGET:
+                    self._columns.popitem(last=False)
+            self._columns.move_to_end(key)
+            return self._columns[key]
+
+    def _term(self, recipe: MergeRecipe, task: str) -> torch.Tensor:
+        alone = tuple((other, 0.0) for other in recipe.tasks if other != task)
+        found = direction(self._vectors(recipe.experts), replace(recipe, coefficients=alone))
+        return torch.cat([delta.reshape(-1) for _, delta in found])
+
+    def _digests(self, recipe: MergeRecipe) -> dict[str, str]:
+        """Return the digests of what is merged; looking them up touches every file, so they are kept."""
+        key = (recipe.experts, recipe.method, recipe.tasks)
+        if key not in self._ingredients:
+            self._ingredients[key] = self._evaluator.ingredients(recipe)
+        return self._ingredients[key]
+
+
+def _without_scale(recipe: MergeRecipe) -> tuple[tuple[str, float | int | str], ...]:
+    return tuple((name, value) for name, value in recipe.hyperparameters if name != "scale")
+
+
+class _Tower:
+    """A vision tower whose floating-point weights are pieces of one vector."""
+
+    def __init__(
+        self, architecture: Architecture, vectors: TaskVectors, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.dtype = dtype
+        self._module = architecture.build_tower().to(device, dtype)
+        slots = dict(self._module.named_parameters()) | dict(self._module.named_buffers())
+        self._floats = {name: slots[name.removeprefix(PREFIX)] for name in vectors.names if vectors.is_float(name)}
+        self._start = torch.cat([vectors.pretrained(name).reshape(-1) for name in self._floats]).to(device)
+        self._merged = torch.empty_like(self._start)
+        self._weights = self._merged if dtype == torch.float32 else torch.empty_like(self._start, dtype=dtype)
+        for slot, piece in zip(self._floats.values(), self._pieces(self._weights), strict=True):
+            slot.data = piece
+        with torch.no_grad():
+            for name in vectors.names:
+                if name not in self._floats:
+                    slots[name.removeprefix(PREFIX)].copy_(vectors.pretrained(name))
+        self.load_sum(self._start[:0].view(0, 0), [])
+
+    def load_sum(self, terms: torch.Tensor, weights: Sequence[float]) -> None:
+        """Load θ₀ + weights · terms; terms (tasks, parameters), a weight for each task."""
+        with torch.no_grad():
+            self._merged.copy_(self._start)
+            for term, weight in zip(terms, weights, strict=True):
+                if weight:
+                    self._merged.add_(term, alpha=weight)
+        self._finish()
+
+    def load(self, tensors: Iterator[tuple[str, torch.Tensor]]) -> None:
+        """Load a model's tensors under canonical names."""
+        pieces = dict(zip(self._floats, self._pieces(self._merged), strict=True))
+        with torch.no_grad():
+            for name, tensor in tensors:
+                if name in pieces:
+                    pieces[name].copy_(tensor)
+        self._finish()
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the features of preprocessed images: (n, embed_dim), unit rows, float32."""
+        with torch.inference_mode():
+            parts = [self._module(batch).float() for batch in torch.split(inputs, _BATCH)]
+            return torch.nn.functional.normalize(torch.cat(parts), dim=-1)
+
+    def _pieces(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        sizes = [slot.numel() for slot in self._floats.values()]
+        return [
+            piece.view(slot.shape)
+            for piece, slot in zip(torch.split(vector, sizes), self._floats.values(), strict=True)
+        ]
+
+    def _finish(self) -> None:
+        if self._weights is not self._merged:
+            self._weights.copy_(self._merged)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The probe: for each task the preprocessed images, their labels, and what the original expert makes of them."""
+
+    inputs: dict[str, torch.Tensor]
+    indices: dict[str, npt.NDArray[np.int64]]
+    sizes: dict[str, int]
+    labels: dict[str, torch.Tensor]
+    heads: dict[str, torch.Tensor]
+    expert: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, tasks: Sequence[str], size: int) -> _Images:
+        """Return the probe of `size` images a task."""
+        encoder, probe_of = evaluator.encoder, {task: probe(evaluator, task, size) for task in tasks}
+        inputs, labels, expert = {}, {}, {}
+        for task, (images, rows) in probe_of.items():
+            assert images.labels is not None  # task data is always read with labels
+            inputs[task] = encoder.preprocess(images.pixels(rows, encoder.image_size))
+            labels[task] = torch.from_numpy(images.labels[rows])
+            vectors = evaluator.suite.task_vectors(ORIGINAL, (task,))
+            weights = ((name, vectors.expert(name, task)) for name in vectors.names)
+            features = encoder.features(weights, images, rows, source=f"expert {task}")
+            expert[task] = evaluator.heads[task].logits(features)
+        return cls(
+            inputs,
+            {task: rows for task, (_, rows) in probe_of.items()},
+            {task: len(images) for task, (images, _) in probe_of.items()},
+            labels,
+            {task: evaluator.heads[task].weight.T.contiguous() for task in tasks},
+            expert,
+        )
+
+    def inputs_of(self, tasks: Sequence[str]) -> torch.Tensor:
+        """Return the images of some tasks, one after the other."""
+        return torch.cat([self.inputs[task] for task in tasks])
+
+    def outcome(self, tasks: Sequence[str], features: torch.Tensor) -> Outcome:
+        """Return what a model with these features of the tasks' images makes of them."""
+        parts = torch.split(features.cpu(), [len(self.labels[task]) for task in tasks])
+        logits = {task: part @ self.heads[task] for task, part in zip(tasks, parts, strict=True)}
+        return Outcome(
+            {task: (logits[task].argmax(dim=1) == self.labels[task]).numpy() for task in tasks},
+            {task: kl_divergence(self.expert[task], logits[task]).clamp(min=0).numpy() for task in tasks},
+            self.indices,
+        )

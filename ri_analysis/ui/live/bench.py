@@ -1,0 +1,136 @@
+"""One session's live page: what was measured last, what is being measured, and what the probe says meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import streamlit as st
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.estimate import Estimate
+from ri_analysis.engine.live import LIVE, LiveProbe
+from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.ui import measuring, resources
+from ri_analysis.ui.comparison import Comparison
+from ri_analysis.ui.jobs import Job
+from ri_analysis.ui.live import exact
+from ri_analysis.ui.live.acts import History
+from ri_analysis.ui.recipes import Pair
+
+_BENCH = "merge.bench"
+_PATIENCE = 0.1  # seconds a poll waits for the exact values
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of a pair of recipes now: exact values, or estimates of them, or neither yet.
+
+    `share` is how far measuring all images is, None where nothing is under way; `problem` is what stopped it.
+    """
+
+    pair: Pair
+    exact: Comparison | None = None
+    estimates: list[Estimate] | None = None
+    share: float | None = None
+    problem: str | None = None
+
+
+@dataclass
+class Bench:
+    """The state of one session's page. `seq` is the latest message that was carried out."""
+
+    seq: int = 0
+    pair: Pair | None = None
+    measured: Comparison | None = None  # the last pair measured on all images: it corrects the probe
+    history: History = field(default_factory=History)
+    _name: str = field(default_factory=lambda: uuid4().hex)
+    _measured_pair: Pair | None = None
+    _job: Job | None = None
+    _job_pair: Pair | None = None
+
+    def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, moved: bool = True) -> View:
+        """Return what is known of a pair, at once where the hand is `moving`; else measuring begins.
+
+        `moved` says that something else than λ moves.
+        """
+        self.pair = pair
+        if self.exact_for(pair) is None and not moving:
+            self._from_memory(evaluator, pair)
+        if (found := self.exact_for(pair)) is not None:
+            self._give_up()
+            return View(pair, exact=found)
+        problem = None
+        if moving:
+            self._give_up()
+        else:
+            problem = self._await(evaluator, pair, probe.small)
+            if (found := self.exact_for(pair)) is not None:
+                return View(pair, exact=found)
+        share = None if self._job is None else self._job.fraction
+        return View(pair, None, self._estimates(probe, pair, moved), share, problem)
+
+    def exact_for(self, pair: Pair) -> Comparison | None:
+        """Return the exact values of a pair, where they are what was measured last."""
+        known = self.measured is not None and self.measured.before.full and self._measured_pair == pair
+        return self.measured if known else None
+
+    def take(self, pair: Pair, comparison: Comparison) -> None:
+        """Note that a pair was measured."""
+        self.measured, self._measured_pair = comparison, pair
+
+    # --- measuring ----------------------------------------------------------------------------------------
+
+    def _from_memory(self, evaluator: Evaluator, pair: Pair) -> None:
+        held = [resources.memory().get(measuring.memory_key("measure", evaluator, recipe)) for recipe in pair.recipes]
+        if all(evaluation is not None for evaluation in held):
+            self.take(pair, Comparison(held[0], held[1] if len(held) > 1 else None))
+
+    def _await(self, evaluator: Evaluator, pair: Pair, small: bool) -> str | None:
+        """Have a pair measured and wait a moment for it; return what went wrong, where something did."""
+        if self._job_pair != pair or self._job is None or isinstance(self._job.error, Cancelled):
+            self._give_up()
+            self._job = exact.start(f"{self._name}:{uuid4().hex}", evaluator, pair, small)
+            self._job_pair = pair
+        self._job.wait(_PATIENCE)
+        if self._job.result is not None:
+            self.take(pair, self._job.result)
+            self._job = None
+            return None
+        error = self._job.error
+        if error is not None and not isinstance(error, InputError | Cancelled):
+            raise error
+        return None if error is None else str(error)
+
+    def _give_up(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self._job = self._job_pair = None
+
+    # --- estimates ----------------------------------------------------------------------------------------
+
+    def _estimates(self, probe: LiveProbe, pair: Pair, moved: bool) -> list[Estimate] | None:
+        if self.measured is None or probe.expected_seconds(pair.before, moved) > LIVE:
+            return None
+        last = self.measured
+        return probe.estimates(pair.recipes, [last.before, last.after or last.before][: len(pair.recipes)])
+
+
+def bench() -> Bench:
+    """Return this session's bench for the open suite."""
+    suite = resources.stamp(resources.suite_name())
+    held: dict[tuple[str, int], Bench] = st.session_state.setdefault(_BENCH, {})
+    if suite not in held:
+        held.clear()
+        held[suite] = Bench()
+    return held[suite]
+
+
+def probe(evaluator: Evaluator) -> LiveProbe:
+    """Return the live probe of the open suite, the same for all sessions."""
+    return _probe(evaluator, *resources.stamp(resources.suite_name()), str(resources.workspace()), resources.device())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _probe(_evaluator: Evaluator, path: str, modified: int, folder: str, device: str) -> LiveProbe:
+    return LiveProbe(_evaluator)

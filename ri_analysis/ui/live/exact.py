@@ -1,0 +1,50 @@
+"""The whole test set, measured in the background as soon as the hand rests, and given up when it moves on."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+from ri_analysis.engine import Evaluation, Evaluator, Progress
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.threads import one_thread
+from ri_analysis.ui import measuring, resources
+from ri_analysis.ui.comparison import Comparison
+from ri_analysis.ui.jobs import Job
+from ri_analysis.ui.recipes import Pair
+
+PURPOSE = "live"
+_BOTH = ThreadPoolExecutor(2, "ri-analysis-both")  # before and after RI side by side
+
+
+def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
+    """Measure a pair in the background; `small` models take one thread each. The job's result is a Comparison."""
+    # Two evaluators: each has one tower. The memory is asked for here, where there is a page.
+    evaluators = [evaluator, resources.evaluator(PURPOSE)]
+    memory = resources.memory()
+
+    def work(job: Job) -> Comparison:
+        shares = [0.0] * len(pair.recipes)
+
+        def progress(place: int) -> Progress:
+            def report(done: int, total: int) -> None:
+                shares[place] = done / max(1, total)
+                job.report(sum(shares) / len(shares))
+
+            return report
+
+        futures = [
+            _BOTH.submit(_measure, each, recipe, progress(place), small)
+            for place, (each, recipe) in enumerate(zip(evaluators, pair.recipes, strict=False))
+        ]
+        found = [future.result() for future in futures]
+        for recipe, evaluation in zip(pair.recipes, found, strict=True):
+            memory.put(measuring.memory_key("measure", evaluator, recipe), evaluation)
+        return Comparison(found[0], found[1] if len(found) > 1 else None)
+
+    return resources.jobs(PURPOSE).start(key, "Measuring all test images", work)
+
+
+def _measure(evaluator: Evaluator, recipe: MergeRecipe, progress: Progress, small: bool) -> Evaluation:
+    with one_thread if small else nullcontext():
+        return evaluator.measure(recipe, progress=progress)

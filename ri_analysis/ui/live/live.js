@@ -1,0 +1,571 @@
+// Sliders under the hand, and bars that follow them.
+//
+// In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
+// change, pins, undoable, query and copies (when the hand rests), poll (exact values are on their way).
+// Out, as the state `message`: {seq, kind, held, values, act}; kind is move (the hand is on a slider), release,
+// act (a button), poll (are the exact values there?) or settle (they are, and the hand rests: update the page).
+//
+// One message is in flight at a time: the newest values go out when the last message was answered, so that what lies
+// between is dropped. The DOM is built once, survives reruns with its focus, and is rebuilt only when sliders or tasks
+// come or go. The server's values move a thumb only while nothing is held, unsent or in flight.
+
+const SVG = "http://www.w3.org/2000/svg";
+const POLL = 60; // ms between two questions for the exact values
+const SETTLE = 900; // ms of rest after which the rest of the page follows
+const KEYS = 350; // ms after the last key that count as letting go
+const MEASURES = ["accuracy", "interference"];
+const BAR = 9; // pixels of a bar's height
+const GAP = 2;
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  let bench = parentElement.riLive;
+  if (!bench || !parentElement.contains(bench.root)) {
+    bench = parentElement.riLive = new Bench(parentElement.querySelector(".ri-live"), data);
+  }
+  bench.send = (message) => setStateValue("message", message);
+  bench.update(data);
+  return () => {};
+}
+
+class Bench {
+  constructor(root, data) {
+    this.root = root;
+    this.seq = data.ack;
+    this.flight = 0; // the message that is not answered yet
+    this.dirty = null; // what is to be sent next: move or release
+    this.held = null; // the slider under the hand
+    this.values = {};
+    this.linked = false;
+    this.unsettled = false;
+    this.shape = "";
+    this.scale = 0.1; // nats that the interference axis spans
+    this.build();
+  }
+
+  // --- messages -------------------------------------------------------------------------------------------
+
+  post(kind, more = {}) {
+    clearTimeout(this.timer);
+    this.seq += 1;
+    this.flight = this.seq;
+    this.root.dataset.sent = this.seq;
+    if (kind === "move" || kind === "release" || kind === "act") {
+      this.unsettled = true;
+    }
+    this.send({ seq: this.seq, kind, held: this.held ?? "", values: this.values, ...more });
+  }
+
+  /** Send the newest values, now or as soon as the message in flight is answered. */
+  flush() {
+    if (this.dirty && !this.flight) {
+      const kind = this.dirty;
+      this.dirty = null;
+      this.post(kind);
+    }
+  }
+
+  moved(kind) {
+    this.dirty = kind === "move" && this.dirty === "release" ? "release" : kind;
+    this.flush();
+  }
+
+  act(name) {
+    if (this.flight && this.polling) {
+      this.flight = 0;
+    }
+    if (this.flight) {
+      this.next = name; // the answer to what is in flight lets it go
+      return;
+    }
+    this.post("act", { act: name });
+  }
+
+  update(data) {
+    if (data.ack >= this.flight) {
+      this.flight = 0;
+      this.polling = false;
+    }
+    this.data = data;
+    const shape = JSON.stringify([data.controls.map((each) => each.entry), data.tasks.map((each) => each.name),
+      data.models.length, data.weighted]);
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.buildRows();
+    }
+    this.draw();
+    if (this.next && !this.flight) {
+      const name = this.next;
+      this.next = null;
+      this.post("act", { act: name });
+    }
+    this.flush();
+    if (!this.flight && this.held === null) {
+      this.rest();
+    }
+  }
+
+  /** Nothing is held or under way: take the server's values, ask for the exact ones, let the page follow. */
+  rest() {
+    clearTimeout(this.timer);
+    const { data } = this;
+    for (const each of data.controls) {
+      this.values[each.entry] = each.value;
+      this.rows.get(each.entry)?.slider.put(each);
+    }
+    if (data.query !== undefined && location.search.slice(1) !== data.query) {
+      history.replaceState(history.state, "", `${location.pathname}?${data.query}${location.hash}`);
+    }
+    if (data.poll) {
+      this.unsettled = true;
+      this.timer = setTimeout(() => {
+        this.post("poll");
+        this.polling = true;
+      }, POLL);
+    } else if (this.unsettled && data.kind === "exact") {
+      this.timer = setTimeout(() => {
+        this.unsettled = false;
+        this.post("settle");
+      }, SETTLE);
+    }
+  }
+
+  // --- building -------------------------------------------------------------------------------------------
+
+  build() {
+    const bar = element("div", { class: "ri-live-bar", role: "toolbar", "aria-label": "Recipe" });
+    this.buttons = {};
+    const add = (name, label, title, click) => {
+      const button = element("button", { type: "button", title }, label);
+      button.onclick = click;
+      this.buttons[name] = button;
+      bar.append(button);
+      return button;
+    };
+    add("undo", "↶ Undo", "Back to the recipe before (Ctrl+Z)", () => this.act("undo"));
+    add("redo", "↷ Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
+    add("reset", "Reset", "All experts in, all coefficients 1, hyperparameters at their defaults", () => this.act("reset"));
+    add("link", "Link all", "Move all coefficients together", () => {
+      this.linked = !this.linked;
+      this.buttons.link.setAttribute("aria-pressed", String(this.linked));
+    }).setAttribute("aria-pressed", "false");
+    this.pins = element("span", { class: "ri-live-pins" }, "Pin:");
+    bar.append(this.pins);
+    add("url", "Copy link", "The address that restores this page", () => this.copy("url", location.href));
+    this.copies = element("span", { class: "ri-live-copies" });
+    bar.append(this.copies);
+    this.status = element("p", { class: "ri-live-status", role: "status" });
+    this.legend = element("p", { class: "ri-live-legend" });
+    this.table = element("div", { class: "ri-live-table" });
+    this.root.replaceChildren(bar, this.status, this.legend, this.table);
+    this.root.addEventListener("keydown", (event) => this.shortcut(event));
+  }
+
+  shortcut(event) {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && event.target.type !== "number") {
+      const key = event.key.toLowerCase();
+      const name = key === "y" || (key === "z" && event.shiftKey) ? "redo" : key === "z" ? "undo" : null;
+      if (name) {
+        event.preventDefault();
+        this.act(name);
+      }
+    }
+  }
+
+  buildRows() {
+    const { data } = this;
+    this.rows = new Map();
+    this.plots = new Map();
+    this.switches = new Map();
+    this.table.replaceChildren(this.header());
+    const own = data.controls.filter((each) => !each.task);
+    const first = own.length ? own : [null];
+    first.forEach((control, place) => this.row(control, null, place === 0 ? "mean" : null));
+    const byTask = new Map(data.controls.filter((each) => each.task).map((each) => [each.task, each]));
+    for (const task of data.tasks) {
+      this.row(byTask.get(task.name) ?? null, task, task.name);
+    }
+  }
+
+  header() {
+    const row = element("div", { class: "ri-live-row ri-live-header" });
+    row.append(element("span"), element("span"), element("span"), element("span"));
+    this.ticks = {};
+    for (const measure of MEASURES) {
+      const title = measure === "accuracy" ? "Accuracy" : "Interference ξ, nats";
+      const cell = element("div", { class: "ri-live-plot" });
+      const axis = element("div", { class: "ri-live-axis" });
+      this.ticks[measure] = [0, 0.5, 1].map(() => element("span"));
+      axis.append(element("b", {}, title), ...this.ticks[measure]);
+      cell.append(axis, element("span", { class: "ri-live-values" }));
+      row.append(cell);
+    }
+    return row;
+  }
+
+  row(control, task, plot) {
+    const row = element("div", { class: "ri-live-row" });
+    const label = element("div", { class: "ri-live-name" });
+    const text = task ? task.name : (control?.label ?? "All tasks");
+    if (task) {
+      const box = element("input", { type: "checkbox", "aria-label": `merge ${task.name}`,
+        title: "Off leaves the expert and its task out, of the merge and of the means" });
+      box.onchange = () => this.act(`off:${task.name}`);
+      const dot = element("i");
+      dot.style.background = task.colour;
+      label.append(box, dot);
+      this.switches.set(task.name, { box, row });
+    }
+    label.append(element("span", control ? { title: control.help } : {}, text));
+    row.append(label);
+    if (control) {
+      const slider = new Slider(control, this, task ? `coefficient of ${task.name}` : control.label);
+      row.append(slider.range, slider.number);
+      this.rows.set(control.entry, { slider });
+    } else {
+      row.append(element("span"), element("span"));
+    }
+    const pair = element("span", { class: "ri-live-mix" });
+    if (task && this.data.weighted) {
+      const mute = this.toggle("M", `mute ${task.name}`, "Mute: as if its coefficient were 0", `mute:${task.name}`);
+      const solo = this.toggle("S", `solo ${task.name}`, "Solo: all experts but the soloed ones count 0",
+        `solo:${task.name}`);
+      pair.append(mute, solo);
+      Object.assign(this.switches.get(task.name), { mute, solo });
+    }
+    row.append(pair);
+    if (plot) {
+      const plots = MEASURES.map((measure) => new Plot(measure, this.data, plot === "mean" ? "mean of the tasks" : plot));
+      row.append(...plots.map((each) => each.cell));
+      this.plots.set(plot, plots);
+      row.classList.toggle("ri-live-mean", plot === "mean");
+    } else {
+      row.append(element("span"), element("span"));
+    }
+    this.table.append(row);
+  }
+
+  toggle(label, name, title, act) {
+    const button = element("button", { type: "button", "aria-label": name, "aria-pressed": "false", title }, label);
+    button.onclick = () => this.act(act);
+    return button;
+  }
+
+  // --- drawing --------------------------------------------------------------------------------------------
+
+  draw() {
+    const { data } = this;
+    this.root.dataset.kind = data.kind;
+    this.status.textContent = data.says;
+    this.drawBars();
+    for (const task of data.tasks) {
+      const { box, mute, solo, row } = this.switches.get(task.name);
+      box.checked = task.on;
+      mute?.setAttribute("aria-pressed", String(task.muted));
+      solo?.setAttribute("aria-pressed", String(task.solo));
+      row.classList.toggle("ri-live-off", !task.on || !task.sounding);
+    }
+    this.buttons.undo.disabled = !data.undoable[0];
+    this.buttons.redo.disabled = !data.undoable[1];
+    this.buttons.link.hidden = !data.weighted;
+    if (data.copies) {
+      this.drawOnce("copies", data.copies, () => {
+        this.copies.replaceChildren(...data.copies.map(({ label, text }) => {
+          const button = element("button", { type: "button", title: text }, label);
+          button.onclick = () => this.copy(button, text);
+          return button;
+        }));
+      });
+    }
+    this.drawOnce("pins", data.pins, () => this.pins.replaceChildren("Pin:", ...data.pins.flatMap((pin) => this.pin(pin))));
+    this.drawOnce("legend", [data.models, data.zero, data.expert], () => this.drawLegend());
+    this.root.dataset.ack = data.ack;
+  }
+
+  drawBars() {
+    const { rows, models, kind } = this.data;
+    const all = Object.values(rows).flatMap((row) => row.interference.map(([value, , high]) => Math.max(value, high)));
+    const top = nice(Math.max(0.05, ...all));
+    this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about under the hand
+    if (Object.keys(rows).length) {
+      const shown = { accuracy: ["0%", "50%", "100%"], interference: [0, 0.5, 1].map((part) => trim(part * this.scale)) };
+      for (const measure of MEASURES) {
+        this.ticks[measure].forEach((tick, place) => (tick.textContent = shown[measure][place]));
+      }
+    }
+    const change = kind === "exact" ? (this.data.change ?? []) : [];
+    for (const [name, plots] of this.plots) {
+      plots.forEach((plot, place) => {
+        const top = plot.measure === "accuracy" ? 1 : this.scale;
+        plot.draw(rows[name], top, models, name === "mean" ? change[place] : undefined, kind);
+      });
+    }
+  }
+
+  drawLegend() {
+    const { models, zero, expert } = this.data;
+    const swatch = (colour, kind, label) => {
+      const item = element("span");
+      const mark = element("i", { class: kind });
+      mark.style.background = colour;
+      item.append(mark, label);
+      return item;
+    };
+    this.legend.replaceChildren(
+      ...models.map(({ name, colour }) => swatch(colour, "bar", name)),
+      swatch(zero, "tick", "zero-shot"), swatch(expert, "tick", "the task's own expert"),
+      element("span", { class: "hint" }, "Pale bars with a broad band are estimates, full bars are exact."),
+    );
+  }
+
+  drawOnce(name, value, work) {
+    const text = JSON.stringify(value);
+    this.drawn ??= {};
+    if (this.drawn[name] !== text) {
+      this.drawn[name] = text;
+      work();
+    }
+  }
+
+  pin({ slot, taken }) {
+    const button = element("button", { type: "button", "aria-pressed": String(taken),
+      title: taken ? `Back to recipe ${slot}` : `Keep this recipe as ${slot}` }, slot);
+    button.onclick = () => this.act(`${taken ? "recall" : "pin"}:${slot}`);
+    if (!taken) {
+      return [button];
+    }
+    const drop = element("button", { type: "button", class: "drop", title: `Forget recipe ${slot}`,
+      "aria-label": `forget recipe ${slot}` }, "×");
+    drop.onclick = () => this.act(`unpin:${slot}`);
+    return [button, drop];
+  }
+
+  async copy(place, text) {
+    const button = typeof place === "string" ? this.buttons[place] : place;
+    const before = button.textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      const area = element("textarea"); // where the page is not served securely
+      area.value = text;
+      this.root.append(area);
+      area.select();
+      button.textContent = document.execCommand("copy") ? "Copied" : "Could not copy";
+      area.remove();
+    }
+    setTimeout(() => (button.textContent = before), 1200);
+  }
+}
+
+/** A slider and the field to type its number into. */
+class Slider {
+  constructor(control, bench, name) {
+    this.bench = bench;
+    this.control = control;
+    this.range = element("input", { type: "range", "aria-label": name, title: control.help });
+    this.number = element("input", { type: "number", "aria-label": `${name}, typed`, step: "any" });
+    this.range.addEventListener("pointerdown", () => this.hold());
+    this.range.addEventListener("keydown", () => (this.keyed = true));
+    this.range.addEventListener("pointercancel", () => this.release());
+    this.range.oninput = () => {
+      this.hold();
+      this.move(this.ofRange());
+      bench.moved("move");
+    };
+    this.range.onchange = () => {
+      clearTimeout(this.later);
+      if (this.keyed) {
+        this.keyed = false;
+        this.later = setTimeout(() => this.release(), KEYS);
+      } else {
+        this.release();
+      }
+    };
+    this.range.addEventListener("pointerup", () => setTimeout(() => this.held() && this.release()));
+    this.number.onchange = () => {
+      const value = Number(this.number.value);
+      if (this.number.value === "" || !Number.isFinite(value)) {
+        this.show(this.bench.values[control.entry]);
+        return;
+      }
+      const whole = Number.isInteger(this.control.step) && !this.control.stops.length && !control.task;
+      const fitting = Math.min(control.most, Math.max(control.least, whole ? Math.round(value) : value));
+      this.start = { ...bench.values };
+      this.move(fitting);
+      bench.moved("release");
+    };
+  }
+
+  held() {
+    return this.bench.held === this.control.entry;
+  }
+
+  hold() {
+    if (!this.held()) {
+      this.bench.held = this.control.entry;
+      this.start = { ...this.bench.values };
+      clearTimeout(this.bench.timer);
+    }
+  }
+
+  release() {
+    if (this.held()) {
+      this.bench.moved("release");
+      this.bench.held = null;
+    }
+  }
+
+  /** Take a value, and move the other coefficients by as much where they are linked. */
+  move(value) {
+    const { bench, control } = this;
+    bench.values = { ...bench.values, [control.entry]: value };
+    if (bench.linked && control.task) {
+      const by = value - this.start[control.entry];
+      for (const other of bench.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
+        const moved = Math.min(other.most, Math.max(other.least, this.start[other.entry] + by));
+        bench.values[other.entry] = Number(moved.toFixed(6));
+        bench.rows.get(other.entry).slider.show(bench.values[other.entry]);
+      }
+    }
+    this.show(value);
+  }
+
+  ofRange() {
+    const { stops } = this.control;
+    return stops.length ? stops[Number(this.range.value)] : Number(this.range.value);
+  }
+
+  /** Take the server's value and range. */
+  put(control) {
+    this.control = control;
+    const { stops } = control;
+    this.range.min = stops.length ? 0 : control.low;
+    this.range.max = stops.length ? stops.length - 1 : control.high;
+    this.range.step = stops.length ? 1 : control.step;
+    this.show(control.value);
+  }
+
+  show(value) {
+    const { stops } = this.control;
+    if (stops.length) {
+      const place = stops.reduce((best, stop, index) =>
+        Math.abs(stop - value) < Math.abs(stops[best] - value) ? index : best, 0);
+      this.range.value = place;
+    } else {
+      this.range.min = Math.min(this.range.min, value);
+      this.range.max = Math.max(this.range.max, value);
+      if (Number(this.range.value) !== value) {
+        this.range.value = value;
+      }
+    }
+    this.range.setAttribute("aria-valuetext", trim(value));
+    if (this.number.getRootNode().activeElement !== this.number || Number(this.number.value) !== value) {
+      this.number.value = trim(value);
+    }
+  }
+}
+
+/** One row's bars of one measure: for each model a bar, its interval, and its value in figures. */
+class Plot {
+  constructor(measure, data, title) {
+    this.measure = measure;
+    this.title = title;
+    this.cell = element("div", { class: "ri-live-plot" });
+    const height = data.models.length * (BAR + GAP) + GAP + 4;
+    this.svg = svg("svg", { height, role: "img" });
+    this.svg.append(...[0, 25, 50, 75, 100].map((at) =>
+      svg("line", { class: "grid", x1: `${at}%`, x2: `${at}%`, y1: 0, y2: height })));
+    this.bars = data.models.map(({ colour }, place) => {
+      const y = GAP + 2 + place * (BAR + GAP);
+      const parts = {
+        bar: svg("rect", { class: "bar", y, height: BAR, fill: colour, rx: 1.5 }),
+        band: svg("line", { class: "band", y1: y + BAR / 2, y2: y + BAR / 2, stroke: colour }),
+        line: svg("line", { class: "whisker", y1: y + BAR / 2, y2: y + BAR / 2 }),
+      };
+      this.svg.append(parts.bar, parts.band, parts.line);
+      return parts;
+    });
+    this.marks = [data.zero, data.expert].map((colour) =>
+      svg("line", { class: "mark", stroke: colour, y1: 0, y2: height, visibility: "hidden" }));
+    this.svg.append(...this.marks);
+    this.values = element("span", { class: "ri-live-values" });
+    this.figures = data.models.map(({ colour }) => {
+      const line = element("span");
+      line.style.borderColor = colour;
+      return line;
+    });
+    this.values.append(...this.figures);
+    this.cell.append(this.svg, this.values);
+  }
+
+  draw(row, top, models, change, kind) {
+    const known = row !== undefined;
+    this.cell.classList.toggle("unknown", !known);
+    if (!known) {
+      return;
+    }
+    const at = (value) => `${Math.min(100, Math.max(0, (100 * value) / top)).toFixed(2)}%`;
+    const said = [];
+    row[this.measure].forEach(([value, low, high], place) => {
+      const { bar, band, line } = this.bars[place];
+      bar.setAttribute("width", at(value));
+      for (const each of [band, line]) {
+        each.setAttribute("x1", at(low));
+        each.setAttribute("x2", at(high));
+      }
+      const figure = this.write(value);
+      this.figures[place].textContent = figure;
+      said.push(`${models[place].name}: ${figure} (${kind === "exact" ? "" : "estimate, "}95% interval ` +
+        `${this.write(low)} to ${this.write(high)})`);
+    });
+    if (this.measure === "accuracy" && row.marks) {
+      const names = ["zero-shot", "expert"];
+      row.marks.forEach((value, place) => {
+        this.marks[place].setAttribute("x1", at(value));
+        this.marks[place].setAttribute("x2", at(value));
+        this.marks[place].setAttribute("visibility", "visible");
+        said.push(`${names[place]}: ${this.write(value)}`);
+      });
+    }
+    if (change) {
+      said.push(change);
+    }
+    const text = `${this.title}, ${this.measure}\n${said.join("\n")}`;
+    this.cell.title = text;
+    this.svg.setAttribute("aria-label", text);
+  }
+
+  write(value) {
+    return this.measure === "accuracy" ? `${(100 * value).toFixed(1)}%` : value.toFixed(3);
+  }
+}
+
+function element(name, attributes = {}, text = null) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, value);
+  }
+  if (text !== null) {
+    made.textContent = text;
+  }
+  return made;
+}
+
+function svg(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, value);
+  }
+  return made;
+}
+
+/** Return the next of 1, 2, 5 times a power of ten. */
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
+}
+
+function trim(value) {
+  return String(Number(Number(value).toPrecision(6)));
+}

@@ -1,0 +1,156 @@
+"""From what is known to what the component draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ri_analysis.engine import Evaluation, Evaluator
+from ri_analysis.engine.estimate import Estimate
+from ri_analysis.figures import look, words
+from ri_analysis.ui import recipes
+from ri_analysis.ui.comparison import Comparison
+from ri_analysis.ui.controls import track
+from ri_analysis.ui.live.acts import SLOTS, History, pinned
+from ri_analysis.ui.live.bench import View
+from ri_analysis.ui.state import text_of
+
+MEAN = "mean"
+_MEASURES = ("accuracy", "interference")
+Bar = list[float]  # value, low, high
+
+
+def controls(evaluator: Evaluator) -> list[dict[str, Any]]:
+    """Return the sliders: λ and the method's other numbers, then one for each task's coefficient."""
+    method, found = recipes.chosen_method(), []
+    for item in method.hyperparameters:
+        value = recipes.chosen_value(method.name, item)
+        way = track(item, value)
+        if way is not None:
+            meaning = f"{item.meaning[0].upper()}{item.meaning[1:]}: {item.range_text}."
+            found.append(
+                {
+                    "entry": recipes.entry(method.name, item),
+                    "label": recipes.symbol(item.name),
+                    "help": f"{meaning} {text_of(item.default)} by default.",
+                    "value": value,
+                    "low": way.low,
+                    "high": way.high,
+                    "step": way.step,
+                    "stops": list(way.stops),
+                    "least": item.low,
+                    "most": item.high,
+                }
+            )
+    if method.weighted:
+        found += [_coefficient(task) for task in recipes.possible_tasks(evaluator)]
+    return found
+
+
+def _coefficient(task: str) -> dict[str, Any]:
+    value, (low, high) = recipes.chosen_coefficient(task), recipes.COEFFICIENT_RANGE
+    return {
+        "entry": recipes.COEFFICIENT + task,
+        "task": task,
+        "label": task,
+        "help": f"The factor of {task}'s task vector: 0 leaves it without effect, a negative one pushes it out.",
+        "value": value,
+        "low": min(low, value),
+        "high": max(high, value),
+        "step": 0.05,
+        "stops": [],
+        "least": -10,
+        "most": 10,
+    }
+
+
+def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:
+    """Return one row for each task: whether it is merged, muted, soloed, and its colour."""
+    colours, method = look.task_colours(evaluator.suite.tasks), recipes.chosen_method()
+    on, solo, muted = (set(recipes.chosen_tasks(evaluator)), recipes.named("solo"), recipes.named("mute"))
+    return [
+        {
+            "name": task,
+            "colour": colours[task],
+            "on": task in on,
+            "solo": method.weighted and task in solo,
+            "muted": method.weighted and task in muted,
+            "sounding": not method.weighted or recipes.sounding(task),
+        }
+        for task in recipes.possible_tasks(evaluator)
+    ]
+
+
+def rows(view: View, last: Comparison | None) -> dict[str, Any]:
+    """Return the bars: for each task and the mean, one [value, low, high] a model for each measure.
+
+    `last` is what was measured last: its experts and its zero-shot accuracies are marked beside the bars.
+    """
+    found: dict[str, Any] = {}
+    shown: list[Evaluation] | list[Estimate] | None = None
+    if view.exact is not None:
+        shown = [view.exact.before] if view.exact.after is None else [view.exact.before, view.exact.after]
+    else:
+        shown = view.estimates
+    if shown is None:
+        return found
+    for each in shown:
+        for name, row in each.table.set_index("task").iterrows():
+            entry = found.setdefault(str(name), {measure: [] for measure in _MEASURES})
+            for measure in _MEASURES:
+                entry[measure].append(_bar(row[measure], row[f"{measure}_low"], row[f"{measure}_high"]))
+        entry = found.setdefault(MEAN, {measure: [] for measure in _MEASURES})
+        for measure, (value, (low, high)) in zip(_MEASURES, (each.mean_accuracy, each.mean_interference), strict=True):
+            entry[measure].append(_bar(value, low, high))
+    if last is not None:
+        marks = last.before.table.set_index("task")
+        names = [name for name in found if name in marks.index]
+        for name in names:
+            found[name]["marks"] = [marks.zero_shot_accuracy[name], marks.expert_accuracy[name]]
+        if names:
+            chosen = marks.loc[names]
+            found[MEAN]["marks"] = [chosen.zero_shot_accuracy.mean(), chosen.expert_accuracy.mean()]
+    return found
+
+
+def _bar(value: float, low: float, high: float) -> Bar:
+    return [round(float(each), 5) for each in (value, low, high)]
+
+
+def state_of(view: View) -> dict[str, Any]:
+    """Return what kind of values is shown, and a sentence that says so."""
+    if view.exact is not None:
+        n = words.count(view.exact.n, "test image")
+        return {"kind": "exact", "says": f"Exact: all {n}. Lines are 95% intervals.", "change": _change(view.exact)}
+    if view.problem is not None:
+        return {"kind": "problem", "says": view.problem}
+    going = "" if view.share is None else f" Measuring all images: {view.share:.0%}."
+    if view.estimates is None:
+        return {"kind": "waiting", "says": f"No live estimate here: this takes longer than a moment.{going}"}
+    n = words.count(view.estimates[0].n, "image")
+    return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{going}"}
+
+
+def _change(comparison: Comparison) -> list[str]:
+    accuracy, nats = comparison.accuracy_change, comparison.interference_change
+    if accuracy is None or nats is None:
+        return []
+    return [
+        f"{words.points(accuracy.value)} by RI ({words.points_range(*accuracy.interval)})",
+        f"{words.nats_change(nats.value)} by RI ({words.nats_change_range(*nats.interval)})",
+    ]
+
+
+def models(evaluator: Evaluator) -> list[dict[str, str]]:
+    """Return the name and colour of each model that is shown."""
+    shown = (look.BEFORE,) if recipes.chosen_resolved(evaluator) is None else (look.BEFORE, look.AFTER)
+    return [{"name": role.name, "colour": role.colour} for role in shown]
+
+
+def pins() -> list[dict[str, Any]]:
+    """Return the places for pinned recipes, and which are taken."""
+    return [{"slot": slot, "taken": pinned(slot) is not None} for slot in SLOTS]
+
+
+def undoable(history: History) -> list[bool]:
+    """Return whether there is something to undo, and to redo."""
+    return [history.place > 0, history.place < len(history.steps) - 1]

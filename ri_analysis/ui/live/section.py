@@ -1,0 +1,236 @@
+"""What the Merge page is made of."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import streamlit as st
+
+from ri_analysis import figures
+from ri_analysis.engine import Evaluator, default_workspace
+from ri_analysis.errors import InputError
+from ri_analysis.figures import look, words
+from ri_analysis.merging import MergeRecipe, merge_to_file
+from ri_analysis.ui import frame, headline, measuring, recipes, resources, sections, state
+from ri_analysis.ui.comparison import Comparison, pinned_table
+from ri_analysis.ui.live import acts, component, payload
+from ri_analysis.ui.live.bench import Bench, bench, probe
+from ri_analysis.ui.recipes import Pair
+
+
+def opened(evaluator: Evaluator) -> None:
+    """Have something measured for the live values to start from: all images where that is known, else a first look."""
+    held = bench()
+    try:
+        pair = recipes.chosen_pair(evaluator)
+    except InputError:
+        return  # the section says it
+    if held.measured is None:
+        slot = st.empty()
+        limit = None if measuring.known(evaluator, pair) else measuring.PROBE
+        held.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
+        with slot, st.spinner("Getting the live probe ready"):
+            probe(evaluator)
+        slot.empty()
+
+
+@st.fragment
+def section(evaluator: Evaluator) -> None:
+    """Draw the sliders and bars. While the hand moves, only this runs."""
+    held, message = bench(), component.message()
+    fresh = int(message.get("seq", 0)) > held.seq
+    kind = str(message.get("kind")) if fresh else "none"
+    if fresh:
+        _carry_out(held, message, evaluator)
+    moving = kind == "move"
+    if not moving:
+        held.history.note()
+    data = _shared(evaluator, held)
+    try:
+        pair = recipes.chosen_pair(evaluator)
+    except InputError as error:
+        st.error(frame.plain(str(error)), icon="⚠️")
+        component.show(data | {"kind": "problem", "says": "", "rows": {}})
+        return
+    moved = not str(message.get("held", "")).endswith(".scale")
+    view = held.view(evaluator, probe(evaluator), pair, moving=moving, moved=moved)
+    data |= payload.state_of(view)
+    data |= {"rows": payload.rows(view, held.measured), "poll": view.share is not None}
+    if not moving:
+        data |= {"query": state.query(_in_url), "copies": copies(pair)}
+    component.show(data)
+    if kind == "settle" or (kind == "act" and "pin:" in str(message.get("act"))):
+        st.rerun()  # the rest of the page follows
+
+
+def _in_url(name: str) -> bool:
+    return name == resources.CHOSEN_SUITE or recipes.in_url(name)
+
+
+def _carry_out(held: Bench, message: dict[str, Any], evaluator: Evaluator) -> None:
+    held.seq = int(message["seq"])
+    method = recipes.chosen_method()
+    values = message.get("values")
+    if isinstance(values, dict) and message.get("kind") in ("move", "release"):
+        acts.take_values(values)
+    elif message.get("kind") == "act":
+        acts.act(str(message.get("act")), held.history, evaluator)
+        if recipes.chosen_method() != method:
+            st.rerun()  # the sidebar shows another method now
+
+
+def _shared(evaluator: Evaluator, held: Bench) -> dict[str, Any]:
+    """Return what is drawn whatever is known of the recipe."""
+    return {
+        "ack": held.seq,
+        "controls": payload.controls(evaluator),
+        "tasks": payload.tasks(evaluator),
+        "weighted": recipes.chosen_method().weighted,
+        "method": recipes.chosen_method().title,
+        "models": payload.models(evaluator),
+        "pins": payload.pins(),
+        "undoable": payload.undoable(held.history),
+        "zero": look.ZERO_SHOT.colour,
+        "expert": look.EXPERT.colour,
+        "poll": False,
+    }
+
+
+# --- what follows when the hand rests -----------------------------------------------------------------------------
+
+
+def figures_section(evaluator: Evaluator) -> None:
+    """Draw the exact values as figures with their tables, as soon as they are there."""
+    comparison = _exact_now(evaluator)
+    if comparison is None:
+        st.caption("Numbers and figures with their tables follow as soon as all test images are measured.")
+        return
+    headline.numbers(comparison)
+    sections.by_task(comparison)
+
+
+def pins_section(evaluator: Evaluator) -> None:
+    """Compare the pinned recipes with the current one, on the same images."""
+    kept = {slot: texts for slot in acts.SLOTS if (texts := acts.pinned(slot)) is not None}
+    if not kept:
+        st.caption("Pin up to three recipes, A, B and C, to compare them with the one under your hand.")
+        return
+    shown = {}
+    for slot, texts in kept.items():
+        try:
+            pair = recipes.chosen_pair(evaluator, texts)
+        except InputError as error:
+            st.warning(frame.plain(f"{slot}: {error}"))
+            continue
+        st.markdown(f"**{slot}** · {recipes.describe(pair)}")
+        with measuring.Meter(f"Measuring {slot}") as meter:
+            found = [measuring.measure(evaluator, recipe, meter=meter) for recipe in pair.recipes]
+        shown[slot] = Comparison(found[0], found[1] if len(found) > 1 else None)
+    now = _exact_now(evaluator)
+    if shown:
+        _compare_pins(shown, now)
+
+
+def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
+    table = pinned_table(shown, now)
+    chart = figures.pinned(table, dark=frame.dark())
+    text = (
+        "Left, mean accuracy over the tasks; right, the difference of each pinned recipe from the current one, paired "
+        "image by image over the tasks both merge, with 95% bootstrap intervals: one that leaves out zero is more than "
+        "the choice of images."
+    )
+    n = words.count(next(iter(shown.values())).n, "test image")
+    frame.figure(chart, text, table, f"Rests on all {n}.", "pinned")
+
+
+def _exact_now(evaluator: Evaluator) -> Comparison | None:
+    try:
+        return bench().exact_for(recipes.chosen_pair(evaluator))
+    except InputError:
+        return None
+
+
+def take_away(evaluator: Evaluator) -> None:
+    """Offer the merged checkpoints, each with its recipe in the file."""
+    try:
+        pair = recipes.chosen_pair(evaluator)
+    except InputError:
+        return
+    held, names = bench(), ("before RI", "after RI")
+    for place, (column, name) in enumerate(zip(st.columns(2), names[: len(pair.recipes)], strict=False)):
+        column.download_button(
+            f"Merged model {name}",
+            partial(_checkpoint, evaluator, held, place),
+            f"merged-{name.replace(' ', '-').lower()}.safetensors",
+            "application/octet-stream",
+            key=f"download.{place}",
+            icon=":material/download:",
+            on_click="ignore",
+            width="stretch",
+            help="safetensors with open_clip's visual. keys and the recipe in the metadata: what `ri-analysis merge` "
+            "writes.",
+        )
+
+
+def _checkpoint(evaluator: Evaluator, held: Bench, place: int) -> bytes:
+    """Return the file of the merge that stands under the hand when it is asked for."""
+    assert held.pair is not None  # the section was drawn before its button
+    recipe = held.pair.recipes[place]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "merged.safetensors"
+        merge_to_file(
+            evaluator.suite.task_vectors(recipe.experts, recipe.tasks),
+            recipe,
+            path,
+            ingredients=evaluator.ingredients(recipe),
+            statistics=evaluator.statistics(recipe),
+            metadata={"suite": evaluator.suite.name},
+        )
+        return path.read_bytes()
+
+
+def notes(evaluator: Evaluator) -> None:
+    """Say what else there is to know about the current pair."""
+    try:
+        pair = recipes.chosen_pair(evaluator)
+    except InputError:
+        return
+    sections.no_resolved_yet(pair)
+    sections.subset_note(evaluator, pair)
+
+
+def copies(pair: Pair) -> list[dict[str, str]]:
+    """Return what can be copied besides the link: shell commands and Python that give the same numbers."""
+    commands = "\n".join(recipes.command(recipe, resources.suite_name()) for recipe in pair.recipes)
+    return [{"label": "Copy command", "text": commands}, {"label": "Copy Python", "text": snippet(pair)}]
+
+
+def snippet(pair: Pair) -> str:
+    """Return Python that measures the pair."""
+    lines = ["from pathlib import Path", ""] if _own_workspace() else []
+    place = f"Path({str(resources.workspace())!r})" if _own_workspace() else "default_workspace()"
+    lines += [
+        "from ri_analysis.engine import Evaluator" + ("" if _own_workspace() else ", default_workspace"),
+        "from ri_analysis.suite import open_suite",
+        "",
+        f"workspace = {place}",
+        f"evaluator = Evaluator(open_suite({resources.suite_name()!r}, workspace), workspace)",
+        f"recipes = [{', '.join(_recipe_call(recipe) for recipe in pair.recipes)}]",
+        "for recipe in recipes:",
+        "    print(evaluator.measure(recipe).table)",
+    ]
+    return "\n".join(lines)
+
+
+def _own_workspace() -> bool:
+    return resources.workspace() != default_workspace()
+
+
+def _recipe_call(recipe: MergeRecipe) -> str:
+    arguments = [repr(recipe.method), repr(recipe.settings), f"experts={recipe.experts!r}", f"tasks={recipe.tasks!r}"]
+    if recipe.coefficients:
+        arguments.append(f"coefficients={dict(recipe.coefficients)!r}")
+    return f"evaluator.recipe({', '.join(arguments)})"
