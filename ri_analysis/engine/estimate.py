@@ -64,13 +64,21 @@ class Estimate:
         """Images looked at, over all tasks."""
         return int(self.table["n"].sum())
 
-    def widened(self, accuracy: float, interference: float) -> Estimate:
-        """Return the estimate with its intervals wider by what else may be wrong with it, to either side."""
+    def widened(
+        self,
+        mean_accuracy: float,
+        mean_interference: float,
+        accuracy: Mapping[str, float],
+        interference: Mapping[str, float],
+    ) -> Estimate:
+        """Return the estimate with intervals wider, to either side, by what else may be wrong: means, and by task."""
         table = self.table.copy()
-        for name, by in (("accuracy", accuracy), ("interference", interference)):
+        for name, by_task in (("accuracy", accuracy), ("interference", interference)):
+            by = table["task"].map(dict(by_task))
             table[f"{name}_low"] -= by
             table[f"{name}_high"] += by
-        return Estimate(table, _wider(self.mean_accuracy, accuracy), _wider(self.mean_interference, interference))
+        means = _wider(self.mean_accuracy, mean_accuracy), _wider(self.mean_interference, mean_interference)
+        return Estimate(table, *means)
 
 
 def estimate(outcome: Outcome, reference: Evaluation, sizes: Mapping[str, int]) -> Estimate:
@@ -121,8 +129,9 @@ def _regress(
         squares.append(float(((rest - rest.mean()) ** 2).sum()))
     freedom = max(1, sum(counts) - len(counts) - len(slopes))
     shared = sum(squares) / freedom
+    fitted = (sum(counts) - len(counts)) / freedom  # what the slopes took from the residuals
     variances = [
-        (square + _SHARED * shared) / (count - 1 + _SHARED) / count * (1 - count / sizes[task])
+        fitted * (square + _SHARED * shared) / (count - 1 + _SHARED) / count * (1 - count / sizes[task])
         for task, square, count in zip(known, squares, counts, strict=True)
     ]
     return np.array(means), np.array(variances)

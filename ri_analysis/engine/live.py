@@ -14,11 +14,9 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ri_analysis.checkpoints.canonical import PREFIX
@@ -28,15 +26,15 @@ from ri_analysis.engine.estimate import Estimate, Outcome, estimate
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.models import probe
+from ri_analysis.engine.sample import Sample
 from ri_analysis.merging import MergeRecipe, direction, find_method
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.task_vectors import TaskVectors
 from ri_analysis.threads import one_thread
 
 SIZES = (32, 16)  # images a task, the first that can be looked at fast enough
 FAST = 0.06  # seconds that a look at both models may take for the larger probe
-LIVE = 0.2  # seconds up to which a look follows the hand
+LIVE = 0.4  # seconds up to which a look follows the hand
 BUDGET = 512 << 20  # bytes of task vectors held as matrices, and as many of merged ones
 _BATCH, _FEW = 128, 8
 _SMALL = 16 << 20  # parameters up to which several towers, of one thread each, are faster than one
@@ -68,10 +66,22 @@ class LiveProbe:
         one = image * len(evaluator.suite.tasks) * models
         self.size = size or next((size for size in SIZES if size * one <= FAST), SIZES[-1])
         self.seconds = self.size * one
+        self._image_seconds = one
+        if self.seconds > LIVE:
+            self._workers.submit(self._own.__dict__.clear).result()  # a tower that is not to be used
 
     @cached_property
-    def _images(self) -> _Images:
-        return _Images.of(self._evaluator, self._evaluator.suite.tasks, self.size)
+    def _sample(self) -> Sample:
+        return Sample.of(self._evaluator, self.size)
+
+    @cached_property
+    def _inputs(self) -> dict[str, torch.Tensor]:
+        """The preprocessed images of every task."""
+        encoder, found = self._evaluator.encoder, {}
+        for task in self._evaluator.suite.tasks:
+            images, rows = probe(self._evaluator, task, self.size)
+            found[task] = encoder.preprocess(images.pixels(rows, encoder.image_size))
+        return found
 
     def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcome]:
         """Return what merges by some recipes make of the probe's images of their tasks."""
@@ -80,10 +90,8 @@ class LiveProbe:
 
     def estimates(self, recipes: Sequence[MergeRecipe], references: Sequence[Evaluation]) -> list[Estimate]:
         """Return what the probe says of all test images; `references` are what was measured last, one a recipe."""
-        sizes = self._images.sizes
-        return [
-            estimate(found, reference, sizes) for found, reference in zip(self.look(recipes), references, strict=True)
-        ]
+        looked = zip(self.look(recipes), references, strict=True)
+        return [estimate(found, reference, self._sample.sizes) for found, reference in looked]
 
     def expected_seconds(self, recipe: MergeRecipe, moved: bool) -> float:
         """Return how long a look at a recipe and its like will take; `moved` when something else than λ moves."""
@@ -92,14 +100,20 @@ class LiveProbe:
         merging = 0.0 if not moved or self._as_matrix(recipe) else self._merging.get(recipe.method, 0.0)
         return self.seconds + merging
 
+    def affordable(self, seconds: float, most: int) -> int:
+        """Return how many images a task, 16 to `most`, two models can be measured on in so many seconds."""
+        return max(SIZES[-1], min(most, int(seconds / self._image_seconds)))
+
     # --- outcomes -----------------------------------------------------------------------------------------
 
     def _look(self, recipe: MergeRecipe) -> Outcome:
         with one_thread if self.small else nullcontext():
             tower = self._tower()
             self._load(tower, recipe)
-            features = tower.features(self._images.inputs_of(recipe.tasks).to(tower.dtype))
-            return self._images.outcome(recipe.tasks, features)
+            inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
+            features = tower.features(inputs.to(tower.dtype)).cpu()
+            parts = torch.split(features, [len(self._inputs[task]) for task in recipe.tasks])
+            return self._sample.outcome(dict(zip(recipe.tasks, parts, strict=True)))
 
     def _tower(self) -> _Tower:
         """Return this worker's tower."""
@@ -122,9 +136,13 @@ class LiveProbe:
             tower, side = self._tower(), self._evaluator.architecture.image_size
             images = torch.zeros(_BATCH if self.small else _FEW, 3, side, side, device=self._device, dtype=tower.dtype)
             tower.features(images[:1])
-            started = time.perf_counter()
+            started = self._clock()
             tower.features(images)
-            return (time.perf_counter() - started) / len(images)
+            return (self._clock() - started) / len(images)
+
+    def _clock(self) -> float:
+        """Return the seconds that this thread has worked where it works alone: others may be busy beside it."""
+        return time.thread_time() if self.small else time.perf_counter()
 
     # --- weights ------------------------------------------------------------------------------------------
 
@@ -133,12 +151,12 @@ class LiveProbe:
             coefficients = dict(recipe.coefficients)
             tower.load_sum(self._matrix(recipe), [coefficients.get(task, 1.0) * recipe.scale for task in recipe.tasks])
             return
-        started = time.perf_counter()
+        started = self._clock()
         vectors, ingredients = self._vectors(recipe.experts), self._digests(recipe)
         statistics = self._evaluator.statistics(recipe)
         tower.load(self._directions.merged(vectors, recipe, ingredients, statistics))
         # The longest of late: along λ there is nothing to merge, and that must not make a merge look cheap.
-        taken = time.perf_counter() - started
+        taken = self._clock() - started
         self._merging[recipe.method] = max(taken, 0.9 * self._merging.get(recipe.method, 0.0))
 
     def _as_matrix(self, recipe: MergeRecipe) -> bool:
@@ -229,51 +247,3 @@ class _Tower:
     def _finish(self) -> None:
         if self._weights is not self._merged:
             self._weights.copy_(self._merged)
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The probe: for each task the preprocessed images, their labels, and what the original expert makes of them."""
-
-    inputs: dict[str, torch.Tensor]
-    indices: dict[str, npt.NDArray[np.int64]]
-    sizes: dict[str, int]
-    labels: dict[str, torch.Tensor]
-    heads: dict[str, torch.Tensor]
-    expert: dict[str, torch.Tensor]
-
-    @classmethod
-    def of(cls, evaluator: Evaluator, tasks: Sequence[str], size: int) -> _Images:
-        """Return the probe of `size` images a task."""
-        encoder, probe_of = evaluator.encoder, {task: probe(evaluator, task, size) for task in tasks}
-        inputs, labels, expert = {}, {}, {}
-        for task, (images, rows) in probe_of.items():
-            assert images.labels is not None  # task data is always read with labels
-            inputs[task] = encoder.preprocess(images.pixels(rows, encoder.image_size))
-            labels[task] = torch.from_numpy(images.labels[rows])
-            vectors = evaluator.suite.task_vectors(ORIGINAL, (task,))
-            weights = ((name, vectors.expert(name, task)) for name in vectors.names)
-            features = encoder.features(weights, images, rows, source=f"expert {task}")
-            expert[task] = evaluator.heads[task].logits(features)
-        return cls(
-            inputs,
-            {task: rows for task, (_, rows) in probe_of.items()},
-            {task: len(images) for task, (images, _) in probe_of.items()},
-            labels,
-            {task: evaluator.heads[task].weight.T.contiguous() for task in tasks},
-            expert,
-        )
-
-    def inputs_of(self, tasks: Sequence[str]) -> torch.Tensor:
-        """Return the images of some tasks, one after the other."""
-        return torch.cat([self.inputs[task] for task in tasks])
-
-    def outcome(self, tasks: Sequence[str], features: torch.Tensor) -> Outcome:
-        """Return what a model with these features of the tasks' images makes of them."""
-        parts = torch.split(features.cpu(), [len(self.labels[task]) for task in tasks])
-        logits = {task: part @ self.heads[task] for task, part in zip(tasks, parts, strict=True)}
-        return Outcome(
-            {task: (logits[task].argmax(dim=1) == self.labels[task]).numpy() for task in tasks},
-            {task: kl_divergence(self.expert[task], logits[task]).clamp(min=0).numpy() for task in tasks},
-            self.indices,
-        )

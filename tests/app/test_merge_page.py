@@ -18,7 +18,9 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, recipe_of
 from ri_analysis.ui import resources
+from ri_analysis.ui.live import bench
 from ri_analysis.ui.live.bench import Bench
+from ri_analysis.ui.live.line import Direction
 from ri_analysis.ui.live.section import _checkpoint
 from ri_analysis.ui.recipes import Pair
 
@@ -226,3 +228,34 @@ def test_the_download_is_the_merge_under_the_hand_with_its_recipe(evaluator: Eva
     with safe_open(path, "pt") as file:
         for name, tensor in evaluator.merged(recipe.with_experts("mild")):
             assert (file.get_tensor(name) == tensor).all()
+
+
+def test_what_takes_too_long_to_look_at_is_interpolated_and_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench, "LIVE", 0.0)
+    opened(app)
+    data = hand.move(app, **{"c.Reds": 0.35})
+    assert data["kind"] == "waiting"
+    assert data["poll"]
+    for _ in range(100):
+        if data["kind"] == "surrogate":
+            break
+        data = hand.send(app, "poll", held="c.Reds", holding=True)
+    assert "Surrogate, not measured: interpolated between" in data["says"]
+    exact = hand.release(app, {"c.Reds": 0.35})
+    assert exact["kind"] == "exact"
+    for name, row in data["rows"].items():
+        for measure in ("accuracy", "interference"):
+            for (_, low, high), (truth, *_) in zip(row[measure], exact["rows"][name][measure], strict=True):
+                assert low - 1e-4 <= truth <= high + 1e-4, (name, measure)
+
+
+def test_the_direction_of_linked_coefficients_and_of_logarithms():
+    linked = Direction.of({"c.A": "0.5"}, "c.A", {"c.A": "0.75", "c.B": "1.25"})
+    assert linked is not None
+    assert linked.at(0.25) == {"c.A": "0.25", "c.B": "0.75"}
+    assert linked.at(1.0) == {"c.A": "1", "c.B": "1.5"}
+    images = Direction.of({"method": "fisher"}, "fisher.images", {"method": "fisher", "fisher.images": "512"})
+    assert images is not None
+    assert images.at(images.low)["fisher.images"] == "32"
+    assert images.at(images.fitting((images.low + images.high) / 2)) == {"method": "fisher", "fisher.images": "256"}
+    assert Direction.of({}, "c", {}) is None

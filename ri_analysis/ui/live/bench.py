@@ -10,30 +10,37 @@ import streamlit as st
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.estimate import Estimate
 from ri_analysis.engine.live import LIVE, LiveProbe
+from ri_analysis.engine.sample import Sample
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.ui import measuring, resources
+from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.live import exact
-from ri_analysis.ui.live.acts import History
+from ri_analysis.ui.live.acts import History, recipe_texts
+from ri_analysis.ui.live.line import Direction, Line
 from ri_analysis.ui.recipes import Pair
 
 _BENCH = "merge.bench"
-_PATIENCE = 0.1  # seconds a poll waits for the exact values
+_PATIENCE = 0.15  # seconds a poll waits for the exact values
+POINT, MOST = 10.0, 128  # seconds that a surrogate's point may take, and images a task that it is measured on at most
 
 
 @dataclass(frozen=True)
 class View:
     """What is known of a pair of recipes now: exact values, or estimates of them, or neither yet.
 
-    `share` is how far measuring all images is, None where nothing is under way; `problem` is what stopped it.
+    `share` is how far measuring all images is, None where nothing is under way; `surrogate` says what the estimates are
+    where they are no look at the merged model; `problem` is what stopped measuring; `more` says that asking again in a
+    moment brings more.
     """
 
     pair: Pair
     exact: Comparison | None = None
     estimates: list[Estimate] | None = None
     share: float | None = None
+    surrogate: str | None = None
     problem: str | None = None
+    more: bool = False
 
 
 @dataclass
@@ -48,27 +55,39 @@ class Bench:
     _measured_pair: Pair | None = None
     _job: Job | None = None
     _job_pair: Pair | None = None
+    _line: Line | None = None
+    _looked: tuple[Pair, list[Estimate]] | None = None
 
-    def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, moved: bool = True) -> View:
+    def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, held: str) -> View:
         """Return what is known of a pair, at once where the hand is `moving`; else measuring begins.
 
-        `moved` says that something else than λ moves.
+        `held` is the entry of the slider that was moved last, "" when it was none.
         """
         self.pair = pair
+        live = probe.expected_seconds(pair.before, moved=not held.endswith(".scale")) <= LIVE
         if self.exact_for(pair) is None and not moving:
             self._from_memory(evaluator, pair)
         if (found := self.exact_for(pair)) is not None:
             self._give_up()
+            if self._line is not None and not live:
+                self._refine(self._line)
             return View(pair, exact=found)
         problem = None
         if moving:
             self._give_up()
         else:
+            self._stop_line()
             problem = self._await(evaluator, pair, probe.small)
             if (found := self.exact_for(pair)) is not None:
                 return View(pair, exact=found)
-        share = None if self._job is None else self._job.fraction
-        return View(pair, None, self._estimates(probe, pair, moved), share, problem)
+        share = None if self._job is None or problem is not None else self._job.fraction
+        if live:
+            return View(pair, None, self._estimates(probe, pair), share, None, problem, share is not None)
+        if moving:
+            self._follow(evaluator, probe, pair, held)
+        estimates, says = self._along(evaluator, pair) or (None, None)
+        running = self._line is not None and self._line.running
+        return View(pair, None, estimates, share, says, problem, running or share is not None)
 
     def exact_for(self, pair: Pair) -> Comparison | None:
         """Return the exact values of a pair, where they are what was measured last."""
@@ -109,11 +128,56 @@ class Bench:
 
     # --- estimates ----------------------------------------------------------------------------------------
 
-    def _estimates(self, probe: LiveProbe, pair: Pair, moved: bool) -> list[Estimate] | None:
-        if self.measured is None or probe.expected_seconds(pair.before, moved) > LIVE:
+    def _estimates(self, probe: LiveProbe, pair: Pair) -> list[Estimate] | None:
+        """Return what the probe says of a pair, looked at once."""
+        if self.measured is None:
             return None
-        last = self.measured
-        return probe.estimates(pair.recipes, [last.before, last.after or last.before][: len(pair.recipes)])
+        if self._looked is None or self._looked[0] != pair:
+            last = self.measured
+            references = [last.before, last.after or last.before]
+            self._looked = pair, probe.estimates(pair.recipes, references[: len(pair.recipes)])
+        return self._looked[1]
+
+    def _follow(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, held: str) -> None:
+        """Have points measured in the background along the direction in which the hand moves."""
+        base = self.history.steps[self.history.place] if self.history.steps else {}
+        direction = Direction.of(base, held, recipe_texts())
+        if direction is not None and (self._line is None or self._line.direction != direction):
+            self._stop_line()
+            size = probe.affordable(POINT, MOST)
+            self._line = Line(direction, sample(evaluator, size), size, len(pair.recipes))
+        if self._line is not None:
+            self._refine(self._line)
+
+    def _refine(self, line: Line) -> None:
+        """Go on measuring along a line, where the slider stands to begin with."""
+        position = line.direction.position(self._value(line))
+        line.start(f"{self._name}:line:{uuid4().hex}", line.direction.fitting(position))
+
+    def _along(self, evaluator: Evaluator, pair: Pair) -> tuple[list[Estimate], str] | None:
+        """Return what the surrogates say of a pair, where it lies on their line."""
+        if self._line is None or self.measured is None:
+            return None
+        position = self._line.position_of(evaluator, pair, self._value(self._line))
+        return None if position is None else self._line.estimates(position, self.measured)
+
+    @staticmethod
+    def _value(line: Line) -> float:
+        held, method = line.direction.held, recipes.chosen_method()
+        if held.startswith(recipes.COEFFICIENT):
+            return recipes.chosen_coefficient(held.removeprefix(recipes.COEFFICIENT))
+        values = {recipes.entry(method.name, item): item for item in method.hyperparameters}
+        return float(recipes.chosen_value(method.name, values[held])) if held in values else float("nan")
+
+    def _stop_line(self) -> None:
+        if self._line is not None:
+            self._line.stop()
+
+
+def sample(evaluator: Evaluator, size: int) -> Sample:
+    """Return the images that surrogates are measured on."""
+    key = ("sample", *resources.stamp(resources.suite_name()), size)
+    return resources.remembered(key, lambda: Sample.of(evaluator, size))
 
 
 def bench() -> Bench:

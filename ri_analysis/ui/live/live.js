@@ -2,15 +2,16 @@
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
 // change, pins, undoable, query and copies (when the hand rests), poll (exact values are on their way).
-// Out, as the state `message`: {seq, kind, held, values, act}; kind is move (the hand is on a slider), release,
-// act (a button), poll (are the exact values there?) or settle (they are, and the hand rests: update the page).
+// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (the hand is on a slider), release,
+// act (a button), poll (is there more by now?) or settle (exact values are there and the hand rests: update the page);
+// held is the slider that was moved last, holding whether it still is in the hand.
 //
 // One message is in flight at a time: the newest values go out when the last message was answered, so that what lies
 // between is dropped. The DOM is built once, survives reruns with its focus, and is rebuilt only when sliders or tasks
 // come or go. The server's values move a thumb only while nothing is held, unsent or in flight.
 
 const SVG = "http://www.w3.org/2000/svg";
-const POLL = 60; // ms between two questions for the exact values
+const POLL = 120; // ms between two questions for the exact values
 const SETTLE = 900; // ms of rest after which the rest of the page follows
 const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
@@ -35,6 +36,7 @@ class Bench {
     this.flight = 0; // the message that is not answered yet
     this.dirty = null; // what is to be sent next: move or release
     this.held = null; // the slider under the hand
+    this.last = ""; // the one that was under it last
     this.values = {};
     this.linked = false;
     this.unsettled = false;
@@ -53,7 +55,8 @@ class Bench {
     if (kind === "move" || kind === "release" || kind === "act") {
       this.unsettled = true;
     }
-    this.send({ seq: this.seq, kind, held: this.held ?? "", values: this.values, ...more });
+    this.last = this.held ?? this.last;
+    this.send({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
@@ -102,7 +105,17 @@ class Bench {
     this.flush();
     if (!this.flight && this.held === null) {
       this.rest();
+    } else if (!this.flight && data.poll) {
+      this.ask(); // a surrogate becomes better while the hand holds still
     }
+  }
+
+  ask() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.post("poll");
+      this.polling = true;
+    }, POLL);
   }
 
   /** Nothing is held or under way: take the server's values, ask for the exact ones, let the page follow. */
@@ -118,10 +131,7 @@ class Bench {
     }
     if (data.poll) {
       this.unsettled = true;
-      this.timer = setTimeout(() => {
-        this.post("poll");
-        this.polling = true;
-      }, POLL);
+      this.ask();
     } else if (this.unsettled && data.kind === "exact") {
       this.timer = setTimeout(() => {
         this.unsettled = false;

@@ -125,7 +125,9 @@ def state_of(view: View) -> dict[str, Any]:
         return {"kind": "problem", "says": view.problem}
     going = "" if view.share is None else f" Measuring all images: {view.share:.0%}."
     if view.estimates is None:
-        return {"kind": "waiting", "says": f"No live estimate here: this takes longer than a moment.{going}"}
+        return {"kind": "waiting", "says": f"This merge takes longer than a moment to look at.{going}"}
+    if view.surrogate is not None:
+        return {"kind": "surrogate", "says": f"{view.surrogate}{going}"}
     n = words.count(view.estimates[0].n, "image")
     return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{going}"}
 

@@ -45,7 +45,8 @@ def section(evaluator: Evaluator) -> None:
     kind = str(message.get("kind")) if fresh else "none"
     if fresh:
         _carry_out(held, message, evaluator)
-    moving = kind == "move"
+    held_entry = str(message.get("held", ""))
+    moving = kind == "move" or (kind == "poll" and bool(message.get("holding")))
     if not moving:
         held.history.note()
     data = _shared(evaluator, held)
@@ -55,10 +56,9 @@ def section(evaluator: Evaluator) -> None:
         st.error(frame.plain(str(error)), icon="⚠️")
         component.show(data | {"kind": "problem", "says": "", "rows": {}})
         return
-    moved = not str(message.get("held", "")).endswith(".scale")
-    view = held.view(evaluator, probe(evaluator), pair, moving=moving, moved=moved)
+    view = held.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
     data |= payload.state_of(view)
-    data |= {"rows": payload.rows(view, held.measured), "poll": view.share is not None}
+    data |= {"rows": payload.rows(view, held.measured), "poll": view.more}
     if not moving:
         data |= {"query": state.query(_in_url), "copies": copies(pair)}
     component.show(data)

@@ -1,0 +1,159 @@
+"""The direction in which a slider moves a recipe, and the surrogates along it, for suites too large to look at live."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.estimate import Estimate, estimate
+from ri_analysis.engine.models import Tally, merged_model, outputs
+from ri_analysis.engine.sample import Sample
+from ri_analysis.engine.surrogate import LEAST, Features, Surrogate, refine
+from ri_analysis.ui import recipes, resources, state
+from ri_analysis.ui.comparison import Comparison
+from ri_analysis.ui.controls import track
+from ri_analysis.ui.jobs import Job
+from ri_analysis.ui.live.exact import PURPOSE
+from ri_analysis.ui.recipes import Pair
+
+_ENDS = (-10.0, 10.0)  # of a coefficient
+
+
+@dataclass(frozen=True)
+class Direction:
+    """From `base`, a recipe's entries, the entry `held` takes any value from `low` to `high`.
+
+    `offsets` are the other coefficients that move with it, as differences from it. Positions are values, or their
+    logarithms where the slider is logarithmic; `whole` numbers are rounded.
+    """
+
+    base: tuple[tuple[str, str], ...]
+    held: str
+    low: float
+    high: float
+    offsets: tuple[tuple[str, float], ...] = ()
+    log: bool = False
+    whole: bool = False
+
+    @classmethod
+    def of(cls, base: Mapping[str, str], held: str, now: Mapping[str, str]) -> Direction | None:
+        """Return the direction from a recipe to another by the slider `held`; None where that is no slider."""
+        moved = [name for name in set(base) | set(now) if name != held and base.get(name) != now.get(name)]
+        if held.startswith(recipes.COEFFICIENT):
+            value = float(now.get(held, 1.0))
+            low, high = (min(recipes.COEFFICIENT_RANGE[0], value), max(recipes.COEFFICIENT_RANGE[1], value))
+            others = sorted(name for name in moved if name.startswith(recipes.COEFFICIENT))
+            offsets = tuple((name, round(float(now.get(name, 1.0)) - value, 6)) for name in others)
+            return cls(_rest(base, held, others), held, low, high, offsets)
+        method = recipes.chosen_method(dict(now))
+        for item in method.hyperparameters:
+            way = track(item, recipes.chosen_value(method.name, item, dict(now)))
+            if recipes.entry(method.name, item) == held and way is not None:
+                low, high = (math.log(end) for end in (way.low, way.high)) if item.log else (way.low, way.high)
+                return cls(_rest(base, held, ()), held, low, high, (), item.log, isinstance(item.default, int))
+        return None
+
+    def at(self, position: float) -> state.Texts:
+        """Return the recipe's entries at a position."""
+        value = self._value(position)
+        others = {name: min(_ENDS[1], max(_ENDS[0], value + by)) for name, by in self.offsets}
+        texts = {self.held: str(int(value)) if self.whole else state.text_of(float(value))}
+        return dict(self.base) | texts | {name: state.text_of(float(other)) for name, other in others.items()}
+
+    def position(self, value: float) -> float:
+        """Return the position of a value."""
+        return math.log(value) if self.log else value
+
+    def fitting(self, position: float) -> float:
+        """Return the nearest position that is allowed."""
+        return self.position(self._value(position))
+
+    def _value(self, position: float) -> float:
+        value = math.exp(position) if self.log else position
+        return float(round(value)) if self.whole else value
+
+
+def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str, str], ...]:
+    moved = {held, *(others if isinstance(others, list | tuple) else ())}
+    return tuple(sorted((name, text) for name, text in base.items() if name not in moved))
+
+
+class Line:
+    """The surrogates of a pair along one direction, measured in the background a point at a time."""
+
+    def __init__(self, direction: Direction, sample: Sample, size: int, models: int) -> None:
+        self.direction, self._size = direction, size
+        self._surrogates = [Surrogate(sample) for _ in range(models)]
+        self._job: Job | None = None
+        self._finished = False
+
+    @property
+    def points(self) -> int:
+        """How many points are measured."""
+        return min(len(surrogate.points) for surrogate in self._surrogates)
+
+    @property
+    def running(self) -> bool:
+        """Whether points are being measured."""
+        return self._job is not None and self._job.running
+
+    def position_of(self, evaluator: Evaluator, pair: Pair, value: float) -> float | None:
+        """Return where on the line a pair lies, the held slider standing at `value`; None where it does not."""
+        position = self.direction.position(value)
+        return position if recipes.chosen_pair(evaluator, self.direction.at(position)) == pair else None
+
+    def start(self, key: str, first: float) -> None:
+        """Go on measuring points in the background, at `first` to begin with; nothing where that is done."""
+        if self.running or self._finished:
+            return
+        evaluator = resources.evaluator(PURPOSE)
+        self._job = resources.jobs(PURPOSE).start(
+            key, "Measuring along a direction", lambda job: self._work(job, evaluator, first)
+        )
+
+    def stop(self) -> None:
+        """Stop measuring; the points so far are kept."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def estimates(self, position: float, last: Comparison) -> tuple[list[Estimate], str] | None:
+        """Return the surrogates' estimates of all images at a position, and what their error is; None without any."""
+        found, errors = [], []
+        for surrogate, reference in zip(self._surrogates, (last.before, last.after or last.before), strict=False):
+            outcome = surrogate.outcome(position)
+            if outcome is None:
+                return None
+            error = surrogate.error()
+            errors.append(error)
+            found.append(
+                estimate(outcome, reference, surrogate.sample.sizes).widened(
+                    error.mean_accuracy, error.mean_interference, error.accuracy, error.interference
+                )
+            )
+        points = max(error.mean_accuracy for error in errors)
+        nats = max(error.mean_interference for error in errors)
+        return found, (
+            f"Surrogate, not measured: interpolated between {self.points} measured points on {found[0].n} images. "
+            f"Points left out were missed by at most {100 * points:.1f} points of mean accuracy and {nats:.3f} nats; "
+            "the bands include that."
+        )
+
+    def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
+        way = self.direction
+
+        def measure(position: float) -> list[Features]:
+            pair = recipes.chosen_pair(evaluator, way.at(position))
+            found: list[Features] = []
+            for recipe in pair.recipes:
+                tally = Tally(lambda _done, _total: job.report(job.fraction), 1)
+                model = merged_model(evaluator, recipe)
+                made = outputs(evaluator, model, recipe.tasks, self._size, tally)
+                found.append({task: each.features for task, each in made.items()})
+            return found
+
+        low, high = way.fitting(way.low), way.fitting(way.high)
+        for points in refine(self._surrogates, low, high, measure, first=first, fitting=way.fitting):
+            job.report(min(1.0, points / LEAST))
+        self._finished = True

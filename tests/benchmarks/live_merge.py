@@ -1,0 +1,288 @@
+"""How live the Merge page is: `python tests/benchmarks/live_merge.py [SUITE] [--seconds N] [--sessions-seconds N]`.
+
+Serves the app, drags sliders in Chromium, and prints painted updates a second, the time from hand to paint, and the
+time from release to exact values, beside the floor: an app whose fragment holds one slider and computes nothing. Then
+three sessions slide at once: each must see its own recipe only, and the server's memory must not grow.
+
+Times are taken in the page. An input counts as painted when the frame is out that first shows values at least as new.
+Needs Playwright for Python and a Chromium; CHROMIUM names another binary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Locator, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
+from screenshots import CHROMIUM, await_health, free_port, served
+
+from ri_analysis.engine import Evaluator
+from ri_analysis.suite import open_suite
+
+RECORD = """(root) => {
+  const log = (window.riLog = { inputs: [], sent: {}, painted: [], exact: [], released: [] });
+  root.addEventListener("input", () => log.inputs.push(performance.now()), true);
+  root.addEventListener("pointerup", () => log.released.push(performance.now()), true);
+  new MutationObserver((changes) => {
+    for (const { attributeName } of changes) {
+      if (attributeName === "data-sent") log.sent[root.dataset.sent] = log.inputs.length;
+      const seq = Number(root.dataset.ack), exact = root.dataset.kind === "exact";
+      if (attributeName === "data-ack" || attributeName === "data-kind")
+        requestAnimationFrame(() => setTimeout(() => {
+          const now = performance.now();
+          if (attributeName === "data-ack") log.painted.push([seq, now]);
+          if (exact) log.exact.push([seq, now]);
+        }));
+    }
+  }).observe(root, { attributes: true });
+}"""
+FLOOR = '''
+import streamlit as st
+JS = """
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".floor");
+  const range = root.querySelector("input"), bar = root.querySelector("rect");
+  const view = (root.view ??= { seq: data.ack, flight: 0, dirty: false });
+  const flush = () => {
+    if (view.dirty && !view.flight) {
+      view.dirty = false;
+      root.dataset.sent = view.flight = ++view.seq;
+      setStateValue("message", { seq: view.seq, value: Number(range.value) });
+    }
+  };
+  range.oninput = () => { view.dirty = true; flush(); };
+  if (data.ack >= view.flight) view.flight = 0;
+  bar.setAttribute("width", `${data.value * 100}%`);
+  root.dataset.ack = data.ack;
+  flush();
+}
+"""
+SVG = '<svg width="400"><rect height="9"/></svg>'
+HTML = '<div class="floor"><input type="range" min="0" max="1" step="0.01">' + SVG + "</div>"
+draw = st.components.v2.component("floor", html=HTML, js=JS)
+
+@st.fragment
+def section():
+    message = (st.session_state.get("floor") or {}).get("message") or {"seq": 0, "value": 0.5}
+    draw(key="floor", data={"ack": message["seq"], "value": message["value"]}, on_message_change=lambda: None)
+
+st.title("empty")
+section()
+'''
+
+
+def main() -> int:
+    """Print one line per measurement; exit 1 when sessions see each other's recipes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("suite", nargs="?", default="demo")
+    parser.add_argument("--seconds", type=float, default=6, help="of each drag (default %(default)s)")
+    parser.add_argument("--drags", type=int, default=4, help="how many (default %(default)s)")
+    parser.add_argument("--sessions-seconds", type=float, default=120, help="three at once (default %(default)s)")
+    parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
+    options = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        with _floor(Path(folder)) as address:
+            page.goto(address)
+            root = page.locator(".floor")
+            root.wait_for()
+            _report("floor: a fragment that computes nothing", _drags(page, root, options, 1))
+        workspace = options.workspace or Path(folder) / "workspace"
+        with served(options.suite, workspace) as address:
+            root = _opened(page, address)
+            runs = _drags(page, root, options, options.drags)
+            _report("Merge page", runs)
+            waits = np.array([run["exact"] for run in runs])
+            print(f"{'release → exact values':<44} {np.median(waits):5.1f} s, at most {waits.max():.1f} s", flush=True)
+            page.close()
+            faults = _sessions(browser, address, options, workspace) if options.sessions_seconds > 0 else []
+        browser.close()
+    print(f"load average {os.getloadavg()[0]:.1f}")
+    print("\n".join(faults))
+    return 1 if faults else 0
+
+
+def _opened(page: Page, address: str) -> Locator:
+    page.goto(f"{address}/merge")
+    root = page.locator(".ri-live")
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    page.wait_for_timeout(3000)  # the figures below
+    return root
+
+
+# --- one hand -----------------------------------------------------------------------------------------------------
+
+
+def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int) -> list[dict[str, Any]]:
+    root.evaluate(RECORD)
+    found = []
+    for number in range(drags):
+        ranges = root.locator("input[type=range]")
+        page.evaluate("Object.assign(window.riLog, {inputs: [], sent: {}, painted: [], exact: [], released: []})")
+        seconds = _drag(page, ranges.nth(number % ranges.count()), options.seconds)
+        log = page.evaluate("window.riLog")
+        run = _lags(log) | {"seconds": seconds}
+        if drags > 1:
+            page.wait_for_function(
+                "() => { const [r] = riLog.released.slice(-1); return r && riLog.exact.some(([, t]) => t > r) }"
+            )
+            log = page.evaluate("window.riLog")
+            let_go = log["released"][-1]
+            run["exact"] = min(when for _, when in log["exact"] if when > let_go) / 1000 - let_go / 1000
+            page.wait_for_timeout(3000)  # the page below follows
+        found.append(run)
+    return found
+
+
+def _drag(page: Page, slider: Locator, seconds: float, until: threading.Event | None = None) -> float:
+    """Hold a slider and move it to and fro for some seconds; return how long that took."""
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    middle, reach, y = box["x"] + box["width"] / 2, box["width"] * 0.4, box["y"] + box["height"] / 2
+    page.mouse.move(middle, y)
+    page.mouse.down()
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < seconds:
+        page.mouse.move(middle + reach * np.sin(passed * 2.1), y)
+        page.wait_for_timeout(12)
+    page.mouse.up()
+    return passed
+
+
+def _lags(log: dict[str, Any]) -> dict[str, Any]:
+    """Return the painted updates and each input's milliseconds until the first paint at least as new."""
+    covered = {int(seq): count for seq, count in log["sent"].items()}
+    lags, done, shown = [], 0, 0
+    for seq, when in log["painted"]:
+        upto = covered.get(seq, 0)
+        if upto > done:
+            lags += [when - pressed for pressed in log["inputs"][done:upto]]
+            done, shown = upto, shown + 1
+    return {"painted": shown, "lags": lags, "inputs": len(log["inputs"])}
+
+
+def _report(what: str, runs: list[dict[str, Any]]) -> None:
+    lags = np.concatenate([run["lags"] for run in runs])
+    rate = sum(run["painted"] for run in runs) / sum(run["seconds"] for run in runs)
+    print(
+        f"{what:<44} {rate:5.1f} painted updates a second; hand to paint: median {np.median(lags):.0f} ms, "
+        f"95% within {np.quantile(lags, 0.95):.0f} ms ({sum(run['inputs'] for run in runs)} inputs)",
+        flush=True,
+    )
+
+
+@contextmanager
+def _floor(folder: Path) -> Iterator[str]:
+    """Serve an app with one slider in a fragment that computes nothing."""
+    script, port = folder / "floor.py", free_port()
+    script.write_text(FLOOR)
+    flags = ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
+    flags += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none", "--runner.postScriptGC=false"]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), *flags]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        await_health(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+# --- three hands --------------------------------------------------------------------------------------------------
+
+
+def _sessions(browser: Any, address: str, options: argparse.Namespace, workspace: Path) -> list[str]:
+    """Slide in three sessions at once; return what any of them saw of another."""
+    suite = open_suite(options.suite, workspace)
+    own, faults = suite.tasks[:3], []
+    pages = [browser.new_page(viewport={"width": 1280, "height": 900}) for _ in own]
+    roots = []
+    for page in pages:
+        page.set_default_timeout(60_000)
+        roots.append(_opened(page, address))
+        roots[-1].evaluate(RECORD)
+    memory, started, turn = [_server_memory()], time.monotonic(), 0
+    while time.monotonic() - started < options.sessions_seconds:
+        faults += _turn(pages, roots, own, turn)
+        memory.append(_server_memory())
+        turn += 1
+    painted = [_lags(page.evaluate("window.riLog"))["painted"] for page in pages]
+    seconds = time.monotonic() - started
+    for page, root in zip(pages, roots, strict=True):
+        page.mouse.up()
+        root.and_(page.locator("[data-kind=exact]")).wait_for()
+    faults += _wrong_values(pages, roots, own, Evaluator(suite, workspace, "cpu"))
+    settled = memory[len(memory) // 4 :]
+    growth = np.polyfit(np.linspace(0, 1, len(settled)), settled, 1)[0]
+    rates = ", ".join(f"{count / seconds:.1f}" for count in painted)
+    print(
+        f"three sessions sliding for {seconds:.0f} s: {rates} painted updates a second; "
+        f"server {memory[0]:.0f} MB before, {memory[-1]:.0f} MB after, {growth:+.1f} MB over the last three quarters; "
+        f"{'no cross-talk' if not faults else 'CROSS-TALK'}",
+        flush=True,
+    )
+    return faults
+
+
+def _turn(pages: list[Page], roots: list[Locator], own: tuple[str, ...], turn: int) -> list[str]:
+    """Move every session's slider a little; each must find all others where it left them."""
+    faults = []
+    for page, root, task in zip(pages, roots, own, strict=True):
+        slider = root.get_by_label(f"coefficient of {task}", exact=True)
+        box = slider.bounding_box()
+        assert box is not None
+        x = box["x"] + box["width"] * (0.5 + 0.4 * np.sin(turn * 0.3))
+        page.mouse.move(x, box["y"] + box["height"] / 2)
+        if turn == 0:
+            page.mouse.down()
+        if turn % 20 == 19:
+            moved = root.locator("input[type=range]").evaluate_all(
+                "all => all.filter(each => each.ariaLabel !== 'λ' && each.value !== '1').map(each => each.ariaLabel)"
+            )
+            faults += [f"the session of {task} saw {name} move" for name in moved if not name.endswith(task)]
+    return faults
+
+
+def _wrong_values(pages: list[Page], roots: list[Locator], own: tuple[str, ...], evaluator: Evaluator) -> list[str]:
+    """Return which session's exact values are not those of its own recipe."""
+    faults = []
+    for root, task in zip(roots, own, strict=True):
+        value = float(root.get_by_label(f"coefficient of {task}", exact=True).input_value())
+        shown = root.locator(".ri-live-mean .ri-live-values").first.locator("span").all_inner_texts()
+        for experts, text in zip(("original", "ri"), shown, strict=False):
+            recipe = evaluator.recipe("task-arithmetic", experts=experts, coefficients={task: value})
+            wanted = f"{100 * evaluator.measure(recipe).mean_accuracy[0]:.1f}%"
+            if text != wanted:
+                faults.append(f"the session of {task} at {value} shows {text}, {experts} measures {wanted}")
+    return faults
+
+
+def _server_memory() -> float:
+    """Return the resident megabytes of this process's Python children: the server, not the browser."""
+    total = 0.0
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        status = Path(f"/proc/{pid}/status").read_text()
+        if status.startswith("Name:\tpython"):
+            total += int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    return total
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

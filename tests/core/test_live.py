@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ri_analysis.engine import Evaluation, Evaluator
+from ri_analysis.engine import live as live_module
+from ri_analysis.engine.estimate import Outcome, estimate
+from ri_analysis.engine.live import LiveProbe
+from ri_analysis.engine.sample import Sample
+from ri_analysis.engine.surrogate import LEAST, Surrogate, lagrange, refine
+from ri_analysis.merging import METHODS, MergeRecipe, direction
+from ri_analysis.suite import open_suite
+
+
+@pytest.mark.parametrize("name", [method.name for method in METHODS.values() if method.linear])
+def test_a_linear_method_is_a_sum_of_its_experts_terms(evaluator: Evaluator, name: str):
+    vectors, tasks = evaluator.suite.task_vectors(), evaluator.suite.tasks
+    coefficients = dict(zip(tasks, (-0.5, 0.25, 1.5), strict=True))
+    whole = dict(direction(vectors, MergeRecipe.of(name, tasks, coefficients=coefficients)))
+    for tensor, expected in whole.items():
+        found = torch.zeros_like(expected)
+        for task in tasks:
+            alone = MergeRecipe.of(name, tasks, coefficients={other: float(other == task) for other in tasks})
+            found += coefficients[task] * dict(direction(vectors, alone))[tensor]
+        assert torch.allclose(found, expected, atol=1e-6), tensor
+
+
+@pytest.mark.parametrize("method", ["task-arithmetic", "breadcrumbs", "ties", "tsv-m", "karcher"])
+def test_a_look_sees_what_is_measured(evaluator: Evaluator, method: str, monkeypatch: pytest.MonkeyPatch):
+    probe = LiveProbe(evaluator, 8)
+    monkeypatch.setattr(probe, "_dtype", torch.float32)
+    coefficients = {"Reds": 0.5, "Blues": -0.25} if METHODS[method].weighted else {}
+    for tasks in (evaluator.suite.tasks, ("Greens", "Blues")):
+        kept = {task: value for task, value in coefficients.items() if task in tasks}
+        recipes = [
+            evaluator.recipe(method, experts=experts, tasks=tasks, coefficients=kept) for experts in ("original", "ri")
+        ]
+        for recipe, found in zip(recipes, probe.look(recipes), strict=True):
+            measured = evaluator.measure(recipe, limit=8)
+            assert list(found.correct) == list(tasks)
+            for task in tasks:
+                assert (found.correct[task] == measured.correct[task]).all()
+                assert found.divergence[task] == pytest.approx(measured.divergence[task], abs=1e-4)
+
+
+def test_bfloat16_is_near_enough(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
+    probe = LiveProbe(evaluator, 24)
+    monkeypatch.setattr(probe, "_dtype", torch.bfloat16)
+    recipe = evaluator.recipe("task-arithmetic")
+    (found,), measured = probe.look([recipe]), evaluator.measure(recipe)
+    for task in recipe.tasks:
+        assert found.divergence[task].mean() == pytest.approx(measured.divergence[task].mean(), abs=0.02)
+
+
+def test_what_is_kept_for_the_hand_stays_within_its_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
+    probe = LiveProbe(evaluator, 4)
+    one = 3 * evaluator.suite.task_vectors().size * 4
+    monkeypatch.setattr(live_module, "BUDGET", 2 * one)
+    for keep in (0.1, 0.2, 0.3, 0.4):
+        probe.look([evaluator.recipe("breadcrumbs", {"keep": keep})])
+    assert len(probe._columns) == 2
+
+
+def test_merging_counts_for_what_is_not_along_lambda(evaluator: Evaluator):
+    probe = LiveProbe(evaluator, 4)
+    ties, sums = evaluator.recipe("ties"), evaluator.recipe("task-arithmetic")
+    probe.look([ties, sums])
+    assert probe.expected_seconds(ties, moved=True) > probe.seconds
+    assert probe.expected_seconds(ties, moved=False) == probe.seconds == probe.expected_seconds(sums, moved=True)
+    assert probe.expected_seconds(evaluator.recipe("fisher"), moved=False) == np.inf  # has to learn first
+
+
+# --- estimates ----------------------------------------------------------------------------------------------------
+
+
+def evaluation(correct: dict[str, np.ndarray], divergence: dict[str, np.ndarray]) -> Evaluation:
+    right = {task: np.ones(len(values), bool) for task, values in correct.items()}
+    return Evaluation("made up", {}, correct, right, right, divergence)
+
+
+def drawn(seed: int) -> tuple[Evaluation, Evaluation]:
+    """Two merges of two tasks with 400 images each that agree on most of them."""
+    rng = np.random.default_rng(seed)
+    first = {task: rng.random(400) < share for task, share in (("A", 0.7), ("B", 0.4))}
+    second = {task: np.where(rng.random(400) < 0.85, values, ~values) for task, values in first.items()}
+    nats = {task: rng.gamma(1.0, 0.5, 400).astype(np.float32) for task in first}
+    near = {task: (values + rng.gamma(0.2, 0.5, 400)).astype(np.float32) for task, values in nats.items()}
+    return evaluation(first, nats), evaluation(second, near)
+
+
+def looked_at(measured: Evaluation, size: int, seed: int) -> Outcome:
+    rng = np.random.default_rng(seed)
+    rows = {task: np.sort(rng.permutation(len(values))[:size]) for task, values in measured.correct.items()}
+    return Outcome(
+        {task: values[rows[task]] for task, values in measured.correct.items()},
+        {task: values[rows[task]] for task, values in measured.divergence.items()},
+        rows,
+    )
+
+
+def sizes(measured: Evaluation) -> dict[str, int]:
+    return {task: len(values) for task, values in measured.correct.items()}
+
+
+def test_the_last_exact_answer_narrows_the_interval_and_it_covers():
+    covered, narrower = [], []
+    for seed in range(200):
+        before, now = drawn(seed)
+        outcome = looked_at(now, 40, seed)
+        found = estimate(outcome, before, sizes(now))
+        unknown = replace(before, correct={}, divergence={})
+        plain = estimate(outcome, unknown, sizes(now))
+        (value, (low, high)), truth = found.mean_accuracy, now.mean_accuracy[0]
+        covered.append(low <= truth <= high)
+        narrower.append((high - low) / (plain.mean_accuracy.interval.high - plain.mean_accuracy.interval.low))
+        assert plain.mean_accuracy.value == pytest.approx(np.mean([v.mean() for v in outcome.correct.values()]))
+        assert low < value < high
+    assert np.mean(covered) >= 0.9
+    assert np.mean(narrower) < 0.8
+
+
+def test_a_probe_of_all_images_is_exact():
+    before, now = drawn(0)
+    found = estimate(looked_at(now, 400, 0), before, sizes(now))
+    assert found.mean_accuracy.value == pytest.approx(now.mean_accuracy[0])
+    assert found.mean_accuracy.interval.high == pytest.approx(now.mean_accuracy[0])
+    assert found.table.interference.tolist() == pytest.approx([v.mean() for v in now.divergence.values()], rel=1e-5)
+
+
+def test_no_change_on_the_probe_still_leaves_an_interval():
+    before, now = drawn(0)
+    outcome = looked_at(now, 16, 0)
+    same = replace(outcome, correct={"A": outcome.correct["A"], "B": np.ones(16, bool)})
+    table = estimate(same, before, sizes(now)).table.set_index("task")
+    assert table.accuracy_high["B"] - table.accuracy_low["B"] > 0.05
+
+
+# --- surrogates ---------------------------------------------------------------------------------------------------
+
+
+def test_the_weights_reproduce_polynomials():
+    places = [-1.0, 0.2, 0.5, 2.0]
+    for power in range(4):
+        value = sum(w * p**power for w, p in zip(lagrange(places, 0.8), places, strict=True))
+        assert value == pytest.approx(0.8**power)
+
+
+def along(evaluator: Evaluator, low: float, high: float, most: int) -> Iterator[tuple[Surrogate, int]]:
+    """Refine a surrogate of Task Arithmetic's λ."""
+    surrogate = Surrogate(Sample.of(evaluator, 24))
+
+    def measure(scale: float) -> list[dict[str, torch.Tensor]]:
+        recipe = evaluator.recipe("task-arithmetic", {"scale": scale})
+        sets = [(evaluator.suite.task_data(task), None) for task in recipe.tasks]
+        features = evaluator.encoder.features_of_many(evaluator.merged(recipe), sets)
+        return [dict(zip(recipe.tasks, features, strict=True))]
+
+    for points in refine([surrogate], low, high, measure, first=0.3, most=most):
+        yield surrogate, points
+
+
+def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):
+    errors = []
+    for surrogate, points in along(evaluator, 0.0, 1.0, 7):
+        if points < LEAST:
+            assert surrogate.outcome(0.3) is None
+            continue
+        errors.append(surrogate.error())
+        measured = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.3}))
+        found = surrogate.outcome(0.3)
+        assert found is not None
+        for task, values in measured.divergence.items():
+            assert found.divergence[task] == pytest.approx(values, abs=1e-4)
+    assert errors[-1].mean_interference <= errors[0].mean_interference
+    assert surrogate.outcome(1.1) is None  # beyond what was measured
+    between = surrogate.outcome(0.62)
+    truth = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.62}))
+    assert between is not None
+    off = np.mean([between.divergence[task].mean() - values.mean() for task, values in truth.divergence.items()])
+    assert abs(off) <= errors[-1].mean_interference + 1e-3
+
+
+def test_refining_ends_where_whole_numbers_leave_no_room():
+    sample = Sample({}, {}, {}, {}, {})
+    surrogate, asked = Surrogate(sample), []
+    list(refine([surrogate], 1, 2, lambda place: asked.append(place) or [{}], fitting=round))
+    assert asked == [1, 2]
+
+
+# --- the embedded suite -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
+    workspace = tmp_path_factory.mktemp("workspace")
+    return Evaluator(open_suite("demo", workspace), workspace, "cpu")
+
+
+def test_the_probes_interval_covers_the_exact_value(demo: Evaluator):
+    """Six random recipes, each estimated from the one before; tests/benchmarks/live_estimates.py draws many."""
+    rng, covered, widths = np.random.default_rng(0), [], []
+    probe, last = LiveProbe(demo, 32), demo.measure(demo.recipe("task-arithmetic", experts="ri"))
+    for _ in range(6):
+        weights = {task: float(rng.uniform(0, 1.5)) for task in demo.suite.tasks}
+        scale = float(rng.uniform(0.05, 1))
+        recipe = demo.recipe("task-arithmetic", {"scale": scale}, experts="ri", coefficients=weights)
+        (found,) = probe.estimates([recipe], [last])
+        last = demo.measure(recipe)
+        low, high = found.mean_accuracy.interval
+        covered.append(low <= last.mean_accuracy[0] <= high)
+        widths.append((high - low) / 2)
+    assert sum(covered) >= 5
+    assert max(widths) <= 0.06
