@@ -1,15 +1,14 @@
 """How far live estimates can be trusted: `python tests/benchmarks/live_estimates.py [SUITE] [--recipes N]`.
 
-Draws recipes at random, estimates each from a probe with the recipe before it as the control variate, measures it on all
-test images, and prints how often the 95% intervals cover what was measured and how wide they are. Then it does the same
-for surrogates along directions drawn at random: their stated error against the one made on the same images.
+Draws recipes at random, estimates each from a probe with the recipe before it as the control variate, measures it on
+all test images, and prints how often the 95% intervals cover what was measured and how wide they are. Then it does the
+same for surrogates along directions drawn at random: their stated error against the one made on the same images.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -62,12 +61,10 @@ def random_recipe(evaluator: Evaluator, experts: str, rng: np.random.Generator) 
 
 def _estimates(evaluator: Evaluator, probe: LiveProbe, experts: str, count: int, rng: np.random.Generator) -> None:
     covered, halves = defaultdict(list), defaultdict(list)
-    last, seconds = evaluator.measure(random_recipe(evaluator, experts, rng)), []
+    last = evaluator.measure(random_recipe(evaluator, experts, rng))
     for _ in range(count):
         recipe = random_recipe(evaluator, experts, rng)
-        started = time.thread_time()
         (found,) = probe.estimates([recipe], [last])
-        seconds.append(time.thread_time() - started)
         last = evaluator.measure(recipe)
         _score(found, last, covered, halves)
     for kind, hits in covered.items():
@@ -82,7 +79,7 @@ def _estimates(evaluator: Evaluator, probe: LiveProbe, experts: str, count: int,
 
 def _score(found: Estimate, truth: Evaluation, covered: dict[str, list[bool]], halves: dict[str, list[float]]) -> None:
     for name in ("accuracy", "interference"):
-        (value, (low, high)), (exact, _) = getattr(found, f"mean_{name}"), getattr(truth, f"mean_{name}")
+        (_, (low, high)), (exact, _) = getattr(found, f"mean_{name}"), getattr(truth, f"mean_{name}")
         covered[f"mean {name}"].append(low <= exact <= high)
         halves[f"mean {name}"].append((high - low) / 2)
         both = found.table.merge(truth.table, on="task", suffixes=("", "_exact"))
@@ -110,7 +107,7 @@ def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.G
 
         low, high = (-1.0, 2.0) if task else METHODS[base.method]
         surrogate = Surrogate(sample)
-        for _ in refine([surrogate], low, high, lambda position: [measured(position)], most=POINTS):  # noqa: B023
+        for _ in refine([surrogate], low, high, lambda position: [measured(position)], most=POINTS):
             pass
         stated = surrogate.error()
         for position in rng.uniform(low, high, BETWEEN):

@@ -13,6 +13,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const POLL = 120; // ms between two questions for the exact values
 const SETTLE = 900; // ms of rest after which the rest of the page follows
+const OVERDUE = 2500; // ms after which a message is taken for lost
 const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
 const BAR = 9; // pixels of a bar's height
@@ -56,7 +57,14 @@ class Bench {
       this.unsettled = true;
     }
     this.last = this.held ?? this.last;
-    this.send({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
+    this.deliver({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
+  }
+
+  /** Send a message, and again while it is not answered: one that meets a run of the whole page can be lost. */
+  deliver(message, again = 0) {
+    clearTimeout(this.overdue);
+    this.send({ ...message, again });
+    this.overdue = setTimeout(() => this.flight === message.seq && this.deliver(message, again + 1), OVERDUE);
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
@@ -570,10 +578,10 @@ function svg(name, attributes) {
   return made;
 }
 
-/** Return the next of 1, 2, 5 times a power of ten. */
+/** Return the next round number. */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
 }
 
 function trim(value) {

@@ -108,6 +108,7 @@ def figures_section(evaluator: Evaluator) -> None:
     if comparison is None:
         st.caption("Numbers and figures with their tables follow as soon as all test images are measured.")
         return
+    st.markdown(f"Merged by {recipes.describe(recipes.chosen_pair(evaluator))}.")
     headline.numbers(comparison)
     sections.by_task(comparison)
 
