@@ -86,7 +86,7 @@ def recipe_in_words(recipe: MergeRecipe) -> str:
 
 def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
     """Return the shell command that measures a recipe."""
-    name, *flags = verb.split()
+    name, *flags = verb.split(maxsplit=1)
     return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.engine.comparison import Comparison
 from ri_analysis.engine.estimate import Estimate, estimate
 from ri_analysis.engine.models import Tally, merged_model, outputs
 from ri_analysis.engine.sample import Sample
 from ri_analysis.engine.surrogate import LEAST, Features, Surrogate, refine
 from ri_analysis.ui import recipes, resources, state
-from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.live.exact import PURPOSE

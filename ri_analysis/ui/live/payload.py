@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ri_analysis.engine import Evaluation, Evaluator
+from ri_analysis.engine.comparison import Comparison
 from ri_analysis.engine.estimate import Estimate
 from ri_analysis.figures import look, words
 from ri_analysis.ui import recipes
-from ri_analysis.ui.comparison import Comparison
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.live.acts import SLOTS, History, pinned
 from ri_analysis.ui.live.bench import View
@@ -30,7 +30,7 @@ def controls(evaluator: Evaluator) -> list[dict[str, Any]]:
             found.append(
                 {
                     "entry": recipes.entry(method.name, item),
-                    "label": recipes.symbol(item.name),
+                    "label": words.symbol(item.name),
                     "help": f"{meaning} {text_of(item.default)} by default.",
                     "value": value,
                     "low": way.low,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +12,12 @@ import streamlit as st
 
 from ri_analysis import figures
 from ri_analysis.engine import Evaluator, default_workspace
+from ri_analysis.engine.comparison import Comparison, pinned_table
 from ri_analysis.errors import InputError
+from ri_analysis.export.facts import command
 from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.ui import frame, headline, measuring, recipes, resources, sections, state
-from ri_analysis.ui.comparison import Comparison, pinned_table
 from ri_analysis.ui.live import acts, component, payload
 from ri_analysis.ui.live.bench import Bench, bench, probe
 from ri_analysis.ui.recipes import Pair
@@ -205,7 +207,8 @@ def notes(evaluator: Evaluator) -> None:
 
 def copies(pair: Pair) -> list[dict[str, str]]:
     """Return what can be copied besides the link: shell commands and Python that give the same numbers."""
-    commands = "\n".join(recipes.command(recipe, resources.suite_name()) for recipe in pair.recipes)
+    verb = f"measure --workspace {shlex.quote(str(resources.workspace()))}" if _own_workspace() else "measure"
+    commands = "\n".join(command(recipe, resources.suite_name(), verb) for recipe in pair.recipes)
     return [{"label": "Copy command", "text": commands}, {"label": "Copy Python", "text": snippet(pair)}]
 
 
