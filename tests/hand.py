@@ -37,7 +37,7 @@ def release(app: AppTest, values: dict[str, float]) -> dict[str, Any]:
 def until_exact(app: AppTest, data: dict[str, Any]) -> dict[str, Any]:
     """Ask as the component does until the exact values are there."""
     for _ in range(100):
-        if data["kind"] != "estimate":
+        if not data["poll"]:
             return data
         data = send(app, "poll")
     raise AssertionError("no exact values after ten seconds")
