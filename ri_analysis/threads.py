@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -14,8 +16,10 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped,un
 class _OneThread:
     """While any thread is inside, NumPy's and SciPy's linear algebra, and torch in that thread, use one thread each.
 
-    Re-entrant. Linear algebra has one count for the whole process, so the last to leave restores it; OpenMP, which
-    torch computes with, has one for every thread.
+    Re-entrant. NumPy's linear algebra has one count for the whole process, so the last to leave restores it; OpenMP and
+    MKL, which torch computes with, have one for every thread. MKL follows OpenMP only until torch is told a count.
+    Results depend on the count in their last bits (an eigendecomposition by MKL does), so it is also what makes a merge
+    the same under any number of threads.
     """
 
     def __init__(self) -> None:
@@ -29,13 +33,15 @@ class _OneThread:
                 self._before = [pool.get_num_threads() for pool in self._blas]
                 _set(self._blas, [1] * len(self._before))
         stack = self._own.__dict__.setdefault("stack", [])
-        stack.append([pool.get_num_threads() for pool in self._openmp])
+        stack.append(([pool.get_num_threads() for pool in self._openmp], self._mkl(1)))
         _set(self._openmp, [1] * len(self._openmp))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _set(self._openmp, self._own.stack.pop())
+        openmp, mkl = self._own.stack.pop()
+        _set(self._openmp, openmp)
+        self._mkl(mkl)
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
@@ -48,6 +54,19 @@ class _OneThread:
     @cached_property
     def _openmp(self) -> list[Any]:
         return list(_pools().select(user_api="openmp").lib_controllers)
+
+    @cached_property
+    def _mkl(self) -> Callable[[int], int]:
+        """Set MKL's count for the calling thread (0: OpenMP's), return the one before; idle where torch has no MKL."""
+        import torch
+
+        library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
+        try:
+            # MKL lies inside torch's library, where threadpoolctl does not look.
+            found: Callable[[int], int] = ctypes.CDLL(str(library)).MKL_Set_Num_Threads_Local
+            return found
+        except (OSError, AttributeError):
+            return lambda count: 0
 
 
 def _pools() -> Any:

@@ -43,3 +43,19 @@ def test_torch_computes_on_one_thread_inside_and_as_before_outside() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_an_eigendecomposition_is_the_same_under_any_number_of_threads() -> None:
+    matrix = torch.randn(192, 768, generator=torch.Generator().manual_seed(0))
+    gram, before, found = matrix @ matrix.T, torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with one_thread:
+                found.append(torch.linalg.eigh(gram))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for values, vectors in found[1:]:
+        assert torch.equal(values, found[0][0])
+        assert torch.equal(vectors, found[0][1])
