@@ -2,7 +2,7 @@
 
 from ri_analysis.export.facts import command, suite_in_words
 from ri_analysis.figures.reading import resting_on
-from ri_analysis.ui import crosstalk, experts, facts, figure_page, opening, resolving, sensitivity
+from ri_analysis.ui import crosstalk, experts, facts, figure_page, guide, opening, resolving, sensitivity
 from ri_analysis.ui.controls import coefficient_controls, reset
 from ri_analysis.ui.explain import concepts, method_details
 from ri_analysis.ui.frame import dark, figure
@@ -41,6 +41,7 @@ __all__ = [
     "facts",
     "figure",
     "figure_page",
+    "guide",
     "method_details",
     "no_resolved_yet",
     "normalised_switch",

@@ -13,7 +13,7 @@ import streamlit as st
 
 from ri_analysis.figures import words
 
-_CHOICE, _WRITTEN = "ri.choice", "ri.written"
+_CHOICE, _WRITTEN, _WANTED, _LINKED = "ri.choice", "ri.written", "ri.wanted", "ri.linked"
 Texts = dict[str, str]
 
 
@@ -40,13 +40,24 @@ def clear(*prefixes: str) -> None:
 def read_url() -> None:
     """Take over the URL where the reader changed it: at the start, by a link, or by going back."""
     found = st.query_params.to_dict()
+    st.session_state.setdefault(_LINKED, bool(found))
     if _CHOICE not in st.session_state or (found and found != st.session_state.get(_WRITTEN)):
         st.session_state[_CHOICE] = found
         st.session_state[_WRITTEN] = found
 
 
 def write_url(wanted: Callable[[str], bool]) -> None:
-    """Put the entries whose name is `wanted` into the URL."""
+    """Put the entries whose name is `wanted` into the URL, now and whenever a widget changes one."""
+    st.session_state[_WANTED] = wanted
+    _write(wanted)
+
+
+def came_by_link() -> bool:
+    """Whether the session began with a link that says what to show."""
+    return bool(st.session_state.get(_LINKED))
+
+
+def _write(wanted: Callable[[str], bool]) -> None:
     texts = {name: text for name, text in sorted(choice().items()) if wanted(name)}
     if texts != st.query_params.to_dict():
         st.query_params.from_dict(texts)
@@ -69,6 +80,8 @@ def take_widget(name: str, default: Any) -> None:
     """Callback of the widget for entry `name`: note its new value, or nothing when it is the default."""
     value = st.session_state[widget_key(name)]
     put(name, None if value == default else text_of(value))
+    if _WANTED in st.session_state:
+        _write(st.session_state[_WANTED])  # only its fragment may run now
 
 
 def text_of(value: Any) -> str:

@@ -7,95 +7,14 @@ written to docs/overview.png with --docs.
 from __future__ import annotations
 
 import argparse
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from browsing import FAULTS, PAGES, ROOT, full_height, open_chromium, served, settle
 from playwright.sync_api import Page, sync_playwright
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = {
-    "overview": "",
-    "merge": "merge",
-    "accuracy": "accuracy",
-    "interference": "interference",
-    "sensitivity": "sensitivity",
-    "embeddings": "embeddings",
-    "experts": "experts",
-    "resolve": "resolve",
-}
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-
-
-@contextmanager
-def served(suite: str, workspace: Path) -> Iterator[str]:
-    """Serve the app on a free port; yield its address."""
-    port = free_port()
-    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
-    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
-    server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        await_health(address)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def await_health(address: str) -> None:
-    """Wait until a server answers."""
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("the server did not answer within two minutes")
-
-
-def settle(page: Page, timeout: float = 120) -> None:
-    """Wait until the script has run, nothing is refined any more and the figures stand still."""
-    page.wait_for_selector("[data-testid=stHeading]", timeout=timeout * 1000)
-    quiet, end = 0, time.monotonic() + timeout
-    while quiet < 4 and time.monotonic() < end:
-        busy = page.locator("[data-testid=stProgress], [data-stale=true]").count()
-        quiet = quiet + 1 if page.locator(IDLE).count() and not busy else 0
-        page.wait_for_timeout(400)
-
-
-def full_height(page: Page, width: int) -> None:
-    """Make the window as tall as the page, so that the picture holds all of it."""
-    block = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
-    assert block is not None
-    page.set_viewport_size({"width": width, "height": max(900, int(block["height"]) + 40)})
-    page.wait_for_timeout(1200)
-
 
 def main() -> int:
     """Take the pictures; exit 1 when a page shows an error or the console does."""
@@ -123,8 +42,7 @@ def take(options: argparse.Namespace, address: str) -> list[str]:
     """Take the pictures that the options ask for; return the faults seen."""
     faults: list[str] = []
     with sync_playwright() as playwright:
-        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        browser = open_chromium(playwright)
         for theme in options.themes.split(","):
             for width in map(int, options.widths.split(",")):
                 page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
@@ -156,7 +74,7 @@ def picture(page: Page, address: str, width: int, path: Path) -> list[str]:
     print(f"{path.name}: first numbers {first:.1f} s, settled {time.monotonic() - started:.1f} s", flush=True)
     full_height(page, width)
     page.screenshot(path=path)
-    shown = page.locator("[data-testid=stException], [data-testid=stAlertContentError]").all_inner_texts()
+    shown = page.locator(FAULTS).all_inner_texts()
     return [f"{path.stem}: {text}" for text in shown]
 
 
