@@ -67,7 +67,9 @@ def welcome() -> None:
     with st.container(border=True, key="guide"):
         title, close = st.columns([6, 1], vertical_alignment="center")
         title.markdown("**First time here?** This page shows what RI does for the merge; four more things to try:")
-        close.button("Close", key="guide.close", on_click=_close, type="tertiary", width="stretch", icon=":material/close:")
+        close.button(
+            "Close", key="guide.close", on_click=_close, type="tertiary", width="stretch", icon=":material/close:"
+        )
         for step, column in zip(STEPS, st.columns(len(STEPS), gap="medium"), strict=True):
             with column:
                 done = step.page in seen

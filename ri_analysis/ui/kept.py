@@ -31,7 +31,7 @@ def titled(draw: Callable[..., Any], label: str, name: str, titles: Mapping[str,
 
 
 def some_of(draw: Callable[..., Any], label: str, name: str, options: Sequence[str], **more: Any) -> list[str]:
-    """Draw a widget that picks any of `options`, none by default, kept as the entry `name`; return the picks in order."""
+    """Draw a widget that picks any of `options`, none by default, kept as the entry `name`; return the picks."""
     wanted = state.choice().get(name, "").split(",")
     value = [option for option in options if option in wanted]
     draw(label, options, key=state.seed_widget(name, value), on_change=state.take_widget, args=(name, []), **more)

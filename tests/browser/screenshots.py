@@ -16,6 +16,7 @@ from pathlib import Path
 from browsing import FAULTS, PAGES, ROOT, full_height, open_chromium, served, settle
 from playwright.sync_api import Page, sync_playwright
 
+
 def main() -> int:
     """Take the pictures; exit 1 when a page shows an error or the console does."""
     parser = argparse.ArgumentParser(description=__doc__)

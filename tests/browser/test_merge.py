@@ -5,6 +5,7 @@ from __future__ import annotations
 from conftest import Visit
 from playwright.sync_api import Page
 
+
 def test_the_bars_follow_the_hand_before_it_lets_go(visit: Visit):
     page = visit("merge")
     page.locator(".ri-live[data-kind=exact]").wait_for()
