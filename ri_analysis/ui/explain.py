@@ -38,8 +38,8 @@ $$1-\frac{\lVert X^\top Y\rVert_F^2}{\lVert X^\top X\rVert_F\,\lVert Y^\top Y\rV
 $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi_t(S\cup i)-\xi_t(S)\big]$$
 
 (Shapley 1953). Left out alone: $\xi_t(P)-\xi_t(P\setminus i)$.""",
-    "weights": r"""Of a layer's task vectors, each with singular values and vectors $U_i\Sigma_i V_i^\top$, joined side by
-side to $U,\Sigma,V$:
+    "weights": r"""Of a layer's task vectors, with their singular values and vectors $U_i\Sigma_i V_i^\top$ joined side
+by side to $U,\Sigma,V$:
 
 $$\lVert (U^\top U-I)\,\Sigma\,(V^\top V-I)\rVert_1$$
 
