@@ -91,6 +91,14 @@ def settle(page: Page, timeout: float = 120, rest: float = 1.6) -> None:
         page.wait_for_timeout(rest * 250)
 
 
+def turn_to(page: Page, name: str, rest: float = 0.6) -> None:
+    """Open another page of the same session, by its link in the sidebar."""
+    link = page.locator(f"[data-testid=stSidebar] a[href$='/{PAGES[name]}']")
+    link.evaluate("link => link.click()")  # on a phone the sidebar is folded away
+    page.wait_for_url(f"**/{PAGES[name]}?*")
+    settle(page, rest=rest)
+
+
 def full_height(page: Page, width: int) -> None:
     """Make the window as tall as the page, so that the picture holds all of it."""
     block = page.locator("[data-testid=stMainBlockContainer]").bounding_box()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from browsing import settle
+from browsing import turn_to
 from conftest import Visit
 from PIL import Image
 from playwright.sync_api import Page
@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 def test_a_pinned_figure_is_saved_as_image_vectors_and_table(visit: Visit, tmp_path: Path):
     page = visit("overview")
     page.get_by_role("button", name="Pin").first.click()
-    page.get_by_role("link", name="Figures (1)").click()
-    settle(page, rest=0.6)
+    page.get_by_role("link", name="Figures (1)").wait_for()
+    turn_to(page, "figures")
     vectors = saved(page, "SVG", tmp_path).read_text(encoding="utf-8")
     assert vectors.startswith("<svg")
     assert "<image" not in vectors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browsing import FAULTS, PAGES, settle
+from browsing import FAULTS, PAGES, settle, turn_to
 from conftest import Visit
 from playwright.sync_api import Page, expect
 
@@ -63,14 +63,6 @@ def test_a_choice_made_below_goes_into_the_address_and_outlives_other_pages(visi
     page.reload()
     settle(page, rest=0.6)
     assert chosen(page, "Colour by") == "drift (1 − cosine)"
-
-
-def turn_to(page: Page, name: str) -> None:
-    """Open another page of the same session, by its link in the sidebar."""
-    link = page.locator(f"[data-testid=stSidebar] a[href$='/{PAGES[name]}']")
-    link.evaluate("link => link.click()")  # on a phone the sidebar is folded away
-    page.wait_for_url(f"**/{PAGES[name]}?*")
-    settle(page, rest=0.6)
 
 
 def query(page: Page) -> dict[str, list[str]]:
