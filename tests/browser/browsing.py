@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -93,9 +94,9 @@ def settle(page: Page, timeout: float = 120, rest: float = 1.6) -> None:
 
 def turn_to(page: Page, name: str, rest: float = 0.6) -> None:
     """Open another page of the same session, by its link in the sidebar."""
-    link = page.locator(f"[data-testid=stSidebar] a[href$='/{PAGES[name]}']")
+    link = page.locator("[data-testid=stSidebar] [data-testid=stPageLink] a").filter(has_text=name.capitalize())
     link.evaluate("link => link.click()")  # on a phone the sidebar is folded away
-    page.wait_for_url(f"**/{PAGES[name]}?*")
+    page.wait_for_url(re.compile(rf"^[^?]*:\d+/{PAGES[name]}(\?|$)"))
     settle(page, rest=rest)
 
 

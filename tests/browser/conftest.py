@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 from browsing import PAGES, chromium, open_chromium, served, settle
@@ -14,13 +13,9 @@ REQUIRED = "RI_ANALYSIS_BROWSER_TESTS"  # CI sets it to "required": there a miss
 Visit = Callable[..., Page]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these tests last: as long as Playwright is open, its event loop runs in the tests' thread."""
-    items.sort(key=lambda item: item.path.parent == Path(__file__).parent)
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One Chromium, closed before other tests run here: as long as it is open, this thread has a running event loop."""
     if chromium() is None:
         reason = "no Chromium on this machine: apt-get install chromium, or name one in CHROMIUM"
         if os.environ.get(REQUIRED) == "required":
@@ -32,14 +27,14 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def themes(browser: Browser) -> dict[str, BrowserContext]:
     """One context a theme for all tests, so that the app's scripts are loaded once."""
     size = {"width": 1280, "height": 900}
     return {theme: browser.new_context(viewport=size, color_scheme=theme) for theme in ("light", "dark")}  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, served on the tiny suite."""
     folder = tmp_path_factory.mktemp("served")
