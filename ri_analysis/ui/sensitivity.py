@@ -25,6 +25,7 @@ LEVELS, IMAGES = 15, 64
 X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
+_FIGURE = "panels.sensitivity"  # the key of the clickable figure (see `frame.kind`)
 _EVERY = 2.0  # seconds between two drawings of a surface that fills in
 
 
@@ -206,7 +207,7 @@ def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None
         chart,
         theme=None,
         config=config,
-        key="sensitivity.figure",
+        key=_FIGURE,
         on_select=lambda: _take(field),
         selection_mode="points",
         alt=text,
@@ -220,7 +221,7 @@ def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None
 
 def _take(field: Field) -> None:
     """Callback: make the clicked place the recipe of every page."""
-    points = st.session_state["sensitivity.figure"].selection.points
+    points = st.session_state[_FIGURE].selection.points
     if not points:
         return
     place = _place_of(points[0])

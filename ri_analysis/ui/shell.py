@@ -27,8 +27,8 @@ _STYLE = """
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
-  .stElementContainer:has(> [data-testid="stFullScreenFrame"] [data-testid="stPlotlyChart"]) { overflow-x: auto; }
-  [data-testid="stFullScreenFrame"]:has([data-testid="stPlotlyChart"]) { min-width: 640px; }
+  [class*="st-key-panels"] { overflow-x: auto; }
+  [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 640px; }
 }
 </style>
 """
