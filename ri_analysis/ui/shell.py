@@ -28,7 +28,7 @@ _STYLE = """
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
   [class*="st-key-panels"] { overflow-x: auto; }
-  [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 640px; }
+  [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
 }
 </style>
 """
