@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ri_analysis import ui
-from ri_analysis.ui import blame, blocks, drift, images, plane, weight_space
+from ri_analysis.ui import blame, blocks, drift, explain, images, plane, weight_space
 
 st.title("Interference", anchor=False)
 evaluator = ui.evaluator()
@@ -22,23 +22,23 @@ def by_distance(drifts: drift.Drifts, stage: str) -> None:
         images.images_section(evaluator, drifts, distance)
 
 
-st.header("How far each task has drifted", anchor=False, divider="gray")
+explain.section("How far each task has drifted", "drift")
 progress, place = st.empty(), st.empty()
 for stage, drifts in drift.stages(evaluator, pair, progress):
     with place.container():
         by_distance(drifts, stage)
 
-st.header("Who disturbs whom", anchor=False, divider="gray")
+explain.section("Who disturbs whom", "crosstalk")
 ui.crosstalk.section(evaluator, pair)
 
-st.header("Where in the model it starts", anchor=False, divider="gray")
+explain.section("Where in the model it starts", "blocks")
 blocks.by_block(evaluator, pair)
 
-st.header("Who is to blame", anchor=False, divider="gray")
+explain.section("Who is to blame", "blame")
 blame.blame_section(evaluator, pair)
 
-st.header("Weight space", anchor=False, divider="gray")
+explain.section("Weight space", "weights")
 weight_space.weight_space(evaluator, pair)
 
-st.header("The plane of two experts", anchor=False, divider="gray")
+explain.section("The plane of two experts", "plane")
 plane.plane_section(evaluator, pair)

@@ -6,6 +6,7 @@ from ri_analysis import figures, ui
 
 st.title("Do these experts disturb each other?", anchor=False)
 evaluator, pair = ui.evaluator(), None
+ui.guide.welcome()
 st.markdown(ui.suite_in_words(evaluator))
 ui.concepts()
 with st.expander("The suite in detail"):

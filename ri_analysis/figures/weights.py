@@ -103,7 +103,7 @@ def plane(before: pd.DataFrame, after: pd.DataFrame | None, pair: tuple[str, str
     figure.update_layout(
         margin_t=40, coloraxis={"colorscale": look.SEQUENTIAL, "cmin": 0, "cmax": top, "colorbar": bar}
     )
-    figure.update_xaxes(title=f"α₁, coefficient of {pair[0]}", showgrid=False, constrain="domain")
-    figure.update_yaxes(showgrid=False, scaleanchor="x", scaleratio=1, constrain="domain")
+    figure.update_xaxes(title=f"α₁, coefficient of {pair[0]}", showgrid=False, scaleanchor="y", constrain="domain")
+    figure.update_yaxes(showgrid=False, constrain="domain")
     figure.update_yaxes(title=f"α₂, coefficient of {pair[1]}", col=1)
     return figure.update_annotations(font_size=13)

@@ -2,7 +2,7 @@
 
 from ri_analysis.export.facts import command, suite_in_words
 from ri_analysis.figures.reading import resting_on
-from ri_analysis.ui import crosstalk, experts, facts, figure_page, live, opening, resolving, sensitivity
+from ri_analysis.ui import crosstalk, experts, facts, figure_page, guide, live, opening, resolving, sensitivity
 from ri_analysis.ui.explain import concepts, method_details
 from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headline import numbers
@@ -39,6 +39,7 @@ __all__ = [
     "facts",
     "figure",
     "figure_page",
+    "guide",
     "live",
     "method_details",
     "no_resolved_yet",

@@ -10,7 +10,7 @@ from ri_analysis.engine.blame import BLAME_LIMIT, EXACT_UP_TO, blame
 from ri_analysis.figures import words
 from ri_analysis.figures.matrices import Axes, before_and_after, square
 from ri_analysis.merging import METHODS
-from ri_analysis.ui import background, frame
+from ri_analysis.ui import background, frame, kept
 from ri_analysis.ui.measuring import memory_key
 from ri_analysis.ui.recipes import Pair
 
@@ -23,6 +23,8 @@ _AXES = Axes(
     own="<b>{row}</b> on its own task: always merged, never to blame",
     signed=True,
 )
+
+_VIEWS = {"shapley": "Shapley value", "left_out": "left out alone"}
 
 
 def blame_section(evaluator: Evaluator, pair: Pair) -> None:
@@ -57,11 +59,7 @@ def blame_section(evaluator: Evaluator, pair: Pair) -> None:
 
 @st.fragment
 def _draw_blame(pair: Pair, tables: list[pd.DataFrame]) -> None:
-    views = {"shapley": "Shapley value", "left_out": "left out alone"}
-    view = st.segmented_control(
-        "Blame by", list(views), format_func=views.__getitem__, default="shapley", required=True, key="blame.view"
-    )
-    column = str(view)
+    column = kept.titled(st.segmented_control, "Blame by", "interference.blame", _VIEWS, required=True)
     shown = [square(table, column) for table in tables]
     ends = [(square(table, f"{column}_low"), square(table, f"{column}_high")) for table in tables]
     chart = before_and_after(shown[0], shown[1] if len(shown) > 1 else None, _AXES, ends, dark=frame.dark())

@@ -13,11 +13,11 @@ from ri_analysis.engine.blocks import BLOCK_LIMIT, drift_by_block
 from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.matrices import Axes, before_and_after
-from ri_analysis.ui import frame, resources, state
+from ri_analysis.ui import frame, kept, resources
 from ri_analysis.ui.measuring import Meter, memory_key
 from ri_analysis.ui.recipes import Pair
 
-_VIEW = "drift.block"
+_VIEW = "interference.block"
 _VIEWS = {"cka": "1 − linear CKA", "distance": "normalised distance"}
 _HOW = {
     "cka": "Read each row from left to right: where the colour sets in, the merged model's view of that task's images "
@@ -36,17 +36,7 @@ def by_block(evaluator: Evaluator, pair: Pair) -> None:
     except InputError as error:
         st.caption(f"Not for this suite: {error}")
         return
-    view = str(
-        st.segmented_control(
-            "Compared by",
-            list(_VIEWS),
-            format_func=_VIEWS.__getitem__,
-            required=True,
-            key=state.seed_widget(_VIEW, state.choice().get(_VIEW, "cka")),
-            on_change=state.take_widget,
-            args=(_VIEW, "cka"),
-        )
-    )
+    view = kept.titled(st.segmented_control, "Compared by", _VIEW, _VIEWS, required=True)
     order = list(dict.fromkeys(tables[0]["task"]))
     grids, ends = [], []
     for table in tables:

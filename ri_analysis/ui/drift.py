@@ -22,7 +22,7 @@ from ri_analysis.ui.recipes import Pair
 
 REFINED = 512  # images a task at most
 FIRST, LAST = "-probe", ""  # a run's stages, as they end the names of widgets and downloads
-_DISTANCE = "drift.distance"
+_DISTANCE = "interference.distance"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, Clouds, Map, col
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.measures.drift import drift_table
-from ri_analysis.ui import background, frame, gallery, map, resources
+from ri_analysis.ui import background, frame, gallery, kept, map, resources
 from ri_analysis.ui.map.payload import COLOURS, TITLES, payload
 from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import Pair
 
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
+_KINDS = {"pca": "PCA", "umap": "UMAP"}
 
 
 def clouds_of(evaluator: Evaluator, pair: Pair) -> Clouds:
@@ -42,10 +43,7 @@ def _key(what: str, evaluator: Evaluator, pair: Pair) -> tuple[Hashable, ...]:
 
 def chosen_map(evaluator: Evaluator, pair: Pair, clouds: Clouds) -> tuple[str, Map]:
     """Draw the choice of map; return its name and the map. PCA stands in until a UMAP is there."""
-    kinds = {"pca": "PCA", "umap": "UMAP"}
-    kind = st.segmented_control(
-        "Map", list(kinds), format_func=kinds.__getitem__, default="pca", required=True, key="embedding.kind"
-    )
+    kind = kept.titled(st.segmented_control, "Map", "embeddings.map", _KINDS, required=True)
     found = _umap(evaluator, pair, clouds) if kind == "umap" else None
     if found is not None:
         return "umap", found
@@ -108,13 +106,14 @@ def map_section(evaluator: Evaluator, clouds: Clouds, kind: str, drawn: Map) -> 
 def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
     names = list(clouds.features)
     left, right, colour, tasks = st.columns([2, 2, 2, 4])
-    first = left.selectbox("Left", names, names.index(EXPERT), format_func=TITLES.__getitem__, key="embedding.left")
-    second = right.selectbox("Right", names, names.index(BEFORE), format_func=TITLES.__getitem__, key="embedding.right")
-    by = colour.selectbox("Colour by", list(COLOURS), format_func=COLOURS.__getitem__, key="embedding.colour")
+    title = TITLES.__getitem__
+    first = kept.one_of(left.selectbox, "Left", "embeddings.left", names, EXPERT, format_func=title)
+    second = kept.one_of(right.selectbox, "Right", "embeddings.right", names, BEFORE, format_func=title)
+    by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
     everything = list(dict.fromkeys(clouds.images["task"]))
     label = f"all {words.count(len(everything), 'task')}"
-    chosen = tasks.multiselect("Tasks", everything, key="embedding.tasks", placeholder=label) or everything
-    return (str(first), str(second)), str(by), [task for task in everything if task in chosen]
+    chosen = kept.some_of(tasks.multiselect, "Tasks", "embeddings.tasks", everything, placeholder=label)
+    return (first, second), by, chosen or everything
 
 
 def _pictures(evaluator: Evaluator, clouds: Clouds) -> str:

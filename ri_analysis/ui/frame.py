@@ -37,9 +37,14 @@ def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name
     `name` names the downloads and must be unique on the page.
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
-    st.plotly_chart(chart, theme=None, config=config, key=f"figure.{name}", alt=how_to_read)
+    st.plotly_chart(chart, theme=None, config=config, key=f"{kind(chart)}.{name}", alt=how_to_read)
     with caption(f"{how_to_read} *{n}*", table, name):
         tray.pin_button(chart, how_to_read, table, n, name)
+
+
+def kind(chart: go.Figure) -> str:
+    """Return what the key of a figure's element begins with: figures of several panels scroll sideways on a phone."""
+    return "panels" if len(list(chart.select_xaxes())) > 1 else "figure"
 
 
 def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> DeltaGenerator:

@@ -20,7 +20,7 @@ _SIDE = 84  # pixels on the page
 _STORED = 112  # pixels a side at most in what is sent
 
 _STYLE = f"""<style>
-.ri-cards {{ display: flex; flex-wrap: wrap; gap: 10px; }}
+.ri-cards {{ display: flex; flex-wrap: wrap; gap: 8px; }}
 .ri-card {{ width: {_SIDE + 30}px; font-size: 12px; line-height: 1.35; padding: 8px; border-radius: 8px;
   border: 1px solid color-mix(in srgb, currentColor 16%, transparent); overflow-wrap: anywhere; }}
 .ri-card img {{ width: {_SIDE}px; height: {_SIDE}px; display: block; margin: 0 auto 6px; border-radius: 4px;

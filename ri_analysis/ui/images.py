@@ -10,10 +10,11 @@ from ri_analysis.figures import drift as drift_figures
 from ri_analysis.figures import words
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
-from ri_analysis.ui import frame, gallery
+from ri_analysis.ui import frame, gallery, kept
 from ri_analysis.ui.drift import Drifts
 
 _EVERY = "every class"
+_SIDES = {"before": "before RI", "after": "after RI"}
 SHOWN = {
     LOST: "lost: right under the expert, wrong after merging",
     GAINED: "gained: wrong under the expert, right after merging",
@@ -29,8 +30,9 @@ def images_section(evaluator: Evaluator, drifts: Drifts, distance: str) -> None:
         name = "kl"
         st.caption("Disagreement is yes or no for one image, so images are ranked by KL divergence here.")
     left, middle, right = st.columns([2, 3, 2])
-    task = str(left.selectbox("Task", drifts.before.tasks, key="images.task"))
-    shown = str(middle.selectbox("Images that", list(SHOWN), format_func=SHOWN.__getitem__, key="images.shown"))
+    tasks = drifts.before.tasks
+    task = kept.one_of(left.selectbox, "Task", "interference.task", tasks, tasks[0])
+    shown = kept.titled(middle.selectbox, "Images that", "interference.images", SHOWN)
     table = image_table(drifts, name, task)
     side = _side(drifts, right)
     classes = class_table(table, side)
@@ -39,13 +41,15 @@ def images_section(evaluator: Evaluator, drifts: Drifts, distance: str) -> None:
         _histogram(drifts, name, task, table)
     with listing:
         _classes(classes, task, side)
-    wanted = st.selectbox(
+    wanted = kept.one_of(
+        st.selectbox,
         "Class",
+        "interference.class",
         [_EVERY, *classes["class"]],
+        _EVERY,
         format_func=lambda one: _class_label(one, classes),
-        key=f"images.class.{task}",
     )
-    chosen = pick(table, shown, side, None if wanted == _EVERY else str(wanted))
+    chosen = pick(table, shown, side, None if wanted == _EVERY else wanted)
     _thumbnails(evaluator, chosen, side, DISTANCES[name].unit)
 
 
@@ -91,11 +95,7 @@ def pick(table: pd.DataFrame, shown: str, side: str, wanted: str | None) -> pd.D
 def _side(drifts: Drifts, place: st.delta_generator.DeltaGenerator) -> str:
     if drifts.after is None:
         return "before"
-    names = {"before": "before RI", "after": "after RI"}
-    chosen = place.segmented_control(
-        "Merged", list(names), format_func=names.__getitem__, default="before", required=True, key="images.side"
-    )
-    return str(chosen)
+    return kept.titled(place.segmented_control, "Merged", "interference.merged", _SIDES, required=True)
 
 
 def _histogram(drifts: Drifts, name: str, task: str, table: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.engine.plane import ALPHAS, PLANE_LIMIT, pair_plane
 from ri_analysis.figures import weights as figures
 from ri_analysis.figures import words
-from ri_analysis.ui import background, frame
+from ri_analysis.ui import background, frame, kept
 from ri_analysis.ui.recipes import Pair
 
 
@@ -20,10 +20,10 @@ def plane_section(evaluator: Evaluator, pair: Pair) -> None:
         st.caption("The plane needs two experts.")
         return
     left, right = st.columns(2)
-    first = left.selectbox("First expert", tasks, key="plane.first")
+    first = kept.one_of(left.selectbox, "First expert", "interference.first", tasks, tasks[0])
     others = [task for task in tasks if task != first]
-    second = right.selectbox("Second expert", others, key="plane.second")
-    chosen, sets = (str(first), str(second)), [recipe.experts for recipe in pair.recipes]
+    second = kept.one_of(right.selectbox, "Second expert", "interference.second", others, others[0])
+    chosen, sets = (first, second), [recipe.experts for recipe in pair.recipes]
 
     def work(other: Evaluator, progress: Progress) -> list[pd.DataFrame]:
         return [

@@ -8,7 +8,7 @@ import streamlit as st
 from ri_analysis import figures
 from ri_analysis.engine import Comparison, Evaluator
 from ri_analysis.figures import reading, words
-from ri_analysis.ui import frame, state
+from ri_analysis.ui import frame, kept
 from ri_analysis.ui.recipes import Pair
 
 
@@ -45,23 +45,20 @@ def subset_note(evaluator: Evaluator, pair: Pair) -> None:
 
 
 _NORMALISED = "accuracy.view"
-_VIEWS = ("absolute", "normalised")
+_VIEWS = {"absolute": "absolute", "normalised": "normalised"}
 
 
 def normalised_switch() -> bool:
     """Draw the choice between absolute and normalised accuracy; return whether the latter is chosen."""
-    chosen = state.choice().get(_NORMALISED, _VIEWS[0])
-    value = chosen if chosen in _VIEWS else _VIEWS[0]
-    st.segmented_control(
+    view = kept.titled(
+        st.segmented_control,
         "Accuracy is shown",
+        _NORMALISED,
         _VIEWS,
         required=True,
-        key=state.seed_widget(_NORMALISED, value),
-        on_change=state.take_widget,
-        args=(_NORMALISED, _VIEWS[0]),
         help="Absolute: the share of test images that is right. Normalised: that share divided by the expert's.",
     )
-    return value == _VIEWS[1]
+    return view == "normalised"
 
 
 def accuracy_help(normalised: bool) -> str:

@@ -17,13 +17,15 @@ from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conduct import Plan, Tally, conduct, plan, seconds_an_image
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
-from ri_analysis.ui import background, frame, recipes, resources, state
+from ri_analysis.ui import background, frame, kept, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
 LEVELS, IMAGES = 15, 64
 X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
 MERGE_PAGE = "pages/merge.py"
+_VIEWS = {"map": "Map", "landscape": "Landscape"}
+_FIGURE = "panels.sensitivity"  # the key of the clickable figure (see `frame.kind`)
 _EVERY = 2.0  # seconds between two drawings of a surface that fills in
 
 
@@ -57,9 +59,11 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
         st.info(f"{method.title} has no hyperparameter to vary.", icon=":material/info:")
         return []
     left, right, size = st.columns([2, 2, 3], vertical_alignment="bottom")
-    x = _choice(left, "First axis", X, names, names[0])
+    x = kept.one_of(left.selectbox, "First axis", X, names, names[0], format_func=_label)
     others = [name for name in names if name != x]
-    y = _choice(right, "Second axis", Y, [NONE, *others], others[0] if others else NONE)
+    y = kept.one_of(
+        right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=_label
+    )
     levels = [LEVELS] * (1 if y == NONE else 2)
     size.caption(
         f"{' × '.join(map(str, levels))} places before and after RI, each on {IMAGES} test images a task; where it "
@@ -71,18 +75,9 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in stages]
 
 
-def _choice(place: Any, label: str, name: str, options: Sequence[str], default: str) -> str:
-    """Draw a list of axes whose choice is kept; one that this method lacks falls back to the default."""
-    wanted = state.choice().get(name, default)
-    chosen: str = place.selectbox(
-        label,
-        options,
-        format_func=lambda option: option if option == NONE else surfaces.label(option),
-        key=state.seed_widget(name, wanted if wanted in options else default),
-        on_change=state.take_widget,
-        args=(name, default),
-    )
-    return chosen
+def _label(axis: str) -> str:
+    """Return what an axis is called in the lists."""
+    return axis if axis == NONE else surfaces.label(axis)
 
 
 def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:
@@ -189,10 +184,10 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         )
         _clickable(surfaces.curves(found, here=x, dark=dark), field, found, f"{how} *{n}*")
         return
-    view = st.segmented_control(
-        "View", ["Map", "Landscape"], default="Map", required=True, key="sensitivity.view", label_visibility="collapsed"
+    view = kept.titled(
+        st.segmented_control, "View", "sensitivity.view", _VIEWS, required=True, label_visibility="collapsed"
     )
-    if view == "Landscape":
+    if view == "landscape":
         how = "Height and colour are accuracy, on one scale: a flat top forgives a careless choice."
         frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape")
         return
@@ -212,7 +207,7 @@ def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None
         chart,
         theme=None,
         config=config,
-        key="sensitivity.figure",
+        key=_FIGURE,
         on_select=lambda: _take(field),
         selection_mode="points",
         alt=text,
@@ -226,7 +221,7 @@ def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None
 
 def _take(field: Field) -> None:
     """Callback: make the clicked place the recipe of every page."""
-    points = st.session_state["sensitivity.figure"].selection.points
+    points = st.session_state[_FIGURE].selection.points
     if not points:
         return
     place = _place_of(points[0])
@@ -260,16 +255,17 @@ def _slices(found: pd.DataFrame, axis: Axis) -> None:
     """Draw accuracy along the first axis at one value of the second."""
     st.subheader("Slices", anchor=False)
     grid = found[found["kind"] == "grid"]
-    values = sorted(grid["y"].unique())
-    nearest = min(values, key=lambda value: abs(value - axis.default))
-    at = st.select_slider(
+    values = {state.text_of(float(value)): value for value in sorted(grid["y"].unique())}
+    nearest = min(values, key=lambda text: abs(values[text] - axis.default))
+    at = kept.one_of(
+        st.select_slider,
         f"at {surfaces.label(axis.name)} =",
-        values,
-        value=nearest,
-        format_func=lambda value: f"{value:.3g}",
-        key="sensitivity.at",
+        "sensitivity.at",
+        list(values),
+        nearest,
+        format_func=lambda text: f"{values[text]:.3g}",
     )
-    part = grid[grid["y"] == at]
+    part = grid[grid["y"] == values[at]]
     n = f"Rests on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
     how = "One row of the maps above: accuracy along the first axis at this value of the second."
     frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice")

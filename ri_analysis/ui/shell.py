@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
-from ri_analysis.ui import controls, frame, opening, recipes, resources, state, tray
+from ri_analysis.ui import controls, frame, guide, opening, recipes, resources, state, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -25,6 +26,12 @@ _STYLE = """
 [data-testid="stMainBlockContainer"] { padding: 2.5rem 3rem 4rem; max-width: 1500px; }
 [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] p { white-space: normal; }
+@media (max-width: 640px) {
+  [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
+  [data-testid="stMain"] h1 { font-size: 1.5rem; }
+  [class*="st-key-panels"] { overflow-x: auto; }
+  [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
+}
 </style>
 """
 
@@ -44,7 +51,8 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
         state.put(recipes.METHOD, recipes.chosen_method().name)
-        state.write_url(lambda name: name == resources.CHOSEN_SUITE or recipes.in_url(name))
+        state.write_url(partial(_in_url, page.url_path))
+        guide.visited(page.url_path)
         page.run()
 
 
@@ -52,6 +60,11 @@ def _label(page: StreamlitPage) -> str:
     """Return what a page is called in the sidebar; the Figures page says how many there are."""
     held = len(tray.pinned()) if page.url_path == "figures" else 0
     return f"{page.title} ({held})" if held else page.title
+
+
+def _in_url(page: str, name: str) -> bool:
+    """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices."""
+    return name == resources.CHOSEN_SUITE or recipes.in_url(name) or name.startswith(f"{page}.")
 
 
 def preload() -> None:

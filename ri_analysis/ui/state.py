@@ -15,6 +15,7 @@ import streamlit as st
 from ri_analysis.figures import words
 
 _CHOICE, _WRITTEN, _FOUND = "ri.choice", "ri.written", "ri.found"
+_WANTED, _LINKED = "ri.wanted", "ri.linked"
 Texts = dict[str, str]
 
 
@@ -41,6 +42,7 @@ def clear(*prefixes: str) -> None:
 def read_url() -> None:
     """Take over the URL where the reader changed it: at the start, by a link, or by going back."""
     found = st.query_params.to_dict()
+    st.session_state.setdefault(_LINKED, bool(found))
     # What it was at the last look may stand there still: a component writes the URL itself, a moment later.
     ours = [st.session_state.get(name) for name in (_WRITTEN, _FOUND)]
     if _CHOICE not in st.session_state or (found and found not in ours):
@@ -50,7 +52,17 @@ def read_url() -> None:
 
 
 def write_url(wanted: Callable[[str], bool]) -> None:
-    """Put the entries whose name is `wanted` into the URL."""
+    """Put the entries whose name is `wanted` into the URL, now and whenever a widget changes one."""
+    st.session_state[_WANTED] = wanted
+    _write(wanted)
+
+
+def came_by_link() -> bool:
+    """Whether the session began with a link that says what to show."""
+    return bool(st.session_state.get(_LINKED))
+
+
+def _write(wanted: Callable[[str], bool]) -> None:
     texts = _to_write(wanted)
     if texts != st.query_params.to_dict():
         st.query_params.from_dict(texts)
@@ -84,6 +96,8 @@ def take_widget(name: str, default: Any) -> None:
     """Callback of the widget for entry `name`: note its new value, or nothing when it is the default."""
     value = st.session_state[widget_key(name)]
     put(name, None if value == default else text_of(value))
+    if _WANTED in st.session_state:
+        _write(st.session_state[_WANTED])  # only its fragment may run now
 
 
 def text_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from ri_analysis.engine.geometry import Geometry, weight_geometry
 from ri_analysis.figures import weights as figures
 from ri_analysis.figures import words
 from ri_analysis.figures.experts import cosine_matrices
-from ri_analysis.ui import background, crosstalk, frame, resources
+from ri_analysis.ui import background, crosstalk, frame, kept, resources
 from ri_analysis.ui.recipes import Pair
 
 _QUICK = 5_000_000  # parameters up to which the weight space is worked out unasked
@@ -72,12 +72,14 @@ _OVERLAPS = {"cosine": "cosine of task vectors", "collision": "singular task int
 
 
 def _draw_overlap(evaluator: Evaluator, pair: Pair, found: list[Geometry]) -> None:
-    overlap = str(
-        st.segmented_control(
-            "Overlap", list(_OVERLAPS), format_func=_OVERLAPS.__getitem__, default="cosine", required=True,
-            key="drift.overlap", label_visibility="collapsed",
-        )
-    )  # fmt: skip
+    overlap = kept.titled(
+        st.segmented_control,
+        "Overlap",
+        "interference.overlap",
+        _OVERLAPS,
+        required=True,
+        label_visibility="collapsed",
+    )
     measured = crosstalk.latest(evaluator, pair)
     tables = [item.against_crosstalk(table) for item, table in zip(found, measured, strict=True)]
     chart = figures.overlap_against_crosstalk(

@@ -58,8 +58,8 @@ def expected(evaluator: Evaluator, task: str) -> pd.DataFrame:
 
 
 def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evaluator: Evaluator):
-    choose(page, "images.task", "Greens")
-    app = choose(page, "images.shown", "drift")
+    choose(page, "widget.interference.task", "Greens")
+    app = choose(page, "widget.interference.images", "drift")
     rows = expected(evaluator, "Greens")
     assert len(shown(app)) == 5
     for card, row in zip(shown(app), rows.itertuples(), strict=False):
@@ -71,9 +71,9 @@ def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evalu
 
 
 def test_drilling_down_to_a_class_shows_its_images_only(page: AppTest, evaluator: Evaluator):
-    choose(page, "images.task", "Blues")
-    choose(page, "images.shown", "drift")
-    app = choose(page, "images.class.Blues", "blues 1")
+    choose(page, "widget.interference.task", "Blues")
+    choose(page, "widget.interference.images", "drift")
+    app = choose(page, "widget.interference.class", "blues 1")
     assert shown(app)
     assert all(card.startswith("blues 1 Blues") for card in shown(app))
 
@@ -82,18 +82,18 @@ def test_lost_images_are_right_under_the_expert_alone(page: AppTest, evaluator: 
     for task in ("Reds", "Greens", "Blues"):
         rows = expected(evaluator, task)
         lost = rows[rows["outcome"] == "lost"]
-        app = choose(page, "images.task", task)
+        app = choose(page, "widget.interference.task", task)
         assert len(shown(app)) == min(5, len(lost))
         for card, row in zip(shown(app), lost.itertuples(), strict=False):
             assert f"{row.expert_says} ✓ {row.merged_says}" in card
 
 
 def test_disagreement_of_single_images_is_ranked_by_kl(page: AppTest, evaluator: Evaluator):
-    choose(page, "images.shown", "drift")
-    app = clean(page.segmented_control(key="widget.drift.distance").set_value("disagreement").run())
+    choose(page, "widget.interference.images", "drift")
+    app = clean(page.segmented_control(key="widget.interference.distance").set_value("disagreement").run())
     assert any("ranked by KL divergence" in item.value for item in app.caption)
     assert f"drift {expected(evaluator, 'Reds')['drift'].iloc[0]:.3g} nats" in shown(app)[0]
-    app = clean(app.segmented_control(key="widget.drift.distance").set_value("l1").run())
+    app = clean(app.segmented_control(key="widget.interference.distance").set_value("l1").run())
     assert all(card.endswith("L1") for card in shown(app))  # the images follow the choice of distance
 
 

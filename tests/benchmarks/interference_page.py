@@ -21,7 +21,7 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-from screenshots import CHROMIUM, await_health, free_port, served, settle
+from browsing import await_health, free_port, open_chromium, served, settle
 
 TICKS = os.sysconf("SC_CLK_TCK")
 RECORD = """() => { window.frames_ = []; const tick = (time) => { window.frames_.push(time);
@@ -36,8 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        browser = open_chromium(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(300_000)
         with _empty_app(Path(folder)) as address:

@@ -1,100 +1,27 @@
 """Serve the app on a suite and take a picture of every page: `python tests/browser/screenshots.py SUITE OUT`.
 
-Needs Playwright for Python and a Chromium; CHROMIUM names another binary. The overview, light and at 1280 px, is also
-written to docs/overview.png with --docs.
+Needs Playwright for Python and a Chromium; CHROMIUM names another binary. With --docs what pages show only when asked
+is asked for, and the pictures at 1280 px also replace those in docs/: keep the --workspace, and the second theme finds
+everything measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from browsing import FAULTS, PAGES, ROOT, full_height, open_chromium, served, settle, turn_to
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = {
-    "overview": "",
-    "merge": "merge",
-    "accuracy": "accuracy",
-    "interference": "interference",
-    "sensitivity": "sensitivity",
-    "embeddings": "embeddings",
-    "experts": "experts",
-    "resolve": "resolve",
-}
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
-
-
-@contextmanager
-def served(suite: str, workspace: Path) -> Iterator[str]:
-    """Serve the app on a free port; yield its address."""
-    port = free_port()
-    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
-    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
-    server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        await_health(address)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def await_health(address: str) -> None:
-    """Wait until a server answers."""
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("the server did not answer within two minutes")
-
-
-def settle(page: Page, timeout: float = 120) -> None:
-    """Wait until the script has run, nothing is refined any more and the figures stand still."""
-    page.wait_for_selector("[data-testid=stHeading]", timeout=timeout * 1000)
-    quiet, end = 0, time.monotonic() + timeout
-    while quiet < 4 and time.monotonic() < end:
-        busy = page.locator("[data-testid=stProgress], [data-stale=true]").count()
-        quiet = quiet + 1 if page.locator(IDLE).count() and not busy else 0
-        page.wait_for_timeout(400)
-
-
-def full_height(page: Page, width: int) -> None:
-    """Make the window as tall as the page, so that the picture holds all of it."""
-    block = page.locator("[data-testid=stMainBlockContainer]").bounding_box()
-    assert block is not None
-    page.set_viewport_size({"width": width, "height": max(900, int(block["height"]) + 40)})
-    page.wait_for_timeout(1200)
+DOCS_WIDTH = 1280
+CONTENT = "[data-testid=stMain] [data-testid=stHeading] >> nth=0"
+# What is worked out only when asked, by the buttons that ask for it.
+ASKED = {"interference": ("Find who is to blame", "Draw the plane"), "sensitivity": ("Measure",)}
 
 
 def main() -> int:
@@ -108,7 +35,7 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one each time)")
     parser.add_argument("--address", help="a server that runs already, instead of one of its own")
     parser.add_argument("--query", default="", help="parameters of the pages' address")
-    parser.add_argument("--docs", action="store_true", help="also write docs/overview.png")
+    parser.add_argument("--docs", action="store_true", help="also write the pictures in docs/")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,8 +50,7 @@ def take(options: argparse.Namespace, address: str) -> list[str]:
     """Take the pictures that the options ask for; return the faults seen."""
     faults: list[str] = []
     with sync_playwright() as playwright:
-        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        browser = open_chromium(playwright)
         for theme in options.themes.split(","):
             for width in map(int, options.widths.split(",")):
                 page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
@@ -132,32 +58,58 @@ def take(options: argparse.Namespace, address: str) -> list[str]:
                 page.on("pageerror", partial(_note, faults))
                 for name in options.pages.split(","):
                     path = options.out / f"{name}-{theme}-{width}.png"
-                    faults += picture(page, f"{address}/{PAGES[name]}?{options.query}", width, path)
-                    if options.docs and (name, theme, width) == ("overview", "light", 1280):
-                        (ROOT / "docs").mkdir(exist_ok=True)
-                        (ROOT / "docs" / "overview.png").write_bytes(path.read_bytes())
+                    faults += picture(page, address, name, options, path)
+                    if options.docs and width == DOCS_WIDTH:
+                        keep(path, ROOT / "docs" / "pages" / f"{name}-{theme}.webp")
                 page.close()
         browser.close()
     return faults
 
 
-def picture(page: Page, address: str, width: int, path: Path) -> list[str]:
+def picture(page: Page, address: str, name: str, options: argparse.Namespace, path: Path) -> list[str]:
     """Open a page, wait until it stands still, and take its picture; return the errors on it."""
     started = time.monotonic()
+    width = page.viewport_size["width"] if page.viewport_size else DOCS_WIDTH
     page.set_viewport_size({"width": width, "height": 900})
-    page.goto(address)
-    page.wait_for_selector(
-        ", ".join(
-            f"[data-testid=stMain] [data-testid={widget}]" for widget in ("stMetric", "stSelectbox", "stTextInput")
-        )
-    )
+    if name == "figures":
+        _pin_figures(page, address, options.query)
+    else:
+        page.goto(f"{address}/{PAGES[name]}?{options.query}")
+    page.wait_for_selector(CONTENT)
     first = time.monotonic() - started
     settle(page)
-    print(f"{path.name}: first numbers {first:.1f} s, settled {time.monotonic() - started:.1f} s", flush=True)
+    for button in ASKED.get(name, ()) if options.docs else ():
+        _ask(page, button)
+    print(f"{path.name}: first content {first:.1f} s, settled {time.monotonic() - started:.1f} s", flush=True)
     full_height(page, width)
     page.screenshot(path=path)
-    shown = page.locator("[data-testid=stException], [data-testid=stAlertContentError]").all_inner_texts()
-    return [f"{path.stem}: {text}" for text in shown]
+    return [f"{path.stem}: {text}" for text in page.locator(FAULTS).all_inner_texts()]
+
+
+def _pin_figures(page: Page, address: str, query: str) -> None:
+    """Pin the two figures that stand first on the Overview page, and turn to the Figures page."""
+    page.goto(f"{address}/?{query}")
+    settle(page)
+    for place in range(2):
+        page.get_by_role("button", name="Pin", exact=True).nth(place).click()
+        page.get_by_role("link", name=f"Figures ({place + 1})").wait_for()
+    turn_to(page, "figures")
+
+
+def _ask(page: Page, label: str) -> None:
+    """Press a button where it stands, and wait for what it brings: minutes on a new workspace."""
+    button = page.get_by_role("button", name=label, exact=True)
+    if button.count():
+        button.click()
+        button.wait_for(state="detached")
+        settle(page, timeout=1800)
+
+
+def keep(path: Path, place: Path) -> None:
+    """Write a picture small enough for the repository."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(path) as image:
+        image.convert("RGB").save(place, "WEBP", quality=70, method=6)
 
 
 def _note(faults: list[str], error: object) -> None:

@@ -1,13 +1,14 @@
 // Two scatter plots of the same images, one selection: hover shows the image, lasso selects, wheel zooms.
 // Data: version, places, panels [{title, x, y, colour}], extent, palette, ground, grey, ink, legend, ids, texts,
-// pictures.
+// pictures, alt.
 // The DOM is built once and survives reruns; only what changed is redrawn. Points are blended into the pixels by hand:
 // paths and sprites take many times as long where there is no graphics card, and hovers and lassos need no new points.
 
 const RADIUS = 2.6;
 const OPACITY = 0.85;
 const REACH = 10; // pixels within which a point answers the pointer
-const FACTOR = 1.15; // zoom per wheel step
+const FACTOR = 1.15; // zoom per wheel step or key
+const STEP = 40; // pixels that an arrow key moves the map by
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
@@ -158,12 +159,14 @@ class Panel {
     this.canvas.onpointerup = (event) => this.up(event);
     this.canvas.onpointerleave = () => owner.hover({ nearest: () => null }, {});
     this.canvas.ondblclick = () => owner.select([]);
+    this.canvas.onkeydown = (event) => this.key(event);
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
   take(part, moved) {
     this.part = part;
     this.title.textContent = part.title;
+    this.canvas.setAttribute("aria-label", `${part.title}: ${this.owner.data.alt}`);
     if (moved || !this.frame) this.home();
   }
 
@@ -241,14 +244,35 @@ class Panel {
 
   wheel(event) {
     event.preventDefault();
-    const [x, y] = this.position(event);
+    this.zoom(event.deltaY < 0 ? FACTOR : 1 / FACTOR, this.position(event));
+  }
+
+  // The point at [x, y] stays there.
+  zoom(factor, [x, y]) {
     const before = this.scale();
-    this.frame.zoom = Math.min(200, Math.max(0.3, this.frame.zoom * (event.deltaY < 0 ? FACTOR : 1 / FACTOR)));
+    this.frame.zoom = Math.min(200, Math.max(0.3, this.frame.zoom * factor));
     const after = this.scale();
-    // The point under the pointer stays there.
     this.frame.x += (x - this.width / 2) * (1 / before - 1 / after);
     this.frame.y -= (y - this.height / 2) * (1 / before - 1 / after);
     this.owner.draw();
+  }
+
+  key(event) {
+    const step = STEP / this.scale(), middle = [this.width / 2, this.height / 2];
+    const acts = {
+      ArrowLeft: () => (this.frame.x -= step),
+      ArrowRight: () => (this.frame.x += step),
+      ArrowUp: () => (this.frame.y += step),
+      ArrowDown: () => (this.frame.y -= step),
+      "+": () => this.zoom(FACTOR, middle),
+      "-": () => this.zoom(1 / FACTOR, middle),
+      Escape: () => this.owner.select([]),
+    };
+    if (acts[event.key] && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      acts[event.key]();
+      this.owner.draw();
+    }
   }
 
   draw() {

@@ -10,7 +10,7 @@ import pandas as pd
 from plotly.colors import sample_colorscale
 
 from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, PRETRAINED, Map
-from ri_analysis.figures import look
+from ri_analysis.figures import look, words
 
 TITLES = {
     PRETRAINED: "pretrained",
@@ -76,6 +76,8 @@ def payload(
         "ink": look.shades(dark).text,
         "texts": _texts(shown, models),
         "pictures": pictures,
+        "alt": f"{words.count(len(rows), 'image')} of {words.count(shown['task'].nunique(), 'task')} as points, "
+        f"coloured by {COLOURS[colour]}. Arrow keys move the map, plus and minus zoom, Escape clears the selection.",
     }
 
 

@@ -1,0 +1,85 @@
+"""A short guide for the first visit: what to do on which page, and which of it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from ri_analysis.suite import EMBEDDED
+from ri_analysis.ui import resources, state
+
+_CLOSED, _VISITED = "ri.guide.closed", "ri.visited"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do: on which page, and what there is to see."""
+
+    page: str
+    title: str
+    icon: str
+    text: str
+
+
+STEPS = (
+    Step(
+        "merge",
+        "Move λ",
+        ":material/merge:",
+        "λ weighs the experts in the merge. Raise it and watch the tasks: the merge of the original experts (before "
+        "RI) soon breaks down, that of the adapted ones (after RI) holds out longer.",
+    ),
+    Step(
+        "interference",
+        "See who disturbs whom",
+        ":material/blur_on:",
+        "Which task has drifted most, in which block it starts, and which images are lost: under **Which images** "
+        "each is shown with what expert and merged model say.",
+    ),
+    Step(
+        "embeddings",
+        "Draw a lasso",
+        ":material/scatter_plot:",
+        "Each point is an image, left as its own expert sees it, right as the merged model does. Draw a line around "
+        "some: they stay coloured on both sides.",
+    ),
+    Step(
+        "sensitivity",
+        "Ask how much luck it takes",
+        ":material/landscape:",
+        "Accuracy over two hyperparameters at once, before and after RI: the wider the plateau, the less a careless "
+        "choice costs.",
+    ),
+)
+
+
+def visited(page: str) -> None:
+    """Note that a page was opened in this session."""
+    st.session_state.setdefault(_VISITED, set()).add(page)
+
+
+def welcome() -> None:
+    """Draw the guide on an embedded suite, unless the reader closed it or came by a link that says what to show."""
+    if resources.suite_name() not in EMBEDDED or state.came_by_link() or st.session_state.get(_CLOSED):
+        return
+    seen: set[str] = st.session_state.get(_VISITED, set())
+    with st.container(border=True, key="guide"):
+        title, close = st.columns([6, 1], vertical_alignment="center")
+        title.markdown("**First time here?** This page shows what RI does for the merge; four more things to try:")
+        close.button(
+            "Close", key="guide.close", on_click=_close, type="tertiary", width="stretch", icon=":material/close:"
+        )
+        for step, column in zip(STEPS, st.columns(len(STEPS), gap="medium"), strict=True):
+            with column:
+                done = step.page in seen
+                st.page_link(
+                    f"pages/{step.page}.py",
+                    label=f"**{step.title}**{' (visited)' if done else ''}",
+                    icon=":material/check:" if done else step.icon,
+                )
+                st.caption(step.text)
+
+
+def _close() -> None:
+    st.session_state[_CLOSED] = True

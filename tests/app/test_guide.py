@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.ui import guide, resources
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture
+def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    for name, value in ((resources.SUITE, tiny), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    monkeypatch.setattr(guide, "EMBEDDED", (str(tiny),))
+    return AppTest.from_file(str(APP), default_timeout=60)
+
+
+def welcomed(app: AppTest) -> bool:
+    assert not app.exception, app.exception[0].message
+    return any(item.value.startswith("**First time here?**") for item in app.markdown)
+
+
+def links(app: AppTest) -> list[str]:
+    """Return what the guide's links say: the sidebar has one to each page before them."""
+    return [item.proto.label for item in app.get("page_link") if item.proto.label.startswith("**")]
+
+
+def test_a_first_visit_is_guided_until_the_guide_is_closed(app: AppTest):
+    assert welcomed(app.run())
+    assert links(app) == [f"**{step.title}**" for step in guide.STEPS]
+    app.switch_page("pages/merge.py").run()
+    assert not welcomed(app)
+    assert welcomed(app.switch_page("pages/overview.py").run())
+    assert links(app)[0] == f"**{guide.STEPS[0].title}** (visited)"
+    assert not welcomed(app.button(key="guide.close").click().run())
+    app.switch_page("pages/merge.py").run()
+    assert not welcomed(app.switch_page("pages/overview.py").run())
+
+
+def test_who_comes_by_a_link_is_not_guided(app: AppTest):
+    app.query_params["method"] = "ties"
+    assert not welcomed(app.run())
+
+
+def test_a_suite_of_ones_own_is_not_guided(app: AppTest, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(guide, "EMBEDDED", ())
+    assert not welcomed(app.run())

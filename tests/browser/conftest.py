@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from browsing import PAGES, chromium, open_chromium, served, settle
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from tiny import make_suite
+
+REQUIRED = "RI_ANALYSIS_BROWSER_TESTS"  # CI sets it to "required": there a missing Chromium is a failure
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium, closed before other tests run here: as long as it is open, this thread has a running event loop."""
+    if chromium() is None:
+        reason = "no Chromium on this machine: apt-get install chromium, or name one in CHROMIUM"
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        opened = open_chromium(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def themes(browser: Browser) -> dict[str, BrowserContext]:
+    """One context a theme for all tests, so that the app's scripts are loaded once."""
+    size = {"width": 1280, "height": 900}
+    return {theme: browser.new_context(viewport=size, color_scheme=theme) for theme in ("light", "dark")}  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app, served on the tiny suite."""
+    folder = tmp_path_factory.mktemp("served")
+    with served(str(make_suite(folder / "suite")), folder / "workspace") as found:
+        yield found
+
+
+@pytest.fixture
+def visit(themes: dict[str, BrowserContext], address: str) -> Iterator[Visit]:
+    """Return a function that opens a page in a session of its own; what goes wrong in the browser fails the test."""
+    faults: list[str] = []
+    opened: list[Page] = []
+
+    def visit(name: str, query: str = "", *, theme: str = "light") -> Page:
+        page = themes[theme].new_page()
+        opened.append(page)
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: faults.append(f"{name}: {error}"))
+        page.on("console", partial(_note, faults, name))
+        page.goto(f"{address}/{PAGES[name]}?{query}")
+        settle(page, rest=0.6)
+        return page
+
+    yield visit
+    for page in opened:
+        page.close()
+    assert not faults
+
+
+def _note(faults: list[str], name: str, message: ConsoleMessage) -> None:
+    # Streamlit looks for its server below a page's own address first.
+    if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+        faults.append(f"{name}: {message.text} ({message.location.get('url', '')})")
