@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+Visit = Callable[..., Page]  # opens a page of the app, see the fixture `visit`
 IDLE = "[data-testid=stApp][data-test-script-state=notRunning]"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What a page says when something went wrong.

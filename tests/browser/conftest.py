@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from browsing import PAGES, chromium, open_chromium, served, settle
+from browsing import PAGES, Visit, chromium, open_chromium, served, settle
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from tiny import make_suite
 
 REQUIRED = "RI_ANALYSIS_BROWSER_TESTS"  # CI sets it to "required": there a missing Chromium is a failure
-Visit = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
-from browsing import FAULTS, PAGES, settle, turn_to
-from conftest import Visit
+from browsing import FAULTS, PAGES, Visit, settle, turn_to
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 

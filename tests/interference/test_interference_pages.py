@@ -86,9 +86,9 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     caption = frame.caption
 
-    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> None:
+    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> object:
         found[name] = table
-        caption(text, table, name, *more)
+        return caption(text, table, name, *more)
 
     monkeypatch.setattr(frame, "caption", note)
     return found
