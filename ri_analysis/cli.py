@@ -127,7 +127,7 @@ def _study(options: argparse.Namespace) -> int:
     bench = Bench(evaluator)
     planned = plan(study.rounds(evaluator, settings), bench)
     if options.dry_run:
-        print(estimate(study, settings, bench, planned, options.jobs))
+        print(estimate(study, bench, planned, options.jobs))
         return 0
     if options.out is None:
         raise InputError("--out: expected a folder for the study's files, found none")
@@ -148,8 +148,8 @@ def _study(options: argparse.Namespace) -> int:
     show.end()
     record = manifest(study, settings, bench, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)
-    if options.docs is not None:
-        document(study, table, record, options.docs)
+    for path in options.docs:
+        document(study, table, record, path)
     print(json.dumps(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
     return 0
 
@@ -444,7 +444,14 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
-    study.add_argument("--docs", type=Path, metavar="FILE", help="also write the outcome into this Markdown file")
+    study.add_argument(
+        "--docs",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write the outcome into this Markdown file; may be given more than once",
+    )
     study.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 

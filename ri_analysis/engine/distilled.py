@@ -50,6 +50,10 @@ class Distilled:
         steps = int(values["steps"]) * min(int(values["batch"]), images)
         return 3 * steps + len(self.point.recipe.tasks) * images + self.point.images(bench)
 
+    def held(self, bench: Bench) -> dict[str, int]:
+        """See Work."""
+        return self.point.held(bench) | bench.held_by_a_run(self.auxiliary, self.settings)
+
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> Outcome:
         """Distil, or go on where a stopped run was, and measure."""
         recipe, total, path = self.point.recipe, self.images(bench), self._path(bench)

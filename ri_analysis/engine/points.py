@@ -23,7 +23,7 @@ from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.measures import mean_accuracy, mean_interference
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.resolving import ResolveProgress, default_settings, resolve
+from ri_analysis.resolving import ResolveProgress, cost, default_settings, resolve
 from ri_analysis.statistics import Interval, kl_divergence
 from ri_analysis.suite import ORIGINAL, ImageSet, stratified
 from ri_analysis.suite.images import Subset, in_memory
@@ -138,6 +138,10 @@ class Point:
             len(images) for images in {part.images.digest: part.images for part in bench.sections(self)}.values()
         )
 
+    def held(self, bench: Bench) -> dict[str, int]:
+        """See Work."""
+        return {part.images.digest: bench.bytes_of(len(part.images)) for part in bench.sections(self)}
+
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> Outcome:
         """Merge and measure."""
         return bench.outcome(self, progress)
@@ -179,10 +183,13 @@ class Adaptation:
 
     def images(self, bench: Bench) -> int:
         """Return how many images it costs, counted as encodings: a step forward and back is worth three."""
-        values = bench.ri_settings(self.settings)
-        images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary)) * int(values["views"])
-        steps = int(values["steps"]) * min(int(values["batch"]), images)
-        return len(self.tasks) * 3 * steps + (len(self.tasks) + 1) * images
+        images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary))
+        trained, taught = cost(images, len(self.tasks), bench.ri_settings(self.settings))
+        return 3 * trained + taught
+
+    def held(self, bench: Bench) -> dict[str, int]:
+        """See Work."""
+        return bench.held_by_a_run(self.auxiliary, self.settings)
 
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> str:
         """Adapt the experts, go on where a stopped run was, or await another process's; return the set's name."""
@@ -226,6 +233,9 @@ class Work(Hashable, Protocol):
 
     def images(self, bench: Bench) -> int:
         """Return what it costs, in images encoded."""
+
+    def held(self, bench: Bench) -> dict[str, int]:
+        """Return the bytes of the images that it holds in memory, by the name of the images."""
 
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> Any:
         """Do it; return a result that can be pickled."""
@@ -317,6 +327,15 @@ class Bench:
                 reference = self._expert_logits(section.expert, section.images)
                 divergence[section.name] = kl_divergence(reference, logits).clamp(min=0).numpy()
         return Outcome(correct, divergence)
+
+    def bytes_of(self, images: int) -> int:
+        """Return the memory that so many decoded images take."""
+        return images * 3 * self.evaluator.encoder.image_size**2
+
+    def held_by_a_run(self, auxiliary: str, settings: Iterable[tuple[str, Value]]) -> dict[str, int]:
+        """Return the bytes of an RI run's images, under one name for all runs: one of them is under way at a time."""
+        images = len(self.evaluator.suite.auxiliary_data(auxiliary)) * int(self.ri_settings(settings)["views"])
+        return {"auxiliary images of a run": self.bytes_of(images)}
 
     def ri_settings(self, changed: Iterable[tuple[str, Value]]) -> dict[str, Value]:
         """Return all settings of an RI run of which `changed` differ from the suite's."""

@@ -2,7 +2,7 @@
 
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, ResolveProgress, default_settings, resolve, unfinished
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, ResolveProgress, cost, default_settings, resolve, unfinished
 
 __all__ = [
     "DISTANCES",
@@ -10,6 +10,7 @@ __all__ = [
     "Objective",
     "ResolveProgress",
     "Terms",
+    "cost",
     "default_settings",
     "distil",
     "resolve",

@@ -78,6 +78,10 @@ class Descent:
             return 1.0
         return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
 
+    def rows(self) -> Indices:
+        """Return the indices of the images that its batches hold, sorted: a short run does not reach all of them."""
+        return np.unique(np.concatenate(list(self._batches(int(self.settings["steps"])))))
+
     def _batches(self, steps: int) -> Iterator[Indices]:
         """Yield `steps` batches of image indices: epochs of permutations, the same for a resumed run."""
         generator = np.random.default_rng(self.seed)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ri_analysis import __version__
@@ -20,7 +19,7 @@ from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
 from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
-from ri_analysis.resolving.descent import Descent
+from ri_analysis.resolving.descent import Descent, Indices
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
@@ -111,10 +110,14 @@ def resolve(
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     varied = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
     images = in_memory(varied, encoder.image_size)
-    pretrained = encoder.features(vision_tower(suite.pretrained), images, source=str(suite.pretrained.path))
+    descents = {
+        task: Descent(encoder, images, values, (seed, *task.encode()), folder / f"{task}-{_STATE}") for task in names
+    }
+    rows = np.unique(np.concatenate([descent.rows() for descent in descents.values()]))
+    pretrained = _teacher(encoder, vision_tower(suite.pretrained), images, rows, str(suite.pretrained.path))
     started = time.monotonic()
-    for index, task in enumerate(names):
-        run = _Run(suite, encoder, heads, images, pretrained, task, index, names, values, seed, folder)
+    for index, (task, descent) in enumerate(descents.items()):
+        run = _Run(suite, descent, heads, pretrained, task, index, names, folder)
         run.carry_out(progress)
     record = plan | {
         "name": name,
@@ -143,56 +146,67 @@ def _read_plan(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected the plan of an RI run, found: {error}; delete the folder") from error
 
 
+def cost(images: int, experts: int, settings: Mapping[str, Value]) -> tuple[int, int]:
+    """Return how many images a run trains on, and how many its teachers look at, given a source of so many images."""
+    images *= int(settings["views"])
+    drawn = int(settings["steps"]) * min(int(settings["batch"]), images)
+    different = min(images, drawn)
+    return experts * drawn, min(images, experts * different) + experts * different
+
+
+def _teacher(
+    encoder: Encoder, weights: Mapping[str, torch.Tensor], images: ImageSet, rows: Indices, source: str
+) -> torch.Tensor:
+    """Return a frozen model's features (n, embed_dim) of all images, computed for those at `rows` and 0 elsewhere."""
+    found = encoder.features(weights, images, rows, source=source)
+    features = torch.zeros(len(images), found.shape[1])
+    features[torch.from_numpy(rows)] = found
+    return features
+
+
 @dataclass(frozen=True)
 class _Run:
     """The adaptation of one expert."""
 
     suite: Suite
-    encoder: Encoder
+    descent: Descent
     heads: Mapping[str, Head]
-    images: ImageSet
     pretrained: torch.Tensor
     task: str
     index: int
     tasks: tuple[str, ...]
-    settings: Mapping[str, Value]
-    seed: int
     folder: Path
 
     def carry_out(self, progress: Callable[[ResolveProgress], None] | None) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
-        output = self.folder / f"{self.task}.safetensors"
+        output, encoder = self.folder / f"{self.task}.safetensors", self.descent.encoder
         if output.exists():
             return
         vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
         weights = {name: vectors.expert(name, self.task) for name in vectors.names}
-        expert = self.encoder.features(weights, self.images, source=str(self.suite.expert(self.task).path))
+        source = str(self.suite.expert(self.task).path)
+        expert = _teacher(encoder, weights, self.descent.images, self.descent.rows(), source)
         history = self._train(expert, progress)
         write_text(_history_path(self.folder, self.task), json.dumps(history))
         original = self.suite.tower(self.suite.expert(self.task)).tensors
-        state = self.encoder.state()
+        state = encoder.state()
         layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
         write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
-        self._state_path.unlink(missing_ok=True)
+        self.descent.state.unlink(missing_ok=True)
 
     def _train(self, expert: torch.Tensor, progress: Callable[[ResolveProgress], None] | None) -> list[list[float]]:
-        device, alpha, distance = self.encoder.device, float(self.settings["alpha"]), str(self.settings["distance"])
-        objective = Objective(self.heads, self.task, alpha, device, distance)
+        settings, device = self.descent.settings, self.descent.encoder.device
+        objective = Objective(self.heads, self.task, float(settings["alpha"]), device, str(settings["distance"]))
 
-        def loss(adapted: torch.Tensor, rows: npt.NDArray[np.int64]) -> Terms:
+        def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
             return objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
 
         def report(step: int, parts: tuple[float, ...]) -> None:
             if progress is not None:
-                place = (self.task, self.index, len(self.tasks), step, int(self.settings["steps"]))
+                place = (self.task, self.index, len(self.tasks), step, int(settings["steps"]))
                 progress(ResolveProgress(*place, *parts))
 
-        seed = (self.seed, *self.task.encode())
-        return Descent(self.encoder, self.images, self.settings, seed, self._state_path).run(loss, report)
-
-    @property
-    def _state_path(self) -> Path:
-        return self.folder / f"{self.task}-{_STATE}"
+        return self.descent.run(loss, report)
 
 
 def _folder(suite: Suite, name: str, directory: Path | None) -> Path:

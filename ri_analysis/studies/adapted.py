@@ -15,6 +15,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
+from ri_analysis.resolving import default_settings
 from ri_analysis.studies.study import Part, Rounds, measured, method_names
 
 METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,tsv-m,iso-c")
@@ -34,6 +35,8 @@ def run_of(evaluator: Evaluator, settings: Mapping[str, Value], *, seed: int = 0
     """Return an RI run on the suite's usual source for all tasks, with `changed` fields or RI settings."""
     fields = {name: changed.pop(name) for name in ("auxiliary", "tasks") if name in changed}
     values = {"steps": int(settings["steps"]), **changed} if "steps" in settings else changed
+    usual = default_settings(evaluator.suite)  # left out, so that equal runs of two studies, or of one, are one run
+    values = {name: value for name, value in values.items() if usual[name] != value}
     return Adaptation(
         str(fields.get("auxiliary") or usual_source(evaluator)),
         tuple(fields.get("tasks") or evaluator.suite.tasks),  # type: ignore[arg-type]

@@ -41,6 +41,10 @@ class Nearness:
         """See Work."""
         return sum(min(_IMAGES, len(images)) for images in self._sets(bench))
 
+    def held(self, bench: Bench) -> dict[str, int]:
+        """See Work."""
+        return {}  # each batch is read when it is looked at
+
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> float:
         """See Work."""
         sets = [(images, stratified(images.labels, len(images), _IMAGES)) for images in self._sets(bench)]

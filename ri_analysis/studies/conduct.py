@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from ri_analysis.engine.crew import Crew, here
-from ri_analysis.engine.points import Bench, Point, Work
+from ri_analysis.engine.points import Bench, Work
 from ri_analysis.studies.study import Rounds
 
 Report = Callable[["Tally"], None]
@@ -19,11 +19,15 @@ _TRIAL = 256  # images that a dry run times
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study has yet to do: pieces of work, those of them that are kept already, and images to encode."""
+    """What a study has yet to do: pieces of work, those of them that are kept already, and images to encode.
+
+    `held` are the bytes of the images that are held in memory for it.
+    """
 
     works: int
     kept: int
     images: int
+    held: int = 0
 
 
 @dataclass
@@ -44,16 +48,19 @@ class Tally:
 def plan(rounds: Rounds, bench: Bench) -> Plan:
     """Return what is to be done, without doing it; what depends on results is counted as if all points were equal."""
     seen: dict[Work, bool] = {}
+    held: dict[str, int] = {}
     images = 0
     results: list[Any] | None = None
     while True:
         try:
             batch = next(rounds) if results is None else rounds.send(results)
         except StopIteration:
-            return Plan(len(seen), sum(seen.values()), images)
+            return Plan(len(seen), sum(seen.values()), images, sum(held.values()))
         found = [work.kept(bench) for work in batch]
         new = {work: result is not None for work, result in zip(batch, found, strict=True) if work not in seen}
-        images += sum(work.images(bench) for work, done in new.items() if not done)
+        for work in (work for work, done in new.items() if not done):
+            images += work.images(bench)
+            held |= work.held(bench)
         seen |= new
         results = [work.blank(bench) if result is None else result for work, result in zip(batch, found, strict=True)]
 
@@ -98,15 +105,13 @@ def _round(batch: Sequence[Work], bench: Bench, crew: Crew | None, tally: Tally,
     return [found[work] for work in batch]
 
 
-def seconds_an_image(bench: Bench, works: Iterable[Work]) -> float:
-    """Return how long one image takes here, merge left out, timed on a few; 0 where nothing is to be measured."""
-    for work in works:
-        if isinstance(work, Point):
-            images = bench.sections(work)[0].images
-            rows = range(min(_TRIAL, len(images)))
-            weights = bench.evaluator.suite.zero_shot
-            bench.evaluator.encoder.features(weights, images, rows)
-            started = time.perf_counter()
-            bench.evaluator.encoder.features(weights, images, rows)
-            return (time.perf_counter() - started) / len(rows)
-    return 0.0
+def seconds_an_image(bench: Bench) -> float:
+    """Return how long one image takes here, timed on a few of the first task's; merging is left out."""
+    evaluator = bench.evaluator
+    images = evaluator.suite.task_data(evaluator.suite.tasks[0])
+    rows, times = range(min(_TRIAL, len(images))), []
+    for _ in range(3):  # the first one decodes the images; other work of the machine slows one or the other
+        started = time.perf_counter()
+        evaluator.encoder.features(evaluator.suite.zero_shot, images, rows)
+        times.append(time.perf_counter() - started)
+    return min(times) / len(rows)

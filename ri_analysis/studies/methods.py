@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,17 +12,27 @@ from plotly.subplots import make_subplots
 
 from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import VALIDATION, Outcome, Point
+from ri_analysis.engine.points import VALIDATION, Outcome, Point, Work
 from ri_analysis.figures import look, words
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.studies.adapted import gain_text
-from ri_analysis.studies.grids import at_scale, between_neighbours, find_scale, mergeable, scales
-from ri_analysis.studies.study import Chart, Rounds, Study, before_and_after, measured
+from ri_analysis.studies.grids import (
+    OUTWARD,
+    at_scale,
+    best_of,
+    between_neighbours,
+    beyond,
+    find_scale,
+    mergeable,
+    scales,
+)
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, measured
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
 ROLES = {"before": BEFORE, "after": AFTER}
+MARGIN = 0.01  # a point
 
 
 class _Case(NamedTuple):
@@ -40,22 +50,9 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         for name in names
         for stage, experts in stages.items()
     }
-    # λ is chosen on validation images: an even grid, then its best value's surroundings.
-    tried = {case: dict.fromkeys(scales(METHODS[case.method], levels), 0.0) for case in default}
-    asked = {case: list(values) for case, values in tried.items()}
-    for _ in range(2):
-        points = {
-            (case, value): Point(at_scale(default[case], value), VALIDATION, probe)
-            for case, values in asked.items()
-            for value in values
-        }
-        for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
-            tried[case][value] = outcome.accuracy
-        asked = {
-            case: between_neighbours(sorted(values), _best(values)) if values else [] for case, values in tried.items()
-        }
+    tried = yield from _try_scales(default, levels, probe)
     recipes = {(case, "default"): recipe for case, recipe in default.items()}
-    recipes |= {(case, "best"): at_scale(default[case], _best(values)) for case, values in tried.items() if values}
+    recipes |= {(case, "best"): at_scale(default[case], best_of(values)) for case, values in tried.items() if values}
     tests = {
         (key, seed): Point(replace(recipe, seed=seed))
         for key, recipe in recipes.items()
@@ -69,9 +66,35 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     return pd.DataFrame([*rows, *_reference_rows(evaluator, alone)])
 
 
-def _best(accuracy: Mapping[float, float]) -> float:
-    """Return the λ of the best accuracy; of equal ones the smallest."""
-    return min(accuracy, key=lambda value: (-accuracy[value], value))
+def _try_scales(
+    default: Mapping[_Case, MergeRecipe], levels: int, probe: int
+) -> Generator[Sequence[Work], list[Any], dict[_Case, dict[float, float]]]:
+    """Return the accuracy of every λ tried on validation images: an even grid, beyond its ends, and about the best."""
+    tried: dict[_Case, dict[float, float]] = {case: {} for case in default}
+    asked = {case: scales(METHODS[case.method], levels) for case in default}
+    for extensions in range(OUTWARD + 1):
+        yield from _measure(default, asked, probe, tried)
+        asked = {case: beyond(values) for case, values in tried.items()} if extensions < OUTWARD else {}
+        if not any(asked.values()):
+            break
+    asked = {case: between_neighbours(sorted(values), best_of(values)) for case, values in tried.items() if values}
+    yield from _measure(default, asked, probe, tried)
+    return tried
+
+
+def _measure(
+    default: Mapping[_Case, MergeRecipe],
+    asked: Mapping[_Case, Sequence[float]],
+    probe: int,
+    tried: Mapping[_Case, dict[float, float]],
+) -> Part:
+    points = {
+        (case, value): Point(at_scale(default[case], value), VALIDATION, probe)
+        for case, values in asked.items()
+        for value in values
+    }
+    for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
+        tried[case][value] = outcome.accuracy
 
 
 def _references(evaluator: Evaluator) -> dict[str, Point]:
@@ -250,10 +273,20 @@ def _verdict(table: pd.DataFrame) -> str:
             f"{where[0].upper() + where[1:]}, {len(better)} of {len(part)} methods gain from RI beyond their 95 % "
             f"interval and {lost} (mean change {words.points(part['gain'].mean())})."
         )
+    best = table[(table["setting"] == "best") & table["gain"].notna()]
+    others = best[best["method"] != "averaging"]
+    low = others[others["gain_low"] <= -MARGIN]
+    sentences.append(
+        "Apart from plain averaging, every interval at the best λ lies above −1 point."
+        if low.empty
+        else f"The interval at the best λ reaches −1 point or less for {', '.join(low['title'])}."
+    )
+    claims = {"every method but plain averaging gains at its best λ": bool((others["gain"] > 0).all())}
     averaging = table[(table["method"] == "averaging") & (table["setting"] == "default") & table["gain"].notna()]
     if len(averaging):
-        sentences.append(f"Plain averaging at 1/N changes by {words.points(averaging['gain'].iloc[0])}.")
-    return " ".join(sentences)
+        change = float(averaging["gain"].iloc[0])
+        claims[f"plain averaging at 1/N stays within 1 point (here {words.points(change)})"] = abs(change) <= MARGIN
+    return " ".join([*sentences, beside_the_paper(claims)])
 
 
 STUDY = Study(

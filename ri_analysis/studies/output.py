@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ri_analysis.engine.points import Bench, Point
+from ri_analysis.engine.points import Bench
 from ri_analysis.errors import InputError
 from ri_analysis.export import formats, paper
 from ri_analysis.export.snapshot import now, versions
@@ -94,16 +94,12 @@ def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path:
     write_section(path, f"study {study.name}", "\n\n".join(parts))
 
 
-def estimate(study: Study, settings: Mapping[str, Value], bench: Bench, planned: Plan, jobs: int) -> str:
+def estimate(study: Study, bench: Bench, planned: Plan, jobs: int) -> str:
     """Return what a study would do, in words: points, time and memory."""
-    first = next(study.rounds(bench.evaluator, settings))
-    seconds = planned.images * seconds_an_image(bench, first) / max(1, jobs)
-    points = [work for work in first if isinstance(work, Point)]
-    held = {part.images.digest: len(part.images) for point in points for part in bench.sections(point)}
-    size = bench.evaluator.encoder.image_size
+    left, workers = planned.works - planned.kept, max(1, jobs)
+    seconds = planned.images * seconds_an_image(bench) / workers if left else 0.0
     weights = sum(tensor.nbytes for tensor in bench.evaluator.suite.zero_shot.values())
-    memory = max(1, jobs) * (sum(held.values()) * size * size * 3 + 4 * weights)
-    left = planned.works - planned.kept
+    memory = workers * (planned.held + 4 * weights)
     return (
         f"{study.name}: {words.count(planned.works, 'point')}, {planned.kept} of them in the store; "
         f"{words.count(planned.images, 'image')} to encode\n"

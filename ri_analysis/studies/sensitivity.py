@@ -17,8 +17,8 @@ from ri_analysis.figures import surfaces, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.statistics import Interval, normal_mean
-from ri_analysis.studies.grids import rounded
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
+from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, method_names
 from ri_analysis.studies.surface import (
     MARGIN,
     Axis,
@@ -32,7 +32,6 @@ from ri_analysis.studies.surface import (
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
 FINE = 2  # where it matters, so many times the images are looked at
-_OUTWARD = 3  # values added at an open end of a curve
 _HALVINGS = 2  # of the interval in which a curve leaves its plateau
 
 Place = tuple[float, float | None]  # x and y; y is None on a curve
@@ -103,8 +102,11 @@ def study_field(wanted: Sequence[Field]) -> Rounds:
     for batches in zip(*(list(field.grid()) for field in wanted), strict=True):
         yield from _measure(wanted, known, list(batches))
     if wanted[0].y is None:
-        for _ in range(_OUTWARD):
-            yield from _measure(wanted, known, [_outward(field, one) for field, one in zip(wanted, known, strict=True)])
+        for _ in range(OUTWARD):
+            places = [_outward(field, one) for field, one in zip(wanted, known, strict=True)]
+            if not any(places):
+                break
+            yield from _measure(wanted, known, places)
         for _ in range(_HALVINGS):
             yield from _measure(wanted, known, [_edges(field, one) for field, one in zip(wanted, known, strict=True)])
     yield from _measure_finer(wanted, known)
@@ -150,8 +152,10 @@ def _curve(one: Known) -> tuple[list[float], list[float]]:
 
 
 def _outward(field: Field, one: Known) -> list[Place]:
-    """Return one more value beyond each end that a curve's plateau reaches."""
+    """Return one more value beyond each end that a curve's plateau reaches; a level curve points nowhere."""
     values, scores = _curve(one)
+    if min(scores) == max(scores):
+        return []
     found = plateau(values, scores, log=field.x.log)
     if field.x.name != "scale" or not found.open:
         return []
@@ -160,7 +164,7 @@ def _outward(field: Field, one: Known) -> list[Place]:
         added.append(rounded(values[0] / ratio))
     if found.high >= values[-1] / 1.0001:
         added.append(rounded(values[-1] * ratio))
-    return [(value, None) for value in added if abs(value) <= 10]
+    return [(value, None) for value in added if LOWEST <= value <= HIGHEST]
 
 
 def _edges(field: Field, one: Known) -> list[Place]:
@@ -340,7 +344,10 @@ def _verdict(found: pd.DataFrame) -> str:
         f"The plateau, within a point of each side's own best, is wider after RI for {int(wider.sum())} of "
         f"{len(wider)} methods{but}. The stretch that is within a point of the best before RI is wider after it for "
         f"{int(further.sum())} of {len(further)}. The mean gap between default and best is {gaps['before']} before RI "
-        f"and {gaps['after']} after."
+        f"and {gaps['after']} after. "
+        + beside_the_paper(
+            {"the gap is smaller after RI": bool(best["gap", "after"].mean() < best["gap", "before"].mean())}
+        )
     )
 
 

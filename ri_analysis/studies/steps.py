@@ -11,7 +11,7 @@ from ri_analysis.figures import words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, Variant, compare, gains, run_of
-from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -44,10 +44,12 @@ def _verdict(table: pd.DataFrame) -> str:
     half = mean.index[(mean.index > 0) & (mean.index <= longest / 2)]
     if not len(half) or drop.iloc[-1] <= 0:
         return f"Interference does not fall over {longest} steps."
-    share = words.percent(float(drop[half[-1]] / drop.iloc[-1]), 0)
-    return (
-        f"{share} of the drop of interference over {longest} steps is there after {int(half[-1])} (mean over methods)."
+    share = float(drop[half[-1]] / drop.iloc[-1])
+    text = (
+        f"{words.percent(share, 0)} of the drop of interference over {longest} steps is there after {int(half[-1])} "
+        "(mean over methods)."
     )
+    return f"{text} {beside_the_paper({'most of the drop comes in the first half of the steps': share > 0.5})}"
 
 
 STUDY = Study(

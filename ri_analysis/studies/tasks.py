@@ -12,7 +12,7 @@ from ri_analysis.figures import words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, run_of
-from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -63,7 +63,9 @@ def _verdict(table: pd.DataFrame) -> str:
     mean = table.groupby("experts_merged")["gain"].mean()
     listed = ", ".join(f"{words.points(value)} at {size}" for size, value in mean.items())
     grows = "grows" if mean.iloc[-1] > mean.iloc[0] else "does not grow"
-    return f"The gain {grows} with the number of experts: {listed} (mean over methods and subsets)."
+    claim = {"the gain grows with the number of experts": bool(mean.iloc[-1] > mean.iloc[0])}
+    text = f"The gain {grows} with the number of experts: {listed} (mean over methods and subsets)."
+    return f"{text} {beside_the_paper(claim)}"
 
 
 STUDY = Study(

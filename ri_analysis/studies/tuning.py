@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import AUXILIARY, VALIDATION, Outcome, Point
+from ri_analysis.engine.points import AUXILIARY, VALIDATION, Outcome, Point, Work
 from ri_analysis.figures import words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.studies.adapted import usual_source
-from ri_analysis.studies.grids import at_scale, scales
-from ri_analysis.studies.study import Chart, Rounds, Study, before_and_after, measured, method_names
+from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
+from ri_analysis.studies.study import (
+    Chart,
+    Rounds,
+    Study,
+    before_and_after,
+    beside_the_paper,
+    measured,
+    method_names,
+)
 
 WAYS = {
     "default": "default",
     "labelled": "accuracy on labelled validation images",
     "interference": "interference on auxiliary images",
 }
+SCORES: dict[str, Callable[[Outcome], float]] = {
+    "labelled": lambda outcome: outcome.accuracy,
+    "interference": lambda outcome: -outcome.interference,
+}
+
+
+_Case = tuple[str, str, str]  # method, stage, way to choose λ
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -31,22 +47,12 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         for name in method_names(settings)
         for stage, experts in before_and_after(evaluator).items()
     }
-    points = {
-        (*key, value, way): Point(at_scale(recipe, value), on, images)
-        for key, recipe in default.items()
-        for value in scales(find_method(key[0]), levels)
-        for way, on in (("labelled", VALIDATION), ("interference", AUXILIARY + source))
-    }
-    outcomes: dict[tuple[str, str, float, str], Outcome] = dict(zip(points, (yield list(points.values())), strict=True))
-    chosen: dict[tuple[str, str, str], MergeRecipe] = {(*key, "default"): recipe for key, recipe in default.items()}
-    scores: dict[str, Callable[[Outcome], float]] = {
-        "labelled": lambda outcome: -outcome.accuracy,
-        "interference": lambda outcome: outcome.interference,
-    }
-    for way, score in scores.items():
-        for key, recipe in default.items():
-            found = {value: score(outcomes[(*key, value, way)]) for value in scales(find_method(key[0]), levels)}
-            chosen[(*key, way)] = at_scale(recipe, min(found, key=lambda value: (found[value], value)))
+    on = {"labelled": VALIDATION, "interference": AUXILIARY + source}
+    tried = yield from _try_scales(
+        {(*key, way): recipe for key, recipe in default.items() for way in on}, on, levels, images
+    )
+    chosen: dict[_Case, MergeRecipe] = {(*key, "default"): recipe for key, recipe in default.items()}
+    chosen |= {case: at_scale(default[case[:2]], best_of(scores)) for case, scores in tried.items()}
     tests = yield [Point(recipe) for recipe in chosen.values()]
     return pd.DataFrame(
         {
@@ -60,6 +66,26 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         }
         for ((name, stage, way), recipe), outcome in zip(chosen.items(), tests, strict=True)
     )
+
+
+def _try_scales(
+    recipes: Mapping[_Case, MergeRecipe], on: Mapping[str, str], levels: int, images: int
+) -> Generator[Sequence[Work], list[Any], dict[_Case, dict[float, float]]]:
+    """Return the score of every λ tried, by each way to tune: an even grid, extended where it ends at its best."""
+    tried: dict[_Case, dict[float, float]] = {case: {} for case in recipes}
+    asked = {case: scales(find_method(case[0]), levels) for case in recipes}
+    for _ in range(OUTWARD + 1):
+        points = {
+            (case, value): Point(at_scale(recipes[case], value), on[case[2]], images)
+            for case, values in asked.items()
+            for value in values
+        }
+        for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
+            tried[case][value] = SCORES[case[2]](outcome)
+        asked = {case: beyond(scores) for case, scores in tried.items()}
+        if not any(asked.values()):
+            break
+    return tried
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
@@ -91,7 +117,14 @@ def _verdict(table: pd.DataFrame) -> str:
             f"{words.points(row['labelled'] - row['default'])} over the default on average, choosing by interference "
             f"on auxiliary images {words.points(row['interference'] - row['default'])}."
         )
-    return " ".join(sentences)
+    claims = {}
+    worth = means["labelled"] - means["default"]
+    if "after" in worth.index:
+        claims["tuning is worth less after RI"] = bool(worth["after"] < worth["before"])
+    for stage, row in means.iterrows():
+        claim = f"choosing λ by interference on auxiliary images is worse than the default, {stage} RI"
+        claims[claim] = bool(row["interference"] < row["default"])
+    return " ".join([*sentences, beside_the_paper(claims)])
 
 
 STUDY = Study(

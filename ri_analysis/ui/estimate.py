@@ -9,6 +9,7 @@ import torch
 
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.hyperparameters import Value
+from ri_analysis.resolving import cost
 from ri_analysis.suite import Suite
 from ri_analysis.ui import resources
 
@@ -16,16 +17,15 @@ _IMAGES = 16
 
 
 def seconds(evaluator: Evaluator, suite: Suite, auxiliary: str, settings: Mapping[str, Value], experts: int) -> float:
-    """Return the estimated seconds of a run: steps forward and back, and the teachers' outputs on all its images."""
+    """Return the estimated seconds of a run: steps forward and back, and the teachers' outputs on what they draw."""
     key = ("seconds per image", suite.spec.path)
     found: tuple[float, float] | None = resources.memory().get(key)
     if found is None:
         found = _seconds_per_image(evaluator)
         resources.memory().put(key, found)
     forward, both = found
-    images = len(suite.auxiliary_data(auxiliary)) * int(settings["views"])
-    trained = int(settings["steps"]) * min(int(settings["batch"]), images)
-    return experts * trained * both + (experts + 1) * images * forward
+    trained, taught = cost(len(suite.auxiliary_data(auxiliary)), experts, settings)
+    return trained * both + taught * forward
 
 
 def _seconds_per_image(evaluator: Evaluator) -> tuple[float, float]:

@@ -94,9 +94,7 @@ def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashab
     bench = Bench(evaluator)
     planned = plan(sensitivity.study_field(wanted), bench)
     if planned.kept < planned.works:
-        resources.memory().put(
-            (*key, "plan"), (planned, seconds_an_image(bench, [wanted[0].point(wanted[0].default, 8)]))
-        )
+        resources.memory().put((*key, "plan"), (planned, seconds_an_image(bench)))
         return None
     table = conduct(sensitivity.study_field(wanted), bench, planned=planned)
     resources.memory().put(key, table)

@@ -1,8 +1,10 @@
-"""What a surface costs: `python tests/benchmarks/studies.py [SUITE]`.
+"""What a surface costs: `python tests/benchmarks/studies.py [SUITE]`, with OMP_NUM_THREADS=1 where other work runs.
 
-Prints, for one method and both expert sets, the time of a grid on a cold store, what of it is spent beyond the forward
-passes, the time from a warm store, and for TSV-M and Iso-C along λ how many times faster the engine is than a loop
-that merges anew at each point.
+Along λ, for TSV-M and Iso-C: the engine against two loops that merge anew at each point, one with this package's own
+merge and one with plain full SVDs. The forward passes are the same for all three, so each comparison is printed twice:
+of all that is spent beyond them, and of everything. Then a surface before and after RI on a cold store, what of it is
+spent beyond the forward passes, and the same from a warm store. Seconds are those of the CPU unless they are called
+wall clock, so that other work on the machine does not enter the ratios.
 """
 
 from __future__ import annotations
@@ -10,75 +12,121 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import torch
+from merging import iso_c, tsv_m  # the references beside this file
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.points import Bench, Point
-from ri_analysis.merging import find_method, merge
+from ri_analysis.merging import MergeRecipe, find_method, merge
 from ri_analysis.studies import find_study
 from ri_analysis.studies.conduct import conduct, plan
 from ri_analysis.studies.grids import scales
 from ri_analysis.suite import open_suite
+from ri_analysis.task_vectors import TaskVectors
+
+Weights = Iterator[tuple[str, torch.Tensor]]
+PLAIN = {"tsv-m": tsv_m, "iso-c": iso_c}
 
 
 class Stopwatch:
-    """Adds up the seconds spent in the tower."""
+    """Adds up the CPU-seconds spent in the tower."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         original = Encoder.forward
 
         def timed(encoder: Encoder, inputs: object) -> object:
-            started = time.perf_counter()
+            started = time.process_time()
             result = original(encoder, inputs)  # type: ignore[arg-type]
-            self.seconds += time.perf_counter() - started
+            self.seconds += time.process_time() - started
             return result
 
         Encoder.forward = timed  # type: ignore[assignment,method-assign]
 
+    def of(self, work: Callable[[], object]) -> tuple[float, float]:
+        """Return the CPU-seconds of some work: in the tower, and beyond it."""
+        self.seconds, started = 0.0, time.process_time()
+        work()
+        return self.seconds, time.process_time() - started - self.seconds
 
-def surface(suite: str, method: str, levels: int, images: int) -> None:
-    """Time a surface cold and warm."""
-    watch, study = Stopwatch(), find_study("sensitivity")
+
+def evaluator_of(suite: str, folder: str) -> Evaluator:
+    """Open a suite on an empty store."""
+    return Evaluator(open_suite(suite, Path(folder)), Path(folder), "cpu")
+
+
+def merged_plainly(vectors: TaskVectors, recipe: MergeRecipe) -> Weights:
+    """Merge in the obvious way: full SVDs of every matrix, the mean of anything else."""
+    for name in vectors.names:
+        pretrained = vectors.pretrained(name)
+        deltas = torch.stack([vectors.expert(name, task) - pretrained for task in recipe.tasks])
+        found = PLAIN[recipe.method](deltas) if pretrained.ndim == 2 else deltas.mean(dim=0)
+        yield name, pretrained + recipe.scale * found
+
+
+def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: int) -> None:
+    """Print the engine along λ against loops that merge anew at each point, on the same images."""
+    with tempfile.TemporaryDirectory() as folder:
+        evaluator = evaluator_of(suite, folder)
+        recipes = [evaluator.recipe(method, {"scale": value}) for value in scales(find_method(method), levels)]
+        points, bench = [Point(recipe, limit=images) for recipe in recipes], Bench(evaluator)
+        vectors = evaluator.suite.task_vectors()
+        Point(evaluator.recipe("averaging"), limit=images).carry_out(bench)  # images decoded, experts' outputs known
+
+        def loop(merged: Callable[[TaskVectors, MergeRecipe], Weights]) -> None:
+            for point in points:
+                bench.judge(merged(vectors, point.recipe), point)
+
+        def ours() -> None:
+            for point in points:
+                point.carry_out(bench)
+
+        tower, beyond = watch.of(ours)
+        print(
+            f"{method} along λ, {levels} values, {images} images a task: engine {tower:.2f} s in forward passes", end=""
+        )
+        print(f" and {beyond:.2f} s beyond them ({beyond / (tower + beyond):.0%})")
+        for name, way in (("this package's merge", merge), ("full SVDs", merged_plainly)):
+            loop_tower, loop_beyond = watch.of(lambda way=way: loop(way))  # type: ignore[misc]
+            whole = (loop_tower + loop_beyond) / (tower + beyond)
+            print(
+                f"  merging anew by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; beyond the forward passes",
+                end="",
+            )
+            print(f" the engine is {loop_beyond / beyond:.1f} times faster, with them {whole:.1f} times", end="")
+            print(f" ({(loop_tower + loop_beyond) / loop_tower:.1f} if all but they cost nothing)")
+
+
+def surface(watch: Stopwatch, suite: str, method: str, levels: int, images: int) -> None:
+    """Print what a surface before and after RI costs, cold and warm."""
+    study = find_study("sensitivity")
     settings = {item.name: item.default for item in study.settings}
     settings |= {"methods": method, "y": "density", "levels": levels, "images": images}
     with tempfile.TemporaryDirectory() as folder:
-        evaluator = Evaluator(open_suite(suite, Path(folder)), Path(folder), "cpu")
+        evaluator = evaluator_of(suite, folder)
         for name in ("cold", "warm"):
-            bench, watch.seconds, started = Bench(evaluator), 0.0, time.perf_counter()
-            planned = plan(study.rounds(evaluator, settings), bench)
-            conduct(study.rounds(evaluator, settings), bench, planned=planned)
-            seconds = time.perf_counter() - started
-            print(f"{name}: {planned.works} points of {method}, {seconds:.1f} s", end="")
-            beyond = seconds - watch.seconds
-            print(f", {beyond / seconds:.0%} beyond the forward passes" if watch.seconds else "")
+            bench, started = Bench(evaluator), time.perf_counter()
+            points, (tower, beyond) = _conduct(watch, bench, settings)
+            wall = time.perf_counter() - started
+            print(f"{name} {levels}×{levels} surface of {method}, {points} points: {wall:.1f} s wall clock, ", end="")
+            print(f"{tower + beyond:.1f} s", f"{beyond / (tower + beyond):.0%} beyond the forward passes", sep=", ")
 
 
-def along_scale(suite: str, method: str, levels: int, images: int) -> None:
-    """Time the engine along λ against merging anew at each point, on the same images."""
-    with tempfile.TemporaryDirectory() as folder:
-        evaluator = Evaluator(open_suite(suite, Path(folder)), Path(folder), "cpu")
-        recipes = [evaluator.recipe(method, {"scale": value}) for value in scales(find_method(method), levels)]
-        bench, vectors = Bench(evaluator), evaluator.suite.task_vectors()
-        sections = [(part.images, None) for part in bench.sections(Point(recipes[0], limit=images))]
-        merging = measuring = 0.0
-        for recipe in recipes:
-            started = time.perf_counter()
-            weights = dict(merge(vectors, recipe))
-            merging += time.perf_counter() - started
-            started = time.perf_counter()
-            evaluator.encoder.features_of_many(weights, sections)
-            measuring += time.perf_counter() - started
-        started = time.perf_counter()
-        for recipe in recipes:
-            Point(recipe, limit=images).carry_out(bench)
-        ours = time.perf_counter() - started
-    print(
-        f"{method} along λ, {levels} values: {ours:.2f} s, merging anew {merging + measuring:.2f} s "
-        f"({(merging + measuring) / ours:.1f} times); merging alone {merging:.2f} s, all but forward passes here "
-        f"{max(0.0, ours - measuring):.2f} s"
-    )
+def _conduct(watch: Stopwatch, bench: Bench, settings: Mapping[str, object]) -> tuple[int, tuple[float, float]]:
+    study, evaluator = find_study("sensitivity"), bench.evaluator
+    found: list[int] = []
+
+    def work() -> None:
+        planned = plan(study.rounds(evaluator, settings), bench)  # type: ignore[arg-type]
+        found.append(planned.works)
+        conduct(study.rounds(evaluator, settings), bench, planned=planned)  # type: ignore[arg-type]
+
+    spent = watch.of(work)
+    return found[0], spent
 
 
 def main() -> None:
@@ -87,10 +135,13 @@ def main() -> None:
     parser.add_argument("suite", nargs="?", default="demo")
     parser.add_argument("--levels", type=int, default=15)
     parser.add_argument("--images", type=int, default=64, help="images a task")
+    parser.add_argument("--only", choices=("scale", "surface"), help="one of the two parts")
     options = parser.parse_args()
-    for method in ("tsv-m", "iso-c"):
-        along_scale(options.suite, method, options.levels, options.images)
-    surface(options.suite, "ties", options.levels, options.images)
+    watch = Stopwatch()
+    for method in () if options.only == "surface" else PLAIN:
+        along_scale(watch, options.suite, method, options.levels, options.images)
+    if options.only != "scale":
+        surface(watch, options.suite, "ties", options.levels, options.images)
 
 
 if __name__ == "__main__":

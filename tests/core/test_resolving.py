@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ri_analysis.encoder import Head
+from ri_analysis.encoder import Encoder, Head
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.measures import off_diagonal_mean
@@ -16,9 +17,11 @@ from ri_analysis.resolving import (
     HYPERPARAMETERS,
     Objective,
     ResolveProgress,
+    cost,
     default_settings,
     descent,
     resolve,
+    trainer,
     unfinished,
 )
 from ri_analysis.suite import Suite, open_suite
@@ -106,6 +109,30 @@ def test_every_distance_can_be_resolved_with(suite: Suite, distance: str) -> Non
     assert record["settings"]["distance"] == distance
     rows = next(iter(record["history"].values()))
     assert rows[-1][3] < rows[0][3]
+
+
+def test_a_short_run_looks_at_no_more_images_than_it_draws(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = Encoder.features
+
+    def watched(encoder, weights, images, rows=None, **options):  # type: ignore[no-untyped-def]
+        seen.append(len(images) if rows is None else len(rows))
+        return original(encoder, weights, images, rows, **options)
+
+    monkeypatch.setattr(Encoder, "features", watched)
+    settings = default_settings(suite) | {"steps": 2, "batch": 4, "views": 2}
+    resolve(suite, auxiliary="other", name="short", settings=settings)
+    assert seen[1:] == [8, 8, 8]
+    assert 8 <= seen[0] <= 24
+    assert cost(40, 3, settings) == (24, 24 + 24)
+    assert cost(40, 3, settings | {"steps": 100}) == (1200, 4 * 80)
+
+
+def test_features_of_some_images_are_those_of_all(evaluator: Evaluator) -> None:
+    images, weights, rows = evaluator.suite.auxiliary_data("other"), evaluator.suite.zero_shot, [1, 5, 30]
+    some = trainer._teacher(evaluator.encoder, weights, images, np.array(rows), "pretrained")
+    torch.testing.assert_close(some[rows], evaluator.encoder.features(weights, images)[rows])
+    assert not some[[0, 2, 39]].any()
 
 
 def test_one_expert_has_nothing_to_free() -> None:

@@ -21,10 +21,22 @@ from ri_analysis.resolving import descent
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conduct import conduct, plan
+from ri_analysis.studies.grids import best_of, beyond
+from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
 
-SMALL = {"levels": 4, "images": 6, "seeds": 2, "steps": 2, "longest": 4, "halvings": 1, "alphas": "0,1", "subsets": 1}
+SMALL = {
+    "levels": 4,
+    "images": 6,
+    "seeds": 2,
+    "steps": 2,
+    "longest": 4,
+    "halvings": 1,
+    "alphas": "0,1",
+    "subsets": 1,
+    "fewer": "8",
+}
 FEW = "task-arithmetic,iso-c"
 
 
@@ -174,6 +186,26 @@ def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):
         pass
 
 
+def test_scales_are_tried_beyond_an_end_that_is_the_best():
+    assert beyond({1.0: 0.3, 2.0: 0.2, 4.0: 0.1}) == [0.5]
+    assert beyond({1.0: 0.1, 2.0: 0.2, 4.0: 0.3}) == [8.0]
+    assert beyond({1.0: 0.1, 2.0: 0.3, 4.0: 0.2}) == []
+    assert beyond({0.001: 0.3, 0.002: 0.2}) == beyond({5.0: 0.1, 10.0: 0.2}) == beyond({}) == []
+    assert best_of({1.0: 0.3, 2.0: 0.3, 4.0: 0.3}) == 2.0
+    assert beyond({1.0: 0.3, 2.0: 0.3, 4.0: 0.1}) == []
+
+
+def test_a_dry_run_counts_what_ri_costs(evaluator: Evaluator):
+    study, bench = STUDIES["steps"], Bench(evaluator)
+    settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
+    planned = plan(study.rounds(evaluator, settings), bench)
+    measuring = 3 * 3 * 3 * 6  # three methods on original experts and after two runs, six images of three tasks
+    assert planned.images > measuring
+    assert planned.held == 3 * 8 * 8 * (32 + 3 * 6)  # the source's images, and the tasks'
+    words = estimate(study, bench, planned, 1)
+    assert words.startswith(f"steps: {planned.works} points, 0 of them in the store")
+
+
 def test_subsets_are_seeded_and_end_with_all():
     tasks = tuple("abcdefgh")
     found = subsets(tasks, 3)
@@ -220,7 +252,11 @@ def test_the_command_writes_table_figures_manifest_and_document(
     assert "time" in said
     assert "memory" in said
     out = tmp_path / "out"
-    assert main(["study", "joint", str(tiny), *common, "--out", str(out), "--no-images", "--docs", str(document)]) == 0
+    readme = tmp_path / "README.md"
+    readme.write_text(document.read_text())
+    documents = ["--docs", str(document), "--docs", str(readme)]
+    assert main(["study", "joint", str(tiny), *common, "--out", str(out), "--no-images", *documents]) == 0
+    assert readme.read_text() == document.read_text()
     assert {path.name for path in out.iterdir()} == {
         *("table.csv", "table.parquet", "joint.html", "plotly.min.js", "manifest.json")
     }
