@@ -168,7 +168,7 @@ def test_accuracy_says_whether_it_is_absolute_or_normalised(app: AppTest):
     app.session_state["ri.choice"] = {"method": "task-arithmetic", "accuracy.view": "normalised"}
     clean(app.run())
     assert "Normalised: each bar" in text(app)
-    assert set(app.query_params) == {"method"}  # a view is no part of the recipe
+    assert set(app.query_params) == {"method", "accuracy.view"}  # a link restores the view too
     table = app.dataframe[0].value
     assert list(table["task"]) == ["Reds", "Greens", "Blues"]
     assert all(cell.startswith("100.0% (") for cell in table["expert"])
