@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
@@ -86,9 +87,9 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     caption = frame.caption
 
-    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> None:
+    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> DeltaGenerator:
         found[name] = table
-        caption(text, table, name, *more)
+        return caption(text, table, name, *more)
 
     monkeypatch.setattr(frame, "caption", note)
     return found
