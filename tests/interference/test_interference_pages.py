@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
@@ -86,7 +87,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
     caption = frame.caption
 
-    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> object:
+    def note(text: str, table: pd.DataFrame, name: str, *more: str) -> DeltaGenerator:
         found[name] = table
         return caption(text, table, name, *more)
 
