@@ -247,7 +247,7 @@ def test_a_pinned_figure_is_saved_as_image_vectors_and_table(visit: Visit, tmp_p
 
 def saved(page: Page, kind: str, folder: Path) -> Path:
     """Press a figure's button for a kind of file; return the file."""
-    with page.expect_download() as download:
+    with page.expect_download(timeout=200_000) as download:  # the server starts a browser of its own for images
         page.get_by_role("button", name=kind, exact=True).first.click()
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
