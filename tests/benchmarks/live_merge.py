@@ -26,7 +26,7 @@ import numpy as np
 from playwright.sync_api import Locator, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-from screenshots import CHROMIUM, await_health, free_port, served
+from browsing import await_health, free_port, open_chromium, served
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
@@ -94,8 +94,7 @@ def main() -> int:
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        binary = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-        browser = playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
+        browser = open_chromium(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
         with _floor(Path(folder)) as address:
