@@ -46,7 +46,7 @@ STEPS = (
     ),
     Step(
         "sensitivity",
-        "Ask how much luck it takes",
+        "See how much is luck",
         ":material/landscape:",
         "Accuracy over two hyperparameters at once, before and after RI: the wider the plateau, the less a careless "
         "choice costs.",
