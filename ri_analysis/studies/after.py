@@ -67,8 +67,8 @@ def _verdict(table: pd.DataFrame) -> str:
     agreed = "As in the paper, RI is better." if worse > better else "The paper's finding does not show here."
     return (
         f"{words.percent(mean['after'])} after RI, {words.percent(mean['distilled'])} distilled, "
-        f"{words.percent(mean['before'])} as merged (mean over methods, default λ). Beyond its 95% interval, distilling "
-        f"is worse than RI for {worse} and better for {better} of {words.count(whole, 'method')}. {agreed}"
+        f"{words.percent(mean['before'])} as merged (mean over methods, default λ). Beyond its 95% interval, "
+        f"distilling is worse than RI for {worse} and better for {better} of {words.count(whole, 'method')}. {agreed}"
     )
 
 

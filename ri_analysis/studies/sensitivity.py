@@ -152,10 +152,8 @@ def _curve(one: Known) -> tuple[list[float], list[float]]:
 
 
 def _outward(field: Field, one: Known) -> list[Place]:
-    """Return one more value beyond each end that a curve's plateau reaches; a level curve points nowhere."""
+    """Return one more value beyond each end that a curve's plateau reaches."""
     values, scores = _curve(one)
-    if min(scores) == max(scores):
-        return []
     found = plateau(values, scores, log=field.x.log)
     if field.x.name != "scale" or not found.open:
         return []
