@@ -60,7 +60,8 @@ def plan(rounds: Rounds, bench: Bench) -> Plan:
         new = {work: result is not None for work, result in zip(batch, found, strict=True) if work not in seen}
         for work in (work for work, done in new.items() if not done):
             images += work.images(bench)
-            held |= work.held(bench)
+            for name, size in work.held(bench).items():
+                held[name] = max(size, held.get(name, 0))
         seen |= new
         results = [work.blank(bench) if result is None else result for work, result in zip(batch, found, strict=True)]
 
