@@ -99,7 +99,7 @@ def _embeddings(page: Page, address: str) -> None:
     page.evaluate(RECORD)
     page.wait_for_timeout(1000)
     _frames(page, "map at rest")
-    points = page.evaluate("document.querySelector('.ri-map') !== null")
+    points = page.locator(".ri-map").count()
     assert points, "no map on the Embeddings page"
     for mode in ("Move", "Lasso"):
         page.get_by_role("button", name=mode, exact=True).click()
