@@ -82,13 +82,14 @@ def _within(pieces: Pieces, brackets: list[tuple[float, float]], k: int) -> torc
 class _Bracketed:
     """What is known of a row after a pass: how many entries lie above a bracket, and those inside.
 
-    Entries equal to an end of the bracket are only counted: in a sparse row they may be most of it.
+    Entries equal to an end of the bracket are only counted: in a sparse row they may be most of it. Those inside go to
+    one growing buffer: many small arrays would keep the memory between them from being used again.
     """
 
     def __init__(self, low: float, high: float) -> None:
         self._low, self._high = np.float32(low), np.float32(high)
         self._above = self._top = self._bottom = 0
-        self._inside: list[npt.NDArray[np.float32]] = []
+        self._inside = bytearray()
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
         """Take in a part of the row."""
@@ -97,11 +98,11 @@ class _Bracketed:
         top, bottom = held == self._high, held == self._low
         self._top += int(np.count_nonzero(top))
         self._bottom += int(np.count_nonzero(bottom & ~top))
-        self._inside.append(held[~(top | bottom)])
+        self._inside += held[~(top | bottom)].tobytes()
 
     def kth_largest(self, k: int) -> float | None:
         """Return the row's k-th largest entry, None when it is not in the bracket."""
-        inside, position = np.concatenate(self._inside), k - self._above
+        inside, position = np.frombuffer(self._inside, np.float32), k - self._above
         if not 1 <= position <= self._top + len(inside) + self._bottom:
             return None
         if position <= self._top:
