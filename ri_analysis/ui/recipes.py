@@ -13,7 +13,7 @@ from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, Method
 from ri_analysis.suite import ORIGINAL
-from ri_analysis.ui import state
+from ri_analysis.ui import resources, state
 
 DEFAULT_METHOD = "task-arithmetic"
 METHOD, RESOLVED, OFF, COEFFICIENT = "method", "ri", "off", "c."
@@ -151,3 +151,8 @@ def in_recipe(name: str) -> bool:
 def in_url(name: str) -> bool:
     """Whether an entry of the choice belongs in the URL: what makes the shown recipe, and the pinned ones."""
     return in_recipe(name) or name.startswith(PIN)
+
+
+def in_address(page: str, name: str) -> bool:
+    """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices."""
+    return name == resources.CHOSEN_SUITE or in_url(name) or name.startswith(f"{page}.")

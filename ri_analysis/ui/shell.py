@@ -51,7 +51,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
         state.put(recipes.METHOD, recipes.chosen_method().name)
-        state.write_url(partial(_in_url, page.url_path))
+        state.write_url(partial(recipes.in_address, page.url_path))
         guide.visited(page.url_path)
         page.run()
 
@@ -60,11 +60,6 @@ def _label(page: StreamlitPage) -> str:
     """Return what a page is called in the sidebar; the Figures page says how many there are."""
     held = len(tray.pinned()) if page.url_path == "figures" else 0
     return f"{page.title} ({held})" if held else page.title
-
-
-def _in_url(page: str, name: str) -> bool:
-    """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices."""
-    return name == resources.CHOSEN_SUITE or recipes.in_url(name) or name.startswith(f"{page}.")
 
 
 def preload() -> None:

@@ -62,14 +62,10 @@ def section(evaluator: Evaluator) -> None:
     data |= payload.state_of(view)
     data |= {"rows": payload.rows(view, held.measured), "poll": view.more}
     if not moving:
-        data |= {"query": state.query(_in_url), "copies": copies(pair)}
+        data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
     component.show(data)
     if kind == "settle" or (kind == "act" and "pin:" in str(message.get("act"))):
         st.rerun()  # the rest of the page follows
-
-
-def _in_url(name: str) -> bool:
-    return name == resources.CHOSEN_SUITE or recipes.in_url(name)
 
 
 def _carry_out(held: Bench, message: dict[str, Any], evaluator: Evaluator) -> None:
