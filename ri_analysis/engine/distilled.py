@@ -18,6 +18,7 @@ from ri_analysis.engine.store import Record
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.resolving import distil
+from ri_analysis.suite import ImageSet
 
 VERSION = "1"  # raise when distilling changes its meaning
 
@@ -46,13 +47,13 @@ class Distilled:
     def images(self, bench: Bench) -> int:
         """See Work: a step forward and back is worth three encodings; each expert sees all variants once."""
         values = self._values(bench)
-        images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary)) * int(values["views"])
+        images = len(self._source(bench)) * int(values["views"])
         steps = int(values["steps"]) * min(int(values["batch"]), images)
         return 3 * steps + len(self.point.recipe.tasks) * images + self.point.images(bench)
 
     def held(self, bench: Bench) -> dict[str, int]:
         """See Work."""
-        return self.point.held(bench) | bench.held_by_a_run(self.auxiliary, self.settings)
+        return self.point.held(bench) | bench.held_by_a_run(self._source(bench), self.settings)
 
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> Outcome:
         """Distil, or go on where a stopped run was, and measure."""
@@ -92,8 +93,10 @@ class Distilled:
         weights = suite.weight_digests()
         teachers = [weights[task] for task in recipe.tasks]
         plan = json.dumps([dict(self._values(bench)), self.seed, teachers], sort_keys=True)
-        images = suite.auxiliary_data(self.auxiliary).digest
-        return digest(VERSION, "distilled", bench.digest(recipe), plan, images)
+        return digest(VERSION, "distilled", bench.digest(recipe), plan, self._source(bench).digest)
+
+    def _source(self, bench: Bench) -> ImageSet:
+        return bench.evaluator.suite.auxiliary_data(self.auxiliary)
 
     def _path(self, bench: Bench) -> Path:
         return bench.evaluator.store.workspace / "distilled" / f"{self._name(bench)[:16]}.safetensors"

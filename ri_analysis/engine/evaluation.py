@@ -131,8 +131,15 @@ def paired_change(
 
     Each argument maps a group (task) to a value of each of its n images, (n,). Raises ValueError when groups differ.
     """
-    if {task: len(values) for task, values in before.items()} != {task: len(values) for task, values in after.items()}:
-        raise ValueError("expected the same tasks and images before and after")
-    differences = [after[task].astype(np.float64) - values.astype(np.float64) for task, values in before.items()]
+    differences = list(paired_differences(before, after).values())
     mean = float(np.mean([difference.mean() for difference in differences]))
     return Change(mean, bootstrap_mean(differences, seed=seed))
+
+
+def paired_differences(
+    before: Mapping[str, npt.NDArray[Any]], after: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return after − before of each image, by group; see `paired_change`."""
+    if {task: len(values) for task, values in before.items()} != {task: len(values) for task, values in after.items()}:
+        raise ValueError("expected the same tasks and images before and after")
+    return {task: after[task].astype(np.float64) - values.astype(np.float64) for task, values in before.items()}

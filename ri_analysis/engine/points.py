@@ -21,12 +21,11 @@ from ri_analysis.engine.store import Arrays, Record
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
-from ri_analysis.measures import mean_accuracy, mean_interference
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.resolving import ResolveProgress, cost, default_settings, resolve
-from ri_analysis.statistics import Interval, kl_divergence
-from ri_analysis.suite import ORIGINAL, ImageSet, stratified
-from ri_analysis.suite.images import Subset, in_memory
+from ri_analysis.statistics import kl_divergence
+from ri_analysis.suite import ORIGINAL, ImageSet, sample
+from ri_analysis.suite.images import in_memory
 from ri_analysis.suite.suite import RECORD, STUDIES
 from ri_analysis.task_vectors import TaskVectors
 
@@ -58,16 +57,6 @@ class Outcome:
     def interference(self) -> float:
         """Mean over sections of the divergence, in nats."""
         return float(np.mean([values.mean(dtype=np.float64) for values in self.divergence.values()]))
-
-    @property
-    def accuracy_interval(self) -> Interval:
-        """95 % bootstrap interval of `accuracy`."""
-        return mean_accuracy(self.correct)[1]
-
-    @property
-    def interference_interval(self) -> Interval:
-        """95 % bootstrap interval of `interference`."""
-        return mean_interference(self.divergence)[1]
 
     @property
     def n(self) -> int:
@@ -157,19 +146,23 @@ class Point:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """An RI run that a study needs; `settings` are those that differ from the suite's. Its result is a set's name."""
+    """An RI run that a study needs. Its result is the name of an expert set.
+
+    `settings` are those that differ from the suite's; `count` images of the source are used, all by default.
+    """
 
     auxiliary: str
     tasks: tuple[str, ...]
     settings: tuple[tuple[str, Value], ...] = ()
     seed: int = 0
+    count: int | None = None
 
     def name(self, bench: Bench) -> str:
         """Return the name of the expert set: it changes with all that the set depends on."""
         suite = bench.evaluator.suite
         weights = {name: value for name, value in suite.weight_digests().items() if name in ("pretrained", *self.tasks)}
         plan = [self.tasks, bench.ri_settings(self.settings), self.seed, weights]
-        images = suite.auxiliary_data(self.auxiliary).digest
+        images = self._source(bench).digest
         return f"{STUDIES}/{digest(VERSION, json.dumps(plan, sort_keys=True), images)[:16]}"
 
     def kept(self, bench: Bench) -> str | None:
@@ -183,13 +176,12 @@ class Adaptation:
 
     def images(self, bench: Bench) -> int:
         """Return how many images it costs, counted as encodings: a step forward and back is worth three."""
-        images = len(bench.evaluator.suite.auxiliary_data(self.auxiliary))
-        trained, taught = cost(images, len(self.tasks), bench.ri_settings(self.settings))
+        trained, taught = cost(len(self._source(bench)), len(self.tasks), bench.ri_settings(self.settings))
         return 3 * trained + taught
 
     def held(self, bench: Bench) -> dict[str, int]:
         """See Work."""
-        return bench.held_by_a_run(self.auxiliary, self.settings)
+        return bench.held_by_a_run(self._source(bench), self.settings)
 
     def carry_out(self, bench: Bench, progress: Progress | None = None) -> str:
         """Adapt the experts, go on where a stopped run was, or await another process's; return the set's name."""
@@ -205,6 +197,7 @@ class Adaptation:
                     bench.evaluator.suite,
                     auxiliary=self.auxiliary,
                     name=folder.name,
+                    images=self.count,
                     settings=dict(self.settings),
                     tasks=self.tasks,
                     directory=folder,
@@ -217,6 +210,9 @@ class Adaptation:
 
     def keep(self, bench: Bench, result: str, seconds: float) -> None:
         """Nothing more to keep: the run wrote its files."""
+
+    def _source(self, bench: Bench) -> ImageSet:
+        return sample(bench.evaluator.suite.auxiliary_data(self.auxiliary), self.count, self.seed)
 
     def _folder(self, bench: Bench) -> Path:
         return bench.evaluator.suite.resolved_set(self.name(bench)).directory
@@ -332,10 +328,10 @@ class Bench:
         """Return the memory that so many decoded images take."""
         return images * 3 * self.evaluator.encoder.image_size**2
 
-    def held_by_a_run(self, auxiliary: str, settings: Iterable[tuple[str, Value]]) -> dict[str, int]:
+    def held_by_a_run(self, source: ImageSet, settings: Iterable[tuple[str, Value]]) -> dict[str, int]:
         """Return the bytes of an RI run's images, under one name for all runs: one of them is under way at a time."""
-        images = len(self.evaluator.suite.auxiliary_data(auxiliary)) * int(self.ri_settings(settings)["views"])
-        return {"auxiliary images of a run": self.bytes_of(images)}
+        variants = len(source) * int(self.ri_settings(settings)["views"])
+        return {"auxiliary images of a run": self.bytes_of(variants)}
 
     def ri_settings(self, changed: Iterable[tuple[str, Value]]) -> dict[str, Value]:
         """Return all settings of an RI run of which `changed` differ from the suite's."""
@@ -375,10 +371,7 @@ class Bench:
             images = suite.auxiliary_data(name)
         else:
             images = suite.unseen_data(name) if kind == UNSEEN else suite.task_data(name, kind)
-        chosen = stratified(images.labels, len(images), len(images) if limit is None else limit)
-        if len(chosen) < len(images):
-            images = Subset(images, chosen)
-        return in_memory(images, self.evaluator.encoder.image_size)
+        return in_memory(sample(images, limit), self.evaluator.encoder.image_size)
 
     def _name_place(self, tasks: tuple[str, ...], on: str, limit: int | None) -> str:
         parts = [self.evaluator.architecture.fingerprint, self.evaluator.suite.pretrained.digest]

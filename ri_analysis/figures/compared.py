@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
-
 import pandas as pd
 import plotly.graph_objects as go
 
-from ri_analysis.figures import look, words
+from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.look import AFTER, BEFORE, DISTILLED, ZERO_SHOT, Role
+from ri_analysis.figures.spread import Row
 
 ROLES: dict[str, Role] = {
     "zero-shot": ZERO_SHOT,
@@ -24,20 +22,24 @@ _SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0}
 def compared(table: pd.DataFrame, by: str, *, x_title: str = "accuracy", dark: bool = False) -> go.Figure:
     """One row for each value of column `by`, in the table's order; one point for each `stage`, with its interval.
 
-    `table` has the columns `stage` (a name of ROLES), `accuracy`, `accuracy_low`, `accuracy_high`, `n`.
+    `table` has the columns `stage` (a name of ROLES), `accuracy`, `accuracy_low`, `accuracy_high`, `n`, and those of
+    the seeds where there are several (see `spread`).
     """
     figure, names = go.Figure(), list(dict.fromkeys(table[by]))
     for stage, role in ROLES.items():
         part = table[table["stage"] == stage]
         if part.empty:
             continue
+        places = [names.index(name) + _SHIFT[stage] for name in part[by]]
+        spread.add_seeds(figure, part, "accuracy", role.colour, places, vertical=False, legendgroup=stage)
         figure.add_scatter(
             x=part["accuracy"],
-            y=[names.index(name) + _SHIFT[stage] for name in part[by]],
+            y=places,
             error_x=look.error_bar(part, "accuracy", "accuracy_low", "accuracy_high", role.colour),
             marker={"symbol": _SYMBOLS.get(stage, role.symbol), "size": 10, "color": role.colour},
             mode="markers",
             name=role.name,
+            legendgroup=stage,
             hovertext=[_hover(row, str(row[by]), role) for row in part.to_dict(orient="records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
@@ -54,16 +56,21 @@ def along(
     x_title: str,
     y: str = "accuracy",
     y_title: str = "mean accuracy over tasks",
-    line: str = "method",
-    colours: Mapping[str, str] | None = None,
+    line: str = "title",
+    runs: str = "seeds",
+    log: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Lines of column `y` with intervals (`y`_low, `y`_high) over the numeric `x`, one for each value of `line`."""
+    """Lines of a measured column `y` (see `spread`) over the numeric `x`, one for each value of `line`.
+
+    `runs` is what the lowest and the highest were chosen from, in words; `log` asks for a logarithmic x.
+    """
     names = list(dict.fromkeys(table[line]))
-    shades = dict(colours or look.task_colours([str(name) for name in names]))
+    shades = look.task_colours([str(name) for name in names])
     figure = go.Figure()
     for name in names:
         part, colour = table[table[line] == name].sort_values(x), shades[str(name)]
+        spread.add_seeds(figure, part, y, colour, part[x], vertical=True, legendgroup=str(name))
         figure.add_scatter(
             x=part[x],
             y=part[y],
@@ -72,17 +79,23 @@ def along(
             line={"color": colour, "width": 2},
             marker={"size": 8},
             name=str(name),
+            legendgroup=str(name),
+            hovertext=[
+                f"<b>{name}</b>, {x_title}: {row[x]:,}<br>{spread.hover(row, y, runs)}"
+                for row in part.to_dict(orient="records")
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
         )
     look.finish(figure, dark=dark, height=400)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
     share = not y.startswith("interference")
     figure.update_xaxes(title=x_title)
+    if log:
+        ticks = sorted(set(table[x]))
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
     return figure.update_yaxes(title=y_title, tickformat=".0%" if share else "")
 
 
-def _hover(row: Mapping[Hashable, Any], name: str, role: Role) -> str:
-    interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
-    return (
-        f"<b>{name}</b><br>{role.name}: {words.percent(row['accuracy'])} (95% interval {interval})<br>"
-        f"{words.count(int(row['n']), 'image')}"
-    )
+def _hover(row: Row, name: str, role: Role) -> str:
+    images = words.count(int(row["n"]), "image")
+    return f"<b>{name}</b><br>{role.name}: {spread.hover(row, 'accuracy')}<br>{images}"

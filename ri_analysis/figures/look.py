@@ -83,10 +83,10 @@ def _colour(index: int) -> str:
     return "#" + "".join(f"{round(value + (towards - value) * share):02X}" for value in channels)
 
 
-def faint(colour: str) -> str:
+def faint(colour: str, opacity: float = 0.15) -> str:
     """Return a colour that others show through."""
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.15)"
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def row_height(rows: int) -> int:

@@ -22,7 +22,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.resolving.descent import Descent, Indices
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
-from ri_analysis.suite import ORIGINAL, ImageSet, Suite
+from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
 from ri_analysis.suite.images import in_memory
 from ri_analysis.suite.spec import RESERVED_SETS
 from ri_analysis.suite.suite import RECORD
@@ -74,6 +74,7 @@ def resolve(
     *,
     auxiliary: str,
     name: str,
+    images: int | None = None,
     settings: Mapping[str, object] | None = None,
     tasks: Sequence[str] | None = None,
     directory: Path | None = None,
@@ -93,6 +94,7 @@ def resolve(
     ----------
     auxiliary: name of an auxiliary source of the suite; its images are all that RI sees.
     name: name of the new expert set.
+    images: how many of the source's images are used, drawn by `seed` (all by default); see `sample`.
     settings: values of HYPERPARAMETERS that differ from `default_settings(suite)`.
     tasks: the experts that will be merged (all by default): only their heads enter the objective.
     directory: where the set goes, the suite's folder in the workspace by default.
@@ -102,19 +104,19 @@ def resolve(
     names = tuple(tasks or suite.tasks)
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
     folder = _folder(suite, name, directory)
-    plan = _plan(suite, auxiliary, names, values, seed)
+    source = sample(suite.auxiliary_data(auxiliary), images, seed)
+    plan = _plan(suite, auxiliary, source, names, values, seed)
     _begin(folder, plan, resume)
 
     architecture = architecture_of(suite)
     heads = load_heads(suite, architecture, names)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    varied = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
-    images = in_memory(varied, encoder.image_size)
+    pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size)
     descents = {
-        task: Descent(encoder, images, values, (seed, *task.encode()), folder / f"{task}-{_STATE}") for task in names
+        task: Descent(encoder, pixels, values, (seed, *task.encode()), folder / f"{task}-{_STATE}") for task in names
     }
     rows = np.unique(np.concatenate([descent.rows() for descent in descents.values()]))
-    pretrained = _teacher(encoder, vision_tower(suite.pretrained), images, rows, str(suite.pretrained.path))
+    pretrained = _teacher(encoder, vision_tower(suite.pretrained), pixels, rows, str(suite.pretrained.path))
     started = time.monotonic()
     for index, (task, descent) in enumerate(descents.items()):
         run = _Run(suite, descent, heads, pretrained, task, index, names, folder)
@@ -224,10 +226,9 @@ def _folder(suite: Suite, name: str, directory: Path | None) -> Path:
 
 
 def _plan(
-    suite: Suite, auxiliary: str, tasks: Sequence[str], settings: Mapping[str, Value], seed: int
+    suite: Suite, auxiliary: str, images: ImageSet, tasks: Sequence[str], settings: Mapping[str, Value], seed: int
 ) -> dict[str, Any]:
     """Return what decides a run's outcome: a run is resumed only when all of it is the same."""
-    item, images = suite.auxiliary(auxiliary), suite.auxiliary_data(auxiliary)
     digests = suite.weight_digests(ORIGINAL)
     for task in tasks:
         suite.task(task)
@@ -238,7 +239,7 @@ def _plan(
             "name": auxiliary,
             "images": len(images),
             "digest": images.digest,
-            "oracle": item.oracle,
+            "oracle": suite.auxiliary(auxiliary).oracle,
         },
         "settings": dict(settings),
         "seed": seed,

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.figures import words
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import along, compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import DISTANCES, default_settings
-from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, run_of
+from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study
 
 
@@ -20,23 +20,22 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     weights = [float(text) for text in str(settings["alphas"]).split(",")]
     runs = [(float(default_settings(evaluator.suite)["alpha"]), name) for name in DISTANCES]
     runs += [(value, "kl") for value in weights]
-    variants = [Variant({"distance": "none", "alpha": float("nan")}, tasks, None)]
+    variants = [Variant({"distance": "none", "alpha": float("nan")}, tasks)]
     variants += [
-        Variant({"distance": name, "alpha": value}, tasks, run_of(evaluator, settings, alpha=value, distance=name))
+        Variant({"distance": name, "alpha": value}, tasks, runs_of(evaluator, settings, alpha=value, distance=name))
         for value, name in dict.fromkeys(runs)
     ]
     return (yield from compare(evaluator, settings, variants))
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}; bars show 95% intervals."
+    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     weights = along(
         table[table["distance"] == "kl"].sort_values("alpha"),
         "alpha",
         x_title="α",
         y="gain",
         y_title="change of mean accuracy",
-        line="title",
         dark=dark,
     )
     distances = compared(_by_distance(table), "label", x_title="mean accuracy over tasks", dark=dark)

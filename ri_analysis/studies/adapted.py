@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
 
 import pandas as pd
 
-from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import Adaptation, Outcome, Point
 from ri_analysis.errors import InputError
-from ri_analysis.figures import words
+from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.merging import METHODS
+from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.resolving import default_settings
-from ri_analysis.studies.study import Part, Rounds, measured, method_names
+from ri_analysis.studies.study import Rounds, changed, measured, method_names
+from ri_analysis.suite import ORIGINAL
 
 METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,tsv-m,iso-c")
 STEPS = Hyperparameter("steps", "RI steps an expert: fewer than for a set that is to be kept", 100, 1, 1_000_000)
+IMAGES = Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000)
+SEEDS = Hyperparameter("seeds", "seeds of RI and of methods that draw at random; their spread is shown", 1, 1, 100)
+SHARED = (METHODS_SETTING, STEPS, IMAGES, SEEDS)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run RI; `columns` say in the table which. None as `run` merges the original experts."""
+    """One way to run RI, once a seed; `columns` say in the table which. Without runs it is the original experts."""
 
     columns: dict[str, object]
     tasks: tuple[str, ...]
-    run: Adaptation | None
+    runs: tuple[Adaptation, ...] = ()
 
 
-def run_of(evaluator: Evaluator, settings: Mapping[str, Value], *, seed: int = 0, **changed: object) -> Adaptation:
-    """Return an RI run on the suite's usual source for all tasks, with `changed` fields or RI settings."""
-    fields = {name: changed.pop(name) for name in ("auxiliary", "tasks") if name in changed}
-    values = {"steps": int(settings["steps"]), **changed} if "steps" in settings else changed
+def runs_of(
+    evaluator: Evaluator,
+    settings: Mapping[str, Value],
+    *,
+    auxiliary: str | None = None,
+    tasks: tuple[str, ...] | None = None,
+    count: int | None = None,
+    **differing: Value,
+) -> tuple[Adaptation, ...]:
+    """Return RI runs with each of the study's seeds, on the suite's usual source for all tasks unless said otherwise.
+
+    `differing` are RI settings; `count` is the number of the source's images that are used.
+    """
+    wanted = {"steps": settings["steps"], **differing} if "steps" in settings else differing
     usual = default_settings(evaluator.suite)  # left out, so that equal runs of two studies, or of one, are one run
-    values = {name: value for name, value in values.items() if usual[name] != value}
-    return Adaptation(
-        str(fields.get("auxiliary") or usual_source(evaluator)),
-        tuple(fields.get("tasks") or evaluator.suite.tasks),  # type: ignore[arg-type]
-        tuple(sorted(values.items())),  # type: ignore[arg-type]
-        seed,
-    )
+    items = tuple(sorted((name, value) for name, value in wanted.items() if usual[name] != value))
+    source = auxiliary or usual_source(evaluator)
+    seeds = range(int(settings["seeds"]))
+    return tuple(Adaptation(source, tasks or evaluator.suite.tasks, items, seed, count) for seed in seeds)
 
 
 def usual_source(evaluator: Evaluator) -> str:
@@ -58,62 +68,60 @@ def usual_source(evaluator: Evaluator) -> str:
 def compare(evaluator: Evaluator, settings: Mapping[str, Value], variants: Sequence[Variant]) -> Rounds:
     """Run RI in every variant, merge at the default λ and measure; return one row per variant and method.
 
-    Columns: the variant's, `method`, `title`, `stage` (before, after) and `measured`'s; rows after RI hold `gain` and
-    `interference_change` against the original experts of the same tasks, paired by image, with intervals.
+    Columns: the variant's, `method`, `title`, `stage` (before, after), `experts` (the sets' names, separated by
+    commas), `measured`'s, those of `changed` against the original experts of the same tasks, and `accuracy_before`.
     """
-    runs = [variant.run for variant in variants if variant.run is not None]
+    runs = [run for variant in variants for run in variant.runs]
     sets = dict(zip(runs, (yield runs), strict=True))
-    outcomes: dict[tuple[str, str, tuple[str, ...]], Outcome] = {}
-    yield from _measure(evaluator, settings, {(name, tasks) for name, tasks in _asked(variants, sets)}, outcomes)
+    after = {
+        (number, method): [
+            point_of(evaluator, settings, method, variant.tasks, sets[run], run.seed) for run in variant.runs
+        ]
+        for number, variant in enumerate(variants)
+        for method in method_names(settings)
+    }
+    before = {
+        (method, variant.tasks): points_before(evaluator, settings, method, variant.tasks)
+        for variant in variants
+        for method in method_names(settings)
+    }
+    points = list(dict.fromkeys(point for group in (*before.values(), *after.values()) for point in group))
+    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
     rows = []
-    for variant in variants:
-        experts = "original" if variant.run is None else sets[variant.run]
-        for method in method_names(settings):
-            outcome, before = (outcomes[method, name, variant.tasks] for name in (experts, "original"))
-            row = {**variant.columns, "method": method, "title": METHODS[method].title, "experts": experts}
-            row |= {"stage": "before" if variant.run is None else "after", **measured(outcome)}
-            gain = paired_change(before.correct, outcome.correct)
-            less = paired_change(before.divergence, outcome.divergence)
-            row |= {"gain": gain.value, "gain_low": gain.interval.low, "gain_high": gain.interval.high}
-            row |= {"interference_change": less.value}
-            row |= {"interference_change_low": less.interval.low, "interference_change_high": less.interval.high}
-            rows.append(row)
+    for (number, method), found in after.items():
+        variant = variants[number]
+        originals = before[method, variant.tasks]
+        old, new = ([outcomes[point] for point in group] for group in (originals, found or originals))
+        row = {**variant.columns, "method": method, "title": METHODS[method].title}
+        row |= {"stage": "after" if found else "before"}
+        row |= {"experts": ",".join(dict.fromkeys(point.recipe.experts for point in found or originals))}
+        rows.append(
+            row | measured(*new) | changed(old, new) | {"accuracy_before": fmean(outcome.accuracy for outcome in old)}
+        )
     return pd.DataFrame(rows)
 
 
-def _asked(variants: Sequence[Variant], sets: Mapping[Adaptation, str]) -> list[tuple[str, tuple[str, ...]]]:
-    named = [(sets[variant.run], variant.tasks) for variant in variants if variant.run is not None]
-    return [*named, *(("original", variant.tasks) for variant in variants)]
+def point_of(
+    evaluator: Evaluator, settings: Mapping[str, Value], method: str, tasks: tuple[str, ...], experts: str, seed: int
+) -> Point:
+    """Return a merge of an expert set at the default λ, measured on the study's images."""
+    recipe: MergeRecipe = evaluator.recipe(method, tasks=tasks, seed=seed if METHODS[method].seeded else 0)
+    return Point(recipe.with_experts(experts), limit=int(settings["images"]))
 
 
-def _measure(
-    evaluator: Evaluator,
-    settings: Mapping[str, Value],
-    asked: set[tuple[str, tuple[str, ...]]],
-    outcomes: dict[tuple[str, str, tuple[str, ...]], Outcome],
-) -> Part:
-    keys = [(method, name, tasks) for name, tasks in sorted(asked) for method in method_names(settings)]
-    points = [
-        Point(evaluator.recipe(method, tasks=tasks).with_experts(name), limit=int(settings["images"]))
-        for method, name, tasks in keys
-    ]
-    outcomes |= dict(zip(keys, (yield points), strict=True))
-
-
-def gain_text(row: Mapping[Hashable, Any]) -> str:
-    """Return a row's gain with its interval."""
-    return f"{words.points(row['gain'])} ({words.points_range(row['gain_low'], row['gain_high'])})"
+def points_before(
+    evaluator: Evaluator, settings: Mapping[str, Value], method: str, tasks: tuple[str, ...]
+) -> list[Point]:
+    """Return the merge of the original experts: one, or one a seed of a method that draws at random."""
+    seeds = range(int(settings["seeds"]) if METHODS[method].seeded else 1)
+    return [point_of(evaluator, settings, method, tasks, ORIGINAL, seed) for seed in seeds]
 
 
 def gains(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return one row for each value of `columns`, with the gain of every method."""
     rows = []
-    for values, part in table[table["stage"] == "after"].groupby(list(columns), sort=False, dropna=False):
-        cells = dict(zip(columns, values, strict=True))
-        cells |= {str(row["title"]): gain_text(row) for row in part.to_dict(orient="records")}
+    for found, part in table[table["stage"] == "after"].groupby(list(columns), sort=False, dropna=False):
+        cells = dict(zip(columns, found, strict=True))
+        cells |= {str(row["title"]): spread.cell(row, "gain") for row in part.to_dict(orient="records")}
         rows.append(cells)
     return pd.DataFrame(rows)
-
-
-IMAGES = Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000)
-SHARED = (METHODS_SETTING, STEPS, IMAGES)

@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from ri_analysis.engine.distilled import Distilled
-from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Outcome, Point, Work
-from ri_analysis.figures import words
+from ri_analysis.engine.points import Outcome, Work
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
-from ri_analysis.studies.adapted import SHARED, gain_text, run_of, usual_source
-from ri_analysis.studies.study import Chart, Rounds, Study, measured, method_names
+from ri_analysis.studies.adapted import SHARED, points_before, runs_of
+from ri_analysis.studies.study import Chart, Rounds, Study, changed, measured, method_names
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    names, tasks, limit = method_names(settings), evaluator.suite.tasks, int(settings["images"])
-    (resolved,) = yield [run_of(evaluator, settings)]
-    before = {name: Point(evaluator.recipe(name, tasks=tasks), limit=limit) for name in names}
-    after = {name: Point(point.recipe.with_experts(resolved), limit=limit) for name, point in before.items()}
+    tasks, runs = evaluator.suite.tasks, runs_of(evaluator, settings)
+    sets: list[str] = yield runs
     # RI takes its steps for every expert, so the one merged model may take as many as all of them together.
-    steps = int(settings["steps"]) * len(tasks)
-    distilled = {name: Distilled(point, usual_source(evaluator), (("steps", steps),)) for name, point in before.items()}
-    works: list[Work] = [*before.values(), *after.values(), *distilled.values()]
-    outcomes: dict[Work, Outcome] = dict(zip(works, (yield works), strict=True))
-    rows = []
-    for name in names:
-        for stage, work in (("before", before[name]), ("distilled", distilled[name]), ("after", after[name])):
-            change = paired_change(outcomes[before[name]].correct, outcomes[work].correct)
-            row = {"method": name, "title": METHODS[name].title, "stage": stage, **measured(outcomes[work])}
-            row |= {"gain": change.value, "gain_low": change.interval.low, "gain_high": change.interval.high}
-            lead = paired_change(outcomes[after[name]].correct, outcomes[work].correct)
-            row |= {"lead": lead.value, "lead_low": lead.interval.low, "lead_high": lead.interval.high}
-            rows.append(row)
-    return pd.DataFrame(rows)
+    steps = (("steps", int(settings["steps"]) * len(tasks)),)
+    works: dict[tuple[str, str], Sequence[Work]] = {}
+    for name in method_names(settings):
+        before = points_before(evaluator, settings, name, tasks)
+        starts = [before[seed % len(before)] for seed in range(len(runs))]
+        works[name, "before"] = before
+        works[name, "distilled"] = [
+            Distilled(at, run.auxiliary, steps, run.seed) for at, run in zip(starts, runs, strict=True)
+        ]
+        works[name, "after"] = [
+            replace(at, recipe=at.recipe.with_experts(found)) for at, found in zip(starts, sets, strict=True)
+        ]
+    asked = [work for group in works.values() for work in group]
+    outcomes: dict[Work, Outcome] = dict(zip(asked, (yield asked), strict=True))
+    found = {key: [outcomes[work] for work in group] for key, group in works.items()}
+    return pd.DataFrame(
+        {
+            "method": name,
+            "title": METHODS[name].title,
+            "stage": stage,
+            **measured(*here),
+            **changed(found[name, "before"], here),
+            **changed(found[name, "after"], here, "lead", "interference_lead"),
+        }
+        for (name, stage), here in found.items()
+    )
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = words.count(int(table["n"].iloc[0]), "test image")
     text = (
         "Accuracy at the default λ of the plain merge, of the same merge distilled afterwards, and of the merge after "
-        f"RI, with equally many steps in all. Rests on {n}; bars show 95% intervals."
+        f"RI, with equally many steps in all. Rests on {n}. {spread.caption(table)}"
     )
     return {"after": Chart(compared(table, "title", x_title="mean accuracy over tasks", dark=dark), text)}
 
@@ -54,8 +64,8 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     for title, part in table.groupby("title", sort=False):
         cells: dict[str, object] = {"method": title}
         for row in part.to_dict(orient="records"):
-            text = words.percent(row["accuracy"])
-            cells[ROLES[row["stage"]].name] = text if row["stage"] == "before" else f"{text}, {gain_text(row)}"
+            change = "" if row["stage"] == "before" else f", {spread.cell(row, 'gain')}"
+            cells[ROLES[row["stage"]].name] = f"{words.percent(row['accuracy'])}{change}"
         rows.append(cells)
     return pd.DataFrame(rows)
 

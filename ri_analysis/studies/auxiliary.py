@@ -1,4 +1,4 @@
-"""Which images should RI see? Gain by auxiliary source, against how near the source is to the tasks."""
+"""Which images should RI see, and how many? Gain by auxiliary source and its nearness, and by number of images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import plotly.graph_objects as go
 
 from ri_analysis.engine.evaluator import Evaluator, Progress
 from ri_analysis.engine.points import Bench
-from ri_analysis.figures import look, words
+from ri_analysis.errors import InputError
+from ri_analysis.figures import look, spread, words
+from ri_analysis.figures.compared import along
 from ri_analysis.files import digest
-from ri_analysis.hyperparameters import Value
+from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.statistics import frechet_distance
-from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, run_of
+from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
 from ri_analysis.studies.study import Chart, Rounds, Study
 from ri_analysis.suite import ImageSet, stratified
 
@@ -73,63 +75,131 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     sources = {item.name: item for item in evaluator.suite.spec.auxiliary}
     near: list[float] = yield [Nearness(name) for name in sources]
     tasks = evaluator.suite.tasks
+    distances = dict(zip(sources, near, strict=True))
+    sizes = {name: len(evaluator.suite.auxiliary_data(name)) for name in sources}
+    usual = usual_source(evaluator)
+    asked: list[tuple[str, int | None]] = [(name, None) for name in sources]
+    asked += [(usual, count) for count in _counts(settings) if count < sizes[usual]]
     variants = [
         Variant(
             {
                 "source": name,
-                "oracle": item.oracle,
-                "source_images": len(evaluator.suite.auxiliary_data(name)),
-                "distance": distance,
+                "oracle": sources[name].oracle,
+                "source_images": sizes[name],
+                "images": sizes[name] if count is None else count,
+                "distance": distances[name],
             },
             tasks,
-            run_of(evaluator, settings, auxiliary=name),
+            runs_of(evaluator, settings, auxiliary=name, count=count),
         )
-        for (name, item), distance in zip(sources.items(), near, strict=True)
+        for name, count in asked
     ]
     return (yield from compare(evaluator, settings, variants))
 
 
+def _counts(settings: Mapping[str, Value]) -> list[int]:
+    """Return the numbers of images to try. Raises InputError for what is no such number."""
+    texts = [text for text in str(settings["counts"]).split(",") if text]
+    if not all(text.strip().isdecimal() and int(text) > 0 for text in texts):
+        raise InputError(f"counts: expected whole numbers from 1, separated by commas, found {settings['counts']!r}")
+    return sorted({int(text) for text in texts})
+
+
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of which RI saw the whole source."""
+    return table[table["images"] == table["source_images"]]
+
+
+def _by_count(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the source of which RI also saw fewer images; none where there is no such."""
+    fewer = table.loc[table["images"] < table["source_images"], "source"]
+    return table[table["source"].isin(fewer)]
+
+
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
+    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
+    text = (
+        "Each point is RI on one source, merged at the default λ: left is nearer to the tasks' images, up is more "
+        f"gain; 0 is before RI. {n}"
+    )
+    charts = {"auxiliary": Chart(_by_distance(_whole(table), dark), text)}
+    counted = _by_count(table)
+    if len(counted):
+        figure = along(
+            counted,
+            "images",
+            x_title="auxiliary images",
+            y="gain",
+            y_title="change of mean accuracy by RI",
+            log=True,
+            dark=dark,
+        )
+        figure.update_yaxes(rangemode="tozero", tickformat="+.0%")
+        text = (
+            f"RI on so many images of {counted['source'].iloc[0]}, the last of them all, with equally many steps: to "
+            "the right only the variety grows. Fewer images are among more of the same seed. Merged at the default "
+            f"λ; 0 is before RI. {n}"
+        )
+        charts["auxiliary-images"] = Chart(figure, text)
+    return charts
+
+
+def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure, colours = go.Figure(), look.task_colours(list(dict.fromkeys(table["title"])))
     for title, part in table.groupby("title", sort=False):
+        colour, name = colours[str(title)], str(title)
+        spread.add_seeds(figure, part, "gain", colour, part["distance"], vertical=True, legendgroup=name)
         figure.add_scatter(
             x=part["distance"],
             y=part["gain"],
-            error_y=look.error_bar(part, "gain", "gain_low", "gain_high", colours[str(title)]),
+            error_y=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
             mode="markers+text",
             text=part["source"] if title == table["title"].iloc[0] else None,
             textposition="top center",
-            marker={"size": 10, "color": colours[str(title)]},
-            name=str(title),
+            marker={"size": 10, "color": colour},
+            name=name,
+            legendgroup=name,
+            hovertext=[
+                f"<b>{name}</b>, {row['source']}<br>{spread.hover(row, 'gain')}"
+                for row in part.to_dict(orient="records")
+            ],
+            hovertemplate="%{hovertext}<extra></extra>",
         )
     look.finish(figure, dark=dark, height=420)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
     figure.update_xaxes(title="Fréchet distance of pretrained features, source to tasks (mean over tasks)")
-    figure.update_yaxes(title="change of mean accuracy by RI", tickformat="+.0%")
-    text = (
-        "Each point is RI on one source, merged at the default λ: left is nearer to the tasks' images, up is more "
-        f"gain. Rests on {words.count(int(table['n'].iloc[0]), 'test image')}; bars show 95% intervals."
-    )
-    return {"auxiliary": Chart(figure, text)}
+    return figure.update_yaxes(title="change of mean accuracy by RI", tickformat="+.0%")
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    mean = table.groupby("source", sort=False)[["gain", "distance"]].mean().sort_values("gain", ascending=False)
+    columns = ["gain", "distance"]
+    mean = _whole(table).groupby("source", sort=False)[columns].mean().sort_values("gain", ascending=False)
     listed = ", ".join(f"{name} {words.points(row['gain'])}" for name, row in mean.iterrows())
     order = float(mean["gain"].rank().corr(mean["distance"].rank())) if len(mean) > 2 else float("nan")
     rank = "" if np.isnan(order) else f" Rank correlation of gain with distance: {order:.2f}.".replace("-", "−")
-    return f"Mean change over the methods: {listed}.{rank}"
+    return f"Mean change over the methods: {listed}.{rank}{_verdict_on_counts(_by_count(table))}"
+
+
+def _verdict_on_counts(table: pd.DataFrame) -> str:
+    if table.empty:
+        return ""
+    mean = table.groupby("images")["gain"].mean()
+    listed = ", ".join(f"{words.points(gain)} on {count:,}" for count, gain in mean.items())
+    return f" By number of images of {table['source'].iloc[0]}, with equally many steps: {listed}."
 
 
 STUDY = Study(
     "auxiliary",
     "Auxiliary sources",
-    "Which auxiliary images help most, and do nearer ones help more?",
+    "Which auxiliary images help most, do nearer ones help more, and how many are enough?",
     "8 tasks, TSV-M: Gaussian noise +0.4, synthetic shapes +1.1, ImageNet +1.5, COCO and OpenImages +1.8, task data "
     "(oracle) +3.3.",
     _rounds,
     _charts,
-    lambda table: gains(table, ["source", "source_images", "distance"]),
+    lambda table: gains(table, ["source", "images", "distance"]),
     _verdict,
-    SHARED,
+    (
+        Hyperparameter("counts", "numbers of images of the usual source also tried, with commas", "64,256,1024"),
+        *SHARED,
+    ),
 )

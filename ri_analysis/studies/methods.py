@@ -10,14 +10,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import VALIDATION, Outcome, Point, Work
-from ri_analysis.figures import look, words
+from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.studies.adapted import gain_text
 from ri_analysis.studies.grids import (
     OUTWARD,
     at_scale,
@@ -28,7 +26,7 @@ from ri_analysis.studies.grids import (
     mergeable,
     scales,
 )
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, measured
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, changed, measured
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
 ROLES = {"before": BEFORE, "after": AFTER}
@@ -109,7 +107,7 @@ def _row(
     key: tuple[_Case, str], recipe: MergeRecipe, outcomes: Mapping[tuple[tuple[_Case, str], int], Outcome]
 ) -> dict[str, object]:
     (case, setting), method = key, METHODS[recipe.method]
-    by_seed = [outcome.accuracy for (other, _), outcome in outcomes.items() if other == key]
+    found = _by_seed(key, outcomes)
     row: dict[str, object] = {
         "method": method.name,
         "title": method.title,
@@ -118,22 +116,14 @@ def _row(
         "experts": recipe.experts,
         "setting": setting,
         "scale": recipe.scale if find_scale(method) else float("nan"),
-        **measured(outcomes[key, 0]),
-        "seeds": len(by_seed),
-        "seed_low": min(by_seed),
-        "seed_high": max(by_seed),
+        **measured(*found),
     }
-    before = outcomes.get(((case._replace(stage="before"), setting), 0))
-    if case.stage == "before" or before is None:
-        return row
-    gain = paired_change(before.correct, outcomes[key, 0].correct)
-    less = paired_change(before.divergence, outcomes[key, 0].divergence)
-    row |= {"gain": gain.value, "gain_low": gain.interval.low, "gain_high": gain.interval.high}
-    return row | {
-        "interference_change": less.value,
-        "interference_change_low": less.interval.low,
-        "interference_change_high": less.interval.high,
-    }
+    before = _by_seed((case._replace(stage="before"), setting), outcomes)
+    return row | changed(before, found) if case.stage == "after" and before else row
+
+
+def _by_seed(key: tuple[_Case, str], outcomes: Mapping[tuple[tuple[_Case, str], int], Outcome]) -> list[Outcome]:
+    return [outcome for (other, _), outcome in outcomes.items() if other == key]
 
 
 def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcome]) -> list[dict[str, object]]:
@@ -152,7 +142,7 @@ def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcome]) -> list[
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     merged = table[table["stage"] != "reference"]
-    images = f"Rests on {words.count(int(merged['n'].iloc[0]), 'test image')}; bars show 95% intervals."
+    images = f"Rests on {words.count(int(merged['n'].iloc[0]), 'test image')}. {spread.caption(merged)}"
     charts = {
         "accuracy": Chart(
             _accuracy(table, dark),
@@ -174,6 +164,8 @@ def _accuracy(table: pd.DataFrame, dark: bool) -> go.Figure:
     for column, setting in enumerate(SETTINGS, 1):
         for stage, role in ROLES.items():
             part = table[(table["stage"] == stage) & (table["setting"] == setting)]
+            place = {"legendgroup": stage, "row": 1, "col": column}
+            spread.add_seeds(figure, part, "accuracy", role.colour, part["title"], vertical=False, **place)
             figure.add_scatter(
                 x=part["accuracy"],
                 y=part["title"],
@@ -183,10 +175,8 @@ def _accuracy(table: pd.DataFrame, dark: bool) -> go.Figure:
                 hovertemplate="%{hovertext}<extra></extra>",
                 mode="markers",
                 name=role.name,
-                legendgroup=stage,
                 showlegend=column == 1,
-                row=1,
-                col=column,
+                **place,
             )
         for name, role in (("zero-shot", ZERO_SHOT), ("experts", EXPERT)):
             value = table.loc[table["method"] == name, "accuracy"].iloc[0]
@@ -204,8 +194,7 @@ def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
 
 def _hover(row: Mapping[Hashable, Any], role: Role) -> str:
     scale = "" if pd.isna(row["scale"]) else f", λ = {row['scale']:g}"
-    interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
-    return f"<b>{row['title']}</b>{scale}<br>{role.name}: {words.percent(row['accuracy'])} ({interval})"
+    return f"<b>{row['title']}</b>{scale}<br>{role.name}: {spread.hover(row, 'accuracy')}"
 
 
 def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
@@ -213,15 +202,17 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     shade = look.shades(dark)
     for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", AFTER.colour, "diamond")):
         part = table[table["setting"] == setting]
+        spread.add_seeds(figure, part, "gain", colour, part["title"], vertical=False, legendgroup=setting)
         figure.add_scatter(
             x=part["gain"],
             y=part["title"],
             error_x=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
             marker={"symbol": symbol, "size": 9, "color": colour},
-            hovertext=[f"<b>{row['title']}</b><br>{gain_text(row)}" for row in _records(part)],
+            hovertext=[f"<b>{row['title']}</b><br>{spread.hover(row, 'gain')}" for row in _records(part)],
             hovertemplate="%{hovertext}<extra></extra>",
             mode="markers",
             name=SETTINGS[setting],
+            legendgroup=setting,
         )
     figure.add_vline(0, line={"color": shade.muted, "width": 1.5})
     look.finish(figure, dark=dark, height=110 + 30 * len(titles))
@@ -249,16 +240,15 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _cell(found: pd.DataFrame) -> str:
     if found.empty:
         return "—"
-    row = found.iloc[0]
+    row = _records(found)[0]
     scale = "" if pd.isna(row["scale"]) else f" (λ {row['scale']:.3g})"
-    spread = f", seeds {words.percent_range(row['seed_low'], row['seed_high'])}" if row["seeds"] > 1 else ""
-    return f"{words.percent(row['accuracy'])}{scale}{spread}"
+    return f"{words.percent(row['accuracy'])}{scale}{spread.seeds(row, 'accuracy')}"
 
 
 def _change_cell(found: pd.DataFrame) -> str:
     if found.empty or pd.isna(found.iloc[0].get("gain")):
         return "—"
-    return gain_text(_records(found)[0])
+    return spread.cell(_records(found)[0], "gain")
 
 
 def _verdict(table: pd.DataFrame) -> str:

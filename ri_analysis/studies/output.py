@@ -72,7 +72,7 @@ def manifest(
         "suite_digest": suite.digest(),
         "weights": weights,
         "images": images,
-        "seeds": {"images of a probe": 0, "intervals": 0, "RI runs": 0},  # those of methods are in the table
+        "seeds": {"images of a probe": 0, "intervals": 0, "RI and methods that draw at random": _seeds(settings)},
         "points": planned.works,
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),
@@ -80,6 +80,11 @@ def manifest(
         "finished": now(),
         "versions": dict(versions()),
     }
+
+
+def _seeds(settings: Mapping[str, Value]) -> list[int]:
+    first = int(settings.get("seed", 0))
+    return list(range(first, first + int(settings.get("seeds", 1))))
 
 
 def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path: Path) -> None:

@@ -7,33 +7,33 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.figures import words
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, Variant, compare, gains, run_of
+from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, SEEDS, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks, longest = evaluator.suite.tasks, int(settings["longest"])
     steps = sorted({max(1, longest // 2**halving) for halving in range(int(settings["halvings"]) + 1)})
-    variants = [Variant({"steps": 0}, tasks, None)]
+    variants = [Variant({"steps": 0}, tasks)]
     # Each length is a run of its own, with its own schedule: a stopped long run is not a short one.
-    variants += [Variant({"steps": count}, tasks, run_of(evaluator, {}, steps=count)) for count in steps]
+    variants += [Variant({"steps": count}, tasks, runs_of(evaluator, settings, steps=count)) for count in steps]
     return (yield from compare(evaluator, settings, variants))
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    n = words.count(int(table["n"].iloc[0]), "test image")
-    axis = {"x_title": "RI steps an expert", "line": "title", "dark": dark}
+    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
+    x_title = "RI steps an expert"
     return {
         "interference": Chart(
-            along(table, "steps", y="interference", y_title="mean interference ξ (nats)", **axis),  # type: ignore[arg-type]
-            f"How far the merge is from the experts on their own tasks, at the default λ; 0 steps is before RI. {n}.",
+            along(table, "steps", x_title=x_title, y="interference", y_title="mean interference ξ (nats)", dark=dark),
+            f"How far the merge is from the experts on their own tasks, at the default λ; 0 steps is before RI. {n}",
         ),
         "accuracy": Chart(
-            along(table, "steps", **axis),  # type: ignore[arg-type]
-            f"Accuracy of the same merges. Rests on {n}; bars show 95% intervals.",
+            along(table, "steps", x_title=x_title, dark=dark),
+            f"Accuracy of the same merges. {n}",
         ),
     }
 
@@ -66,5 +66,6 @@ STUDY = Study(
         Hyperparameter("longest", "steps of the longest run", 200, 1, 1_000_000),
         Hyperparameter("halvings", "shorter runs, each half as long as the one before", 3, 0, 20),
         IMAGES,
+        SEEDS,
     ),
 )

@@ -6,14 +6,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
+from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import Outcome, Work
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import find_method
+from ri_analysis.statistics import bootstrap_mean
 from ri_analysis.suite import ORIGINAL
 
 Rounds = Generator[Sequence[Work], list[Any], pd.DataFrame]
@@ -72,15 +76,46 @@ def method_names(settings: Mapping[str, Value]) -> list[str]:
     return [find_method(name).name for name in names]
 
 
-def measured(outcome: Outcome) -> dict[str, float]:
-    """Return the columns that every table has of a measured merge: means, 95 % intervals and n."""
-    accuracy, interference = outcome.accuracy_interval, outcome.interference_interval
+def measured(*outcomes: Outcome) -> dict[str, float]:
+    """Return the columns that every table has of a merge, measured once or with several seeds.
+
+    `accuracy` and `interference` are means over the seeds; `_low` and `_high` the 95 % interval over images of that
+    mean, `_seed_low` and `_seed_high` the lowest and the highest seed. `seeds` counts them, and `n` the images.
+    """
     return {
-        "accuracy": outcome.accuracy,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
-        "interference": outcome.interference,
-        "interference_low": interference.low,
-        "interference_high": interference.high,
-        "n": outcome.n,
+        **_over_seeds("accuracy", [outcome.correct for outcome in outcomes]),
+        **_over_seeds("interference", [outcome.divergence for outcome in outcomes]),
+        "seeds": len(outcomes),
+        "n": outcomes[0].n,
+    }
+
+
+def changed(
+    before: Sequence[Outcome],
+    after: Sequence[Outcome],
+    accuracy: str = "gain",
+    interference: str = "interference_change",
+) -> dict[str, float]:
+    """Return the columns of two changes, as `measured` has them, paired by image and seed.
+
+    One outcome before is compared with every seed's after.
+    """
+    pairs = [(before[number % len(before)], outcome) for number, outcome in enumerate(after)]
+    return {
+        **_over_seeds(accuracy, [paired_differences(old.correct, new.correct) for old, new in pairs]),
+        **_over_seeds(interference, [paired_differences(old.divergence, new.divergence) for old, new in pairs]),
+    }
+
+
+def _over_seeds(name: str, by_seed: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, float]:
+    """Return the columns of a quantity, given the value of each image, by task and seed."""
+    groups = [np.stack([values[task] for values in by_seed]).astype(np.float64) for task in by_seed[0]]
+    means = np.mean([group.mean(axis=1) for group in groups], axis=0)
+    low, high = bootstrap_mean([group.mean(axis=0) for group in groups])
+    return {
+        name: float(means.mean()),
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_seed_low": float(means.min()),
+        f"{name}_seed_high": float(means.max()),
     }

@@ -11,7 +11,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, run_of
+from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
 
 
@@ -20,7 +20,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         Variant(
             {"experts_merged": len(subset), "subset": ",".join(subset)},
             subset,
-            run_of(evaluator, settings, tasks=subset),
+            runs_of(evaluator, settings, tasks=subset),
         )
         for subset in subsets(evaluator.suite.tasks, int(settings["subsets"]))
     ]
@@ -42,21 +42,37 @@ def subsets(tasks: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
-        "Mean change by RI over the subsets of each size, at the default λ; bars reach from the lowest to the highest "
-        f"subset. Each subset rests on {words.count(int(table['n'].min()), 'test image')} or more."
+        "Mean change by RI over the subsets of each size, at the default λ; thick bars reach from the lowest to the "
+        "highest of all subsets and seeds, thin ones are 95% intervals where there is one subset. Each rests on "
+        f"{words.count(int(table['n'].min()), 'test image')} or more."
     )
-    found = table.groupby(["title", "experts_merged"], sort=False)["gain"].agg(["mean", "min", "max"]).reset_index()
-    shown = found.rename(columns={"mean": "gain", "min": "gain_low", "max": "gain_high"})
     chart = along(
-        shown,
+        _by_size(table),
         "experts_merged",
         x_title="experts merged",
         y="gain",
         y_title="change of mean accuracy",
-        line="title",
+        runs="runs",
         dark=dark,
     )
     return {"tasks": Chart(chart, text)}
+
+
+def _by_size(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per method and size: means over subsets; different subsets share no interval over images."""
+    groups = table.groupby(["title", "experts_merged"], sort=False)
+    return groups.agg(
+        gain=("gain", "mean"),
+        gain_low=("gain_low", _only),
+        gain_high=("gain_high", _only),
+        gain_seed_low=("gain_seed_low", "min"),
+        gain_seed_high=("gain_seed_high", "max"),
+        seeds=("seeds", "sum"),
+    ).reset_index()
+
+
+def _only(values: pd.Series) -> float:
+    return float(values.iloc[0]) if len(values) == 1 else float("nan")
 
 
 def _verdict(table: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """A suite: one pretrained model, its experts, their tasks and the images to measure on."""
 
-from ri_analysis.suite.images import ImageSet, stratified
+from ri_analysis.suite.images import ImageSet, sample, stratified
 from ri_analysis.suite.spec import SuiteSpec, TaskSpec, read_spec
 from ri_analysis.suite.suite import EMBEDDED, ORIGINAL, Suite, open_suite, resource_root, suite_path
 
@@ -14,6 +14,7 @@ __all__ = [
     "open_suite",
     "read_spec",
     "resource_root",
+    "sample",
     "stratified",
     "suite_path",
 ]

@@ -244,6 +244,13 @@ def stratified(labels: Indices | None, n: int, count: int, seed: int = 0) -> Ind
     return np.sort(order[np.argsort(rank, kind="stable")[:count]])
 
 
+def sample(images: ImageSet, count: int | None, seed: int = 0) -> ImageSet:
+    """Return `count` of the images, as `stratified` draws them: of one seed, fewer are among more. None returns all."""
+    if count is None or count >= len(images):
+        return images
+    return Subset(images, stratified(images.labels, len(images), count, seed))
+
+
 def per_class(labels: Indices, count: int, seed: int = 0) -> Indices:
     """Return the indices, sorted, of at most `count` images of each class; seeded."""
     order = np.random.default_rng(seed).permutation(len(labels))

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ri_analysis.errors import InputError
-from ri_analysis.suite import open_suite, stratified, suite_path
+from ri_analysis.suite import open_suite, sample, stratified, suite_path
 from ri_analysis.suite.data import read_images
-from ri_analysis.suite.images import in_memory
+from ri_analysis.suite.images import GeneratedImages, in_memory
 from ri_analysis.suite.preprocessing import fit
 from ri_analysis.suite.spec import parse_spec
 
@@ -183,3 +183,11 @@ def test_stratified_draws_classes_evenly() -> None:
     assert not np.array_equal(chosen, stratified(labels, 84, 12, seed=1))
     assert stratified(labels, 84, 100).tolist() == list(range(84))
     assert len(set(stratified(None, 84, 10).tolist())) == 10
+
+
+def test_fewer_images_of_one_seed_are_among_more() -> None:
+    images = GeneratedImages("noise", 1, 50)
+    small, large = (sample(images, count, seed=3).pixels(range(count), 4) for count in (5, 20))
+    assert {image.tobytes() for image in small} <= {image.tobytes() for image in large}
+    assert sample(images, 20, seed=3).digest != sample(images, 20, seed=4).digest
+    assert sample(images, 50) is sample(images, None) is images

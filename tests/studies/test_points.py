@@ -9,9 +9,10 @@ import torch
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.crew import here
-from ri_analysis.engine.points import JOINT, LEFT_OUT, UNSEEN, VALIDATION, Adaptation, Bench, Point
+from ri_analysis.engine.points import JOINT, LEFT_OUT, UNSEEN, VALIDATION, Adaptation, Bench, Outcome, Point
 from ri_analysis.errors import InputError
 from ri_analysis.resolving import resolve
+from ri_analysis.studies.study import changed, measured
 
 
 @pytest.fixture
@@ -31,8 +32,29 @@ def test_a_point_measures_what_the_evaluator_does(bench: Bench, split: str, limi
         np.testing.assert_allclose(outcome.divergence[task], expected.divergence[task], atol=1e-6)
     assert outcome.accuracy == pytest.approx(expected.mean_accuracy[0])
     assert outcome.interference == pytest.approx(expected.mean_interference[0], abs=1e-6)
-    assert outcome.accuracy_interval == pytest.approx(expected.mean_accuracy[1])
+    row = measured(outcome)
+    assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(expected.mean_accuracy[1])
+    assert (row["interference_low"], row["interference_high"]) == pytest.approx(expected.mean_interference[1], abs=1e-6)
     assert outcome.n == expected.n
+
+
+def test_means_and_spread_over_seeds_by_hand():
+    def outcome(*correct: int) -> Outcome:
+        return Outcome({"a": np.array(correct[:2], bool), "b": np.array(correct[2:], bool)}, {"a": np.ones(2, "f4")})
+
+    before = [outcome(0, 0, 0, 0)]
+    after = [outcome(1, 1, 1, 0), outcome(1, 1, 0, 0), outcome(1, 1, 1, 1)]
+    row = measured(*after)
+    assert (row["accuracy"], row["accuracy_seed_low"], row["accuracy_seed_high"]) == (0.75, 0.5, 1.0)
+    assert (row["seeds"], row["n"]) == (3, 4)
+    # The mean over seeds gets a's images wholly right, b's by 2/3 and 1/3: task b's mean lies between these.
+    assert row["accuracy_low"] >= (1 + 1 / 3) / 2 - 1e-9
+    assert row["accuracy_high"] <= (1 + 2 / 3) / 2 + 1e-9
+    change = changed(before, after)
+    assert [change[f"gain{end}"] for end in ("", "_seed_low", "_seed_high")] == [0.75, 0.5, 1.0]
+    assert change["interference_change"] == 0
+    paired = changed(after[:2], after[1:])  # seed by seed: −1/4 and +1/2
+    assert [paired[f"gain{end}"] for end in ("", "_seed_low", "_seed_high")] == [0.125, -0.25, 0.5]
 
 
 def logits(bench: Bench, images: object, tasks: list[str], scale: float) -> torch.Tensor:

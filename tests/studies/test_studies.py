@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.alone import alone
 from ri_analysis.engine.distilled import Distilled
-from ri_analysis.engine.points import Bench, Point
+from ri_analysis.engine.points import Adaptation, Bench, Point
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import descent
 from ri_analysis.statistics import frechet_distance
@@ -35,15 +37,15 @@ SMALL = {
     "halvings": 1,
     "alphas": "0,1",
     "subsets": 1,
-    "fewer": "8",
+    "counts": "8,16,1000",
 }
 FEW = "task-arithmetic,iso-c"
 
 
-def run(evaluator: Evaluator, name: str) -> pd.DataFrame:
+def run(evaluator: Evaluator, name: str, **changed: Value) -> pd.DataFrame:
     study, bench = STUDIES[name], Bench(evaluator)
     settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
-    settings |= {"methods": FEW} if "methods" in settings else {}
+    settings |= ({"methods": FEW} if "methods" in settings else {}) | changed
     table = conduct(study.rounds(evaluator, settings), bench, planned=plan(study.rounds(evaluator, settings), bench))
     again = plan(study.rounds(evaluator, settings), Bench(evaluator))
     assert again.kept == again.works
@@ -70,16 +72,21 @@ def test_methods_are_compared_at_default_and_best(evaluator: Evaluator, few_meth
     assert len(merged) == 2 * (2 * 3 + 1)  # karcher has no λ
     for row in merged.to_dict(orient="records"):
         settings = {} if row["method"] == "karcher" else {"scale": row["scale"]}
-        expected = evaluator.measure(evaluator.recipe(row["method"], settings, experts=row["experts"]))
-        assert row["accuracy"] == pytest.approx(expected.mean_accuracy[0])
-        assert row["interference"] == pytest.approx(expected.mean_interference[0], abs=1e-6)
+        expected = [
+            evaluator.measure(evaluator.recipe(row["method"], settings, experts=row["experts"], seed=seed))
+            for seed in range(row["seeds"])
+        ]
+        assert row["accuracy"] == pytest.approx(np.mean([found.mean_accuracy[0] for found in expected]))
+        assert row["interference"] == pytest.approx(np.mean([found.mean_interference[0] for found in expected]))
         if row["stage"] == "after":
             other = merged[(merged["method"] == row["method"]) & (merged["setting"] == row["setting"])]
             before = other[other["stage"] == "before"].iloc[0]
             assert row["gain"] == pytest.approx(row["accuracy"] - before["accuracy"])
             assert row["gain_low"] <= row["gain"] <= row["gain_high"]
     assert set(merged.loc[merged["method"] == "dare", "seeds"]) == {2}
-    assert (merged["seed_low"] <= merged["seed_high"]).all()
+    dare = merged[merged["method"] == "dare"]
+    assert (dare["accuracy_seed_low"] <= dare["accuracy"]).all()
+    assert (dare["accuracy"] <= dare["accuracy_seed_high"]).all()
     reference = table[table["stage"] == "reference"].set_index("method")["accuracy"]
     whole = evaluator.measure(evaluator.recipe("averaging"))
     assert reference["zero-shot"] == pytest.approx(whole.mean_zero_shot_accuracy[0])
@@ -127,14 +134,72 @@ def test_unseen_domains_and_tasks_left_out(evaluator: Evaluator):
     assert set(table.loc[table["kind"] == "unseen domain", "images"]) == {"dim"}
 
 
-@pytest.mark.parametrize(("name", "variants"), [("steps", 3), ("ablation", 5), ("tasks", 2), ("auxiliary", 2)])
+@pytest.mark.parametrize(("name", "variants"), [("steps", 3), ("ablation", 5), ("tasks", 2), ("auxiliary", 4)])
 def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variants: int):
     table = run(evaluator, name)
     assert len(table) == 2 * variants
     for row in table[table["stage"] == "after"].to_dict(orient="records"):
-        assert row["experts"].startswith("studies/")
+        sets = row["experts"].split(",")
+        assert len(sets) == row["seeds"] == 2
+        tasks = row["subset"].split(",") if name == "tasks" else None
+        recipe = evaluator.recipe(row["method"], tasks=tasks)
+        before, *after = (
+            evaluator.measure(recipe.with_experts(experts), limit=SMALL["images"]).mean_accuracy[0]
+            for experts in ("original", *sets)
+        )
+        assert row["accuracy_before"] == pytest.approx(before)
+        assert row["accuracy"] == pytest.approx(np.mean(after))
+        assert row["gain"] == pytest.approx(np.mean(after) - before)
+        assert row["gain_seed_low"] == pytest.approx(min(after) - before)
+        assert row["gain_seed_high"] == pytest.approx(max(after) - before)
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
     assert set(evaluator.suite.expert_sets) == {"original", "mild"}
+    for chart in STUDIES[name].charts(table, False).values():
+        assert "thick bars reach from the lowest to the highest" in chart.how_to_read
+        assert any("mean of" in text for trace in chart.figure.data for text in trace.hovertext or ())
+    assert ", seeds " in STUDIES[name].summary(table).to_string()
+
+
+def test_one_seed_has_no_spread(evaluator: Evaluator):
+    table = run(evaluator, "steps", seeds=1)
+    assert set(table["seeds"]) == {1}
+    assert (table["accuracy_seed_low"] == table["accuracy_seed_high"]).all()
+    for chart in STUDIES["steps"].charts(table, False).values():
+        assert chart.how_to_read.endswith("Bars show 95% intervals.")
+        assert len(chart.figure.data) == 2  # a line for each method, and nothing else
+    assert "seeds" not in STUDIES["steps"].summary(table).to_string()
+
+
+def test_a_method_that_draws_is_drawn_anew_with_each_seed(evaluator: Evaluator):
+    table = run(evaluator, "after", methods="dare").set_index("stage")
+    assert set(table["seeds"]) == {2}
+    found = [
+        evaluator.measure(evaluator.recipe("dare", seed=seed), limit=SMALL["images"]).mean_accuracy[0]
+        for seed in range(2)
+    ]
+    assert table.loc["before", "accuracy_seed_low"] == pytest.approx(min(found))
+    assert table.loc["before", "accuracy_seed_high"] == pytest.approx(max(found))
+
+
+def test_gain_by_number_of_images(evaluator: Evaluator):
+    table = run(evaluator, "auxiliary")
+    assert table[table["source"] == "noise"].groupby("images").size().to_dict() == {8: 2, 16: 2, 32: 2}
+    assert table.loc[table["source"] == "other", "images"].unique().tolist() == [40]
+    for row in table.to_dict(orient="records"):
+        for seed, name in enumerate(row["experts"].split(",")):
+            record = evaluator.suite.record(name)
+            assert record["auxiliary"]["images"] == row["images"]
+            assert (record["seed"], record["settings"]["steps"]) == (seed, SMALL["steps"])
+    charts = STUDIES["auxiliary"].charts(table, False)
+    figure = charts["auxiliary-images"].figure
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.ticktext == ("8", "16", "32")
+    assert [len(trace.y) for trace in charts["auxiliary"].figure.data if trace.hovertext] == [2, 2]
+    assert "By number of images of noise, with equally many steps: " in STUDIES["auxiliary"].verdict(table)
+    whole = run(evaluator, "auxiliary", counts="")
+    assert list(STUDIES["auxiliary"].charts(whole, False)) == ["auxiliary"]
+    with pytest.raises(InputError, match="counts: expected whole numbers from 1, separated by commas, found '64,few'"):
+        run(evaluator, "auxiliary", counts="64,few")
 
 
 def test_distilling_afterwards_stands_beside_ri(evaluator: Evaluator):
@@ -198,12 +263,22 @@ def test_scales_are_tried_beyond_an_end_that_is_the_best():
 def test_a_dry_run_counts_what_ri_costs(evaluator: Evaluator):
     study, bench = STUDIES["steps"], Bench(evaluator)
     settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
-    planned = plan(study.rounds(evaluator, settings), bench)
-    measuring = 3 * 3 * 3 * 6  # three methods on original experts and after two runs, six images of three tasks
+    planned, once = (plan(study.rounds(evaluator, settings | {"seeds": count}), bench) for count in (2, 1))
+    measuring = 3 * 5 * 3 * 6  # three methods on original experts and after four runs, six images of three tasks
     assert planned.images > measuring
+    assert (once.works, planned.works) == (2 + 3 * 3, 4 + 3 * 5)
+    assert planned.images - 3 * 3 * 6 == 2 * (once.images - 3 * 3 * 6)  # what is merged before RI is the same
     assert planned.held == 3 * 8 * 8 * (32 + 3 * 6)  # the source's images, and the tasks'
     words = estimate(study, bench, planned, 1)
     assert words.startswith(f"steps: {planned.works} points, 0 of them in the store")
+
+
+def test_a_dry_run_knows_that_fewer_images_take_less_room(evaluator: Evaluator):
+    whole, few = (Adaptation("noise", evaluator.suite.tasks, (), 0, count) for count in (None, 8))
+    bench = Bench(evaluator)
+    assert list(few.held(bench).values()) == [3 * 8 * 8 * 8]
+    assert few.images(bench) < whole.images(bench)
+    assert few.name(bench) != whole.name(bench)
 
 
 def test_subsets_are_seeded_and_end_with_all():
@@ -267,6 +342,16 @@ def test_the_command_writes_table_figures_manifest_and_document(
     assert text.endswith("below\n")
     assert "old" not in text
     assert "| Task Arithmetic | task known |" in text
+
+
+def test_the_manifest_says_which_seeds(tiny: Path, tmp_path: Path):
+    common = ["--workspace", str(tmp_path / "w"), "--device", "cpu", "--no-images", "--out", str(tmp_path / "out")]
+    small = [f"--set={name}={value}" for name, value in {"longest": 1, "images": 4, "seeds": 3, "methods": FEW}.items()]
+    assert main(["study", "steps", str(tiny), *common, *small]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["seeds"]["RI and methods that draw at random"] == [0, 1, 2]
+    assert manifest["settings"]["seeds"] == 3
+    assert set(pd.read_csv(tmp_path / "out" / "table.csv")["seeds"]) == {1, 3}
 
 
 def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
