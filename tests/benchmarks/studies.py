@@ -4,15 +4,17 @@ Along λ, for TSV-M and Iso-C: the engine against two loops that merge anew at e
 merge and one with plain full SVDs. The forward passes are the same for all three, so each comparison is printed twice:
 of all that is spent beyond them, and of everything. Then a surface before and after RI on a cold store, what of it is
 spent beyond the forward passes, and the same from a warm store. Seconds are those of the CPU unless they are called
-wall clock, so that other work on the machine does not enter the ratios.
+wall clock, so that other work on the machine does not enter the ratios. Numbers go to stdout, progress to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -54,6 +56,23 @@ class Stopwatch:
         return self.seconds, time.process_time() - started - self.seconds
 
 
+class Progress:
+    """Says on stderr, every few seconds, how far a part of the benchmark is."""
+
+    def __init__(self, what: str, every: float = 5.0) -> None:
+        self.what, self.every, self.said = what, every, time.monotonic()
+
+    def __call__(self, share: float) -> None:
+        if time.monotonic() - self.said > self.every:
+            self.said = time.monotonic()
+            print(f"  … {self.what}: {share:.0%}", file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """Print a result at once, wherever stdout goes."""
+    print(text, flush=True)
+
+
 def evaluator_of(suite: str, folder: str) -> Evaluator:
     """Open a suite on an empty store."""
     return Evaluator(open_suite(suite, Path(folder)), Path(folder), "cpu")
@@ -77,28 +96,29 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
         vectors = evaluator.suite.task_vectors()
         Point(evaluator.recipe("averaging"), limit=images).carry_out(bench)  # images decoded, experts' outputs known
 
-        def loop(merged: Callable[[TaskVectors, MergeRecipe], Weights]) -> None:
-            for point in points:
-                bench.judge(merged(vectors, point.recipe), point)
+        def all_points(what: str, measure: Callable[[Point], object]) -> None:
+            progress = Progress(f"{method} {what}")
+            for done, point in enumerate(points, 1):
+                measure(point)
+                progress(done / len(points))
 
-        def ours() -> None:
-            for point in points:
-                point.carry_out(bench)
+        def anew(merged: Callable[[TaskVectors, MergeRecipe], Weights], point: Point) -> None:
+            bench.judge(merged(vectors, point.recipe), point)
 
-        tower, beyond = watch.of(ours)
-        print(
-            f"{method} along λ, {levels} values, {images} images a task: engine {tower:.2f} s in forward passes", end=""
+        tower, beyond = watch.of(lambda: all_points("by the engine", lambda point: point.carry_out(bench)))
+        say(
+            f"{method} along λ, {levels} values, {images} images a task: engine {tower:.2f} s in forward passes and "
+            f"{beyond:.2f} s beyond them ({beyond / (tower + beyond):.0%})"
         )
-        print(f" and {beyond:.2f} s beyond them ({beyond / (tower + beyond):.0%})")
         for name, way in (("this package's merge", merge), ("full SVDs", merged_plainly)):
-            loop_tower, loop_beyond = watch.of(lambda way=way: loop(way))  # type: ignore[misc]
+            work = partial(all_points, f"anew by {name}", partial(anew, way))
+            loop_tower, loop_beyond = watch.of(work)
             whole = (loop_tower + loop_beyond) / (tower + beyond)
-            print(
-                f"  merging anew by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; beyond the forward passes",
-                end="",
+            say(
+                f"  merging anew by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; beyond the forward passes the "
+                f"engine is {loop_beyond / beyond:.1f} times faster, with them {whole:.1f} times "
+                f"({(loop_tower + loop_beyond) / loop_tower:.1f} if all but they cost nothing)"
             )
-            print(f" the engine is {loop_beyond / beyond:.1f} times faster, with them {whole:.1f} times", end="")
-            print(f" ({(loop_tower + loop_beyond) / loop_tower:.1f} if all but they cost nothing)")
 
 
 def surface(watch: Stopwatch, suite: str, method: str, levels: int, images: int) -> None:
@@ -112,18 +132,22 @@ def surface(watch: Stopwatch, suite: str, method: str, levels: int, images: int)
             bench, started = Bench(evaluator), time.perf_counter()
             points, (tower, beyond) = _conduct(watch, bench, settings)
             wall = time.perf_counter() - started
-            print(f"{name} {levels}×{levels} surface of {method}, {points} points: {wall:.1f} s wall clock, ", end="")
-            print(f"{tower + beyond:.1f} s", f"{beyond / (tower + beyond):.0%} beyond the forward passes", sep=", ")
+            say(
+                f"{name} {levels}×{levels} surface of {method}, {images} images a task, {points} points: {wall:.1f} s "
+                f"wall clock; {tower + beyond:.1f} s of CPU, {beyond / (tower + beyond):.0%} beyond the forward passes"
+            )
 
 
 def _conduct(watch: Stopwatch, bench: Bench, settings: Mapping[str, object]) -> tuple[int, tuple[float, float]]:
     study, evaluator = find_study("sensitivity"), bench.evaluator
     found: list[int] = []
+    progress = Progress("surface")
 
     def work() -> None:
         planned = plan(study.rounds(evaluator, settings), bench)  # type: ignore[arg-type]
         found.append(planned.works)
-        conduct(study.rounds(evaluator, settings), bench, planned=planned)  # type: ignore[arg-type]
+        rounds = study.rounds(evaluator, settings)  # type: ignore[arg-type]
+        conduct(rounds, bench, planned=planned, report=lambda tally: progress(tally.fraction))
 
     spent = watch.of(work)
     return found[0], spent
