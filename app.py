@@ -11,6 +11,7 @@ PAGES = [
     st.Page("pages/accuracy.py", title="Accuracy", icon=":material/target:"),
     st.Page("pages/interference.py", title="Interference", icon=":material/blur_on:"),
     st.Page("pages/sensitivity.py", title="Sensitivity", icon=":material/landscape:"),
+    st.Page("pages/studies.py", title="Studies", icon=":material/science:"),
     st.Page("pages/embeddings.py", title="Embeddings", icon=":material/scatter_plot:"),
     st.Page("pages/experts.py", title="Experts", icon=":material/folder_open:"),
     st.Page("pages/resolve.py", title="Resolve", icon=":material/healing:"),

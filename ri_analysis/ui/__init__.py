@@ -2,7 +2,7 @@
 
 from ri_analysis.export.facts import command, suite_in_words
 from ri_analysis.figures.reading import resting_on
-from ri_analysis.ui import crosstalk, experts, facts, figure_page, guide, live, opening, resolving, sensitivity
+from ri_analysis.ui import crosstalk, experts, facts, figure_page, guide, live, opening, resolving, sensitivity, studies
 from ri_analysis.ui.explain import concepts, method_details
 from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headline import numbers
@@ -53,6 +53,7 @@ __all__ = [
     "run",
     "sensitivity",
     "stages",
+    "studies",
     "subset_note",
     "suite_in_words",
     "suite_name",

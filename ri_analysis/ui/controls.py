@@ -52,10 +52,10 @@ def _title(name: str) -> str:
     return method.title if method.statistic is None else f"{method.title} (needs task data)"
 
 
-def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter]) -> None:
-    """Draw one widget for each declared hyperparameter of `owner`."""
+def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter], *, sliders: bool = True) -> None:
+    """Draw one widget for each declared hyperparameter of `owner`; numbers are typed in where there are no sliders."""
     for item in items:
-        _hyperparameter(owner, item)
+        _hyperparameter(owner, item, sliders)
 
 
 def _resolved_control(evaluator: Evaluator) -> None:
@@ -72,7 +72,7 @@ def _resolved_control(evaluator: Evaluator) -> None:
         )
 
 
-def _hyperparameter(owner: str, item: Hyperparameter) -> None:
+def _hyperparameter(owner: str, item: Hyperparameter, sliders: bool) -> None:
     value, name = recipes.chosen_value(owner, item), recipes.entry(owner, item)
     label = f"{words.symbol(item.name)}"
     note = f"{item.meaning}: {item.range_text}, {state.text_of(item.default)} by default."
@@ -86,7 +86,10 @@ def _hyperparameter(owner: str, item: Hyperparameter) -> None:
         draw: Any = st.segmented_control if len(item.choices) <= _FEW else st.selectbox
         draw(label, item.choices, required=True, **common)
         return
-    way = track(item, value)
+    if isinstance(item.default, str):
+        st.text_input(label, **common)
+        return
+    way = track(item, value) if sliders else None
     if way is None:
         st.number_input(label, min_value=_typed(item, item.low), max_value=_typed(item, item.high), **common)
     elif way.stops:

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.studies import STUDIES
+from ri_analysis.ui import resources
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+PAGE = "pages/studies.py"
+SMALL = {
+    "studies.name": "steps",
+    "studies.steps.methods": "iso-c",
+    "studies.steps.longest": "2",
+    "studies.steps.halvings": "1",
+    "studies.steps.images": "4",
+}
+
+
+@pytest.fixture
+def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv(resources.SUITE, str(tiny))
+    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
+    monkeypatch.setenv(resources.DEVICE, "cpu")
+    # Have AppTest run app.py, not a page's script alone.
+    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    return AppTest.from_file(str(APP), default_timeout=60)
+
+
+def clean(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    assert [item.value for item in app.error] == []
+    return app
+
+
+def text(app: AppTest) -> str:
+    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.code])
+
+
+def choose(app: AppTest, **changed: str) -> AppTest:
+    app.session_state["ri.choice"] = {**SMALL, **{f"studies.steps.{name}": value for name, value in changed.items()}}
+    return app.switch_page(PAGE).run()
+
+
+def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
+    clean(choose(app, seeds="2"))
+    assert STUDIES["steps"].question in text(app)
+    assert STUDIES["steps"].finding in text(app)
+    assert f"ri-analysis study steps {tiny} --out studies/steps --set methods=iso-c" in text(app)
+    assert "steps: 9 points, 0 of them in the store" in text(app)  # four runs, and five merges
+    app.button(key="start.study").click().run()
+    job = resources.jobs().starting_with("study:")[-1]
+    job.wait(120)
+    assert job.error is None
+    clean(app.run())
+    assert "**Here:** " in text(app)
+    assert "thick bars reach from the lowest to the highest" in text(app)
+    assert list(app.dataframe[0].value["steps"]) == [1, 2]
+    resources.memory()._items.clear()
+    clean(app.run())
+    assert len(app.dataframe) == 1  # from the store, nothing asked for
+    assert app.query_params["studies.steps.seeds"] == "2"
+
+
+def test_bad_settings_of_a_study_are_one_message(app: AppTest):
+    choose(app, methods="iso")
+    assert not app.exception
+    assert "unknown merging method" in app.error[0].value
+    assert app.text_input(key="widget.studies.steps.methods").value == "iso"  # there to be mended
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_every_study_can_be_chosen(app: AppTest, name: str):
+    app.session_state["ri.choice"] = {"studies.name": name}
+    clean(app.switch_page(PAGE).run())
+    assert app.button(key="start.study")
+    assert f"{name}: " in text(app)
