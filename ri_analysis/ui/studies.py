@@ -17,13 +17,13 @@ from ri_analysis.studies.conduct import conduct, plan
 from ri_analysis.studies.output import estimate
 from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
 
-CHOSEN = "studies.name"
+CHOSEN, FIRST = "studies.name", "methods"
 
 
 def section(evaluator: Evaluator) -> None:
     """Draw the choice of a study with its settings, and its outcome, or what it will take and a button to begin."""
-    titles = {name: study.title for name, study in STUDIES.items()}
-    study = STUDIES[kept.titled(st.selectbox, "Study", CHOSEN, titles)]
+    name = kept.one_of(st.selectbox, "Study", CHOSEN, list(STUDIES), FIRST, format_func=lambda one: STUDIES[one].title)
+    study = STUDIES[name]
     owner = f"studies.{study.name}"
     st.markdown(f"**{study.question}**")
     st.caption(f"The paper (second-hand): {study.finding}")
