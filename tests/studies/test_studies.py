@@ -157,6 +157,7 @@ def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variant
     for chart in STUDIES[name].charts(table, False).values():
         assert "thick bars reach from the lowest to the highest" in chart.how_to_read
         assert any("mean of" in text for trace in chart.figure.data for text in trace.hovertext or ())
+        assert any(9 in (trace.error_x.thickness, trace.error_y.thickness) for trace in chart.figure.data)
     assert ", seeds " in STUDIES[name].summary(table).to_string()
 
 
