@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,25 +8,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from streamlit.runtime.scriptrunner import script_runner
+from shown import text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
 from ri_analysis.engine import Report, check_suite
-from ri_analysis.ui import opening, resources
+from ri_analysis.ui import opening
 from ri_analysis.ui.jobs import Job
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-
-
-@pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(resources.SUITE, str(tiny))
-    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
-    monkeypatch.setenv(resources.DEVICE, "cpu")
-    # Have AppTest run app.py, not a page's script alone.
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-    return AppTest.from_file(str(APP), default_timeout=60)
 
 
 @pytest.fixture
@@ -45,10 +32,6 @@ def visit(app: AppTest) -> AppTest:
 def open_suite_file(app: AppTest, path: Path | str) -> AppTest:
     app.text_input(key="widget.experts.path").set_value(str(path))
     return app.button(key="experts.open").click().run()
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info, *app.error])
 
 
 def test_the_page_says_what_each_file_is(app: AppTest, tiny: Path) -> None:

@@ -1,34 +1,19 @@
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
-from streamlit.runtime.scriptrunner import script_runner
+from shown import clean
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from ri_analysis.export import browser
-from ri_analysis.ui import resources, tray
+from ri_analysis.ui import tray
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGE = "pages/figures.py"
 
 
 @pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(resources.SUITE, str(tiny))
-    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
-    monkeypatch.setenv(resources.DEVICE, "cpu")
-    # Have AppTest run app.py, not a page's script alone.
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(browser, "missing", lambda: browser.MISSING)
-    return AppTest.from_file(str(APP), default_timeout=60)
-
-
-def clean(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    assert [item.value for item in app.error] == []
     return app
 
 

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
-from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.ui import guide, resources
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
+from ri_analysis.ui import guide
 
 
 @pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    for name, value in ((resources.SUITE, tiny), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+def app(app: AppTest, monkeypatch: pytest.MonkeyPatch, tiny: Path) -> AppTest:
     monkeypatch.setattr(guide, "EMBEDDED", (str(tiny),))
-    return AppTest.from_file(str(APP), default_timeout=60)
+    return app
 
 
 def welcomed(app: AppTest) -> bool:

@@ -5,38 +5,24 @@ from __future__ import annotations
 import base64
 import io
 import re
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from streamlit.runtime.scriptrunner import script_runner
+from shown import clean
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.drift import measure_drift
-from ri_analysis.ui import gallery, resources
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
+from ri_analysis.ui import gallery
 
 
 @pytest.fixture
-def page(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(resources.SUITE, str(tiny))
-    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
-    monkeypatch.setenv(resources.DEVICE, "cpu")
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+def page(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(gallery, "PAGE", 5)
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    clean(app.run())
     return clean(app.switch_page("pages/interference.py").run())
-
-
-def clean(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    assert [item.value for item in app.error] == []
-    return app
 
 
 def shown(app: AppTest) -> list[str]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -10,45 +9,23 @@ from urllib.parse import parse_qsl
 import hand
 import pytest
 from safetensors import safe_open
-from streamlit.runtime.scriptrunner import script_runner
+from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, recipe_of
-from ri_analysis.ui import resources
 from ri_analysis.ui.live import bench
 from ri_analysis.ui.live.bench import Bench
 from ri_analysis.ui.live.line import Direction
 from ri_analysis.ui.live.section import _checkpoint
 from ri_analysis.ui.recipes import Pair
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
-
-
-@pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-    for name, value in ((resources.SUITE, tiny), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
-        monkeypatch.setenv(name, str(value))
-    return AppTest.from_file(str(APP), default_timeout=60)
-
 
 def opened(app: AppTest) -> dict[str, object]:
     app.switch_page("pages/merge.py").run()
     return hand.seen(clean(app))
-
-
-def clean(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    assert [item.value for item in app.error] == []
-    return app
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info])
 
 
 def query(data: dict[str, object]) -> dict[str, str]:

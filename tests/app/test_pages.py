@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import runpy
+from collections.abc import Callable
 from pathlib import Path
 
 import hand
 import pytest
-from streamlit.runtime.scriptrunner import script_runner
+from shown import clean, text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
@@ -16,40 +16,11 @@ from ri_analysis.resolving import ResolveProgress, resolve
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import resources
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGES = ["pages/overview.py", "pages/merge.py", "pages/accuracy.py", "pages/resolve.py"]
-
-
-@pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    return start(tiny, workspace, monkeypatch)
-
-
-def start(suite: Path | str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(resources.SUITE, str(suite))
-    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
-    monkeypatch.setenv(resources.DEVICE, "cpu")
-    return AppTest.from_file(str(APP), default_timeout=60)
-
-
-@pytest.fixture(autouse=True)
-def navigation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`)."""
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
 
 
 def visit(app: AppTest, page: str) -> AppTest:
     return app.run() if page == PAGES[0] else app.switch_page(page).run()
-
-
-def clean(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    assert [item.value for item in app.error] == []
-    return app
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -91,9 +62,9 @@ def test_accuracy_says_whether_it_is_absolute_or_normalised(app: AppTest):
     assert {"zero-shot", "expert", "merged before RI", "merged after RI"} <= set(table)
 
 
-def test_without_an_ri_set_there_is_only_before(tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_an_ri_set_there_is_only_before(start: Callable[[Path], AppTest], tmp_path: Path):
     suite = make_suite(tmp_path / "bare", resolved=False)
-    app = start(suite, workspace, monkeypatch)
+    app = start(suite)
     for page in PAGES[:3]:
         clean(visit(app, page))
         assert "no RI-adapted experts yet" in text(app)
@@ -102,13 +73,13 @@ def test_without_an_ri_set_there_is_only_before(tmp_path: Path, workspace: Path,
 
 
 @pytest.mark.parametrize("damage", ["toml", "missing", "weights"])
-def test_an_unreadable_suite_is_one_message(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, damage: str):
+def test_an_unreadable_suite_is_one_message(start: Callable[[Path], AppTest], tiny: Path, damage: str):
     if damage == "toml":
         tiny.write_text("name = ")
     elif damage == "weights":
         expert = tiny.parent / "original" / "Reds.safetensors"
         expert.write_bytes(expert.read_bytes()[:1000])
-    app = start(tiny if damage != "missing" else tiny.parent / "nowhere.toml", workspace, monkeypatch).run()
+    app = start(tiny if damage != "missing" else tiny.parent / "nowhere.toml").run()
     assert not app.exception
     assert len(app.error) == 1
     assert "expected" in app.error[0].value

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
-from streamlit.runtime.scriptrunner import script_runner
+from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.studies import STUDIES
 from ri_analysis.ui import resources
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGE = "pages/studies.py"
 SMALL = {
     "studies.name": "steps",
@@ -19,26 +17,6 @@ SMALL = {
     "studies.steps.halvings": "1",
     "studies.steps.images": "4",
 }
-
-
-@pytest.fixture
-def app(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv(resources.SUITE, str(tiny))
-    monkeypatch.setenv(resources.WORKSPACE, str(workspace))
-    monkeypatch.setenv(resources.DEVICE, "cpu")
-    # Have AppTest run app.py, not a page's script alone.
-    monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-    return AppTest.from_file(str(APP), default_timeout=60)
-
-
-def clean(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    assert [item.value for item in app.error] == []
-    return app
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.code])
 
 
 def choose(app: AppTest, **changed: str) -> AppTest:
