@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -16,6 +17,8 @@ from ri_analysis.ui import crosstalk, kept, measuring, recipes, resources, tray
 
 _OWN = "another width"
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
+# What the camera writes is shown without the page's fonts: text measured in another one would be cut off.
+_FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
 _LENGTHS = (1.0, 20.0)  # inches
 
 
@@ -99,7 +102,8 @@ def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None
     tray.pinned()[place] = replace(item, snapshot=snapshot)
     sharp = formats.DPI / paper.INCH if camera == "png" else 1
     config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.name, "scale": sharp}}
-    st.plotly_chart(snapshot.printed, theme=None, width="content", config=config, key=f"{key}.figure", alt=caption)
+    shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
+    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{key}.figure", alt=caption)
     st.caption(snapshot.n)
     if paper.rastered(snapshot.printed):
         st.caption(

@@ -32,6 +32,8 @@ _STYLE = """
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
   [class*="st-key-below"] { flex-wrap: wrap; }
+  [data-testid="stButtonGroup"] button { max-width: 100%; }
+  [data-testid="stButtonGroup"] p { white-space: normal; }
   [class*="st-key-panels"] { overflow-x: auto; }
   [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
 }
