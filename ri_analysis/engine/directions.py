@@ -15,16 +15,17 @@ from ri_analysis.merging.method import Statistics
 from ri_analysis.task_vectors import TaskVectors
 
 BUDGET = 1 << 30  # bytes
+FEW = 8  # vectors for sliders: λ is moved in a few recipes at a time, and of each there are two models
 
 
 class Directions:
-    """The least recently used merged task vectors are dropped when all together exceed `budget` bytes.
+    """The least recently used merged task vectors go when they exceed `budget` bytes together, or are more than `most`.
 
     A model whose vector alone exceeds half the budget is merged anew, streaming, each time.
     """
 
-    def __init__(self, budget: int = BUDGET) -> None:
-        self._budget, self._lock = budget, threading.Lock()
+    def __init__(self, budget: int = BUDGET, most: int | None = None) -> None:
+        self._budget, self._most, self._lock = budget, most, threading.Lock()
         self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
 
     def merged(
@@ -65,9 +66,13 @@ class Directions:
         found = dict(computed)
         with self._lock:
             self._kept[key] = found
-            while sum(_bytes(kept) for kept in self._kept.values()) > self._budget:
+            while self._too_much():
                 self._kept.popitem(last=False)
         return found
+
+    def _too_much(self) -> bool:
+        held = sum(_bytes(kept) for kept in self._kept.values())
+        return held > self._budget or (self._most is not None and len(self._kept) > self._most)
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:

@@ -14,7 +14,7 @@ import torch
 
 from ri_analysis.checkpoints import read_checkpoint, vision_tower
 from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
-from ri_analysis.engine.directions import Directions
+from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.store import Arrays, Store, default_workspace
 from ri_analysis.engine.task_statistics import TaskStatistics
@@ -60,7 +60,7 @@ class Evaluator:
         self.suite = suite
         self.store = Store(workspace or default_workspace())
         self._device = pick_device(device)
-        self._directions = Directions()
+        self._directions = Directions(most=FEW)
         self._task_statistics = TaskStatistics(
             suite, self.store.workspace / "statistics", self._device, lambda: self.architecture, lambda: self.heads
         )

@@ -21,7 +21,7 @@ import torch
 
 from ri_analysis.checkpoints.canonical import PREFIX
 from ri_analysis.encoder import Architecture
-from ri_analysis.engine.directions import Directions
+from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.estimate import Estimate, Outcome, estimate
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
@@ -58,8 +58,8 @@ class LiveProbe:
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
         self._own, self._lock = threading.local(), threading.Lock()
         self._columns: OrderedDict[str, torch.Tensor] = OrderedDict()
-        self._directions = Directions(BUDGET)
-        self._ingredients: dict[tuple[str, str, tuple[str, ...]], dict[str, str]] = {}
+        self._directions = Directions(BUDGET, FEW)
+        self._ingredients = lru_cache(maxsize=64)(evaluator.ingredients)
         self._merging: dict[str, float] = {}
         self._dtype, image = self._fastest()
         models = 2 if self._workers._max_workers == 1 else 1  # one after the other, or side by side
@@ -170,7 +170,7 @@ class LiveProbe:
         with self._lock:  # also while it is made: others wait for the same one as a rule
             if key not in self._columns:
                 self._columns[key] = torch.stack([self._term(bare, task) for task in recipe.tasks]).to(self._device)
-                while sum(matrix.nbytes for matrix in self._columns.values()) > BUDGET:
+                while len(self._columns) > FEW or sum(held.nbytes for held in self._columns.values()) > BUDGET:
                     self._columns.popitem(last=False)
             self._columns.move_to_end(key)
             return self._columns[key]
@@ -182,10 +182,7 @@ class LiveProbe:
 
     def _digests(self, recipe: MergeRecipe) -> dict[str, str]:
         """Return the digests of what is merged; looking them up touches every file, so they are kept."""
-        key = (recipe.experts, recipe.method, recipe.tasks)
-        if key not in self._ingredients:
-            self._ingredients[key] = self._evaluator.ingredients(recipe)
-        return self._ingredients[key]
+        return self._ingredients(MergeRecipe(recipe.method, (), recipe.tasks, recipe.experts))
 
 
 def _without_scale(recipe: MergeRecipe) -> tuple[tuple[str, float | int | str], ...]:

@@ -15,12 +15,15 @@ import plotly.graph_objects as go
 from ri_analysis.errors import InputError
 from ri_analysis.export import fonts
 
+_INSTEAD = (
+    "Or save the figure from your own browser: the camera above it writes SVG or PNG, without the font inside, and its "
+    "HTML page prints to PDF. HTML, CSV and parquet need nothing."
+)
 MISSING = (
     "no Chrome or Chromium was found on the machine that runs ri-analysis, so it can't write SVG, PNG or PDF. Install "
-    "one (Debian: apt-get install chromium; elsewhere: kaleido_get_chrome), or save the figure from your own browser: "
-    "the camera above it writes SVG or PNG. HTML, CSV and parquet need nothing."
+    f"one (Debian: apt-get install chromium; elsewhere: kaleido_get_chrome). {_INSTEAD}"
 )
-NO_KALEIDO = "SVG, PNG and PDF need the package kaleido: pip install 'ri-analysis[images]'"
+NO_KALEIDO = f"SVG, PNG and PDF need the package kaleido: pip install 'ri-analysis[images]'. {_INSTEAD}"
 _PATIENCE = 60.0  # seconds for one figure
 _START = (15.0, 30.0, 60.0)  # seconds a browser may take to start, time after time
 _IDLE = 120.0  # seconds after which a browser that nobody uses is closed: it holds some 300 MB

@@ -18,6 +18,7 @@ INCH = 96  # CSS pixels
 POINT = INCH / 72
 SMALLEST, LARGEST = 8 * POINT, 9 * POINT  # of text in print, in pixels
 _TALLEST = 0.85  # of the width: a panel among others one below the other
+_SQUARE = 1.1  # of its width: a landscape, which would be cut off at the sides of anything taller
 _LETTER = 0.55  # of the size of text: how wide a letter or digit is
 _AROUND = 1.0  # inches beside a figure's panels, for labels
 _SCREEN = 13  # pixels of ordinary text on a page
@@ -45,6 +46,8 @@ def for_paper(figure: go.Figure, width: float, height: float | None = None) -> g
 def natural_height(figure: go.Figure, width: float) -> float:
     """Return the height in inches that suits a figure at a width: panels one below the other need room each."""
     own = float(figure.layout.height or 400) * LARGEST / _SCREEN / INCH
+    if scenes := len(_axes(figure, "scene")):
+        own = min(own, _SQUARE * width / scenes)
     stacked = len(_crowded(figure, width))
     return round(min(own, _TALLEST * width) * stacked if stacked else own, 2)
 

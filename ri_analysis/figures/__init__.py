@@ -1,6 +1,7 @@
 """Figures: tables → Plotly figures, one function a figure, one look for all."""
 
 from ri_analysis.figures.accuracy import accuracy_bars, accuracy_by_task
+from ri_analysis.figures.clouds import clouds
 from ri_analysis.figures.crosstalk import crosstalk_matrices
 from ri_analysis.figures.headline import headline
 from ri_analysis.figures.interference import interference_by_task
@@ -10,6 +11,7 @@ from ri_analysis.figures.pinned import pinned
 __all__ = [
     "accuracy_bars",
     "accuracy_by_task",
+    "clouds",
     "crosstalk_matrices",
     "headline",
     "interference_by_task",

@@ -50,6 +50,9 @@ class Shades:
 LIGHT = Shades("#FFFFFF", "#1C2733", "#5B6875", "#E6EBF0", "#DCE3EA")
 DARK = Shades("#12171E", "#E4E9EE", "#9AA7B4", "#27303A", "#2F3945")
 
+# Of points beside a selection, by whether the theme is dark.
+UNSELECTED = {False: "#C3CBD3", True: "#434D58"}
+
 # Every chart's mode bar saves a vector image from the reader's own browser, and shows no more buttons than needed.
 CONFIG: dict[str, Any] = {
     "displaylogo": False,

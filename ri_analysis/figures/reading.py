@@ -43,4 +43,7 @@ _TITLES = {
     "accuracy-by-task": "Accuracy per task",
     "interference-by-task": "Interference per task",
     "crosstalk": "Who disturbs whom",
+    "map-pca": "Images as two models see them (PCA)",
+    "map-umap": "Images as two models see them (UMAP)",
+    "sensitivity": "Sensitivity to hyperparameters",
 }

@@ -174,7 +174,9 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
         for axis, values in (("x", xs), ("y", ys))
     }
     height = {"title": {"text": "accuracy"}, "tickformat": ".0%", "range": [low, high], "gridcolor": shade.grid}
-    figure.update_scenes(**axes, zaxis=height | {"backgroundcolor": shade.background})
+    figure.update_scenes(
+        **axes, camera_eye={"x": 2.0, "y": 2.0, "z": 1.3}, zaxis=height | {"backgroundcolor": shade.background}
+    )
     bar = {"title": {"text": "mean accuracy"}, "tickformat": ".0%", "thickness": 14}
     return figure.update_layout(
         margin_t=40, coloraxis={"colorscale": look.SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": bar}
@@ -236,6 +238,7 @@ def _mark(
         mode="markers",
         marker={"symbol": symbol, "size": 14, "color": colour, "line": {"width": 2, "color": _edge(kind)}},
         hovertemplate=f"{kind}<extra></extra>",
+        cliponaxis=False,
         showlegend=False,
     )
 

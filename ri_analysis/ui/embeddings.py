@@ -9,17 +9,22 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from ri_analysis import figures
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, Clouds, Map, collect, pca_map, umap_known, umap_map
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.measures.drift import drift_table
-from ri_analysis.ui import background, frame, gallery, kept, map, resources
+from ri_analysis.ui import background, frame, gallery, kept, map, resources, tray
 from ri_analysis.ui.map.payload import COLOURS, TITLES, payload
 from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import Pair
 
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
+_HOW = (
+    "Each point is an image: the same ones in both panels, each as the model named above it sees it. Where some are "
+    "selected, all others are grey."
+)
 _KINDS = {"pca": "PCA", "umap": "UMAP"}
 
 
@@ -94,12 +99,17 @@ def map_section(evaluator: Evaluator, clouds: Clouds, kind: str, drawn: Map) -> 
         dark=frame.dark(),
     )
     ids = map.show(data, "embedding.map")
-    text = (
-        "Each point is an image: hover to see it. Drag to lasso: the same images stay coloured in both panels, all "
-        "others turn grey. Wheel to zoom, double-click to clear. "
-        f"*{words.count(len(rows), 'image')}: a fixed sample of the test images.*"
+    hands = (
+        "Hover over a point to see its image. Drag to lasso; wheel to zoom, double-click to clear. Pin keeps the whole "
+        "map with the selection."
     )
-    frame.caption(text, clouds.table(drawn), f"map-{kind}", "Every image with its place under every model")
+    n, name, table = (
+        f"{words.count(len(rows), 'image')}: a fixed sample of the test images.",
+        f"map-{kind}",
+        clouds.table(drawn),
+    )
+    with frame.caption(f"{_HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
+        tray.pin_button(figures.clouds(data, ids), f"{_HOW} {drawn.says}", table, n, name)
     _selection(evaluator, clouds, models, ids)
 
 

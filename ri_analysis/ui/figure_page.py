@@ -6,15 +6,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ri_analysis.export import browser, formats, standard, venues
+from ri_analysis.export import browser, formats, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import crosstalk, measuring, recipes, resources, tray
+from ri_analysis.ui import crosstalk, kept, measuring, recipes, resources, tray
 
 _OWN = "another width"
+_CAMERA = ("svg", "png")  # what the reader's own browser can write
+# What the camera writes is shown without the page's fonts: text measured in another one would be cut off.
+_FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
 _LENGTHS = (1.0, 20.0)  # inches
 
 
@@ -27,8 +31,12 @@ def section() -> None:
     if not held:
         return
     problem = browser.missing()
+    camera = "svg"
     if problem:
         st.warning(problem[0].upper() + problem[1:], icon="⚠️")
+        camera = kept.one_of(
+            st.segmented_control, "The camera writes", "figures.camera", _CAMERA, camera, format_func=str.upper
+        )
     snapshots = [item.snapshot for item in held]
     left, right = st.columns(2)
     evaluator = resources.evaluator()
@@ -55,7 +63,7 @@ def section() -> None:
     st.caption(f"{words.count(len(held), 'figure')}, kept until this browser tab is closed.")
     for place, item in enumerate(held):
         with st.container(border=True, key=f"tray.{item.number}"):
-            _item(place, item, can_draw=problem is None)
+            _item(place, item, camera, can_draw=problem is None)
 
 
 def _standard_button() -> None:
@@ -74,7 +82,7 @@ def _standard_button() -> None:
     st.rerun()
 
 
-def _item(place: int, item: tray.Pinned, *, can_draw: bool) -> None:
+def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None:
     head, buttons = st.columns([5, 2], vertical_alignment="bottom")
     snapshot, key = item.snapshot, f"tray.{item.number}"
     title = head.text_input("Title", snapshot.title, key=f"{key}.title", max_chars=200)
@@ -92,9 +100,15 @@ def _item(place: int, item: tray.Pinned, *, can_draw: bool) -> None:
     caption = st.text_area("Caption", snapshot.caption, key=f"{key}.caption", height="content")
     snapshot = _sized(replace(snapshot, title=title, caption=caption), key)
     tray.pinned()[place] = replace(item, snapshot=snapshot)
-    config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": snapshot.name}}
-    st.plotly_chart(snapshot.printed, theme=None, width="content", config=config, key=f"{key}.figure", alt=caption)
+    sharp = formats.DPI / paper.INCH if camera == "png" else 1
+    config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.name, "scale": sharp}}
+    shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
+    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{key}.figure", alt=caption)
     st.caption(snapshot.n)
+    if paper.rastered(snapshot.printed):
+        st.caption(
+            "SVG and PDF hold this figure's drawing as a picture made of pixels; only titles and scales are vectors."
+        )
     with st.container(horizontal=True):
         for form in formats.FORMATS.values():
             st.download_button(

@@ -50,11 +50,12 @@ def kind(chart: go.Figure) -> str:
 def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> DeltaGenerator:
     """Show what is to be said below a figure, and beside it the button that downloads its table as `name`.csv.
 
-    Returns the place of that button, for others.
+    Returns the row of that button, for others.
     """
-    left, right = st.columns([6, 1], gap="small", vertical_alignment="top")
-    left.caption(text)
-    right.download_button(
+    row = st.container(horizontal=True, gap="xsmall", key=f"below.{name}")
+    row.caption(text)
+    buttons = row.container(horizontal=True, gap="xsmall", width="content", key=f"buttons.{name}")
+    buttons.download_button(
         "CSV",
         partial(formats.csv, table),  # made when it is asked for
         f"{name}.csv",
@@ -64,9 +65,8 @@ def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table be
         icon=":material/download:",
         help=note,
         on_click="ignore",
-        width="stretch",
     )
-    return right
+    return buttons
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
@@ -17,7 +18,7 @@ from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conduct import Plan, Tally, conduct, plan, seconds_an_image
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
-from ri_analysis.ui import background, frame, kept, recipes, resources, state
+from ri_analysis.ui import background, frame, kept, recipes, resources, state, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -26,6 +27,7 @@ X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
 _FIGURE = "panels.sensitivity"  # the key of the clickable figure (see `frame.kind`)
+_CLICK = "Click a point to make it your recipe."
 _EVERY = 2.0  # seconds between two drawings of a surface that fills in
 
 
@@ -159,16 +161,27 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     """Draw a finished surface or curve with all that belongs to it."""
     _picture(found, wanted)
     st.subheader("Plateaus", anchor=False)
-    st.dataframe(sensitivity.STUDY.summary(found).drop(columns="method"), hide_index=True, key="sensitivity.plateaus")
-    st.caption(
+    text = (
         "The plateau is the stretch of the first axis, through the best place, that lies within one point of the best: "
         "on a logarithmic axis its high end divided by its low end, so that merely rescaled task vectors gain nothing. "
         "The last column is the stretch that is as good, within a point, as the best before RI. "
         "Gap: best minus default. Best and default are compared on the same test images, on which the best was also "
         "chosen: it is what tuning could gain at most. Intervals: 95%, bootstrap over images."
     )
+    best = found[found["kind"] == "best"]
+    st.dataframe(_plateaus(found), hide_index=True, key="sensitivity.plateaus")
+    frame.caption(text, best, "plateaus", "The best places with their plateaus, every digit")
     if wanted[0].y is not None:
         _slices(found, wanted[0].y)
+
+
+def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the study's summary as narrow as a laptop's page: where stretches begin and end stands in the CSV."""
+    rows = sensitivity.STUDY.summary(found).drop(columns="method")
+    long = "as good as the best before"
+    for name in ("plateau", long):
+        rows[name] = rows[name].str.partition(": ")[0].str.replace("at least ", "≥ ")
+    return rows.rename(columns={long: "as good as before"})
 
 
 def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
@@ -176,11 +189,8 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     x = field.x.of(field.base)
     n = f"Each place rests on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
     if field.y is None:
-        how = (
-            "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below. "
-            "Click a point to make it your recipe."
-        )
-        _clickable(surfaces.curves(found, here=x, dark=dark), field, found, f"{how} *{n}*")
+        how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
+        _clickable(surfaces.curves(found, here=x, dark=dark), field, found, how, n)
         return
     view = kept.titled(
         st.segmented_control, "View", "sensitivity.view", _VIEWS, required=True, label_visibility="collapsed"
@@ -191,15 +201,14 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         return
     how = (
         "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe. Click a dot to make "
-        "it your recipe."
+        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe."
     )
     here = (x, field.y.of(field.base))
-    _clickable(surfaces.pair(found, here=here, dark=dark), field, found, f"{how} *{n}*")
+    _clickable(surfaces.pair(found, here=here, dark=dark), field, found, how, n)
 
 
-def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None:
-    """Draw a figure whose points can be taken over as the recipe."""
+def _clickable(chart: go.Figure, field: Field, found: pd.DataFrame, how: str, n: str) -> None:
+    """Draw a figure whose points can be taken over as the recipe; pinned, it does not ask for clicks."""
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "ri-analysis-sensitivity"}}
     st.plotly_chart(
         chart,
@@ -208,9 +217,10 @@ def _clickable(chart: Any, field: Field, found: pd.DataFrame, text: str) -> None
         key=_FIGURE,
         on_select=lambda: _take(field),
         selection_mode="points",
-        alt=text,
+        alt=how,
     )
-    frame.caption(text, found, "sensitivity")
+    with frame.caption(f"{how} {_CLICK} *{n}*", found, "sensitivity"):
+        tray.pin_button(chart, how, found, n, "sensitivity")
     if "sensitivity.taken" in st.session_state:
         st.page_link(
             MERGE_PAGE, label=f"Open {st.session_state['sensitivity.taken']} on the Merge page", icon=":material/merge:"

@@ -13,6 +13,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
+from ri_analysis.arenas import bound_arenas
 from ri_analysis.ui import controls, frame, guide, opening, recipes, resources, state, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
@@ -26,9 +27,13 @@ _STYLE = """
 [data-testid="stMainBlockContainer"] { padding: 2.5rem 3rem 4rem; max-width: 1500px; }
 [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] p { white-space: normal; }
+[class*="st-key-below"] { flex-wrap: nowrap; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
+  [class*="st-key-below"] { flex-wrap: wrap; }
+  [data-testid="stButtonGroup"] button { max-width: 100%; }
+  [data-testid="stButtonGroup"] p { white-space: normal; }
   [class*="st-key-panels"] { overflow-x: auto; }
   [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
 }
@@ -63,7 +68,8 @@ def _label(page: StreamlitPage) -> str:
 
 
 def preload() -> None:
-    """Get ready to serve: build what the first figure needs, and keep the collector off all that is imported."""
+    """Get ready to serve: bound what threads hold, build what the first figure needs, freeze what is imported."""
+    bound_arenas()
     # A folder pages/ beside the script makes Streamlit run a page without app.py when the first visit is to that page.
     PagesManager.uses_pages_directory = False
     figures.headline(pd.DataFrame(columns=["model", "measure", "value", "low", "high"]))

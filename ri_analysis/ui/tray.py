@@ -43,7 +43,6 @@ def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, 
         help="Keep this figure as it is on the Figures page, to save it for a paper or put it into a report",
         on_click=_pin,
         args=(chart, how_to_read, table, n, name),
-        width="stretch",
     )
 
 

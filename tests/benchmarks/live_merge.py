@@ -26,7 +26,7 @@ import numpy as np
 from playwright.sync_api import Locator, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
-from browsing import await_health, free_port, open_chromium, served
+from browsing import await_health, free_port, open_chromium, served, settle
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
@@ -48,6 +48,7 @@ RECORD = """(root) => {
     }
   }).observe(root, { attributes: true });
 }"""
+_TELL = 10.0  # seconds between two lines about the server's memory
 FLOOR = '''
 import streamlit as st
 JS = """
@@ -88,7 +89,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suite", nargs="?", default="demo")
     parser.add_argument("--seconds", type=float, default=6, help="of each drag (default %(default)s)")
-    parser.add_argument("--drags", type=int, default=4, help="how many (default %(default)s)")
+    parser.add_argument(
+        "--drags", type=int, default=4, help="how many, 0 for the three sessions alone (default %(default)s)"
+    )
     parser.add_argument("--sessions-seconds", type=float, default=120, help="three at once (default %(default)s)")
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
     options = parser.parse_args()
@@ -101,14 +104,16 @@ def main() -> int:
             page.goto(address)
             root = page.locator(".floor")
             root.wait_for()
-            _report("floor: a fragment that computes nothing", _drags(page, root, options, 1))
+            _report("floor: a fragment that computes nothing", _drags(page, root, options, 1, exact=False))
         workspace = options.workspace or Path(folder) / "workspace"
         with served(options.suite, workspace) as address:
-            root = _opened(page, address)
-            runs = _drags(page, root, options, options.drags)
-            _report("Merge page", runs)
-            waits = np.array([run["exact"] for run in runs])
-            print(f"{'release → exact values':<44} {np.median(waits):5.1f} s, at most {waits.max():.1f} s", flush=True)
+            if options.drags:
+                runs = _drags(page, _opened(page, address), options, options.drags, exact=True)
+                _report("Merge page", runs)
+                waits = np.array([run["exact"] for run in runs])
+                print(
+                    f"{'release → exact values':<44} {np.median(waits):5.1f} s, at most {waits.max():.1f} s", flush=True
+                )
             page.close()
             faults = _sessions(browser, address, options, workspace) if options.sessions_seconds > 0 else []
         browser.close()
@@ -128,7 +133,7 @@ def _opened(page: Page, address: str) -> Locator:
 # --- one hand -----------------------------------------------------------------------------------------------------
 
 
-def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int) -> list[dict[str, Any]]:
+def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int, *, exact: bool) -> list[dict[str, Any]]:
     root.evaluate(RECORD)
     found = []
     for number in range(drags):
@@ -137,7 +142,7 @@ def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int) -
         seconds = _drag(page, ranges.nth(number % ranges.count()), options.seconds)
         log = page.evaluate("window.riLog")
         run = _lags(log) | {"seconds": seconds}
-        if drags > 1:
+        if exact:
             page.wait_for_function(
                 "() => { const [r] = riLog.released.slice(-1); return r && riLog.exact.some(([, t]) => t > r) }"
             )
@@ -217,16 +222,20 @@ def _sessions(browser: Any, address: str, options: argparse.Namespace, workspace
         page.set_default_timeout(60_000)
         roots.append(_opened(page, address))
         roots[-1].evaluate(RECORD)
-    memory, started, turn = [_server_memory()], time.monotonic(), 0
-    while time.monotonic() - started < options.sessions_seconds:
+    memory, started, turn, told = [_server_memory()], time.monotonic(), 0, 0.0
+    while (passed := time.monotonic() - started) < options.sessions_seconds:
         faults += _turn(pages, roots, own, turn)
         memory.append(_server_memory())
         turn += 1
+        if passed >= told:
+            print(f"  after {passed:4.0f} s: server {memory[-1]:.1f} MB", flush=True)
+            told += _TELL
     painted = [_lags(page.evaluate("window.riLog"))["painted"] for page in pages]
     seconds = time.monotonic() - started
     for page, root in zip(pages, roots, strict=True):
         page.mouse.up()
         root.and_(page.locator("[data-kind=exact]")).wait_for()
+        settle(page)  # while the page follows, what it showed before stands there too
     faults += _wrong_values(pages, roots, own, Evaluator(suite, workspace, "cpu"))
     settled = memory[len(memory) // 4 :]
     growth = np.polyfit(np.linspace(0, 1, len(settled)), settled, 1)[0]
@@ -274,12 +283,15 @@ def _wrong_values(pages: list[Page], roots: list[Locator], own: tuple[str, ...],
 
 
 def _server_memory() -> float:
-    """Return the resident megabytes of this process's Python children: the server, not the browser."""
+    """Return the megabytes that this process's Python children, the server and not the browser, hold themselves.
+
+    Pages of files read through memory maps are left out: the system takes them back when it wants.
+    """
     total = 0.0
     for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         status = Path(f"/proc/{pid}/status").read_text()
         if status.startswith("Name:\tpython"):
-            total += int(status.partition("VmRSS:")[2].split()[0]) / 1024
+            total += int(status.partition("RssAnon:")[2].split()[0]) / 1024
     return total
 
 

@@ -245,6 +245,18 @@ def test_a_pinned_figure_is_saved_as_image_vectors_and_table(visit: Visit, tmp_p
     assert {"model", "measure", "value", "low", "high"} <= set(table)
 
 
+def test_the_map_of_images_and_the_usual_figures_go_into_the_tray(visit: Visit, tmp_path: Path):
+    page = visit("embeddings")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    page.get_by_text("Pinned: 1 figure").wait_for()
+    turn_to(page, "figures")
+    vectors = saved(page, "SVG", tmp_path).read_text(encoding="utf-8")
+    assert "<image" not in vectors
+    assert "merged before RI" in vectors
+    page.get_by_role("button", name="Pin the usual figures of this recipe").click()
+    page.get_by_role("link", name="Figures (5)").wait_for()
+
+
 def saved(page: Page, kind: str, folder: Path) -> Path:
     """Press a figure's button for a kind of file; return the file."""
     with page.expect_download(timeout=200_000) as download:  # the server starts a browser of its own for images

@@ -10,7 +10,7 @@ from tiny import TASKS
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, Store, accuracy_change, check_suite, interference_change, pick_device
-from ri_analysis.engine.directions import Directions
+from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import merge
 from ri_analysis.suite import open_suite
@@ -231,3 +231,10 @@ def test_another_activation_is_another_answer(evaluator: Evaluator) -> None:
     other = Evaluator(open_suite(str(evaluator.suite.spec.path)), evaluator.store.workspace, "cpu")
     assert not other.kept(recipe)
     assert other.measure(recipe).mean_interference != first.mean_interference
+
+
+def test_measuring_many_coefficients_keeps_the_merges_of_a_few(evaluator: Evaluator):
+    tasks = evaluator.suite.tasks
+    for number in range(2 * FEW):
+        evaluator.measure(evaluator.recipe("task-arithmetic", coefficients={tasks[0]: number / 10}), limit=2)
+    assert len(evaluator._directions._kept) == FEW

@@ -9,6 +9,7 @@ import torch
 
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine import live as live_module
+from ri_analysis.engine.directions import FEW
 from ri_analysis.engine.estimate import Outcome, estimate
 from ri_analysis.engine.live import LiveProbe
 from ri_analysis.engine.sample import Sample
@@ -55,6 +56,17 @@ def test_bfloat16_is_near_enough(evaluator: Evaluator, monkeypatch: pytest.Monke
     (found,), measured = probe.look([recipe]), evaluator.measure(recipe)
     for task in recipe.tasks:
         assert found.divergence[task].mean() == pytest.approx(measured.divergence[task].mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("method", ["breadcrumbs", "ties"])  # kept as a matrix, and merged anew
+def test_a_hand_that_never_rests_leaves_no_more_than_a_few_merges(evaluator: Evaluator, method: str):
+    probe = LiveProbe(evaluator, 4)
+    for number in range(2 * FEW):
+        settings = {{"breadcrumbs": "keep", "ties": "density"}[method]: 0.2 + number / 100}
+        probe.look([evaluator.recipe(method, settings, experts=experts) for experts in ("original", "ri")])
+        probe.look([evaluator.recipe(method, tasks=evaluator.suite.tasks[number % 3 :][:2])])
+    assert max(len(probe._columns), len(probe._directions._kept)) == FEW
+    assert probe._ingredients.cache_info().currsize <= 5  # one for each set of experts, whatever was moved
 
 
 def test_what_is_kept_for_the_hand_stays_within_its_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):

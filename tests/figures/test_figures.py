@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ri_analysis import figures
+from ri_analysis.export import paper
 from ri_analysis.figures import look, words
 
 TASKS = ["MNIST", "Letters", "Birds"]
@@ -194,3 +195,30 @@ def test_words():
     assert words.count(1, "image") == "1 image"
     assert words.count(2048, "image") == "2,048 images"
     assert [words.duration(seconds) for seconds in (0.2, 75, 600, 7200)] == ["1 s", "75 s", "10 min", "2.0 h"]
+
+
+def test_a_map_for_print_greys_what_is_not_selected_and_keeps_one_unit_both_ways():
+    panels = [
+        {"title": title, "x": [0.0, 1.0, 4.0], "y": [0.0, 2.0, 1.0], "colour": [0, 1, 1]} for title in ("own", "merged")
+    ]
+    items = [{"label": "A", "colour": "#E69F00"}, {"label": "B", "colour": "#56B4E9"}]
+    data = {
+        "ids": ["a", "b", "c"],
+        "panels": panels,
+        "palette": ["#E69F00", "#56B4E9"],
+        "legend": {"items": items},
+        "extent": [0.0, 4.0, 0.0, 2.0],
+    }
+    whole = figures.clouds(data)
+    assert [list(trace.marker.color) for trace in whole.data[:2]] == [["#E69F00", "#56B4E9", "#56B4E9"]] * 2
+    assert [trace.name for trace in whole.data[2:]] == ["A", "B"]
+    assert [note.text for note in whole.layout.annotations] == ["own", "merged"]
+    assert whole.layout.yaxis2.scaleanchor == "x2"
+    assert whole.layout.xaxis.range[1] - whole.layout.xaxis.range[0] == pytest.approx(4 * 1.08)
+    chosen = figures.clouds(data, ["b"])
+    rest, selected = chosen.data[:2]
+    assert (list(rest.x), rest.marker.color) == ([0.0, 4.0], look.UNSELECTED[False])
+    assert (list(selected.x), list(selected.marker.color)) == ([1.0], ["#56B4E9"])
+    scaled = figures.clouds(data | {"legend": {"gradient": ["#000000", "#FFFFFF"], "low": "0", "high": "1, drift"}})
+    assert list(scaled.data[-1].marker.colorbar.ticktext) == ["0", "1<br>drift"]
+    assert not paper.rastered(paper.for_paper(scaled, 5.5))

@@ -28,7 +28,6 @@ COLOURS = {
 _ROLES = {PRETRAINED: look.ZERO_SHOT, EXPERT: look.EXPERT, BEFORE: look.BEFORE, AFTER: look.AFTER}
 _RIGHT, _WRONG = ("right", "#009E73"), ("wrong", "#CC79A7")
 _STEPS, _LISTED = 32, 24
-_GREY = {False: "#C3CBD3", True: "#434D58"}
 
 Index = npt.NDArray[np.int64]
 
@@ -72,7 +71,7 @@ def payload(
         "palette": palette,
         "legend": legend,
         "ground": look.shades(dark).background,
-        "grey": _GREY[dark],
+        "grey": look.UNSELECTED[dark],
         "ink": look.shades(dark).text,
         "texts": _texts(shown, models),
         "pictures": pictures,
