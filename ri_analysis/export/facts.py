@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -93,11 +93,17 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
 def origin(evaluator: Evaluator, recipes: Sequence[MergeRecipe], suite: str, figure: str, address: str = "") -> Origin:
     """Return where the numbers of a figure of recipes come from; `suite` is what a command calls the suite."""
     verb = _COMMANDS.get(figure.removesuffix("-probe"), "measure")
+    commands = [command(recipe, suite, verb) for recipe in recipes]
+    return origin_of(evaluator, commands, address, map(recipe_in_words, recipes))
+
+
+def origin_of(evaluator: Evaluator, commands: Iterable[str], address: str = "", recipes: Iterable[str] = ()) -> Origin:
+    """Return where numbers come from that `commands` give; `recipes` are in words, none where a study chose them."""
     return Origin(
         suite=evaluator.suite.name,
         suite_digest=evaluator.suite.digest(),
-        recipes=tuple(map(recipe_in_words, recipes)),
-        commands=tuple(command(recipe, suite, verb) for recipe in recipes),
+        recipes=tuple(recipes),
+        commands=tuple(commands),
         address=address,
         versions=versions(),
         made=now(),

@@ -31,15 +31,16 @@ def boundary() -> Iterator[None]:
         st.error(plain(str(error)), icon="⚠️")
 
 
-def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
+def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str = "") -> None:
     """Show a figure, one sentence on how to read it, on how many images it rests, and the table behind it.
 
-    `name` names the downloads and must be unique on the page.
+    `name` names the downloads and must be unique on the page. `n` is empty where the sentence says it, and `command`
+    is what gives the numbers where it is not the chosen recipe that does.
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
     st.plotly_chart(chart, theme=None, config=config, key=f"{kind(chart)}.{name}", alt=how_to_read)
-    with caption(f"{how_to_read} *{n}*", table, name):
-        tray.pin_button(chart, how_to_read, table, n, name)
+    with caption(f"{how_to_read} *{n}*" if n else how_to_read, table, name):
+        tray.pin_button(chart, how_to_read, table, n, name, command)
 
 
 def kind(chart: go.Figure) -> str:

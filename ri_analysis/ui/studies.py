@@ -10,7 +10,6 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, Progress
 from ri_analysis.engine.points import Bench
-from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import STUDIES, Study
 from ri_analysis.studies.conduct import conduct, plan
@@ -30,11 +29,12 @@ def section(evaluator: Evaluator) -> None:
     with st.expander("Settings"):
         controls.hyperparameter_controls(owner, study.settings, sliders=False)
     settings = recipes.chosen_settings(owner, study.settings)
-    st.code(_command(study, settings), language="bash", wrap_lines=True)
+    command = _command(study, settings)
+    st.code(command, language="bash", wrap_lines=True)
     key = ("study", str(evaluator.suite.spec.path), evaluator.suite.digest(), study.name, *settings.values())
     table = _table(evaluator, study, settings, key)
     if table is not None:
-        _outcome(study, table)
+        _outcome(study, table, command)
 
 
 def _command(study: Study, settings: Mapping[str, Value]) -> str:
@@ -74,13 +74,9 @@ def _table(
     return table
 
 
-def _outcome(study: Study, table: pd.DataFrame) -> None:
-    """Draw what was found: in words, as figures, and as a short table."""
+def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
+    """Draw what was found: in words, as figures, and as a short table; `command` gives the same."""
     st.markdown(f"**Here:** {frame.plain(study.verdict(table))}")
     for name, chart in study.charts(table, frame.dark()).items():
-        file = f"{study.name}-{name}"
-        config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{file}"}}
-        kind = frame.kind(chart.figure)
-        st.plotly_chart(chart.figure, theme=None, config=config, key=f"{kind}.{file}", alt=chart.how_to_read)
-        frame.caption(chart.how_to_read, table, file)
+        frame.figure(chart.figure, chart.how_to_read, table, "", f"{study.name}-{name}", command)
     st.dataframe(study.summary(table), hide_index=True, key=f"summary.{study.name}")

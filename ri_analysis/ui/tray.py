@@ -33,8 +33,8 @@ def pinned() -> list[Pinned]:
     return found
 
 
-def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
-    """Draw the button that puts a figure into the tray."""
+def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str = "") -> None:
+    """Draw the button that puts a figure into the tray; `command` gives its numbers where they are no recipes'."""
     st.button(
         "Pin",
         key=f"pin.{name}",
@@ -42,14 +42,17 @@ def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, 
         icon=":material/keep:",
         help="Keep this figure as it is on the Figures page, to save it for a paper or put it into a report",
         on_click=_pin,
-        args=(chart, how_to_read, table, n, name),
+        args=(chart, how_to_read, table, n, name, command),
     )
 
 
-def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str) -> None:
+def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str) -> None:
     evaluator = resources.evaluator()
-    made_of = recipes.chosen_pair(evaluator).recipes
-    source = facts.origin(evaluator, made_of, resources.suite_name(), name, address())
+    if command:
+        source = facts.origin_of(evaluator, [command], address())
+    else:
+        made_of = recipes.chosen_pair(evaluator).recipes
+        source = facts.origin(evaluator, made_of, resources.suite_name(), name, address())
     add(Snapshot.of(chart, table, name, how_to_read, n, source))
 
 
