@@ -155,7 +155,10 @@ def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
             error_y=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
             mode="markers+text",
             text=part["source"] if title == table["title"].iloc[0] else None,
-            textposition="top center",
+            # To the left and the right in turn: two sources may be equally near.
+            textposition=[
+                "middle left" if place % 2 else "middle right" for place in part["distance"].rank(method="first")
+            ],
             marker={"size": 10, "color": colour},
             name=name,
             legendgroup=name,
