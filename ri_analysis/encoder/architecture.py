@@ -12,6 +12,7 @@ from typing import Any
 import open_clip
 import torch
 
+from ri_analysis.encoder.last_block import spare_patches
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite import Suite
@@ -40,10 +41,12 @@ class Architecture:
         """Return the vision tower alone, float32, for weights to be loaded into. Needs nothing the text side needs."""
         tower = self._bare_tower()
         if any(True for _ in _transient(tower)):  # their values come from building
-            return self._tower().float()
-        tower = tower.float().to_empty(device="cpu")
-        for tensor in tower.state_dict().values():
-            tensor.zero_()
+            tower = self._tower().float()
+        else:
+            tower = tower.float().to_empty(device="cpu")
+            for tensor in tower.state_dict().values():
+                tensor.zero_()
+        spare_patches(tower)
         return tower
 
     def tower_shapes(self) -> dict[str, torch.Size]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import MODEL, TASKS, make_suite
 
 from ri_analysis.encoder import check_fit, read_architecture
+from ri_analysis.encoder.last_block import ClassTokenBlock
 from ri_analysis.engine import Evaluator, check_suite
 from ri_analysis.engine.blocks import drift_by_block
 from ri_analysis.errors import InputError
@@ -119,3 +120,36 @@ def test_tensors_that_do_not_fit_the_tower_are_named(tiny: Path) -> None:
     tensors.pop("visual.proj")
     with pytest.raises(InputError, match=r"x: tensor 'visual\.proj' missing"):
         check_fit(architecture, tensors, "x")
+
+
+@pytest.mark.parametrize(
+    ("vision", "spared"),
+    [
+        ({}, True),
+        ({"ls_init_value": 0.5, "mlp_ratio": 2.0, "head_width": 8}, True),
+        ({"pool_type": "avg"}, False),
+        ({"attentional_pool": True}, False),
+        ({"final_ln_after_pool": True}, True),
+    ],
+)
+def test_a_last_block_that_spares_the_patches_changes_no_feature_and_no_gradient(
+    tiny: Path, vision: dict[str, Any], spared: bool
+) -> None:
+    document = json.loads((tiny.parent / "model.json").read_text())
+    document["model_cfg"]["vision_cfg"] |= vision
+    (tiny.parent / "model.json").write_text(json.dumps(document))
+    architecture = read_architecture("model.json", tiny.parent)
+    theirs, ours = architecture.build().get_submodule("visual"), architecture.build_tower()
+    ours.load_state_dict(theirs.state_dict())
+    assert isinstance(ours.get_submodule("transformer.resblocks")[-1], ClassTokenBlock) == spared  # type: ignore[index]
+    images = torch.randn(5, 3, 8, 8)
+    found = []
+    for tower in (theirs, ours):
+        output = tower.requires_grad_(True)(images)
+        output.square().sum().backward()
+        found.append((output.detach(), {name: part.grad for name, part in tower.named_parameters()}))
+    (expected, gradients), (output, same) = found
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
+    for name, gradient in gradients.items():
+        if gradient is not None:
+            torch.testing.assert_close(same[name], gradient, rtol=1e-4, atol=1e-5)
