@@ -57,6 +57,12 @@ class Field:
         """The place of the declared defaults."""
         return self.x.default, None if self.y is None else self.y.default
 
+    @property
+    def fixed(self) -> MergeRecipe:
+        """The merge with its axes at their defaults: what stays the same all over the field."""
+        recipe = self.x.put(self.base, self.x.default)
+        return recipe if self.y is None else self.y.put(recipe, self.y.default)
+
     def grid(self) -> Iterator[list[Place]]:
         """Yield the grid's places in two rounds, coarse and the rest; x varies first, along which directions last."""
         rows: list[float | None] = [None] if self.y is None else list(self.y.values)
@@ -94,6 +100,21 @@ def fields(evaluator: Evaluator, settings: Mapping[str, Value]) -> list[Field]:
             base = evaluator.recipe(name, experts=experts, tasks=tasks, seed=int(settings["seed"]))
             found.append(Field(base, stage, x, y, images))
     return found
+
+
+def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> dict[str, Value] | None:
+    """Return the study's settings that measure these fields of one method; None where it varies another merge."""
+    first = wanted[0]
+    asked: dict[str, Value] = {
+        "methods": first.base.method,
+        "x": first.x.name,
+        "y": "" if first.y is None else first.y.name,
+        "levels": levels,
+        "images": first.images,
+    }
+    settings = {item.name: item.default for item in STUDY.settings} | asked
+    same = [field.fixed for field in fields(evaluator, settings)] == [field.fixed for field in wanted]
+    return settings if same else None
 
 
 def study_field(wanted: Sequence[Field]) -> Rounds:

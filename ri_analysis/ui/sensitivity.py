@@ -18,7 +18,7 @@ from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conduct import Plan, Tally, conduct, plan, seconds_an_image
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
-from ri_analysis.ui import background, frame, kept, recipes, resources, state, tray
+from ri_analysis.ui import background, frame, kept, recipes, resources, state, studies, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -75,6 +75,12 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     assert axes[0] is not None  # the first axis has no such choice
     stages = zip(("before", "after"), pair.recipes, strict=False)
     return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in stages]
+
+
+def _command(wanted: Sequence[Field]) -> str:
+    """Return the command that measures the same; none where only this page varies the reader's own recipe."""
+    settings = sensitivity.settings_of(resources.evaluator(), wanted, LEVELS)
+    return "" if settings is None else studies.command_of(sensitivity.STUDY, settings)
 
 
 def _label(axis: str) -> str:
@@ -172,7 +178,7 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     st.dataframe(_plateaus(found), hide_index=True, key="sensitivity.plateaus")
     frame.caption(text, best, "plateaus", "The best places with their plateaus, every digit")
     if wanted[0].y is not None:
-        _slices(found, wanted[0].y)
+        _slices(found, wanted[0].y, _command(wanted))
 
 
 def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
@@ -190,24 +196,24 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     n = f"Each place rests on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
     if field.y is None:
         how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
-        _clickable(surfaces.curves(found, here=x, dark=dark), field, found, how, n)
+        _clickable(surfaces.curves(found, here=x, dark=dark), wanted, found, how, n)
         return
     view = kept.titled(
         st.segmented_control, "View", "sensitivity.view", _VIEWS, required=True, label_visibility="collapsed"
     )
     if view == "landscape":
         how = "Height and colour are accuracy, on one scale: a flat top forgives a careless choice."
-        frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape")
+        frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape", _command(wanted))
         return
     how = (
         "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
         "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe."
     )
     here = (x, field.y.of(field.base))
-    _clickable(surfaces.pair(found, here=here, dark=dark), field, found, how, n)
+    _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)
 
 
-def _clickable(chart: go.Figure, field: Field, found: pd.DataFrame, how: str, n: str) -> None:
+def _clickable(chart: go.Figure, wanted: Sequence[Field], found: pd.DataFrame, how: str, n: str) -> None:
     """Draw a figure whose points can be taken over as the recipe; pinned, it does not ask for clicks."""
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "ri-analysis-sensitivity"}}
     st.plotly_chart(
@@ -215,12 +221,12 @@ def _clickable(chart: go.Figure, field: Field, found: pd.DataFrame, how: str, n:
         theme=None,
         config=config,
         key=_FIGURE,
-        on_select=lambda: _take(field),
+        on_select=lambda: _take(wanted[0]),
         selection_mode="points",
         alt=how,
     )
     with frame.caption(f"{how} {_CLICK} *{n}*", found, "sensitivity"):
-        tray.pin_button(chart, how, found, n, "sensitivity")
+        tray.pin_button(chart, how, found, n, "sensitivity", _command(wanted))
     if "sensitivity.taken" in st.session_state:
         st.page_link(
             MERGE_PAGE, label=f"Open {st.session_state['sensitivity.taken']} on the Merge page", icon=":material/merge:"
@@ -259,8 +265,8 @@ def _typed(field: Field, axis: Axis, value: float) -> float | int:
     return int(value) if isinstance(old, int) else value
 
 
-def _slices(found: pd.DataFrame, axis: Axis) -> None:
-    """Draw accuracy along the first axis at one value of the second."""
+def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
+    """Draw accuracy along the first axis at one value of the second; `command` measures the whole."""
     st.subheader("Slices", anchor=False)
     grid = found[found["kind"] == "grid"]
     values = {state.text_of(float(value)): value for value in sorted(grid["y"].unique())}
@@ -276,4 +282,4 @@ def _slices(found: pd.DataFrame, axis: Axis) -> None:
     part = grid[grid["y"] == values[at]]
     n = f"Rests on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
     how = "One row of the maps above: accuracy along the first axis at this value of the second."
-    frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice")
+    frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice", command)

@@ -29,7 +29,7 @@ def section(evaluator: Evaluator) -> None:
     with st.expander("Settings"):
         controls.hyperparameter_controls(owner, study.settings, sliders=False)
     settings = recipes.chosen_settings(owner, study.settings)
-    command = _command(study, settings)
+    command = command_of(study, settings)
     st.code(command, language="bash", wrap_lines=True)
     key = ("study", str(evaluator.suite.spec.path), evaluator.suite.digest(), study.name, *settings.values())
     table = _table(evaluator, study, settings, key)
@@ -37,7 +37,7 @@ def section(evaluator: Evaluator) -> None:
         _outcome(study, table, command)
 
 
-def _command(study: Study, settings: Mapping[str, Value]) -> str:
+def command_of(study: Study, settings: Mapping[str, Value]) -> str:
     """Return the shell command that does the same, and writes the figures as files."""
     words = ["ri-analysis", "study", study.name, resources.suite_name(), "--out", f"studies/{study.name}"]
     for item in study.settings:

@@ -25,14 +25,15 @@ def finish(app: AppTest) -> AppTest:
     return clean(app.run())
 
 
-def pinned_as(app: AppTest, name: str, kind: str) -> None:
-    """Pin a figure; the tray then holds it last, drawn by traces of a kind."""
+def pinned_as(app: AppTest, name: str, kind: str, command: str) -> None:
+    """Pin a figure; the tray then holds it last, drawn by traces of a kind, with a command that begins so."""
     app.button(key=f"pin.{name}").click()
     clean(app.run())
     snapshot = app.session_state["ri.tray"][-1].snapshot
     assert snapshot.name == name
     assert "Click" not in snapshot.caption
     assert kind in {trace.type for trace in snapshot.figure.data}
+    assert snapshot.origin.commands[0].startswith(command)
 
 
 def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
@@ -46,10 +47,10 @@ def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
     assert list(plateaus.value["RI"]) == ["before", "after"]
     assert not plateaus.value["plateau"].str.contains(" to ").any()  # in the CSV
     assert "Star: best; ring: default" in text(app)
-    pinned_as(app, "sensitivity", "contour")
+    pinned_as(app, "sensitivity", "contour", "ri-analysis study sensitivity")
     app.session_state["ri.choice"] = {"method": "ties", "sensitivity.view": "landscape"}
     clean(app.run())
-    pinned_as(app, "sensitivity-landscape", "surface")
+    pinned_as(app, "sensitivity-landscape", "surface", "ri-analysis study sensitivity")
     clean(app.switch_page("pages/figures.py").run())
     assert sum("picture made of pixels" in item.value for item in app.caption) == 1  # the landscape
     app.session_state["ri.choice"] = {"method": "ties"}
@@ -65,7 +66,7 @@ def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
     assert app.selectbox(key="widget.sensitivity.x").value == "Greens"
     finish(app)
     assert "bars the plateaus" in text(app)
-    pinned_as(app, "sensitivity", "scatter")
+    pinned_as(app, "sensitivity", "scatter", "ri-analysis study sensitivity")
     app.session_state["ri.choice"] = {"method": "karcher"}
     clean(app.run())
     assert "no hyperparameter to vary" in text(app)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from ri_analysis.engine.points import Outcome
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import bootstrap_mean, normal_mean
+from ri_analysis.studies import sensitivity
 from ri_analysis.studies.grids import between_neighbours, mergeable, scales
 from ri_analysis.studies.surface import axis_names, find_axis, plateau, plateau_interval
 
@@ -110,3 +113,13 @@ def test_axes(evaluator: Evaluator):
     assert isinstance(moved.settings["min_agree"], int)
     with pytest.raises(InputError, match="no axis 'merge'"):
         find_axis(method, "merge", tasks, 5)
+
+
+def test_a_field_knows_the_settings_that_measure_it(evaluator: Evaluator):
+    defaults = {item.name: item.default for item in sensitivity.STUDY.settings}
+    asked = defaults | {"methods": "ties", "x": "scale", "y": "density", "levels": 4, "images": 6}
+    wanted = sensitivity.fields(evaluator, asked)
+    moved = [replace(field, base=field.y.put(field.x.put(field.base, 0.7), 0.9)) for field in wanted if field.y]
+    assert sensitivity.settings_of(evaluator, moved, 4) == asked  # wherever the reader stands on the axes
+    other = [replace(field, base=replace(field.base, lines=(0.5, 1.0))) for field in wanted]
+    assert sensitivity.settings_of(evaluator, other, 4) is None
