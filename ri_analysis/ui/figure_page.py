@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ri_analysis.export import browser, formats, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import crosstalk, kept, measuring, recipes, resources, tray
+from ri_analysis.ui import crosstalk, frame, kept, measuring, recipes, resources, tray
 
 _OWN = "another width"
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
@@ -103,7 +103,7 @@ def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None
     sharp = formats.DPI / paper.INCH if camera == "png" else 1
     config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.name, "scale": sharp}}
     shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
-    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{key}.figure", alt=caption)
+    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{frame.kind(shown)}.{key}", alt=caption)
     st.caption(snapshot.n)
     if paper.rastered(snapshot.printed):
         st.caption(

@@ -28,6 +28,7 @@ _STYLE = """
 [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] p { white-space: normal; }
 [class*="st-key-below"] { flex-wrap: nowrap; }
+.katex-display { overflow: auto hidden; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
