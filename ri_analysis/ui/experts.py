@@ -159,19 +159,19 @@ def files(report: Report) -> None:
         key="experts.files",
         column_order=("model", "experts", "path", "kind", "parameters", "dtype", "size", "taken", "ignored", "filled"),
         column_config={
-            "experts": "expert set",
+            "experts": "set",
             "kind": "format",
             "parameters": number(format="compact", help="Values in the file, those of a text tower included"),
             "dtype": "type",
             "size": number(format="bytes"),
             "taken": number("used", help="Tensors of the file that make the vision tower"),
-            "ignored": number("not needed", help="Other entries: a text tower, the optimiser's state, buffers …"),
+            "ignored": number("other", help="Not needed: a text tower, the optimiser's state, buffers …"),
             "filled": number("filled in", help="Tensors that the file lacks, taken from the pretrained model"),
             "path": "file",
         },
     )
     st.caption(
-        f"Files are below {frame.plain(folder)}. *used*, *not needed* and *filled in* count tensors; no code in a file "
+        f"Files are below {frame.plain(folder)}. *used*, *other* and *filled in* count tensors; no code in a file "
         "was run."
     )
 
