@@ -74,11 +74,16 @@ def record_in_words(record: dict[str, Any]) -> str:
     return text + "."
 
 
+def settings_in_words(recipe: MergeRecipe) -> str:
+    """Return a recipe's method and hyperparameters."""
+    parts = [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
+    return ", ".join([METHODS[recipe.method].title, *parts])
+
+
 def recipe_in_words(recipe: MergeRecipe) -> str:
     """Return a recipe as a line of text."""
-    parts = [METHODS[recipe.method].title]
-    parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
-    parts += [f"expert set {recipe.experts}", f"{words.count(len(recipe.tasks), 'expert')}: {', '.join(recipe.tasks)}"]
+    parts = [settings_in_words(recipe), f"expert set {recipe.experts}"]
+    parts.append(f"{words.count(len(recipe.tasks), 'expert')}: {', '.join(recipe.tasks)}")
     parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
     parts += [f"LiNeS α = {recipe.lines[0]:g}, β = {recipe.lines[1]:g}"] if recipe.lines else []
     return ", ".join(parts)

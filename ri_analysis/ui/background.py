@@ -14,12 +14,16 @@ from ri_analysis.ui import frame, resources
 from ri_analysis.ui.jobs import Job
 
 Work = Callable[[Evaluator, Progress], Any]
+Drawing = Callable[[], None]
 
 
-def on_request(key: tuple[Hashable, ...], label: str, title: str, work: Work, note: str = "") -> Any:
+def on_request(
+    key: tuple[Hashable, ...], label: str, title: str, work: Work, note: str = "", so_far: Drawing | None = None
+) -> Any:
     """Return the answer under `key`; None, with a button, progress or what went wrong on the page, until it is there.
 
     `work` gets the background evaluator and a Progress that raises Cancelled once the reader asks for it.
+    `so_far` draws what there is of the answer while it is worked out.
     """
     found = resources.memory().get(key)
     if found is not None:
@@ -33,8 +37,9 @@ def on_request(key: tuple[Hashable, ...], label: str, title: str, work: Work, no
             right.caption(note)
             return None
         suite = resources.suite_name()
-        job = resources.jobs().start(name, title, lambda job: _carry_out(job, key, work, suite))
-    watch(job)
+        resources.jobs().start(name, title, lambda job: _carry_out(job, key, work, suite))
+        st.rerun()  # without the button
+    watch(job, so_far)
     return None
 
 
@@ -60,7 +65,7 @@ def explain(job: Job | None) -> None:
 
 
 @st.fragment(run_every=1.0)
-def watch(job: Job) -> None:
+def watch(job: Job, so_far: Drawing | None = None) -> None:
     """Draw a running job's progress with its latest note, and a way to cancel; run the page again afterwards."""
     if not job.running:
         st.rerun()
@@ -69,3 +74,5 @@ def watch(job: Job) -> None:
     ending = f", about {words.duration(left)} left" if left is not None else " …"
     bar.progress(min(1.0, job.fraction), text=frame.plain(job.title + note) + ending)
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
+    if so_far is not None:
+        so_far()

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, Progress
-from ri_analysis.engine.points import Bench
+from ri_analysis.engine.points import Bench, Point, Work
+from ri_analysis.export import facts
+from ri_analysis.figures import look, words
+from ri_analysis.figures.so_far import measured_so_far
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import STUDIES, Study
-from ri_analysis.studies.conduct import conduct, plan
+from ri_analysis.studies.conduct import Tally, conduct, plan
 from ri_analysis.studies.output import estimate
+from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
 
 CHOSEN, FIRST = "studies.name", "methods"
+_SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
 
 
 def section(evaluator: Evaluator) -> None:
@@ -39,11 +45,11 @@ def section(evaluator: Evaluator) -> None:
 
 def command_of(study: Study, settings: Mapping[str, Value]) -> str:
     """Return the shell command that does the same, and writes the figures as files."""
-    words = ["ri-analysis", "study", study.name, resources.suite_name(), "--out", f"studies/{study.name}"]
+    parts = ["ri-analysis", "study", study.name, resources.suite_name(), "--out", f"studies/{study.name}"]
     for item in study.settings:
         if settings[item.name] != item.default:
-            words += ["--set", f"{item.name}={state.text_of(settings[item.name])}"]
-    return shlex.join(words)
+            parts += ["--set", f"{item.name}={state.text_of(settings[item.name])}"]
+    return shlex.join(parts)
 
 
 def _table(
@@ -53,12 +59,16 @@ def _table(
 
     def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
         bench = Bench(own)
+        results: dict[Work, Any] = {}
         planned = plan(study.rounds(own, settings), bench)
-        rounds = study.rounds(own, settings)
+        resources.memory().put((*key, "so far"), results)
+
+        def report(tally: Tally) -> None:
+            results.update(tally.latest)
+            progress(tally.images, max(1, planned.images))
+
         try:
-            return conduct(
-                rounds, bench, planned=planned, report=lambda tally: progress(tally.images, max(1, planned.images))
-            )
+            return conduct(study.rounds(own, settings), bench, planned=planned, report=report)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
 
@@ -70,8 +80,21 @@ def _table(
         return estimate(study, bench, planned, 1)
 
     left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
-    table: pd.DataFrame | None = background.on_request(key, "Carry out", study.title, work, frame.plain(left))
+    table: pd.DataFrame | None = background.on_request(
+        key, "Carry out", study.title, work, frame.plain(left), lambda: _so_far(key)
+    )
     return table
+
+
+def _so_far(key: tuple[Hashable, ...]) -> None:
+    """Draw the merges of a study that goes on."""
+    results: Mapping[Work, Any] = dict(resources.memory().get((*key, "so far")) or {})
+    table = _merges(results)
+    if len(table):
+        st.plotly_chart(
+            measured_so_far(table, dark=frame.dark()), theme=None, config=look.CONFIG, key="studies.so_far", alt=_SO_FAR
+        )
+        st.caption(f"{_SO_FAR} *{words.count(len(table), 'merge')}.*")
 
 
 def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
@@ -80,3 +103,20 @@ def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
     for name, chart in study.charts(table, frame.dark()).items():
         frame.figure(chart.figure, chart.how_to_read, table, "", f"{study.name}-{name}", command)
     st.dataframe(study.summary(table), hide_index=True, key=f"summary.{study.name}")
+
+
+def _merges(results: Mapping[Work, Any]) -> pd.DataFrame:
+    """Return one row per merge of which both accuracy and interference are known."""
+    found = [(work, outcome) for work, outcome in results.items() if isinstance(work, Point)]
+    return pd.DataFrame(
+        {
+            "stage": "before" if point.recipe.experts == ORIGINAL else "after",
+            "on": point.on,
+            "accuracy": outcome.accuracy,
+            "interference": outcome.interference,
+            "n": outcome.n,
+            "recipe": facts.settings_in_words(point.recipe),
+        }
+        for point, outcome in found
+        if outcome.correct and outcome.divergence
+    )

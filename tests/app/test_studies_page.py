@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from threading import Event
+from typing import Any
 
+import pandas as pd
 import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.studies import STUDIES
-from ri_analysis.ui import resources
+from ri_analysis.studies.conduct import Report, Tally, conduct
+from ri_analysis.ui import resources, studies
 
 PAGE = "pages/studies.py"
 SMALL = {
@@ -47,6 +52,38 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for
     assert app.query_params["studies.steps.seeds"] == "2"
+
+
+def test_a_study_that_goes_on_shows_what_has_been_measured(app: AppTest, monkeypatch: pytest.MonkeyPatch):
+    reached, go_on = Event(), Event()
+
+    def slowly(*arguments: Any, report: Report, **named: Any) -> pd.DataFrame:
+        def hold(tally: Tally) -> None:
+            report(tally)
+            if tally.works == 6:  # four RI runs, then merges
+                reached.set()
+                go_on.wait(60)
+
+        return conduct(*arguments, report=hold, **named)
+
+    monkeypatch.setattr(studies, "conduct", slowly)
+    clean(choose(app, seeds="2"))
+    app.button(key="start.study").click().run()
+    try:
+        assert reached.wait(120)
+        clean(app.run())
+        assert "Each dot is a merge that has been measured" in text(app)
+        [chart] = app.get("plotly_chart")
+        traces = json.loads(chart.proto.spec)["data"]
+        assert [trace["name"] for trace in traces] == ["merged before RI", "merged after RI"]
+        [[_], [hover]] = (trace["hovertext"] for trace in traces)
+        assert hover.startswith("<b>Iso-C, λ = 1</b>")
+        assert hover.endswith("test images")
+    finally:
+        go_on.set()
+    job = resources.jobs().starting_with("study:")[-1]
+    job.wait(120)
+    assert job.error is None
 
 
 def test_bad_settings_of_a_study_are_one_message(app: AppTest):
