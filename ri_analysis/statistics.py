@@ -31,8 +31,8 @@ def kl_divergence(reference_logits: torch.Tensor, logits: torch.Tensor) -> torch
     return (reference.exp() * (reference - torch.log_softmax(logits, dim=-1))).sum(dim=-1)
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Return the Wilson score interval of a proportion (Wilson 1927), 95 %.
+def wilson(successes: float, n: int) -> Interval:
+    """Return the Wilson score interval of a proportion (Wilson 1927), 95 %; successes may be a mean over several runs.
 
     Raises ValueError when n < 1 or successes is not in 0 … n.
     """

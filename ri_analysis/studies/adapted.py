@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Adaptation, Outcome, Point
+from ri_analysis.engine.points import Adaptation, Outcome, Point, Work
 from ri_analysis.errors import InputError
 from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
@@ -22,6 +23,9 @@ METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "tas
 STEPS = Hyperparameter("steps", "RI steps an expert: fewer than for a set that is to be kept", 100, 1, 1_000_000)
 IMAGES = Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000)
 SEEDS = Hyperparameter("seeds", "seeds of RI and of methods that draw at random; their spread is shown", 1, 1, 100)
+RI_SEEDS = Hyperparameter(
+    "ri_seeds", "seeds of RI: the suite's own set, then runs like it; their spread is shown", 1, 1, 100
+)
 SHARED = (METHODS_SETTING, STEPS, IMAGES, SEEDS)
 
 
@@ -53,6 +57,26 @@ def runs_of(
     source = auxiliary or usual_source(evaluator)
     seeds = range(int(settings["seeds"]))
     return tuple(Adaptation(source, tasks or evaluator.suite.tasks, items, seed, count) for seed in seeds)
+
+
+def expert_sets(
+    evaluator: Evaluator, settings: Mapping[str, Value]
+) -> Generator[Sequence[Work], list[Any], dict[str, list[str]]]:
+    """Return the expert sets by stage: "before" RI the originals, and where the suite has an RI set those "after" it.
+
+    These are the suite's own, and as many more as the setting `ri_seeds` asks for: runs like it with other seeds.
+    """
+    own, seeds = evaluator.suite.default_resolved, int(settings[RI_SEEDS.name])
+    if own is None:
+        return {"before": [ORIGINAL]}
+    record = evaluator.suite.record(own)
+    if seeds > 1 and not {"seed", "settings"} <= set(record):
+        raise InputError(
+            f"{RI_SEEDS.name}: expected 1, for how the set {own!r} was made is not recorded; found {seeds}"
+        )
+    others = range(int(record.get("seed", 0)) + 1, int(record.get("seed", 0)) + seeds)
+    runs = [Adaptation(usual_source(evaluator), evaluator.suite.tasks, (), seed) for seed in others]
+    return {"before": [ORIGINAL], "after": [own, *((yield runs) if runs else [])]}
 
 
 def usual_source(evaluator: Evaluator) -> str:

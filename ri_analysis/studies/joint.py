@@ -6,46 +6,47 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ri_analysis.engine.evaluation import paired_change
+from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import JOINT, TEST, Outcome, Point
-from ri_analysis.figures import words
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
-from ri_analysis.statistics import bootstrap_mean
-from ri_analysis.studies.study import Chart, Rounds, Study, before_and_after, method_names
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
 
 PLACES = {TEST: "task known", JOINT: "all labels together"}
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    tasks, stages = evaluator.suite.tasks, before_and_after(evaluator)
+    tasks = evaluator.suite.tasks
+    sets = yield from expert_sets(evaluator, settings)
     recipes = {
-        (name, stage): evaluator.recipe(name, experts=experts, tasks=tasks)
+        (name, stage): [evaluator.recipe(name, tasks=tasks).with_experts(experts) for experts in names]
         for name in method_names(settings)
-        for stage, experts in stages.items()
+        for stage, names in sets.items()
     }
-    recipes["pretrained", "zero-shot"] = evaluator.recipe("task-arithmetic", {"scale": 0.0}, tasks=tasks)
-    points = {(*key, on): Point(recipe, on) for key, recipe in recipes.items() for on in PLACES}
-    outcomes: dict[tuple[str, str, str], Outcome] = dict(zip(points, (yield list(points.values())), strict=True))
+    recipes["pretrained", "zero-shot"] = [evaluator.recipe("task-arithmetic", {"scale": 0.0}, tasks=tasks)]
+    points = [Point(recipe, on) for merges in recipes.values() for on in PLACES for recipe in merges]
+    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
     rows = []
-    for (name, stage, on), outcome in outcomes.items():
-        low, high = bootstrap_mean([part.astype(float) for part in outcome.correct.values()])
-        row: dict[str, object] = {
-            "method": name,
-            "title": METHODS[name].title if name in METHODS else "Pretrained model",
-            "stage": stage,
-            "labels": PLACES[on],
-            "accuracy": outcome.accuracy,
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "n": outcome.n,
-        }
-        if stage == "after":
-            gain = paired_change(outcomes[name, "before", on].correct, outcome.correct)
-            row |= {"gain": gain.value, "gain_low": gain.interval.low, "gain_high": gain.interval.high}
-        rows.append(row)
+    for (name, stage), merges in recipes.items():
+        for on in PLACES:
+            found = [outcomes[Point(recipe, on)] for recipe in merges]
+            row: dict[str, object] = {
+                "method": name,
+                "title": METHODS[name].title if name in METHODS else "Pretrained model",
+                "stage": stage,
+                "labels": PLACES[on],
+                **over_seeds("accuracy", [outcome.correct for outcome in found]),
+                "seeds": len(found),
+                "n": found[0].n,
+            }
+            if stage == "after":
+                [before] = (outcomes[Point(recipe, on)].correct for recipe in recipes[name, "before"])
+                row |= over_seeds("gain", [paired_differences(before, outcome.correct) for outcome in found])
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -54,7 +55,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
         "The prediction is the best label of the task, where the task is known, or of all tasks together: the distance "
         "between the two rows is what confusion between tasks costs. Rests on "
-        f"{words.count(int(table['n'].iloc[0]), 'test image')}; bars show 95% intervals."
+        f"{words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"joint": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}
 
@@ -66,9 +67,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
         row |= {found["stage"]: words.percent(found["accuracy"]) for found in part.to_dict(orient="records")}
         changes = part[part["stage"] == "after"].to_dict(orient="records")
         if changes:
-            found = changes[0]
-            interval = words.points_range(found["gain_low"], found["gain_high"])
-            row["change"] = f"{words.points(found['gain'])} ({interval})"
+            row["change"] = spread.cell(changes[0], "gain")
         rows.append(row)
     return pd.DataFrame(rows).fillna("—")
 
@@ -92,5 +91,5 @@ STUDY = Study(
     _charts,
     _summary,
     _verdict,
-    (Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,tsv-m,iso-c"),),
+    (Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,tsv-m,iso-c"), RI_SEEDS),
 )

@@ -16,6 +16,7 @@ from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.grids import (
     OUTWARD,
     at_scale,
@@ -26,7 +27,7 @@ from ri_analysis.studies.grids import (
     mergeable,
     scales,
 )
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, changed, measured
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, beside_the_paper, changed, measured
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
 ROLES = {"before": BEFORE, "after": AFTER}
@@ -42,19 +43,19 @@ class _Case(NamedTuple):
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     probe, levels, seeds = (int(settings[name]) for name in ("images", "levels", "seeds"))
-    stages, names = before_and_after(evaluator), [method.name for method in mergeable(len(evaluator.suite.tasks))]
+    sets = yield from expert_sets(evaluator, settings)
     default = {
-        _Case(name, stage): evaluator.recipe(name, experts=experts, tasks=evaluator.suite.tasks)
-        for name in names
-        for stage, experts in stages.items()
+        _Case(method.name, stage): evaluator.recipe(method.name, experts=names[0], tasks=evaluator.suite.tasks)
+        for method in mergeable(len(evaluator.suite.tasks))
+        for stage, names in sets.items()
     }
     tried = yield from _try_scales(default, levels, probe)
     recipes = {(case, "default"): recipe for case, recipe in default.items()}
     recipes |= {(case, "best"): at_scale(default[case], best_of(values)) for case, values in tried.items() if values}
     tests = {
-        (key, seed): Point(replace(recipe, seed=seed))
+        (key, seed): point
         for key, recipe in recipes.items()
-        for seed in range(seeds if METHODS[recipe.method].seeded else 1)
+        for seed, point in enumerate(_runs(recipe, sets[key[0].stage], seeds))
     }
     references = _references(evaluator)
     found = yield [*tests.values(), *references.values()]
@@ -62,6 +63,15 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     alone = dict(zip(references, found[len(tests) :], strict=True))
     rows = [_row(key, recipe, outcomes) for key, recipe in recipes.items()]
     return pd.DataFrame([*rows, *_reference_rows(evaluator, alone)])
+
+
+def _runs(recipe: MergeRecipe, sets: Sequence[str], seeds: int) -> list[Point]:
+    """Return a merge with each of the expert sets, and as often as a method that draws at random is to be repeated."""
+    seeded = METHODS[recipe.method].seeded
+    return [
+        Point(replace(recipe, experts=sets[seed % len(sets)], seed=seed if seeded else recipe.seed))
+        for seed in range(max(len(sets), seeds if seeded else 1))
+    ]
 
 
 def _try_scales(
@@ -293,5 +303,6 @@ STUDY = Study(
         Hyperparameter("images", "validation images a task on which λ is chosen", 128, 1, 1_000_000),
         Hyperparameter("levels", "values of λ tried first", 7, 2, 200),
         Hyperparameter("seeds", "seeds of a method that draws at random", 3, 1, 100),
+        RI_SEEDS,
     ),
 )

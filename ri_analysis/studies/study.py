@@ -83,8 +83,8 @@ def measured(*outcomes: Outcome) -> dict[str, float]:
     mean, `_seed_low` and `_seed_high` the lowest and the highest seed. `seeds` counts them, and `n` the images.
     """
     return {
-        **_over_seeds("accuracy", [outcome.correct for outcome in outcomes]),
-        **_over_seeds("interference", [outcome.divergence for outcome in outcomes]),
+        **over_seeds("accuracy", [outcome.correct for outcome in outcomes]),
+        **over_seeds("interference", [outcome.divergence for outcome in outcomes]),
         "seeds": len(outcomes),
         "n": outcomes[0].n,
     }
@@ -102,13 +102,13 @@ def changed(
     """
     pairs = [(before[number % len(before)], outcome) for number, outcome in enumerate(after)]
     return {
-        **_over_seeds(accuracy, [paired_differences(old.correct, new.correct) for old, new in pairs]),
-        **_over_seeds(interference, [paired_differences(old.divergence, new.divergence) for old, new in pairs]),
+        **over_seeds(accuracy, [paired_differences(old.correct, new.correct) for old, new in pairs]),
+        **over_seeds(interference, [paired_differences(old.divergence, new.divergence) for old, new in pairs]),
     }
 
 
-def _over_seeds(name: str, by_seed: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, float]:
-    """Return the columns of a quantity, given the value of each image, by task and seed."""
+def over_seeds(name: str, by_seed: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, float]:
+    """Return `measured`'s columns of one quantity, given the value of each image, by task and seed."""
     groups = [np.stack([values[task] for values in by_seed]).astype(np.float64) for task in by_seed[0]]
     means = np.mean([group.mean(axis=1) for group in groups], axis=0)
     low, high = bootstrap_mean([group.mean(axis=0) for group in groups])

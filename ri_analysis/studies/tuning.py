@@ -9,17 +9,16 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import AUXILIARY, VALIDATION, Outcome, Point, Work
-from ri_analysis.figures import words
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
-from ri_analysis.studies.adapted import usual_source
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
 from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
 from ri_analysis.studies.study import (
     Chart,
     Rounds,
     Study,
-    before_and_after,
     beside_the_paper,
     measured,
     method_names,
@@ -42,10 +41,11 @@ _Case = tuple[str, str, str]  # method, stage, way to choose λ
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     images, levels = int(settings["images"]), int(settings["levels"])
     source = str(settings["auxiliary"]) or usual_source(evaluator)
+    sets = yield from expert_sets(evaluator, settings)
     default = {
-        (name, stage): evaluator.recipe(name, experts=experts, tasks=evaluator.suite.tasks)
+        (name, stage): evaluator.recipe(name, experts=names[0], tasks=evaluator.suite.tasks)
         for name in method_names(settings)
-        for stage, experts in before_and_after(evaluator).items()
+        for stage, names in sets.items()
     }
     on = {"labelled": VALIDATION, "interference": AUXILIARY + source}
     tried = yield from _try_scales(
@@ -53,7 +53,11 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     )
     chosen: dict[_Case, MergeRecipe] = {(*key, "default"): recipe for key, recipe in default.items()}
     chosen |= {case: at_scale(default[case[:2]], best_of(scores)) for case, scores in tried.items()}
-    tests = yield [Point(recipe) for recipe in chosen.values()]
+    tests = {
+        case: [Point(recipe.with_experts(experts)) for experts in sets[case[1]]] for case, recipe in chosen.items()
+    }
+    points = [point for group in tests.values() for point in group]
+    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
     return pd.DataFrame(
         {
             "method": name,
@@ -62,9 +66,9 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
             "tuned": way,
             "auxiliary": source if way == "interference" else None,
             "scale": recipe.scale,
-            **measured(outcome),
+            **measured(*(outcomes[point] for point in tests[name, stage, way])),
         }
-        for ((name, stage, way), recipe), outcome in zip(chosen.items(), tests, strict=True)
+        for (name, stage, way), recipe in chosen.items()
     )
 
 
@@ -92,8 +96,8 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = table.assign(row=table["title"] + ": " + table["tuned"].map(WAYS))
     text = (
         "Each row is a way to choose λ; a small distance between a method's rows means that little is lost without "
-        f"tuning. Rests on {words.count(int(table['n'].iloc[0]), 'test image')}, none of which was used to choose; "
-        "bars show 95% intervals."
+        f"tuning. Rests on {words.count(int(table['n'].iloc[0]), 'test image')}, none of which was used to choose. "
+        f"{spread.caption(table)}"
     )
     return {"tuning": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}
 
@@ -103,7 +107,9 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     for (title, stage), part in table.groupby(["title", "stage"], sort=False):
         cells: dict[str, object] = {"method": title, "RI": stage}
         for row in part.to_dict(orient="records"):
-            cells[WAYS[row["tuned"]]] = f"{words.percent(row['accuracy'])} (λ {row['scale']:.3g})"
+            cells[WAYS[row["tuned"]]] = (
+                f"{words.percent(row['accuracy'])} (λ {row['scale']:.3g}){spread.seeds(row, 'accuracy')}"
+            )
         rows.append(cells)
     return pd.DataFrame(rows)
 
@@ -144,5 +150,6 @@ STUDY = Study(
             "images", "images a task (validation) and of the source on which λ is chosen", 256, 1, 1_000_000
         ),
         Hyperparameter("levels", "values of λ", 11, 2, 200),
+        RI_SEEDS,
     ),
 )

@@ -8,32 +8,38 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import LEFT_OUT, UNSEEN, Outcome, Point
-from ri_analysis.figures import words
+from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import wilson
-from ri_analysis.studies.study import Chart, Rounds, Study, before_and_after, beside_the_paper, method_names
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper, method_names, over_seeds
 
 KINDS = {UNSEEN: "unseen domain", LEFT_OUT: "task left out"}
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    tasks, stages = evaluator.suite.tasks, before_and_after(evaluator)
+    tasks = evaluator.suite.tasks
+    sets = yield from expert_sets(evaluator, settings)
     halves = [part for part in (tasks[::2], tasks[1::2]) if part and len(tasks) > 1]
     merges = [(UNSEEN, tasks), *((LEFT_OUT, half) for half in halves)]
-    points: dict[tuple[str, str, str, tuple[str, ...]], Point] = {}
+    asked: dict[tuple[str, str, str, tuple[str, ...]], list[Point]] = {}
     for on, merged in merges:
         zero_shot = evaluator.recipe("task-arithmetic", {"scale": 0.0}, tasks=merged)
-        points["pretrained", "zero-shot", on, merged] = Point(zero_shot, on)
+        asked["pretrained", "zero-shot", on, merged] = [Point(zero_shot, on)]
         for name in method_names(settings):
-            for stage, experts in stages.items():
-                points[name, stage, on, merged] = Point(evaluator.recipe(name, experts=experts, tasks=merged), on)
-    outcomes: list[Outcome] = yield list(points.values())
+            for stage, names in sets.items():
+                recipe = evaluator.recipe(name, tasks=merged)
+                asked[name, stage, on, merged] = [Point(recipe.with_experts(experts), on) for experts in names]
+    points = [point for group in asked.values() for point in group]
+    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
     rows = []
-    for (name, stage, on, merged), outcome in zip(points, outcomes, strict=True):
-        for section, correct in outcome.correct.items():
-            low, high = wilson(int(correct.sum()), len(correct))
+    for (name, stage, on, merged), group in asked.items():
+        for section in outcomes[group[0]].correct:
+            correct = [outcomes[point].correct[section] for point in group]
+            row = over_seeds("accuracy", [{section: part} for part in correct])
+            row["accuracy_low"], row["accuracy_high"] = wilson(row["accuracy"] * len(correct[0]), len(correct[0]))
             rows.append(
                 {
                     "kind": KINDS[on],
@@ -41,10 +47,9 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
                     "merged": ",".join(merged),
                     "method": name,
                     "stage": stage,
-                    "accuracy": float(correct.mean()),
-                    "accuracy_low": low,
-                    "accuracy_high": high,
-                    "n": len(correct),
+                    **row,
+                    "seeds": len(group),
+                    "n": len(correct[0]),
                 }
             )
     return pd.DataFrame(rows)
@@ -57,7 +62,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         part = part.assign(row=part["images"] + " (" + part["kind"] + ")").sort_values("kind", kind="stable")
         text = (
             f"{METHODS[name].title} at its default: a merge that generalises stays right of the zero-shot mark on "
-            "unseen domains, and does not fall left of it on tasks that were left out. Bars show 95% intervals; hover "
+            f"unseen domains, and does not fall left of it on tasks that were left out. {spread.caption(part)} Hover "
             "for the number of images."
         )
         charts[f"unseen-{name}"] = Chart(compared(part, "row", dark=dark), text)
@@ -114,5 +119,5 @@ STUDY = Study(
     _charts,
     _summary,
     _verdict,
-    (Hyperparameter("methods", "methods, separated by commas", "averaging,task-arithmetic,ties,iso-c"),),
+    (Hyperparameter("methods", "methods, separated by commas", "averaging,task-arithmetic,ties,iso-c"), RI_SEEDS),
 )

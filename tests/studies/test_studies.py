@@ -161,6 +161,24 @@ def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variant
     assert ", seeds " in STUDIES[name].summary(table).to_string()
 
 
+@pytest.mark.parametrize("name", ["methods", "tuning", "joint", "unseen"])
+def test_more_seeds_of_ri_are_runs_like_the_suites_own(evaluator: Evaluator, few_methods: None, name: str):
+    with pytest.raises(InputError, match="how the set 'mild' was made is not recorded"):
+        run(evaluator, name, ri_seeds=3)
+    folder = evaluator.suite.resolved_set("mild").directory
+    record = {"settings": {"steps": 2, "batch": 4}, "seed": 7, "auxiliary": {"name": "noise"}}
+    (folder / "resolve.json").write_text(json.dumps(record))
+    table = run(evaluator, name, ri_seeds=3)
+    after = table[(table["stage"] == "after") & (table["method"] != "dare")]
+    assert set(after["seeds"]) == {3}
+    assert set(table.loc[table["stage"] == "before", "seeds"]) <= {1, 2}  # DARE draws twice
+    assert (after["accuracy_seed_low"] <= after["accuracy"] + 1e-9).all()
+    assert (after["accuracy"] <= after["accuracy_seed_high"] + 1e-9).all()
+    study = STUDIES[name]
+    assert "3 seeds" in " ".join(chart.how_to_read for chart in study.charts(table, False).values())
+    assert "seeds" in study.summary(table).to_csv() or name == "unseen"
+
+
 def test_one_seed_has_no_spread(evaluator: Evaluator):
     table = run(evaluator, "steps", seeds=1)
     assert set(table["seeds"]) == {1}
