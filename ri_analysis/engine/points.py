@@ -162,8 +162,8 @@ class Adaptation:
         suite = bench.evaluator.suite
         weights = {name: value for name, value in suite.weight_digests().items() if name in ("pretrained", *self.tasks)}
         plan = [self.tasks, bench.ri_settings(self.settings), self.seed, weights]
-        images = self._source(bench).digest
-        return f"{STUDIES}/{digest(VERSION, json.dumps(plan, sort_keys=True), images)[:16]}"
+        images, heads = self._source(bench).digest, map(bench.head, self.tasks)
+        return f"{STUDIES}/{digest(VERSION, json.dumps(plan, sort_keys=True), images, *heads)[:16]}"
 
     def kept(self, bench: Bench) -> str | None:
         """Return the set's name when the run is finished, else None."""
@@ -273,6 +273,10 @@ class Bench:
         """Return the name of the model that a recipe makes."""
         return recipe.digest(self._ingredients(recipe))
 
+    def head(self, task: str) -> bytes:
+        """Return a task's head as bytes, to name what depends on it."""
+        return self.evaluator.heads[task].weight.numpy().tobytes()
+
     def has_experts(self, recipe: MergeRecipe) -> bool:
         """Whether the expert set exists: one that a study makes does not before its run."""
         return not recipe.experts.startswith(f"{STUDIES}/") or bool(self.evaluator.suite.set_tasks(recipe.experts))
@@ -376,7 +380,7 @@ class Bench:
     def _name_place(self, tasks: tuple[str, ...], on: str, limit: int | None) -> str:
         parts = [self.evaluator.architecture.fingerprint, self.evaluator.suite.pretrained.digest]
         for section in self._sections(tasks, on, limit):
-            heads = [self.evaluator.heads[task].weight.numpy().tobytes() for task in section.tasks]
+            heads = map(self.head, section.tasks)
             expert = "" if section.expert is None else self.evaluator.suite.expert(section.expert).digest
             parts.append(digest(section.name, section.images.digest, str(section.first), expert, *heads))
         return digest(*parts)

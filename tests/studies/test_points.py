@@ -155,3 +155,13 @@ def test_an_adaptation_is_made_once_and_stays_out_of_the_choices(bench: Bench):
     assert (suite.resolved_set(done.result).directory / "Reds.safetensors").read_bytes() == expected
     assert Adaptation("noise", ("Reds",), (("steps", 2), ("batch", 8)), seed=3).name(bench) != done.result
     Point(bench.evaluator.recipe("ties", tasks=work.tasks, experts=done.result)).carry_out(bench)
+
+
+def test_what_depends_on_a_head_is_named_after_it(bench: Bench):
+    point = Point(bench.evaluator.recipe("averaging"), limit=4)
+    run = Adaptation("noise", bench.evaluator.suite.tasks)
+    names = point.key(bench), run.name(bench)
+    bench.evaluator.heads["Reds"].weight.mul_(2.0)
+    other = Bench(bench.evaluator)
+    assert point.key(other) != names[0]
+    assert run.name(other) != names[1]
