@@ -278,8 +278,10 @@ class Bench:
         return self.evaluator.heads[task].weight.numpy().tobytes()
 
     def has_experts(self, recipe: MergeRecipe) -> bool:
-        """Whether the expert set exists: one that a study makes does not before its run."""
-        return not recipe.experts.startswith(f"{STUDIES}/") or bool(self.evaluator.suite.set_tasks(recipe.experts))
+        """Whether the recipe's experts exist: those that a study makes do not before their run, and come one by one."""
+        if not recipe.experts.startswith(f"{STUDIES}/"):
+            return True
+        return set(recipe.tasks) <= set(self.evaluator.suite.set_tasks(recipe.experts))
 
     def sections(self, point: Point) -> tuple[Section, ...]:
         """Return the images that a point is about."""

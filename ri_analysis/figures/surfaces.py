@@ -31,13 +31,26 @@ def label(name: str) -> str:
 def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False) -> go.Figure:
     """Accuracy along one axis before and after RI, with bands, plateaus, the best point and the default.
 
-    `table` has the columns of the sensitivity study's table, of one method; `here` is where the reader's recipe stands.
+    `table` has the columns of the sensitivity study's table, of one method; other seeds of RI are thin lines. `here` is
+    where the reader's recipe stands.
     """
     figure, shade = go.Figure(), look.shades(dark)
     for stage, role in ROLES.items():
-        part = table[(table["stage"] == stage) & (table["kind"] == "grid")].sort_values("x")
+        lines = table[(table["stage"] == stage) & (table["kind"] == "grid")].sort_values("x")
+        part = lines[lines["run"] == 0]
         if part.empty:
             continue
+        for _, other in lines[lines["run"] > 0].groupby("run"):
+            thin = {"color": role.colour, "width": 1}
+            figure.add_scatter(
+                x=other["x"],
+                y=other["accuracy"],
+                mode="lines",
+                line=thin,
+                opacity=0.6,
+                hoverinfo="skip",
+                showlegend=False,
+            )
         ends = pd.concat([part["accuracy_high"], part["accuracy_low"][::-1]])
         figure.add_scatter(
             x=pd.concat([part["x"], part["x"][::-1]]),
@@ -58,7 +71,7 @@ def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False
             hovertext=[hover(row, role.name) for row in part.to_dict(orient="records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    for row in table[table["kind"] == "best"].to_dict(orient="records"):
+    for row in table[(table["kind"] == "best") & (table["run"] == 0)].to_dict(orient="records"):
         _mark_plateau(figure, row, ROLES[row["stage"]])
     name = str(table["x_name"].iloc[0])
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):

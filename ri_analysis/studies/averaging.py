@@ -10,17 +10,20 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import sensitivity
+from ri_analysis.studies.adapted import expert_sets
 from ri_analysis.studies.study import Rounds, Study, beside_the_paper
 
 _AXES: dict[str, Value] = {"methods": "averaging", "x": "scale", "y": "", "seed": 0}
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    return (yield from sensitivity.study_field(sensitivity.fields(evaluator, {**settings, **_AXES})))
+    sets = yield from expert_sets(evaluator, settings)
+    return (yield from sensitivity.study_field(sensitivity.fields(evaluator, {**settings, **_AXES}, sets)))
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    rows = {(row["stage"], row["kind"]): row for row in table.to_dict(orient="records") if row["kind"] != "grid"}
+    own = table[(table["run"] == 0) & (table["kind"] != "grid")]
+    rows = {(row["stage"], row["kind"]): row for row in own.to_dict(orient="records")}
     if ("after", "best") not in rows:
         return "There is no RI-adapted expert set, so nothing to compare with."
     change = {kind: rows["after", kind]["accuracy"] - rows["before", kind]["accuracy"] for kind in ("default", "best")}
@@ -48,5 +51,5 @@ STUDY = Study(
     sensitivity.STUDY.charts,
     sensitivity.STUDY.summary,
     _verdict,
-    tuple(item for item in sensitivity.STUDY.settings if item.name in ("levels", "images")),
+    tuple(item for item in sensitivity.STUDY.settings if item.name in ("levels", "images", "ri_seeds")),
 )

@@ -17,6 +17,7 @@ from ri_analysis.figures import surfaces, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.statistics import Interval, normal_mean
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, method_names
 from ri_analysis.studies.surface import (
@@ -39,13 +40,17 @@ Place = tuple[float, float | None]  # x and y; y is None on a curve
 
 @dataclass(frozen=True)
 class Field:
-    """One method's curve (`y` is None) or surface of one expert set: its axes, and the merge they vary."""
+    """One method's curve (`y` is None) or surface of one expert set: its axes, and the merge they vary.
+
+    `run` counts expert sets that differ by the seed of RI; 0 is the suite's own.
+    """
 
     base: MergeRecipe
     stage: str
     x: Axis
     y: Axis | None
     images: int
+    run: int = 0
 
     def point(self, place: Place, images: int) -> Point:
         """Return what is measured at a place."""
@@ -86,19 +91,21 @@ class Known:
         return min(self.grid, key=lambda place: (-self.grid[place].accuracy, place[0], place[1] or 0.0))
 
 
-def fields(evaluator: Evaluator, settings: Mapping[str, Value]) -> list[Field]:
-    """Return the fields that the settings ask for: each method before and after RI. Raises InputError for bad ones."""
-    stages, tasks = before_and_after(evaluator), evaluator.suite.tasks
-    levels, images = int(settings["levels"]), int(settings["images"])
+def fields(evaluator: Evaluator, settings: Mapping[str, Value], sets: Mapping[str, Sequence[str]]) -> list[Field]:
+    """Return the fields that the settings ask for: each method with every expert set of the stages before and after RI.
+
+    Raises InputError for bad settings.
+    """
+    tasks, levels, images = evaluator.suite.tasks, int(settings["levels"]), int(settings["images"])
     found = []
     for name in method_names(settings):
         x = find_axis(find_method(name), str(settings["x"]), tasks, levels)
         y = find_axis(find_method(name), str(settings["y"]), tasks, levels) if settings["y"] else None
         if y is not None and y.name == x.name:
             raise InputError(f"sensitivity: expected two axes, found {x.name!r} twice")
-        for stage, experts in stages.items():
-            base = evaluator.recipe(name, experts=experts, tasks=tasks, seed=int(settings["seed"]))
-            found.append(Field(base, stage, x, y, images))
+        base = evaluator.recipe(name, tasks=tasks, seed=int(settings["seed"]))
+        for stage, experts in sets.items():
+            found += [Field(base.with_experts(one), stage, x, y, images, run) for run, one in enumerate(experts)]
     return found
 
 
@@ -113,7 +120,8 @@ def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> d
         "images": first.images,
     }
     settings = {item.name: item.default for item in STUDY.settings} | asked
-    same = [field.fixed for field in fields(evaluator, settings)] == [field.fixed for field in wanted]
+    own = {stage: [experts] for stage, experts in before_and_after(evaluator).items()}
+    same = [field.fixed for field in fields(evaluator, settings, own)] == [field.fixed for field in wanted]
     return settings if same else None
 
 
@@ -135,7 +143,8 @@ def study_field(wanted: Sequence[Field]) -> Rounds:
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    return (yield from study_field(fields(evaluator, settings)))
+    sets = yield from expert_sets(evaluator, settings)
+    return (yield from study_field(fields(evaluator, settings, sets)))
 
 
 def _measure(wanted: Sequence[Field], known: Sequence[Known], places: Sequence[list[Place]]) -> Part:
@@ -205,7 +214,8 @@ def table(wanted: Sequence[Field], known: Sequence[Known]) -> pd.DataFrame:
 
     `kind` is "grid" (the probe's images) or "fine" (more of them), then "default" and "best"; a best row also holds
     `gap` (best − default), `plateau` (its width), `plateau_from`, `plateau_to`, `plateau_open`, with intervals, and
-    the same as `reach` of the stretch that is within a point of the method's best before RI.
+    the same as `reach` of the stretch that is within a point of the method's best before RI. `run` counts the seeds of
+    RI from 0, the suite's own set.
     """
     rows: list[dict[str, object]] = []
     before = {field.base.method: one for field, one in zip(wanted, known, strict=True) if field.stage == "before"}
@@ -236,6 +246,7 @@ def _row(field: Field, kind: str, place: Place, outcome: Outcome) -> dict[str, o
         "method": field.base.method,
         "stage": field.stage,
         "experts": field.base.experts,
+        "run": field.run,
         "kind": kind,
         "x": place[0],
         "y": place[1],
@@ -300,12 +311,14 @@ def _plateau_columns(name: str, found: Plateau, width: Interval) -> dict[str, ob
 
 def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     charts = {}
+    thin = " Thin lines: other seeds of RI." if found["run"].any() else ""
     for name, part in found.groupby("method", sort=False):
         title, n = METHODS[str(name)].title, words.count(int(part["n"].iloc[0]), "test image")
         if part["y_name"].isna().all():
             text = (
                 f"{title}: accuracy along the axis. Shaded: the plateau, within one point of the best. A wider one "
-                f"means that a value chosen without tuning does as well. Each point rests on {n}; bands: 95% intervals."
+                f"means that a value chosen without tuning does as well. Each point rests on {n}; bands: 95% "
+                f"intervals.{thin}"
             )
             charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text)
         else:
@@ -313,28 +326,42 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
                 f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
                 f"best; ring: default. Each cell rests on {n}."
             )
-            charts[f"surface-{name}"] = Chart(surfaces.pair(part, dark=dark), text)
+            charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text)
     return charts
 
 
 def _summary(found: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per method and stage: default, best, gap and plateau."""
+    """Return one row per method and stage: default, best, gap and plateau, with the spread over seeds of RI."""
     rows = []
     for (name, stage), part in found.groupby(["method", "stage"], sort=False):
-        by_kind = {row["kind"]: row for row in part.to_dict(orient="records") if row["kind"] in ("default", "best")}
-        best = by_kind["best"]
+        own = _own(part).to_dict(orient="records")
+        by_kind = {row["kind"]: row for row in own if row["kind"] in ("default", "best")}
+        best, bests = by_kind["best"], part[part["kind"] == "best"]
         rows.append(
             {
                 "method": METHODS[str(name)].title,
                 "RI": stage,
                 "default": words.percent(by_kind["default"]["accuracy"]),
-                "best": f"{words.percent(best['accuracy'])} (at {at(best)})",
+                "best": f"{words.percent(best['accuracy'])} (at {at(best)}){_seeds(bests, 'accuracy')}",
                 "gap": f"{words.points(best['gap'])} ({words.points_range(best['gap_low'], best['gap_high'])})",
-                "plateau": plateau_text(best),
-                "as good as the best before": plateau_text(best, "reach"),
+                "plateau": plateau_text(best) + _seeds(bests, "plateau"),
+                "as good as the best before": plateau_text(best, "reach") + _seeds(bests, "reach"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _own(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the suite's own expert sets, without other seeds of RI."""
+    return found[found["run"] == 0]
+
+
+def _seeds(bests: pd.DataFrame, name: str) -> str:
+    """Return the lowest and the highest of a column over the seeds of RI, nothing where there is one."""
+    if len(bests) < 2:
+        return ""
+    low, high = bests[name].min(), bests[name].max()
+    return f", seeds {words.percent_range(low, high) if name == 'accuracy' else f'{low:.2f}–{high:.2f}'}"
 
 
 def at(row: Mapping[Hashable, Any]) -> str:
@@ -352,7 +379,9 @@ def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
 
 
 def _verdict(found: pd.DataFrame) -> str:
-    best = found[found["kind"] == "best"].pivot(index="method", columns="stage", values=["plateau", "gap", "reach"])
+    best = _own(found[found["kind"] == "best"]).pivot(
+        index="method", columns="stage", values=["plateau", "gap", "reach"]
+    )
     if ("plateau", "after") not in best:
         return "There is no RI-adapted expert set, so nothing to compare with."
     wider, further = (best[name, "after"] > best[name, "before"] for name in ("plateau", "reach"))
@@ -386,5 +415,6 @@ STUDY = Study(
         Hyperparameter("levels", "values along each axis", 15, 3, 200),
         Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000),
         Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31),
+        RI_SEEDS,
     ),
 )

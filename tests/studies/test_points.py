@@ -165,3 +165,15 @@ def test_what_depends_on_a_head_is_named_after_it(bench: Bench):
     other = Bench(bench.evaluator)
     assert point.key(other) != names[0]
     assert run.name(other) != names[1]
+
+
+def test_a_merge_waits_for_all_experts_of_a_run_that_goes_on(bench: Bench):
+    tasks = bench.evaluator.suite.tasks
+    run = Adaptation("noise", tasks, (("steps", 1),))
+    recipe = bench.evaluator.recipe("averaging").with_experts(run.name(bench))
+    folder = bench.evaluator.suite.resolved_set(run.name(bench)).directory
+    folder.mkdir(parents=True)
+    expert = bench.evaluator.suite.expert("Reds").path
+    (folder / "Reds.safetensors").write_bytes(expert.read_bytes())
+    assert not bench.has_experts(recipe)
+    assert Point(recipe, limit=4).kept(bench) is None

@@ -179,6 +179,24 @@ def test_more_seeds_of_ri_are_runs_like_the_suites_own(evaluator: Evaluator, few
     assert "seeds" in study.summary(table).to_csv() or name == "unseen"
 
 
+@pytest.mark.parametrize("name", ["sensitivity", "averaging"])
+def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str):
+    folder = evaluator.suite.resolved_set("mild").directory
+    record = {"settings": {"steps": 2, "batch": 4}, "seed": 7, "auxiliary": {"name": "noise"}}
+    (folder / "resolve.json").write_text(json.dumps(record))
+    one, three = run(evaluator, name), run(evaluator, name, ri_seeds=3)
+    assert three.groupby("stage")["run"].max().to_dict() == {"before": 0, "after": 2}
+    pd.testing.assert_frame_equal(three[three["run"] == 0].reset_index(drop=True), one)
+    study = STUDIES[name]
+    assert study.verdict(three) == study.verdict(one)
+    assert study.summary(three)["best"].str.contains("seeds").tolist() == [
+        stage == "after" for stage in study.summary(three)["RI"]
+    ]
+    [first, *_] = study.charts(three, False).values()
+    assert first.how_to_read.endswith("Thin lines: other seeds of RI.")
+    assert sum(line.line.width == 1 for line in first.figure.data) == 2
+
+
 def test_one_seed_has_no_spread(evaluator: Evaluator):
     table = run(evaluator, "steps", seeds=1)
     assert set(table["seeds"]) == {1}

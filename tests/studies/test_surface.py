@@ -118,7 +118,7 @@ def test_axes(evaluator: Evaluator):
 def test_a_field_knows_the_settings_that_measure_it(evaluator: Evaluator):
     defaults = {item.name: item.default for item in sensitivity.STUDY.settings}
     asked = defaults | {"methods": "ties", "x": "scale", "y": "density", "levels": 4, "images": 6}
-    wanted = sensitivity.fields(evaluator, asked)
+    wanted = sensitivity.fields(evaluator, asked, {"before": ["original"], "after": ["mild"]})
     moved = [replace(field, base=field.y.put(field.x.put(field.base, 0.7), 0.9)) for field in wanted if field.y]
     assert sensitivity.settings_of(evaluator, moved, 4) == asked  # wherever the reader stands on the axes
     other = [replace(field, base=replace(field.base, lines=(0.5, 1.0))) for field in wanted]
