@@ -17,6 +17,7 @@ from ri_analysis.demo.build import Recipe, build, prepare
 from ri_analysis.demo.finetune import SETTINGS
 from ri_analysis.demo.pretrain import PretrainSettings
 from ri_analysis.demo.sources import MissingSource, read_sources
+from ri_analysis.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             lambda: read_sources(options.sources, report, options.seed), options.work, options.seed, report
         )
         build(materials, recipe, options.out, options.work, report)
-    except MissingSource as error:
+    except (MissingSource, InputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -21,8 +21,8 @@ from ri_analysis.demo.tasks import TaskData
 class FineTuneSettings:
     """How long and how fast; the validation images say whether that was enough."""
 
-    steps: int = 500
-    learning_rate: float = 2e-4
+    steps: int = 450
+    learning_rate: float = 1.6e-4
     batch: int = 128
     weight_decay: float = 0.05
     warm_up: int = 20
@@ -32,16 +32,16 @@ class FineTuneSettings:
 
 
 SETTINGS = {
-    "MNIST": FineTuneSettings(steps=400),
-    "FashionMNIST": FineTuneSettings(steps=450),
-    "CIFAR10": FineTuneSettings(steps=1300, flip=True),
-    "QuickDraw": FineTuneSettings(steps=600, flip=True, augmentation=1.0),
-    "UCIDigits": FineTuneSettings(steps=250),
-    "Greek": FineTuneSettings(steps=350),
-    "Cyrillic": FineTuneSettings(steps=500),
-    "Hebrew": FineTuneSettings(steps=500),
-    "DrawingsA": FineTuneSettings(steps=300, flip=True, augmentation=1.0),
-    "DrawingsB": FineTuneSettings(steps=300, flip=True, augmentation=1.0),
+    "MNIST": FineTuneSettings(steps=360),
+    "FashionMNIST": FineTuneSettings(steps=405),
+    "CIFAR10": FineTuneSettings(steps=1170, flip=True),
+    "QuickDraw": FineTuneSettings(steps=540, flip=True, augmentation=1.0),
+    "UCIDigits": FineTuneSettings(steps=225),
+    "Greek": FineTuneSettings(steps=315),
+    "Cyrillic": FineTuneSettings(steps=450),
+    "Hebrew": FineTuneSettings(steps=450),
+    "DrawingsA": FineTuneSettings(steps=270, flip=True, augmentation=1.0),
+    "DrawingsB": FineTuneSettings(steps=270, flip=True, augmentation=1.0),
 }
 
 

@@ -48,7 +48,7 @@ LARGEST_LOGIT_SCALE = 40.0
 class PretrainSettings:
     """How long and how fast; `chunk` images of one source stand side by side in a batch."""
 
-    samples: int = 665_600
+    samples: int = 832_000
     batch: int = 256
     chunk: int = 32
     captions: int = 320
