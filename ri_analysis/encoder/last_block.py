@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch.nn.functional import linear, scaled_dot_product_attention
@@ -39,3 +42,16 @@ def spare_patches(tower: torch.nn.Module) -> None:
         last = tower.transformer.resblocks[-1]
         if isinstance(last, ResidualAttentionBlock) and last.attn.batch_first:
             last.__class__ = ClassTokenBlock
+
+
+@contextmanager
+def every_token(tower: torch.nn.Module) -> Iterator[None]:
+    """Let the last block compute all tokens for a while, for those who watch what goes through it."""
+    spared = [block for block in tower.modules() if isinstance(block, ClassTokenBlock)]
+    for block in spared:
+        block.__class__ = ResidualAttentionBlock
+    try:
+        yield
+    finally:
+        for block in spared:
+            block.__class__ = ClassTokenBlock

@@ -5,6 +5,7 @@ import torch
 from random_experts import assert_close, counts, layer, matrices
 from watching import watch
 
+from ri_analysis.encoder.last_block import every_token
 from ri_analysis.engine import Evaluator
 from ri_analysis.merging.with_data.regmean import input_grams, match_outputs
 from ri_analysis.task_vectors import Layer
@@ -22,7 +23,7 @@ def test_grams_are_those_of_the_inputs_that_hooks_see(evaluator: Evaluator) -> N
             lambda _, given, name=name: inputs.__setitem__(name, given[0].flatten(0, -2))
         )
     module.ln_post.register_forward_hook(lambda *seen: inputs.__setitem__("ln_post", seen[-1]))
-    with torch.no_grad():
+    with torch.no_grad(), every_token(module):
         encoder.forward(encoder.preprocess(data.pixels(range(len(data)), encoder.image_size)))
     inputs["proj"] = inputs["ln_post"][:, 0] if inputs["ln_post"].ndim == 3 else inputs["ln_post"]
     attention = module.get_submodule(BLOCK + "attn")

@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.encoder.last_block import every_token
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
 from ri_analysis.merging.method import Method, Observed, Statistic, scale
@@ -28,7 +29,7 @@ def input_grams(observed: Observed, *, images: int) -> dict[str, torch.Tensor]:
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
     rows = stratified(None, len(data), images)
     recorder = _Recorder(dict(encoder.module.named_parameters()))
-    with torch.no_grad(), _plain_attention(), recorder:
+    with torch.no_grad(), _plain_attention(), every_token(encoder.module), recorder:
         for start in range(0, len(rows), encoder.batch):
             batch = rows[start : start + encoder.batch]
             encoder.forward(encoder.preprocess(data.pixels(batch, encoder.image_size)))
