@@ -50,6 +50,9 @@ class Bench {
 
   post(kind, more = {}) {
     clearTimeout(this.timer);
+    if (!this.root.isConnected) {
+      return; // the page has put another in its place
+    }
     this.seq += 1;
     this.flight = this.seq;
     this.root.dataset.sent = this.seq;
@@ -64,7 +67,9 @@ class Bench {
   deliver(message, again = 0) {
     clearTimeout(this.overdue);
     this.send({ ...message, again });
-    this.overdue = setTimeout(() => this.flight === message.seq && this.deliver(message, again + 1), OVERDUE);
+    // Once out of the page it must be silent: the server would lose the successor's messages with those to nobody.
+    const waiting = () => this.root.isConnected && this.flight === message.seq;
+    this.overdue = setTimeout(() => waiting() && this.deliver(message, again + 1), OVERDUE);
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
