@@ -16,7 +16,7 @@ from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.resolving import default_settings
-from ri_analysis.studies.study import Rounds, changed, measured, method_names
+from ri_analysis.studies.study import Rounds, before_and_after, changed, measured, method_names
 from ri_analysis.suite import ORIGINAL
 
 METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,tsv-m,iso-c")
@@ -65,18 +65,22 @@ def expert_sets(
     """Return the expert sets by stage: "before" RI the originals, and where the suite has an RI set those "after" it.
 
     These are the suite's own, and as many more as the setting `ri_seeds` asks for: runs like it with other seeds.
+    Raises InputError for a set that lacks a task, and for more seeds of one whose making is not recorded.
     """
-    own, seeds = evaluator.suite.default_resolved, int(settings[RI_SEEDS.name])
-    if own is None:
-        return {"before": [ORIGINAL]}
+    sets, seeds = before_and_after(evaluator), int(settings[RI_SEEDS.name])
+    for (name,) in sets.values():
+        evaluator.recipe("averaging", experts=name, tasks=evaluator.suite.tasks)  # refuses a set that lacks a task
+    if seeds == 1 or "after" not in sets:
+        return sets
+    [own] = sets["after"]
     record = evaluator.suite.record(own)
-    if seeds > 1 and not {"seed", "settings"} <= set(record):
+    if not {"seed", "settings"} <= set(record):
         raise InputError(
             f"{RI_SEEDS.name}: expected 1, for how the set {own!r} was made is not recorded; found {seeds}"
         )
-    others = range(int(record.get("seed", 0)) + 1, int(record.get("seed", 0)) + seeds)
+    others = range(int(record["seed"]) + 1, int(record["seed"]) + seeds)
     runs = [Adaptation(usual_source(evaluator), evaluator.suite.tasks, (), seed) for seed in others]
-    return {"before": [ORIGINAL], "after": [own, *((yield runs) if runs else [])]}
+    return sets | {"after": [own, *(yield runs)]}
 
 
 def usual_source(evaluator: Evaluator) -> str:

@@ -120,8 +120,8 @@ def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> d
         "images": first.images,
     }
     settings = {item.name: item.default for item in STUDY.settings} | asked
-    own = {stage: [experts] for stage, experts in before_and_after(evaluator).items()}
-    same = [field.fixed for field in fields(evaluator, settings, own)] == [field.fixed for field in wanted]
+    found = fields(evaluator, settings, before_and_after(evaluator))
+    same = [field.fixed for field in found] == [field.fixed for field in wanted]
     return settings if same else None
 
 

@@ -55,10 +55,10 @@ class Study:
     settings: tuple[Hyperparameter, ...] = ()
 
 
-def before_and_after(evaluator: Evaluator) -> dict[str, str]:
+def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     """Return the expert sets to compare by stage, "before" and "after" RI; only the former where there is no RI set."""
     resolved = evaluator.suite.default_resolved
-    return {"before": ORIGINAL} | ({} if resolved is None else {"after": resolved})
+    return {"before": [ORIGINAL]} | ({} if resolved is None else {"after": [resolved]})
 
 
 def beside_the_paper(claims: Mapping[str, bool]) -> str:

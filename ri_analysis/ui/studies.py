@@ -71,6 +71,7 @@ def _table(
             return conduct(study.rounds(own, settings), bench, planned=planned, report=report)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
+            resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
     def look_ahead() -> str:
         bench = Bench(evaluator)

@@ -197,6 +197,13 @@ def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str):
     assert sum(line.line.width == 1 for line in first.figure.data) == 2
 
 
+@pytest.mark.parametrize("name", ["joint", "unseen", "sensitivity"])
+def test_an_expert_set_that_lacks_a_task_is_one_message(evaluator: Evaluator, name: str):
+    (evaluator.suite.resolved_set("mild").directory / "Blues.safetensors").unlink()
+    with pytest.raises(InputError, match="expert set 'mild' has no expert for task 'Blues'"):
+        run(evaluator, name)
+
+
 def test_one_seed_has_no_spread(evaluator: Evaluator):
     table = run(evaluator, "steps", seeds=1)
     assert set(table["seeds"]) == {1}
