@@ -73,15 +73,15 @@ def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False
         )
     for row in table[(table["kind"] == "best") & (table["run"] == 0)].to_dict(orient="records"):
         _mark_plateau(figure, row, ROLES[row["stage"]])
-    name = str(table["x_name"].iloc[0])
+    name, values = str(table["x_name"].iloc[0]), np.unique(table["x"])
+    log = _logarithmic(values)
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):
-        _vertical(figure, row["x"], "default", shade.muted, "dash")
+        _vertical(figure, row["x"], "default", shade.muted, "dash", log)
     if here is not None:
-        _vertical(figure, here, "your recipe", shade.text, "dot")
+        _vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
     look.finish(figure, dark=dark, height=420)
-    values = np.unique(table["x"])
-    figure.update_xaxes(title=label(name), type="log" if _logarithmic(values) else "linear", showgrid=False)
-    if _logarithmic(values):
+    figure.update_xaxes(title=label(name), type="log" if log else "linear", showgrid=False)
+    if log:
         shown = [value for value in _LOG_TICKS if values[0] <= value <= values[-1]]
         figure.update_xaxes(tickvals=shown, ticktext=[f"{value:g}" for value in shown])
     figure.update_layout(margin_t=60, legend={"y": 1.06})
@@ -117,10 +117,14 @@ def _mark_plateau(figure: go.Figure, row: Row, role: look.Role) -> None:
     )
 
 
-def _vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str) -> None:
-    figure.add_vline(
-        value, line={"color": colour, "dash": dash, "width": 1.5}, annotation_text=text, annotation_font_color=colour
-    )
+def _vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str, log: bool, line: int = 0) -> None:
+    """Draw a line across the figure with its name at the top, in a line of text of its own."""
+    if log and value <= 0:
+        return  # off the axis
+    figure.add_vline(value, line={"color": colour, "dash": dash, "width": 1.5})
+    place = float(np.log10(value)) if log else value  # on a logarithmic axis lines take values, texts exponents
+    style = {"font_color": colour, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "yshift": 14 * line}
+    figure.add_annotation(x=place, y=0.94, yref="paper", text=text, **style)
 
 
 def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: bool = False) -> go.Figure:

@@ -195,6 +195,8 @@ def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str):
     [first, *_] = study.charts(three, False).values()
     assert first.how_to_read.endswith("Thin lines: other seeds of RI.")
     assert sum(line.line.width == 1 for line in first.figure.data) == 2
+    [default] = (note for note in first.figure.layout.annotations if note.text == "default")
+    assert default.x == pytest.approx(np.log10(first.figure.layout.shapes[0].x0))  # an exponent on a logarithmic axis
 
 
 @pytest.mark.parametrize("name", ["joint", "unseen", "sensitivity"])
