@@ -46,7 +46,7 @@ def spare_patches(tower: torch.nn.Module) -> None:
 
 @contextmanager
 def every_token(tower: torch.nn.Module) -> Iterator[None]:
-    """Let the last block compute all tokens for a while, for those who watch what goes through it."""
+    """See Encoder.every_token."""
     spared = [block for block in tower.modules() if isinstance(block, ClassTokenBlock)]
     for block in spared:
         block.__class__ = ResidualAttentionBlock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import torch
 
 from ri_analysis.checkpoints.canonical import PREFIX
 from ri_analysis.encoder.architecture import Architecture
+from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError
 from ri_analysis.suite import ImageSet
 
@@ -149,6 +151,10 @@ class Encoder:
                     hook.remove()
         tokens = torch.stack([torch.cat(kept) for kept in seen])
         return [part.clone() for part in torch.split(tokens, [len(rows) for rows in features], dim=1)]
+
+    def every_token(self) -> AbstractContextManager[None]:
+        """Let the last block compute all tokens for a while, not the class token alone, for who watches them pass."""
+        return every_token(self.module)
 
     def _blocks(self) -> list[torch.nn.Module]:
         for path in ("transformer.resblocks", "trunk.blocks"):

@@ -1,7 +1,8 @@
-"""What it costs to open and measure a suite of true size from the command line, the first time and the second.
+"""What it costs to open, measure and merge a suite of true size from the command line.
 
     python tests/benchmarks/true_size.py --model ViT-B-32 --experts 8
     python tests/benchmarks/true_size.py --model ViT-L-14 --experts 20 --half --distinct 4 --commands check check
+    python tests/benchmarks/true_size.py --commands check "merge --method fisher" "merge --method regmean"
 
 The experts are made at run time, as task_vectors publishes its own: whole pickled ImageEncoders with random task
 vectors, pickled heads, small image folders and npz files. Every command runs in a process of its own; the peaks are
@@ -36,7 +37,8 @@ def make(folder: Path, model: str, experts: int, distinct: int, images: int, hal
     """Write a suite in the layout of task_vectors; return the suite file. Experts beyond `distinct` are hard links."""
     torch.manual_seed(0)
     checkpoints = folder / "checkpoints" / model
-    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for split in ("data", "validation"):
+        (folder / split).mkdir(parents=True, exist_ok=True)
     checkpoints.mkdir(parents=True)
     clip = open_clip.CLIP(**open_clip.get_model_config(model))
     width, size = clip.visual.output_dim, clip.visual.image_size[0]
@@ -60,6 +62,7 @@ def make(folder: Path, model: str, experts: int, distinct: int, images: int, hal
         data = write_images(folder / "data" / name, number, images, size)
         lines += ["[[task]]", f'name = "{name}"', f'expert = "{checkpoints}/{name}/finetuned.pt"']
         lines += [f'head = "{checkpoints}/head_{name}.pt"', f'data = "{data}"']
+        lines += [f'validation = "{write_images(folder / "validation" / name, experts + number, images, size)}"']
     path = folder / "suite.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -80,8 +83,9 @@ def write_images(path: Path, seed: int, count: int, size: int) -> Path:
 
 def run(command: str, suite: Path, workspace: Path) -> str:
     """Run one command; return its seconds, CPU-seconds and peaks in words."""
-    arguments = [sys.executable, "-m", "ri_analysis.cli", command, str(suite), "--workspace", str(workspace)]
-    arguments += ["--device", "cpu"]
+    name, *options = command.split()
+    arguments = [sys.executable, "-m", "ri_analysis.cli", name, str(suite), "--workspace", str(workspace)]
+    arguments += ["--device", "cpu", *options, *(["--out", str(workspace / "merged.safetensors")] * (name == "merge"))]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
     process = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -115,7 +119,7 @@ def main() -> None:
     parser.add_argument("--distinct", type=int, help="experts with weights of their own (default: all)")
     parser.add_argument("--images", type=int, default=16, help="images a task")
     parser.add_argument("--half", action="store_true", help="write float16")
-    parser.add_argument("--commands", nargs="+", default=COMMANDS, choices=["check", "measure"])
+    parser.add_argument("--commands", nargs="+", default=COMMANDS, help="check, measure, or merge with its options")
     parser.add_argument("--folder", type=Path, help="keep the suite here, and use the one already there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -128,7 +132,7 @@ def main() -> None:
         print(f"{options.model}, {options.experts} experts, {size:.1f} GiB of checkpoints, torch {torch.__version__}")
         with tempfile.TemporaryDirectory() as workspace:
             for command in options.commands:
-                print(f"{command:8} {run(command, suite, Path(workspace))}", flush=True)
+                print(f"{command:24} {run(command, suite, Path(workspace))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from watching import watch
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.merging.method import Observed
+from ri_analysis.merging.with_data import adamerging
 from ri_analysis.merging.with_data.adamerging import add_up, learn_coefficients
 
 TASKS = ("Reds", "Blues")
@@ -43,7 +44,11 @@ def naive(observed: Observed, per: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("per", ["tensor", "model"])
-def test_agrees_with_autograd_through_the_merge(evaluator: Evaluator, per: str) -> None:
+@pytest.mark.parametrize("at_once", [1, 1 << 28])  # one image goes through the tower at once, or all
+def test_agrees_with_autograd_through_the_merge(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, per: str, at_once: int
+) -> None:
+    monkeypatch.setattr(adamerging, "_AT_ONCE", at_once)
     observed = watch(evaluator, *TASKS)
     found = torch.stack(list(learn_coefficients(observed, per=per, **SETTINGS).values()))
     expected = naive(observed, per)

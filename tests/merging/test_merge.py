@@ -6,6 +6,7 @@ from random_experts import WITHOUT_DATA, assert_close, joined, model, run, task_
 
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS, MergeRecipe, direction, merge
+from ri_analysis.merging.with_data.regmean import pack
 from ri_analysis.task_vectors import TaskVectors
 
 EXPECTED = (
@@ -102,7 +103,7 @@ def test_methods_with_data_of_one_expert_and_of_no_change(method: str, experts: 
         shape = vectors.shape(name)
         of = {
             "fisher": torch.ones(shape),
-            "regmean": torch.eye(shape[-1]) if len(shape) == 2 and name != "visual.proj" else None,
+            "regmean": pack(torch.eye(shape[-1])) if len(shape) == 2 and name != "visual.proj" else None,
             "adamerging": torch.tensor(1.0),
         }[method]
         return [] if of is None else [of] * experts

@@ -7,7 +7,7 @@ from watching import watch
 
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.engine import Evaluator
-from ri_analysis.merging.with_data.regmean import input_grams, match_outputs
+from ri_analysis.merging.with_data.regmean import input_grams, match_outputs, pack, unpack
 from ri_analysis.task_vectors import Layer
 
 BLOCK = "transformer.resblocks.1."
@@ -37,7 +37,7 @@ def test_grams_are_those_of_the_inputs_that_hooks_see(evaluator: Evaluator) -> N
     }
     for short, name in names.items():
         x = inputs[short].double()
-        assert_close(found[f"visual.{name}"], x.T @ x)
+        assert_close(unpack(found[f"visual.{name}"]), x.T @ x)
     assert "visual.positional_embedding" not in found  # it is added, not multiplied
     assert torch.backends.mha.get_fastpath_enabled()
 
@@ -56,6 +56,12 @@ def test_progress_counts_the_images(evaluator: Evaluator) -> None:
     assert seen == [7, 10]
 
 
+def test_a_triangle_is_a_symmetric_matrix_again() -> None:
+    triangle = pack(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]]))
+    assert triangle.tolist() == [1, 2, 3, 4, 5, 6]
+    assert unpack(triangle).tolist() == [[1, 2, 3], [2, 4, 5], [3, 5, 6]]
+
+
 @matrices
 @counts
 def test_outputs_are_the_nearest_by_least_squares(shape: tuple[int, int], count: int) -> None:
@@ -64,13 +70,13 @@ def test_outputs_are_the_nearest_by_least_squares(shape: tuple[int, int], count:
     stacked = torch.linalg.lstsq(
         inputs.flatten(0, 1), torch.cat([x @ d.T.double() for x, d in zip(inputs, item.deltas, strict=True)])
     ).solution.T
-    found = match_outputs(item, statistics=[(x.T @ x).float() for x in inputs], off_diagonal=1.0)
+    found = match_outputs(item, statistics=[pack((x.T @ x).float()) for x in inputs], off_diagonal=1.0)
     assert_close(found, stacked, 1e-5)
 
 
 def test_the_projection_is_multiplied_from_the_other_side() -> None:
     item = layer((6, 6), 2)
-    grams = [(x.T @ x).float() for x in torch.randn(2, 50, 6)]
+    grams = [pack((x.T @ x).float()) for x in torch.randn(2, 50, 6)]
     turned = Layer("visual.proj", item.pretrained.T, item.deltas.transpose(1, 2))
     expected = match_outputs(item, statistics=grams, off_diagonal=0.9)
     assert_close(match_outputs(turned, statistics=grams, off_diagonal=0.9).T, expected)
@@ -84,10 +90,10 @@ def test_off_diagonal_zero_weighs_the_inputs_one_by_one() -> None:
         gram[2], gram[:, 2] = 0.0, 0.0  # an input that is never there: the mean
     weights = torch.tensor([[1.5 / 4.6, 2.5 / 4.6, 0.5], [3.1 / 4.6, 2.1 / 4.6, 0.5]])
     expected = (item.deltas * weights[:, None, :]).sum(dim=0)
-    assert_close(match_outputs(item, statistics=grams, off_diagonal=0.0), expected)
+    assert_close(match_outputs(item, statistics=list(map(pack, grams)), off_diagonal=0.0), expected)
 
 
-@pytest.mark.parametrize("statistics", [[], [torch.zeros(5, 5)] * 3])
+@pytest.mark.parametrize("statistics", [[], [torch.zeros(15)] * 3])
 def test_what_multiplies_nothing_is_averaged(statistics: list[torch.Tensor]) -> None:
     item = layer((4, 5), 3)
     assert_close(match_outputs(item, statistics=statistics, off_diagonal=0.9), item.deltas.mean(dim=0))

@@ -12,6 +12,9 @@ from ri_analysis.merging.method import Method, Observed, Statistic, scale
 from ri_analysis.merging.with_data.gradients import trainable
 from ri_analysis.task_vectors import Layer, TaskVectors
 
+# Weights times images that backward keeps the activations of: one image of a ViT-L/14, three of a ViT-B/32.
+_AT_ONCE = 1 << 28
+
 
 def learn_coefficients(
     observed: Observed, *, per: str, start: float, steps: int, learning_rate: float, batch: int, seed: int
@@ -32,7 +35,7 @@ def learn_coefficients(
             encoder.load(_merged(vectors, coefficients, rows))
             encoder.module.zero_grad()
             for place, task in enumerate(vectors.tasks):
-                _entropy(observed, task, batch, [seed, step, place]).backward()  # type: ignore[no-untyped-call]
+                _backpropagate(observed, task, batch, [seed, step, place])
             coefficients.grad = torch.zeros_like(coefficients)
             for layer in vectors.walk():
                 coefficients.grad[rows[layer.name]] += _slopes(layer, parameters)
@@ -53,21 +56,30 @@ def _merged(
             yield name, vectors.pretrained(name)
 
 
-def _entropy(observed: Observed, task: str, batch: int, seed: Sequence[int]) -> torch.Tensor:
-    """Return the mean entropy, in nats, of the loaded model's predictions on `batch` images drawn from a task."""
+def _backpropagate(observed: Observed, task: str, batch: int, seed: Sequence[int]) -> None:
+    """Add to the gradients that of the mean entropy of the loaded model's predictions on `batch` images of a task."""
     encoder, data = observed.encoder, observed.images[task]
     drawn = np.random.default_rng(seed).choice(len(data), min(batch, len(data)), replace=False)
-    features = encoder.forward(encoder.preprocess(data.pixels(drawn, encoder.image_size)))
-    logits = observed.heads[task].logits(features).log_softmax(dim=1)
-    return -(logits.exp() * logits).sum(dim=1).mean()
+    size = max(1, _AT_ONCE // sum(parameter.numel() for parameter in encoder.module.parameters()))
+    for start in range(0, len(drawn), size):
+        features = encoder.forward(encoder.preprocess(data.pixels(drawn[start : start + size], encoder.image_size)))
+        entropy = _entropies(observed.heads[task].logits(features)).sum() / len(drawn)
+        entropy.backward()  # type: ignore[no-untyped-call]
+
+
+def _entropies(logits: torch.Tensor) -> torch.Tensor:
+    """Return the entropy of each row of predictions (n, classes), in nats."""
+    logs = logits.log_softmax(dim=1)
+    return -(logs.exp() * logs).sum(dim=1)
 
 
 def _slopes(layer: Layer, parameters: Mapping[str, torch.nn.Parameter]) -> torch.Tensor:
     """Return the inner product of every task vector with the loss's gradient, (T,); 0 for what is no parameter."""
     parameter = parameters.get(layer.name)
     if parameter is None or parameter.grad is None:
-        return torch.zeros(len(layer.deltas))
-    return layer.deltas.flatten(1) @ parameter.grad.cpu().flatten()
+        return torch.zeros(layer.experts)
+    gradient = parameter.grad.cpu().flatten()
+    return torch.stack([delta.flatten() @ gradient for delta in layer.each()])
 
 
 def images_seen(sizes: Sequence[int], *, steps: int, batch: int, **_: object) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -25,20 +27,26 @@ def diagonal_fisher(observed: Observed, *, images: int, seed: int) -> dict[str, 
     encoder, head, data = observed.encoder, observed.heads[task], observed.images[task]
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
     rows, generator = stratified(None, len(data), images), torch.Generator().manual_seed(seed)
-    with trainable(encoder) as parameters:
+    with trainable(encoder) as parameters, ExitStack() as hooks:
         total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+        for name, parameter in parameters.items():
+            hook = parameter.register_post_accumulate_grad_hook(partial(_add_square, total[name]))  # type: ignore[no-untyped-call]
+            hooks.callback(hook.remove)
         # One image at a time: the squares of the gradients do not add up over a batch.
         for number, row in enumerate(rows, 1):
             features = encoder.forward(encoder.preprocess(data.pixels([row], encoder.image_size)))
             logits = head.logits(features)
             signs = torch.randint(0, 2, logits.shape, generator=generator).mul_(2).sub_(1).to(logits)
-            encoder.module.zero_grad()
             logits.backward(fisher_cotangent(logits, signs))  # type: ignore[no-untyped-call]
-            for name, parameter in parameters.items():
-                if parameter.grad is not None:
-                    total[name].addcmul_(parameter.grad, parameter.grad)
             observed.seen(number)
     return {name: square.div_(len(rows)).cpu() for name, square in total.items()}
+
+
+def _add_square(total: torch.Tensor, parameter: torch.Tensor) -> None:
+    """Add a gradient's square as soon as backward has it, and let it go: all of them are as large as the model."""
+    if parameter.grad is not None:
+        total.addcmul_(parameter.grad, parameter.grad)
+        parameter.grad = None
 
 
 def fisher_cotangent(logits: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:

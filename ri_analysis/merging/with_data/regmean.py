@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import isqrt
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ri_analysis.checkpoints.canonical import PREFIX
-from ri_analysis.encoder.last_block import every_token
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
 from ri_analysis.merging.method import Method, Observed, Statistic, scale
 from ri_analysis.suite import stratified
 from ri_analysis.task_vectors import Layer
 
+_BATCH = 32  # images through the tower at once, at most: the Gram matrices leave little room beside them
 _RIDGE = 1e-6  # share of the mean diagonal; float32 sums know no smaller directions
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default)
 _PROJECTION = PREFIX + "proj"  # open_clip multiplies it from the other side: it is stored (inputs, outputs)
 
 
 def input_grams(observed: Observed, *, images: int) -> dict[str, torch.Tensor]:
-    """Return XᵀX (inputs, inputs) of every matrix that multiplies activations X (tokens, inputs), for one expert."""
+    """Return XᵀX of every matrix that multiplies activations X (tokens, inputs), for one expert; see `pack`."""
     (task,) = observed.vectors.tasks
     encoder, data = observed.encoder, observed.images[task]
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
-    rows = stratified(None, len(data), images)
+    rows, size = stratified(None, len(data), images), min(encoder.batch, _BATCH)
     recorder = _Recorder(dict(encoder.module.named_parameters()))
-    with torch.no_grad(), _plain_attention(), every_token(encoder.module), recorder:
-        for start in range(0, len(rows), encoder.batch):
-            batch = rows[start : start + encoder.batch]
+    with torch.no_grad(), _plain_attention(), encoder.every_token(), recorder:
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
             encoder.forward(encoder.preprocess(data.pixels(batch, encoder.image_size)))
             observed.seen(start + len(batch))
     return {PREFIX + name: gram.cpu() for name, gram in recorder.grams.items()}
@@ -53,9 +54,24 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name = self._names.get(matrix.untyped_storage().data_ptr())
             if name is not None:
                 rows = inputs.flatten(0, -2)  # a batched product repeats the same matrix
-                gram = rows.T @ rows
+                gram = pack(rows.T @ rows)
                 self.grams[name] = self.grams[name].add_(gram) if name in self.grams else gram
         return func(*args, **(kwargs or {}))
+
+
+def pack(gram: torch.Tensor) -> torch.Tensor:
+    """Return the upper triangle of a symmetric matrix (n, n) row by row, n(n + 1)/2 values: Gram matrices are large."""
+    return torch.cat([row[place:] for place, row in enumerate(gram)])
+
+
+def unpack(triangle: torch.Tensor) -> torch.Tensor:
+    """Return the symmetric matrix (n, n) of which `pack` kept the triangle."""
+    width = (isqrt(8 * len(triangle) + 1) - 1) // 2
+    gram = triangle.new_empty(width, width)
+    for place, row in enumerate(torch.split(triangle, list(range(width, 0, -1)))):
+        gram[place, place:] = row
+        gram[place:, place] = row
+    return gram
 
 
 @contextmanager
@@ -72,23 +88,25 @@ def _plain_attention() -> Iterator[None]:
 def match_outputs(layer: Layer, *, statistics: Sequence[torch.Tensor], off_diagonal: float) -> torch.Tensor:
     """Return M that minimises Σ_t ‖X_t(M − τ_t)ᵀ‖² of one layer: (Σ_t τ_tG_t)(Σ_t G_t)⁻¹, the mean of anything else.
 
-    G_t is X_tᵀX_t with its off-diagonal entries times `off_diagonal`. Every G_t gets the same small ridge, so that
-    directions which no task's inputs have are averaged. float64.
+    G_t is X_tᵀX_t, handed packed, with its off-diagonal entries times `off_diagonal`. Every G_t gets the same small
+    ridge, so that directions which no task's inputs have are averaged. float64.
     """
     if not statistics:
         return average(layer)
-    width = len(statistics[0])
-    target = torch.zeros(width, layer.pretrained.numel() // width, dtype=torch.float64)
-    weight = torch.zeros(width, width, dtype=torch.float64)
-    ridge = _RIDGE * sum(float(gram.diagonal().double().mean()) for gram in statistics) / len(statistics)
-    for gram, delta in zip(statistics, layer.each(), strict=True):
-        shrunk = gram.double().mul_(off_diagonal)
-        shrunk.diagonal().copy_(gram.diagonal().double() + ridge)
-        target += shrunk @ _inputs_first(layer.name, delta).double()
+    target = torch.zeros_like(_inputs_first(layer.name, layer.pretrained), dtype=torch.float64)
+    shares, weight = torch.zeros_like(target), target.new_zeros(len(target), len(target))
+    for triangle, delta in zip(statistics, layer.each(), strict=True):
+        shrunk, rows = unpack(triangle).double(), _inputs_first(layer.name, delta).double()
+        diagonal = shrunk.diagonal().clone()
+        shrunk.mul_(off_diagonal).diagonal().copy_(diagonal)
+        target += shrunk @ rows
         weight += shrunk
+        shares += rows
+    ridge = _RIDGE * float(weight.diagonal().mean()) / len(statistics)
     if ridge == 0.0:
         return average(layer)
-    return _inputs_first(layer.name, torch.linalg.solve(weight, target)).float().contiguous()
+    weight.diagonal().add_(ridge * len(statistics))
+    return _inputs_first(layer.name, torch.linalg.solve(weight, target + ridge * shares)).float().contiguous()
 
 
 def _inputs_first(name: str, matrix: torch.Tensor) -> torch.Tensor:
