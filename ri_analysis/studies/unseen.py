@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import LEFT_OUT, UNSEEN, Outcome, Point
+from ri_analysis.engine.points import LEFT_OUT, UNSEEN, Flags, Outcome, Point
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
@@ -17,6 +18,9 @@ from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper, method_names, over_seeds
 
 KINDS = {UNSEEN: "unseen domain", LEFT_OUT: "task left out"}
+MEAN = "mean"  # of all images of a kind
+Correct = dict[tuple[str, str, str], list[dict[str, Flags]]]
+"""Which predictions are right, by method, stage and kind of images: a mapping from sections of it for each seed."""
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -34,25 +38,35 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
                 asked[name, stage, on, merged] = [Point(recipe.with_experts(experts), on) for experts in names]
     points = [point for group in asked.values() for point in group]
     outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
-    rows = []
+    correct: Correct = {}
+    merged_of: dict[tuple[str, str], str] = {}
     for (name, stage, on, merged), group in asked.items():
-        for section in outcomes[group[0]].correct:
-            correct = [outcomes[point].correct[section] for point in group]
-            row = over_seeds("accuracy", [{section: part} for part in correct])
-            row["accuracy_low"], row["accuracy_high"] = wilson(row["accuracy"] * len(correct[0]), len(correct[0]))
-            rows.append(
-                {
-                    "kind": KINDS[on],
-                    "images": section,
-                    "merged": ",".join(merged),
-                    "method": name,
-                    "stage": stage,
-                    **row,
-                    "seeds": len(group),
-                    "n": len(correct[0]),
-                }
-            )
-    return pd.DataFrame(rows)
+        merged_of |= {(on, section): ",".join(merged) for section in outcomes[group[0]].correct}
+        found = correct.setdefault((name, stage, on), [{} for _ in group])
+        for sections, point in zip(found, group, strict=True):
+            sections.update(outcomes[point].correct)
+    return pd.DataFrame(_rows(correct, merged_of))
+
+
+def _rows(correct: Correct, merged_of: Mapping[tuple[str, str], str]) -> Iterator[dict[str, object]]:
+    """Yield a row for every section, and one for the mean of all sections of a kind."""
+    for (name, stage, on), by_seed in correct.items():
+        every = list(by_seed[0])
+        groups = {section: [section] for section in every} | ({MEAN: every} if len(every) > 1 else {})
+        for images, sections in groups.items():
+            chosen = [_only(sections, one) for one in by_seed]
+            row = over_seeds("accuracy", chosen) | {"seeds": len(chosen), "n": sum(map(len, chosen[0].values()))}
+            if images != MEAN:
+                row["accuracy_low"], row["accuracy_high"] = wilson(row["accuracy"] * row["n"], int(row["n"]))
+            if stage == "after":
+                [before] = correct[name, "before", on]
+                row |= over_seeds("gain", [paired_differences(_only(sections, before), one) for one in chosen])
+            merged = "; ".join(dict.fromkeys(merged_of[on, section] for section in sections))
+            yield {"kind": KINDS[on], "images": images, "merged": merged, "method": name, "stage": stage, **row}
+
+
+def _only(sections: Sequence[str], correct: Mapping[str, Flags]) -> dict[str, Flags]:
+    return {section: correct[section] for section in sections}
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
@@ -69,21 +83,23 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     return charts
 
 
-def _means(table: pd.DataFrame) -> dict[tuple[str, str, str], float]:
-    """Return the mean accuracy by kind, method and stage, every section counting equally."""
-    means = table.groupby(["kind", "method", "stage"], sort=False)["accuracy"].mean().reset_index()
-    return {(row["kind"], row["method"], row["stage"]): row["accuracy"] for row in means.to_dict(orient="records")}
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows about all images of a kind together, every section counting equally."""
+    alone = table.groupby("kind")["images"].transform("nunique") == 1
+    return table[(table["images"] == MEAN) | alone]
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     rows, means = [], _means(table)
-    for (kind, name, stage), value in means.items():
-        if stage != "before":
-            continue
-        cells = {"images": kind, "method": METHODS[name].title, "before": words.percent(value)}
-        cells["zero-shot"] = words.percent(means[kind, "pretrained", "zero-shot"])
-        if (after := means.get((kind, name, "after"))) is not None:
-            cells |= {"after": words.percent(after), "change": words.points(after - value)}
+    pretrained = means[means["stage"] == "zero-shot"]
+    zero_shot = dict(zip(pretrained["kind"], pretrained["accuracy"], strict=True))
+    for (kind, name), part in means[means["stage"] != "zero-shot"].groupby(["kind", "method"], sort=False):
+        stages = {str(row["stage"]): row for row in part.to_dict(orient="records")}
+        cells = {"images": f"{kind} (n = {int(part['n'].iloc[0])})", "method": METHODS[str(name)].title}
+        cells |= {"zero-shot": words.percent(zero_shot[kind]), "before": words.percent(stages["before"]["accuracy"])}
+        if "after" in stages:
+            after = stages["after"]
+            cells |= {"after": words.percent(after["accuracy"]), "change": spread.cell(after, "gain")}
         rows.append(cells)
     return pd.DataFrame(rows)
 
@@ -92,12 +108,8 @@ def _verdict(table: pd.DataFrame) -> str:
     if "after" not in set(table["stage"]):
         return "There is no RI-adapted expert set, so nothing to compare with."
     means, sentences, claims = _means(table), [], dict[str, bool]()
-    for kind in dict.fromkeys(table["kind"]):
-        changes = {
-            name: value - means[of, name, "before"]
-            for (of, name, stage), value in means.items()
-            if stage == "after" and of == kind
-        }
+    for kind, part in means[means["stage"] == "after"].groupby("kind", sort=False):
+        changes = dict(zip(part["method"], part["gain"], strict=True))
         listed = ", ".join(f"{METHODS[name].title} {words.points(change)}" for name, change in changes.items())
         if kind == KINDS[UNSEEN]:
             gaining = {"ties": "TIES gains", "averaging": "plain averaging gains"}
