@@ -15,7 +15,7 @@ ROLES: dict[str, Role] = {
     "after": AFTER,
     "distilled": DISTILLED,
 }
-_SYMBOLS = {"zero-shot": "line-ns-open"}
+_MARK = {"symbol": "line-ns-open", "size": 18, "line": {"width": 2.5}}  # a stroke, which a point's size would hide
 _SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0}
 
 
@@ -36,7 +36,7 @@ def compared(table: pd.DataFrame, by: str, *, x_title: str = "accuracy", dark: b
             x=part["accuracy"],
             y=places,
             error_x=look.error_bar(part, "accuracy", "accuracy_low", "accuracy_high", role.colour),
-            marker={"symbol": _SYMBOLS.get(stage, role.symbol), "size": 10, "color": role.colour},
+            marker={"symbol": role.symbol, "size": 10, "color": role.colour} | (_MARK if stage == "zero-shot" else {}),
             mode="markers",
             name=role.name,
             legendgroup=stage,
