@@ -380,19 +380,20 @@ def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
 
 def _verdict(found: pd.DataFrame) -> str:
     best = _own(found[found["kind"] == "best"]).pivot(
-        index="method", columns="stage", values=["plateau", "gap", "reach"]
+        index="method", columns="stage", values=["accuracy", "plateau", "gap", "reach"]
     )
     if ("plateau", "after") not in best:
         return "There is no RI-adapted expert set, so nothing to compare with."
     wider, further = (best[name, "after"] > best[name, "before"] for name in ("plateau", "reach"))
     gaps = {stage: words.points(best["gap", stage].mean()) for stage in ("before", "after")}
+    higher = (best["accuracy", "after"] - best["accuracy", "before"]).mean()
     kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
     but = f" (not: {', '.join(kept)})" if kept else ""
     return (
         f"The plateau, within a point of each side's own best, is wider after RI for {int(wider.sum())} of "
-        f"{len(wider)} methods{but}. The stretch that is within a point of the best before RI is wider after it for "
-        f"{int(further.sum())} of {len(further)}. The mean gap between default and best is {gaps['before']} before RI "
-        f"and {gaps['after']} after. "
+        f"{len(wider)} methods{but}; that best changes by {words.points(higher)} on average. The stretch that is "
+        f"within a point of the best before RI is wider after it for {int(further.sum())} of {len(further)}. The mean "
+        f"gap between default and best is {gaps['before']} before RI and {gaps['after']} after. "
         + beside_the_paper(
             {"the gap is smaller after RI": bool(best["gap", "after"].mean() < best["gap", "before"].mean())}
         )
