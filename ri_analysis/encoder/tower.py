@@ -153,7 +153,7 @@ class Encoder:
         return [part.clone() for part in torch.split(tokens, [len(rows) for rows in features], dim=1)]
 
     def every_token(self) -> AbstractContextManager[None]:
-        """Let the last block compute all tokens for a while, not the class token alone, for who watches them pass."""
+        """Return a context in which the last block computes all tokens, as a look at its inputs needs, not just one."""
         return every_token(self.module)
 
     def _blocks(self) -> list[torch.nn.Module]:
