@@ -18,7 +18,10 @@ from ri_analysis.errors import InputError
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-_TABLES = (
+_PATIENCE = 30.0  # seconds to wait for another process that writes
+_SET_UP = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB NOT NULL, created REAL NOT NULL)",
     "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, description TEXT NOT NULL, versions TEXT NOT NULL, "
     "seconds REAL NOT NULL)",
@@ -48,14 +51,24 @@ class Store:
         self._lock = threading.Lock()
         try:
             workspace.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            for table in _TABLES:
-                self._connection.execute(table)
-            self._connection.commit()
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
+            self._set_up()
         except (OSError, sqlite3.Error) as error:
             raise InputError(f"{path}: expected a workspace that can be written, found: {error}") from error
+
+    def _set_up(self) -> None:
+        end = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                for statement in _SET_UP:
+                    self._connection.execute(statement)
+                self._connection.commit()
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite itself does not wait when two processes switch a new file to a write-ahead log at once.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            time.sleep(0.02)
 
     def get(self, key: str) -> Arrays | None:
         """Return the arrays kept under `key`, None when there are none."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,17 @@ def test_a_workspace_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="workspace"):
         Store(tmp_path / "file")
+
+
+def test_a_store_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "store.sqlite", check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = threading.Timer(0.2, other.close)
+    waiting.start()
+    store = Store(tmp_path)
+    store.put("k", {"a": np.arange(3)})
+    store.close()
+    waiting.join()
 
 
 def test_the_store_keeps_the_first_answer(tmp_path: Path) -> None:
