@@ -87,6 +87,7 @@ class TaskStatistics:
             {task: self._heads()[task] for task in tasks},
             {task: self._images(recipe.method, task) for task in tasks},
             seen,
+            self._folder,
         )
         found = statistic.compute(observed, **_options(statistic, recipe))
         layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.scratch import zeros_on_disk
 from ri_analysis.task_vectors import Layer, TaskVectors
 
 if TYPE_CHECKING:  # importing the encoder takes seconds, and few methods look at images
@@ -25,7 +27,7 @@ class Observed:
     """What a statistic is computed from: some experts, their heads, and images of their tasks.
 
     `encoder` is free to be loaded with any weights. `images` are looked at without their labels. `seen` is to be called
-    with the number of images seen so far, and may raise Cancelled.
+    with the number of images seen so far, and may raise Cancelled. `folder` takes what is too large for memory.
     """
 
     encoder: Encoder
@@ -33,6 +35,14 @@ class Observed:
     heads: Mapping[str, Head]
     images: Mapping[str, ImageSet]
     seen: Callable[[int], None]
+    folder: Path
+
+    def zeros(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
+        """Return float32 zeros to add up in, as large as models: on the accelerator, or else in a file."""
+        device = self.encoder.device
+        if device.type == "cpu":
+            return zeros_on_disk(shapes, self.folder)
+        return {name: torch.zeros(tuple(shape), device=device) for name, shape in shapes.items()}
 
 
 @dataclass(frozen=True)

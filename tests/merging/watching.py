@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator
@@ -16,4 +18,5 @@ def watch(evaluator: Evaluator, *tasks: str, seen: Callable[[int], None] = lambd
         {task: evaluator.heads[task] for task in tasks},
         {task: evaluator.suite.task_data(task, "validation") for task in tasks},
         seen,
+        Path(tempfile.gettempdir()),
     )

@@ -31,9 +31,11 @@ def learn_coefficients(
     coefficients = torch.full((1 + max(rows.values()), len(vectors.tasks)), start)
     optimizer = torch.optim.Adam([coefficients], lr=learning_rate)
     with trainable(encoder) as parameters:
+        for name, zeros in observed.zeros({name: item.shape for name, item in parameters.items()}).items():
+            parameters[name].grad = zeros  # backward adds to what is there
         for step in range(steps):
             encoder.load(_merged(vectors, coefficients, rows))
-            encoder.module.zero_grad()
+            encoder.module.zero_grad(set_to_none=False)
             for place, task in enumerate(vectors.tasks):
                 _backpropagate(observed, task, batch, [seed, step, place])
             coefficients.grad = torch.zeros_like(coefficients)

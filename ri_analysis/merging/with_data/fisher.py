@@ -28,7 +28,7 @@ def diagonal_fisher(observed: Observed, *, images: int, seed: int) -> dict[str, 
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
     rows, generator = stratified(None, len(data), images), torch.Generator().manual_seed(seed)
     with trainable(encoder) as parameters, ExitStack() as hooks:
-        total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+        total = observed.zeros({name: parameter.shape for name, parameter in parameters.items()})
         for name, parameter in parameters.items():
             hook = parameter.register_post_accumulate_grad_hook(partial(_add_square, total[name]))  # type: ignore[no-untyped-call]
             hooks.callback(hook.remove)

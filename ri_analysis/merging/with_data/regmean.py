@@ -29,22 +29,24 @@ def input_grams(observed: Observed, *, images: int) -> dict[str, torch.Tensor]:
     encoder, data = observed.encoder, observed.images[task]
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
     rows, size = stratified(None, len(data), images), min(encoder.batch, _BATCH)
-    recorder = _Recorder(dict(encoder.module.named_parameters()))
+    matrices = {name: item for name, item in encoder.module.named_parameters() if item.ndim == 2}
+    widths = {name: len(_inputs_first(PREFIX + name, matrix)) for name, matrix in matrices.items()}
+    recorder = _Recorder(matrices, observed.zeros({name: (n * (n + 1) // 2,) for name, n in widths.items()}))
     with torch.no_grad(), _plain_attention(), encoder.every_token(), recorder:
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             encoder.forward(encoder.preprocess(data.pixels(batch, encoder.image_size)))
             observed.seen(start + len(batch))
-    return {PREFIX + name: gram.cpu() for name, gram in recorder.grams.items()}
+    return {PREFIX + name: recorder.grams[name].cpu() for name in matrices if name in recorder.seen}
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up XᵀX wherever activations X are multiplied by a 2-D parameter, in whatever module that happens."""
+    """Adds packed XᵀX to `grams` wherever activations X are multiplied by one of `matrices`, in whatever module."""
 
-    def __init__(self, parameters: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, matrices: Mapping[str, torch.Tensor], grams: Mapping[str, torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._names = {item.untyped_storage().data_ptr(): name for name, item in parameters.items() if item.ndim == 2}
-        self.grams: dict[str, torch.Tensor] = {}
+        self._names = {matrix.untyped_storage().data_ptr(): name for name, matrix in matrices.items()}
+        self.grams, self.seen = grams, set[str]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -54,8 +56,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name = self._names.get(matrix.untyped_storage().data_ptr())
             if name is not None:
                 rows = inputs.flatten(0, -2)  # a batched product repeats the same matrix
-                gram = pack(rows.T @ rows)
-                self.grams[name] = self.grams[name].add_(gram) if name in self.grams else gram
+                self.grams[name].add_(pack(rows.T @ rows))
+                self.seen.add(name)
         return func(*args, **(kwargs or {}))
 
 
