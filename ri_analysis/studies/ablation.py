@@ -13,6 +13,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import DISTANCES, default_settings
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -25,7 +26,8 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         Variant({"distance": name, "alpha": value}, tasks, runs_of(evaluator, settings, alpha=value, distance=name))
         for value, name in dict.fromkeys(runs)
     ]
-    return (yield from compare(evaluator, settings, variants))
+    [kl] = [item for item in variants if item.columns == {"distance": "kl", "alpha": runs[0][0]}]
+    return (yield from compare(evaluator, settings, variants, rival=kl))
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
@@ -58,12 +60,19 @@ def _by_distance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    mean = table[table["distance"] == "kl"].groupby("alpha")["gain"].mean()
-    weights = ", ".join(f"{words.points(value)} at α = {alpha:g}" for alpha, value in mean.items())
-    accuracy = _by_distance(table).groupby("distance", sort=False)["accuracy"].mean()
+    by_alpha = table[table["distance"] == "kl"].groupby("alpha")
+    weights = ", ".join(f"{in_points(mean_over(part, 'gain'))} at α = {alpha:g}" for alpha, part in by_alpha)
+    by_distance = _by_distance(table)
+    accuracy = by_distance.groupby("distance", sort=False)["accuracy"].mean()
     distances = ", ".join(f"{name} {words.percent(value)}" for name, value in accuracy.items())
-    best = "KL is the best" if accuracy.idxmax() == "kl" else f"{accuracy.idxmax()} is the best, not KL"
-    return f"Mean accuracy over the methods by distance: {distances}: {best}. Mean change by α, with KL: {weights}."
+    others = by_distance[~by_distance["distance"].isin(["none", "kl"])].groupby("distance", sort=False)
+    leads = {str(name): mean_over(part, "lead") for name, part in others}
+    beside = ", ".join(f"{name} {in_points(lead)}" for name, lead in leads.items())
+    claims = {f"KL is better than {name}": below(lead) for name, lead in leads.items()}
+    return (
+        f"Mean accuracy over the methods by distance: {distances}; against KL, on the same images: {beside}. Mean "
+        f"change by α, with KL: {weights}. {beside_the_paper(claims)}"
+    )
 
 
 STUDY = Study(

@@ -93,11 +93,14 @@ def usual_source(evaluator: Evaluator) -> str:
     return str(recorded["name"]) if recorded.get("name") in sources else sources[0]
 
 
-def compare(evaluator: Evaluator, settings: Mapping[str, Value], variants: Sequence[Variant]) -> Rounds:
+def compare(
+    evaluator: Evaluator, settings: Mapping[str, Value], variants: Sequence[Variant], rival: Variant | None = None
+) -> Rounds:
     """Run RI in every variant, merge at the default λ and measure; return one row per variant and method.
 
     Columns: the variant's, `method`, `title`, `stage` (before, after), `experts` (the sets' names, separated by
-    commas), `measured`'s, those of `changed` against the original experts of the same tasks, and `accuracy_before`.
+    commas), `measured`'s, those of `changed` against the original experts of the same tasks, and `accuracy_before`;
+    with a `rival`, one of the variants, also those of `changed` against it, named `lead` and `interference_lead`.
     """
     runs = [run for variant in variants for run in variant.runs]
     sets = dict(zip(runs, (yield runs), strict=True))
@@ -123,9 +126,11 @@ def compare(evaluator: Evaluator, settings: Mapping[str, Value], variants: Seque
         row = {**variant.columns, "method": method, "title": METHODS[method].title}
         row |= {"stage": "after" if found else "before"}
         row |= {"experts": ",".join(dict.fromkeys(point.recipe.experts for point in found or originals))}
-        rows.append(
-            row | measured(*new) | changed(old, new) | {"accuracy_before": fmean(outcome.accuracy for outcome in old)}
-        )
+        row |= measured(*new) | changed(old, new) | {"accuracy_before": fmean(outcome.accuracy for outcome in old)}
+        if rival is not None:
+            best = [outcomes[point] for point in after[variants.index(rival), method]]
+            row |= changed(best, new, "lead", "interference_lead") if found else {}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

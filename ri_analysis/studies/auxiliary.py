@@ -19,6 +19,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
 from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.verdicts import in_points, mean_over
 from ri_analysis.suite import ImageSet, stratified
 
 _IMAGES = 512  # of a source, and of a task, whose features the distance is computed from
@@ -177,7 +178,8 @@ def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
 def _verdict(table: pd.DataFrame) -> str:
     columns = ["gain", "distance"]
     mean = _whole(table).groupby("source", sort=False)[columns].mean().sort_values("gain", ascending=False)
-    listed = ", ".join(f"{name} {words.points(row['gain'])}" for name, row in mean.iterrows())
+    parts = dict(iter(_whole(table).groupby("source", sort=False)))
+    listed = ", ".join(f"{name} {in_points(mean_over(parts[name], 'gain'))}" for name in mean.index)
     order = float(mean["gain"].rank().corr(mean["distance"].rank())) if len(mean) > 2 else float("nan")
     rank = "" if np.isnan(order) else f" Rank correlation of gain with distance: {order:.2f}.".replace("-", "−")
     return f"Mean change over the methods: {listed}.{rank}{_verdict_on_counts(_by_count(table))}"
@@ -186,8 +188,8 @@ def _verdict(table: pd.DataFrame) -> str:
 def _verdict_on_counts(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
-    mean = table.groupby("images")["gain"].mean()
-    listed = ", ".join(f"{words.points(gain)} on {count:,}" for count, gain in mean.items())
+    parts = table.groupby("images")
+    listed = ", ".join(f"{in_points(mean_over(part, 'gain'))} on {count:,}" for count, part in parts)
     return f" By number of images of {table['source'].iloc[0]}, with equally many steps: {listed}."
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.figures import words
+from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import sensitivity
 from ri_analysis.studies.adapted import expert_sets
-from ri_analysis.studies.study import Rounds, Study, beside_the_paper
+from ri_analysis.studies.study import Rounds, Study
+from ri_analysis.studies.surface import MARGIN
+from ri_analysis.studies.verdicts import beside_the_paper, in_points, mean_over, within
 
 _AXES: dict[str, Value] = {"methods": "averaging", "x": "scale", "y": "", "seed": 0}
 
@@ -26,20 +28,31 @@ def _verdict(table: pd.DataFrame) -> str:
     rows = {(row["stage"], row["kind"]): row for row in own.to_dict(orient="records")}
     if ("after", "best") not in rows:
         return "There is no RI-adapted expert set, so nothing to compare with."
-    change = {kind: rows["after", kind]["accuracy"] - rows["before", kind]["accuracy"] for kind in ("default", "best")}
-    peaks = {stage: rows[stage, "best"]["x"] for stage in ("before", "after")}
-    later = "later" if peaks["after"] > peaks["before"] else "no later"
+    after = own[own["stage"] == "after"]
+    change = {kind: mean_over(after[after["kind"] == kind], "gain") for kind in ("default", "best")}
+    best = {stage: rows[stage, "best"] for stage in ("before", "after")}
     return (
-        f"At λ = 1, that is 1/N for each expert, RI changes accuracy by {words.points(change['default'])}; at the best "
-        f"λ of each by {words.points(change['best'])}. The curve peaks at λ = {peaks['before']:.3g} before RI and at "
-        f"{peaks['after']:.3g} after it: {later}, as far as the plateaus allow to tell. "
+        f"At λ = 1, that is 1/N for each expert, RI changes accuracy by {in_points(change['default'])}; at the best λ "
+        f"of each by {in_points(change['best'])}. The curve peaks at λ = {best['before']['x']:.3g} before RI (plateau "
+        f"{_stretch(best['before'])}) and at {best['after']['x']:.3g} after it (plateau {_stretch(best['after'])}). "
         + beside_the_paper(
             {
-                "averaging at 1/N changes by at most 1 point": abs(change["default"]) <= 0.01,
-                "the curve peaks later after RI": peaks["after"] > peaks["before"],
+                "averaging at 1/N changes by at most 1 point": within(change["default"], MARGIN),
+                "the curve peaks later after RI": _later(best["before"], best["after"]),
             }
         )
     )
+
+
+def _stretch(best: spread.Row) -> str:
+    return f"{best['plateau_from']:.3g} to {best['plateau_to']:.3g}"
+
+
+def _later(before: spread.Row, after: spread.Row) -> bool | None:
+    """Whether a peak came later; a peak within the other's plateau does not tell."""
+    if after["x"] > before["plateau_to"] and before["x"] < after["plateau_from"]:
+        return True
+    return False if after["x"] < before["plateau_from"] and before["x"] > after["plateau_to"] else None
 
 
 STUDY = Study(

@@ -15,6 +15,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
+from ri_analysis.studies.verdicts import in_points, mean_over
 
 PLACES = {TEST: "task known", JOINT: "all labels together"}
 
@@ -75,10 +76,11 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _verdict(table: pd.DataFrame) -> str:
     if "gain" not in table:
         return "There is no RI-adapted expert set, so nothing to compare with."
-    gains = table[table["stage"] == "after"].groupby("labels")["gain"].mean()
+    after = table[table["stage"] == "after"].groupby("labels")
+    gains = {str(labels): in_points(mean_over(part, "gain")) for labels, part in after}
     return (
-        f"Over all labels together RI changes mean accuracy by {words.points(gains[PLACES[JOINT]])} on average over "
-        f"the methods, with the task known by {words.points(gains[PLACES[TEST]])}."
+        f"Over all labels together RI changes mean accuracy by {gains[PLACES[JOINT]]} on average over the methods, "
+        f"with the task known by {gains[PLACES[TEST]]}."
     )
 
 

@@ -27,7 +27,8 @@ from ri_analysis.studies.grids import (
     mergeable,
     scales,
 )
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, beside_the_paper, changed, measured
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, changed, measured
+from ri_analysis.studies.verdicts import above, beside_the_paper, every, in_points, mean_over, within
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
 ROLES = {"before": BEFORE, "after": AFTER}
@@ -271,7 +272,7 @@ def _verdict(table: pd.DataFrame) -> str:
         lost = f"{len(worse)} lose ({', '.join(worse['title'])})" if len(worse) else "none loses"
         sentences.append(
             f"{where[0].upper() + where[1:]}, {len(better)} of {len(part)} methods gain from RI beyond their 95 % "
-            f"interval and {lost} (mean change {words.points(part['gain'].mean())})."
+            f"interval and {lost} (mean change {in_points(mean_over(part, 'gain'))})."
         )
     best = table[(table["setting"] == "best") & table["gain"].notna()]
     others = best[best["method"] != "averaging"]
@@ -281,11 +282,12 @@ def _verdict(table: pd.DataFrame) -> str:
         if low.empty
         else f"The interval at the best λ reaches −1 point or less for {', '.join(low['title'])}."
     )
-    claims = {"every method but plain averaging gains at its best λ": bool((others["gain"] > 0).all())}
+    gains = [above(mean_over(row, "gain")) for _, row in others.groupby("method")]
+    claims = {"every method but plain averaging gains at its best λ": every(gains)}
     averaging = table[(table["method"] == "averaging") & (table["setting"] == "default") & table["gain"].notna()]
     if len(averaging):
-        change = float(averaging["gain"].iloc[0])
-        claims[f"plain averaging at 1/N stays within 1 point (here {words.points(change)})"] = abs(change) <= MARGIN
+        change = mean_over(averaging, "gain")
+        claims[f"plain averaging at 1/N stays within 1 point (here {in_points(change)})"] = within(change, MARGIN)
     return " ".join([*sentences, beside_the_paper(claims)])
 
 

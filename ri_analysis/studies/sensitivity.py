@@ -19,7 +19,7 @@ from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.statistics import Interval, normal_mean
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, beside_the_paper, method_names
+from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
 from ri_analysis.studies.surface import (
     MARGIN,
     Axis,
@@ -30,6 +30,7 @@ from ri_analysis.studies.surface import (
     plateau_interval,
     resampled_accuracy,
 )
+from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
 FINE = 2  # where it matters, so many times the images are looked at
@@ -269,7 +270,7 @@ def _candidates(field: Field, one: Known) -> dict[Place, Outcome]:
 
 def _summaries(field: Field, one: Known, before: Known) -> list[dict[str, object]]:
     candidates = _candidates(field, one)
-    best = min(candidates, key=lambda place: (-candidates[place].accuracy, place[0], place[1] or 0.0))
+    best, _ = _best_of(candidates)
     outcomes = [one.fine[field.default], candidates[best]]
     spread = np.diff(resampled_accuracy(outcomes, 0), axis=1)
     gap = Interval(*(float(value) for value in np.quantile(spread, [0.025, 0.975])))
@@ -278,6 +279,7 @@ def _summaries(field: Field, one: Known, before: Known) -> list[dict[str, object
     curve, scores = [along[value] for value in values], [along[value].accuracy for value in values]
     rival = list(_candidates(field, before).values()) if before.fine else curve
     level = max(outcome.accuracy for outcome in rival) - MARGIN
+    change = _changes(field, outcomes, before) if field.stage == "after" and before.fine else {}
     numbers: dict[str, object] = {
         "gap": candidates[best].accuracy - one.fine[field.default].accuracy,
         "gap_low": gap.low,
@@ -291,8 +293,31 @@ def _summaries(field: Field, one: Known, before: Known) -> list[dict[str, object
             plateau_interval(values, curve, log=field.x.log, than=rival),
         ),
     }
-    first = _row(field, "default", field.default, one.fine[field.default])
-    return [first, _row(field, "best", best, candidates[best]) | numbers]
+    first = _row(field, "default", field.default, one.fine[field.default]) | change.get("default", {})
+    return [first, _row(field, "best", best, candidates[best]) | numbers | change.get("best", {})]
+
+
+def _changes(field: Field, after: Sequence[Outcome], before: Known) -> dict[str, dict[str, float]]:
+    """Return by RI's change `gain` of the default and the best place, each side's own, and `gap_change`, paired."""
+    places = [before.fine[field.default], _best_of(_candidates(field, before))[1]]
+    drawn = resampled_accuracy([*places, *after], 0)
+    means = np.array([outcome.accuracy for outcome in (*places, *after)])
+    weights = {"default": (-1, 0, 1, 0), "best": (0, -1, 0, 1), "gap": (1, -1, -1, 1)}
+    found = {}
+    for name, signs in weights.items():
+        low, high = np.quantile(drawn @ np.array(signs), [0.025, 0.975])
+        found[name] = (float(means @ np.array(signs)), float(low), float(high))
+
+    def columns(name: str, kind: str) -> dict[str, float]:
+        return dict(zip((name, f"{name}_low", f"{name}_high"), found[kind], strict=True))
+
+    return {"default": columns("gain", "default"), "best": columns("gain", "best") | columns("gap_change", "gap")}
+
+
+def _best_of(candidates: Mapping[Place, Outcome]) -> tuple[Place, Outcome]:
+    """Return the most accurate; of equal ones that with the smallest values."""
+    best = min(candidates, key=lambda place: (-candidates[place].accuracy, place[0], place[1] or 0.0))
+    return best, candidates[best]
 
 
 def _plateau_columns(name: str, found: Plateau, width: Interval) -> dict[str, object]:
@@ -386,17 +411,16 @@ def _verdict(found: pd.DataFrame) -> str:
         return "There is no RI-adapted expert set, so nothing to compare with."
     wider, further = (best[name, "after"] > best[name, "before"] for name in ("plateau", "reach"))
     gaps = {stage: words.points(best["gap", stage].mean()) for stage in ("before", "after")}
-    higher = (best["accuracy", "after"] - best["accuracy", "before"]).mean()
+    after = _own(found[(found["kind"] == "best") & (found["stage"] == "after")])
     kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
     but = f" (not: {', '.join(kept)})" if kept else ""
     return (
         f"The plateau, within a point of each side's own best, is wider after RI for {int(wider.sum())} of "
-        f"{len(wider)} methods{but}; that best changes by {words.points(higher)} on average. The stretch that is "
-        f"within a point of the best before RI is wider after it for {int(further.sum())} of {len(further)}. The mean "
-        f"gap between default and best is {gaps['before']} before RI and {gaps['after']} after. "
-        + beside_the_paper(
-            {"the gap is smaller after RI": bool(best["gap", "after"].mean() < best["gap", "before"].mean())}
-        )
+        f"{len(wider)} methods{but}; that best changes by {in_points(mean_over(after, 'gain'))} on average. The "
+        f"stretch that is within a point of the best before RI is wider after it for {int(further.sum())} of "
+        f"{len(further)}. The mean gap between default and best is {gaps['before']} before RI and {gaps['after']} "
+        f"after; the change is {in_points(mean_over(after, 'gap_change'))}. "
+        + beside_the_paper({"the gap is smaller after RI": below(mean_over(after, "gap_change"))})
     )
 
 

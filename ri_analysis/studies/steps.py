@@ -11,7 +11,8 @@ from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, SEEDS, Variant, compare, gains, runs_of
-from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
+from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.verdicts import beside_the_paper
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:

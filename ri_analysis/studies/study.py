@@ -61,13 +61,6 @@ def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     return {"before": [ORIGINAL]} | ({} if resolved is None else {"after": [resolved]})
 
 
-def beside_the_paper(claims: Mapping[str, bool]) -> str:
-    """Return which of the paper's findings are seen here and which are not."""
-    seen, unseen = ([claim for claim, holds in claims.items() if holds is wanted] for wanted in (True, False))
-    sentences = [f"As in the paper, {'; '.join(seen)}."] if seen else []
-    return " ".join(sentences + ([f"Unlike the paper, it is not so that {'; '.join(unseen)}."] if unseen else []))
-
-
 def method_names(settings: Mapping[str, Value]) -> list[str]:
     """Return the methods named in the setting `methods`. Raises InputError for an unknown one, or none."""
     names = [name for name in str(settings["methods"]).split(",") if name]

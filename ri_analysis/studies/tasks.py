@@ -12,7 +12,8 @@ from ri_analysis.figures import words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
-from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper
+from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.verdicts import beside_the_paper, greater, in_points, mean_over
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -76,12 +77,14 @@ def _only(values: pd.Series) -> float:
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    mean = table.groupby("experts_merged")["gain"].mean()
-    listed = ", ".join(f"{words.points(value)} at {size}" for size, value in mean.items())
-    grows = "grows" if mean.iloc[-1] > mean.iloc[0] else "does not grow"
-    claim = {"the gain grows with the number of experts": bool(mean.iloc[-1] > mean.iloc[0])}
-    text = f"The gain {grows} with the number of experts: {listed} (mean over methods and subsets)."
-    return f"{text} {beside_the_paper(claim)}"
+    by_size = {str(size): mean_over(part, "gain") for size, part in table.groupby("experts_merged")}
+    listed = ", ".join(f"{in_points(gain)} at {size}" for size, gain in by_size.items())
+    smallest, *_, largest = [*by_size.values()] * 2
+    claim = {"the gain grows with the number of experts": greater(largest, smallest)}
+    return (
+        f"Mean gain over methods and subsets, by number of experts: {listed}; the intervals are over images, not over "
+        f"subsets. {beside_the_paper(claim)}"
+    )
 
 
 STUDY = Study(

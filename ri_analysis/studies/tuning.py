@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.points import AUXILIARY, VALIDATION, Outcome, Point, Work
 from ri_analysis.figures import spread, words
@@ -15,14 +18,8 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
 from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
-from ri_analysis.studies.study import (
-    Chart,
-    Rounds,
-    Study,
-    beside_the_paper,
-    measured,
-    method_names,
-)
+from ri_analysis.studies.study import Chart, Rounds, Study, measured, method_names, over_seeds
+from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 WAYS = {
     "default": "default",
@@ -35,6 +32,7 @@ SCORES: dict[str, Callable[[Outcome], float]] = {
 }
 
 
+Floats = npt.NDArray[np.float64]
 _Case = tuple[str, str, str]  # method, stage, way to choose λ
 
 
@@ -58,6 +56,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     }
     points = [point for group in tests.values() for point in group]
     outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
+    found = {case: [outcomes[point] for point in group] for case, group in tests.items()}
     return pd.DataFrame(
         {
             "method": name,
@@ -66,10 +65,24 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
             "tuned": way,
             "auxiliary": source if way == "interference" else None,
             "scale": recipe.scale,
-            **measured(*(outcomes[point] for point in tests[name, stage, way])),
+            **measured(*found[name, stage, way]),
+            **over_seeds("worth", _worth(found, name, stage, way)),
+            **(_worth_change(found, name, way) if stage == "after" else {}),
         }
         for (name, stage, way), recipe in chosen.items()
     )
+
+
+def _worth(found: Mapping[_Case, Sequence[Outcome]], name: str, stage: str, way: str) -> list[dict[str, Floats]]:
+    """Return what choosing λ this way adds to each image's accuracy at the default, by seed."""
+    pairs = zip(found[name, stage, "default"], found[name, stage, way], strict=True)
+    return [paired_differences(default.correct, tuned.correct) for default, tuned in pairs]
+
+
+def _worth_change(found: Mapping[_Case, Sequence[Outcome]], name: str, way: str) -> dict[str, float]:
+    [before] = _worth(found, name, "before", way)
+    changes = [paired_differences(before, after) for after in _worth(found, name, "after", way)]
+    return over_seeds("worth_change", changes)
 
 
 def _try_scales(
@@ -115,21 +128,18 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    means = table.groupby(["stage", "tuned"], sort=False)["accuracy"].mean().unstack("tuned")
-    sentences = []
-    for stage, row in means.iterrows():
+    sentences, claims = [], dict[str, bool | None]()
+    labelled = table[(table["tuned"] == "labelled") & (table["stage"] == "after")]
+    if len(labelled):
+        claims["tuning is worth less after RI"] = below(mean_over(labelled, "worth_change"))
+    for stage, part in table.groupby("stage", sort=False):
+        worth = {way: mean_over(part[part["tuned"] == way], "worth") for way in SCORES}
         sentences.append(
-            f"{str(stage).capitalize()} RI, tuning on labelled images is worth "
-            f"{words.points(row['labelled'] - row['default'])} over the default on average, choosing by interference "
-            f"on auxiliary images {words.points(row['interference'] - row['default'])}."
+            f"{str(stage).capitalize()} RI, tuning on labelled images is worth {in_points(worth['labelled'])} over the "
+            f"default on average, choosing by interference on auxiliary images {in_points(worth['interference'])}."
         )
-    claims = {}
-    worth = means["labelled"] - means["default"]
-    if "after" in worth.index:
-        claims["tuning is worth less after RI"] = bool(worth["after"] < worth["before"])
-    for stage, row in means.iterrows():
         claim = f"choosing λ by interference on auxiliary images is worse than the default, {stage} RI"
-        claims[claim] = bool(row["interference"] < row["default"])
+        claims[claim] = below(worth["interference"])
     return " ".join([*sentences, beside_the_paper(claims)])
 
 

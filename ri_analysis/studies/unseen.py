@@ -15,7 +15,9 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import wilson
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
-from ri_analysis.studies.study import Chart, Rounds, Study, beside_the_paper, method_names, over_seeds
+from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
+from ri_analysis.studies.surface import MARGIN
+from ri_analysis.studies.verdicts import above, beside_the_paper, in_points, mean_over, within
 
 KINDS = {UNSEEN: "unseen domain", LEFT_OUT: "task left out"}
 MEAN = "mean"  # of all images of a kind
@@ -107,17 +109,17 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _verdict(table: pd.DataFrame) -> str:
     if "after" not in set(table["stage"]):
         return "There is no RI-adapted expert set, so nothing to compare with."
-    means, sentences, claims = _means(table), [], dict[str, bool]()
+    means, sentences, claims = _means(table), [], dict[str, bool | None]()
     for kind, part in means[means["stage"] == "after"].groupby("kind", sort=False):
-        changes = dict(zip(part["method"], part["gain"], strict=True))
-        listed = ", ".join(f"{METHODS[name].title} {words.points(change)}" for name, change in changes.items())
+        changes = {str(name): mean_over(row, "gain") for name, row in part.groupby("method", sort=False)}
+        listed = ", ".join(f"{METHODS[name].title} {in_points(change)}" for name, change in changes.items())
         if kind == KINDS[UNSEEN]:
             gaining = {"ties": "TIES gains", "averaging": "plain averaging gains"}
             claims |= {
-                f"{text} on unseen domains": changes[name] > 0 for name, text in gaining.items() if name in changes
+                f"{text} on unseen domains": above(changes[name]) for name, text in gaining.items() if name in changes
             }
             if "iso-c" in changes:
-                claims["Iso-C stays within 1 point there"] = abs(changes["iso-c"]) <= 0.01
+                claims["Iso-C stays within 1 point there"] = within(changes["iso-c"], MARGIN)
         sentences.append(f"On images of kind “{kind}”, RI changes mean accuracy by {listed}.")
     return " ".join([*sentences, beside_the_paper(claims)]).strip()
 

@@ -108,6 +108,15 @@ def test_tuning_never_sees_a_test_image(evaluator: Evaluator):
     assert (table.groupby(["method", "stage"]).size() == 3).all()
     row = table[(table["method"] == "iso-c") & (table["stage"] == "after") & (table["tuned"] == "default")].iloc[0]
     assert row["scale"] == 1.0
+    accuracy = table.set_index(["method", "stage", "tuned"])["accuracy"]
+    worth = {key: value - accuracy[(*key[:2], "default")] for key, value in accuracy.items()}
+    for row in table.to_dict(orient="records"):
+        key = (row["method"], row["stage"], row["tuned"])
+        assert row["worth"] == pytest.approx(worth[key], abs=1e-9)
+        assert row["worth_low"] <= row["worth"] <= row["worth_high"]
+        if row["stage"] == "after":
+            expected = worth[key] - worth[row["method"], "before", row["tuned"]]
+            assert row["worth_change"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_averaging_peaks_where_its_curve_does(evaluator: Evaluator):
@@ -118,6 +127,14 @@ def test_averaging_peaks_where_its_curve_does(evaluator: Evaluator):
         best = part[part["kind"] == "best"].iloc[0]
         assert best["accuracy"] == part.loc[part["kind"] == "grid", "accuracy"].max()
         assert f"{best['x']:.3g}" in STUDIES["averaging"].verdict(table)
+    rows = table.set_index(["kind", "stage"])
+    for kind in ("default", "best"):
+        before, after = rows.loc[(kind, "before")].squeeze(), rows.loc[(kind, "after")].squeeze()
+        assert after["gain"] == pytest.approx(after["accuracy"] - before["accuracy"])
+        assert after["gain_low"] <= after["gain"] <= after["gain_high"]
+    gap = after["gap"] - before["gap"]
+    assert after["gap_change"] == pytest.approx(gap)
+    assert after["gap_change_low"] <= gap <= after["gap_change_high"]
 
 
 def test_joint_labels_are_no_easier(evaluator: Evaluator):
@@ -161,6 +178,10 @@ def test_studies_that_run_ri_themselves(evaluator: Evaluator, name: str, variant
         assert row["gain_seed_low"] == pytest.approx(min(after) - before)
         assert row["gain_seed_high"] == pytest.approx(max(after) - before)
         assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+    if name == "ablation":
+        kl = table[(table["distance"] == "kl") & (table["alpha"] == table["alpha"].mode()[0])].set_index("method")
+        for row in table[table["stage"] == "after"].to_dict(orient="records"):
+            assert row["lead"] == pytest.approx(row["accuracy"] - kl.loc[row["method"], "accuracy"], abs=1e-9)
     assert set(evaluator.suite.expert_sets) == {"original", "mild"}
     for chart in STUDIES[name].charts(table, False).values():
         assert "thick bars reach from the lowest to the highest" in chart.how_to_read
