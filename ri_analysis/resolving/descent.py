@@ -20,6 +20,25 @@ from ri_analysis.suite import ImageSet
 HISTORY_POINTS = 200  # loss values kept of a run
 SAVE_SECONDS = 30.0  # between two states that a stopped run resumes from
 
+
+def _cosine(step: int, steps: int) -> float:
+    return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
+
+
+def _warm_cosine(step: int, steps: int) -> float:
+    # Adam's first steps are as long for a weight whose gradient is noise as for any other; short ones spoil less.
+    warm = steps // 10
+    return step / warm if step < warm else _cosine(step - warm, steps - warm)
+
+
+SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
+    "constant": lambda step, steps: 1.0,
+    "cosine": _cosine,
+    "warm-cosine": _warm_cosine,
+}
+"""The learning rate of a step, counted from 1, by the steps in all, as a share of the highest: constant; half a cosine
+down to 0; the same after rising in a straight line over a tenth of the steps."""
+
 Indices = npt.NDArray[np.int64]
 # unit features (batch, embed_dim) of the images at these indices → loss parts; the last one is minimised
 Loss = Callable[[torch.Tensor, Indices], tuple[torch.Tensor, ...]]
@@ -47,6 +66,7 @@ class Descent:
         module = self.encoder.module
         parameters = [parameter for parameter in module.parameters() if parameter.is_floating_point()]
         steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
+        schedule = SCHEDULES[str(self.settings["schedule"])]
         optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=float(self.settings["weight_decay"]))
         done, history = self._restore(optimizer)
         every, saved = max(1, steps // HISTORY_POINTS), time.monotonic()
@@ -56,7 +76,7 @@ class Descent:
                 if step <= done:
                     continue
                 for group in optimizer.param_groups:
-                    group["lr"] = rate * self._factor(step, steps)
+                    group["lr"] = rate * schedule(step, steps)
                 pixels = self.images.pixels(rows, self.encoder.image_size)
                 parts = loss(self.encoder.forward(self.encoder.preprocess(pixels)), rows)
                 optimizer.zero_grad(set_to_none=True)
@@ -72,11 +92,6 @@ class Descent:
         finally:
             module.requires_grad_(False)
         return history
-
-    def _factor(self, step: int, steps: int) -> float:
-        if self.settings["schedule"] == "constant":
-            return 1.0
-        return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
 
     def rows(self) -> Indices:
         """Return the indices of the images that its batches hold, sorted: a short run does not reach all of them."""

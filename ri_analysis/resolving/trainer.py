@@ -19,7 +19,7 @@ from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
 from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
-from ri_analysis.resolving.descent import Descent, Indices
+from ri_analysis.resolving.descent import SCHEDULES, Descent, Indices
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
@@ -36,7 +36,7 @@ HYPERPARAMETERS = (
     Hyperparameter("batch", "auxiliary images per step", 128, 1, 8192, sweep=(16, 512), log=True),
     Hyperparameter("views", "variants of each auxiliary image, itself included", 1, 1, 1000, sweep=(1, 16), log=True),
     # The paper's schedule is not known; "constant" is the plain reading of its settings.
-    Hyperparameter("schedule", "learning rate over the steps", "constant", choices=("constant", "cosine")),
+    Hyperparameter("schedule", "learning rate over the steps", "constant", choices=tuple(SCHEDULES)),
 )
 
 _RUN, _STATE = "run.json", "state.pt"

@@ -24,6 +24,7 @@ from ri_analysis.resolving import (
     trainer,
     unfinished,
 )
+from ri_analysis.resolving.descent import SCHEDULES
 from ri_analysis.suite import Suite, open_suite
 
 QUICK = {"steps": 12, "lr": 1e-3, "batch": 16}
@@ -206,6 +207,18 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         expected = load_file(undisturbed / f"{task}.safetensors")
         for key, value in load_file(resumed / f"{task}.safetensors").items():
             assert torch.equal(value, expected[key])
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    assert {SCHEDULES["constant"](step, 20) for step in range(1, 21)} == {1.0}
+    cosine = [SCHEDULES["cosine"](step, 20) for step in range(1, 21)]
+    assert (cosine[0], cosine[10]) == (1.0, pytest.approx(0.5))
+    assert cosine == sorted(cosine, reverse=True)
+    warm = [SCHEDULES["warm-cosine"](step, 20) for step in range(1, 21)]
+    assert (warm[0], warm[2], warm[11]) == (0.5, 1.0, pytest.approx(0.5))  # up over 2 of 20 steps, then half a cosine
+    assert max(warm) == 1.0
+    assert min(warm) > 0.0
+    assert SCHEDULES["warm-cosine"](1, 3) == 1.0  # too short to rise
 
 
 def test_seeds_fix_a_run(suite: Suite, tmp_path: Path) -> None:
