@@ -21,12 +21,15 @@ from ri_analysis.suite import ORIGINAL
 
 METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,tsv-m,iso-c")
 STEPS = Hyperparameter("steps", "RI steps an expert: fewer than for a set that is to be kept", 100, 1, 1_000_000)
+RATE = Hyperparameter(
+    "lr", "RI's learning rate, 0 for that of the suite's own RI set; few steps want a higher one", 0.0, 0.0, 1.0
+)
 IMAGES = Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000)
 SEEDS = Hyperparameter("seeds", "seeds of RI and of methods that draw at random; their spread is shown", 1, 1, 100)
 RI_SEEDS = Hyperparameter(
     "ri_seeds", "seeds of RI: the suite's own set, then runs like it; their spread is shown", 1, 1, 100
 )
-SHARED = (METHODS_SETTING, STEPS, IMAGES, SEEDS)
+SHARED = (METHODS_SETTING, STEPS, RATE, IMAGES, SEEDS)
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,18 @@ def runs_of(
 
     `differing` are RI settings; `count` is the number of the source's images that are used.
     """
-    wanted = {"steps": settings["steps"], **differing} if "steps" in settings else differing
+    wanted = length(settings) | differing
     usual = default_settings(evaluator.suite)  # left out, so that equal runs of two studies, or of one, are one run
     items = tuple(sorted((name, value) for name, value in wanted.items() if usual[name] != value))
     source = auxiliary or usual_source(evaluator)
     seeds = range(int(settings["seeds"]))
     return tuple(Adaptation(source, tasks or evaluator.suite.tasks, items, seed, count) for seed in seeds)
+
+
+def length(settings: Mapping[str, Value], times: int = 1) -> dict[str, Value]:
+    """Return the settings that say how far a run of this study goes, with `times` as many steps."""
+    found: dict[str, Value] = {STEPS.name: int(settings[STEPS.name]) * times} if STEPS.name in settings else {}
+    return found | ({RATE.name: settings[RATE.name]} if settings.get(RATE.name) else {})
 
 
 def expert_sets(

@@ -14,7 +14,7 @@ from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
-from ri_analysis.studies.adapted import SHARED, points_before, runs_of
+from ri_analysis.studies.adapted import SHARED, length, points_before, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study, changed, measured, method_names
 
 
@@ -22,7 +22,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks, runs = evaluator.suite.tasks, runs_of(evaluator, settings)
     sets: list[str] = yield runs
     # RI takes its steps for every expert, so the one merged model may take as many as all of them together.
-    steps = (("steps", int(settings["steps"]) * len(tasks)),)
+    steps = tuple(sorted(length(settings, len(tasks)).items()))
     works: dict[tuple[str, str], Sequence[Work]] = {}
     for name in method_names(settings):
         before = points_before(evaluator, settings, name, tasks)

@@ -10,7 +10,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, SEEDS, Variant, compare, gains, runs_of
+from ri_analysis.studies.adapted import IMAGES, METHODS_SETTING, RATE, SEEDS, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study
 from ri_analysis.studies.verdicts import beside_the_paper
 
@@ -64,6 +64,7 @@ STUDY = Study(
     _verdict,
     (
         METHODS_SETTING,
+        RATE,
         Hyperparameter("longest", "steps of the longest run", 200, 1, 1_000_000),
         Hyperparameter("halvings", "shorter runs, each half as long as the one before", 3, 0, 20),
         IMAGES,

@@ -19,7 +19,7 @@ from ri_analysis.engine.points import Adaptation, Bench, Point
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
-from ri_analysis.resolving import descent
+from ri_analysis.resolving import default_settings, descent
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conduct import conduct, plan
@@ -254,6 +254,17 @@ def test_a_method_that_draws_is_drawn_anew_with_each_seed(evaluator: Evaluator):
     ]
     assert table.loc["before", "accuracy_seed_low"] == pytest.approx(min(found))
     assert table.loc["before", "accuracy_seed_high"] == pytest.approx(max(found))
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("tasks", {"lr": 1e-3, "steps": 2}), ("steps", {"lr": 1e-3})])
+def test_a_short_run_may_take_another_rate(evaluator: Evaluator, name: str, wanted: dict[str, Value]):
+    table = run(evaluator, name, seeds=1, lr=1e-3)
+    for experts in table.loc[table["stage"] == "after", "experts"]:
+        settings = evaluator.suite.record(experts)["settings"]
+        assert {key: settings[key] for key in wanted} == wanted
+    own = run(evaluator, name, seeds=1)
+    rate = evaluator.suite.record(own.loc[own["stage"] == "after", "experts"].iloc[0])["settings"]["lr"]
+    assert rate == default_settings(evaluator.suite)["lr"] != 1e-3
 
 
 def test_gain_by_number_of_images(evaluator: Evaluator):
