@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -10,15 +11,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ri_analysis.errors import InputError
+
 
 def zeros_on_disk(shapes: Mapping[str, Sequence[int]], folder: Path) -> dict[str, torch.Tensor]:
     """Return float32 zeros of these shapes, mapped from one nameless file in `folder`, which goes with the tensors.
 
-    What is never written takes no room. Raises OSError where the folder cannot hold such a file.
+    Raises InputError where the folder has no room for it.
     """
     sizes = [prod(shape) for shape in shapes.values()]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
+        _reserve(file.fileno(), max(4, 4 * sum(sizes)), folder)
         values = torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(max(1, sum(sizes)),)))
     parts = torch.split(values[: sum(sizes)], sizes)
     return {name: part.view(tuple(shape)) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def _reserve(file: int, size: int, folder: Path) -> None:
+    """Take the room now: a disk that is full when a mapped page is written ends the process without a word."""
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: expected room for {size / 2**20:,.0f} MiB while merging, found: {error.strerror}"
+        ) from error

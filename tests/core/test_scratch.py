@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
 import torch
 
+from ri_analysis.errors import InputError
 from ri_analysis.scratch import zeros_on_disk
 
 
@@ -37,6 +41,16 @@ def test_they_are_mapped_from_a_file_and_count_as_such(tmp_path: Path) -> None:
         assert after is not None
         assert after - before < 16
     assert float(found["a"].sum()) == 1 << 24
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(InputError, match=r"expected room for 4 MiB while merging, found: No space left on device"):
+        zeros_on_disk({"a": (1 << 20,)}, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def _memory(field: str) -> float | None:
