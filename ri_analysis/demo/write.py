@@ -126,10 +126,12 @@ def write_suite(folder: Path, content: SuiteContent) -> None:
 
 
 def declare_resolved(folder: Path, name: str) -> None:
-    """Adds the RI-adapted experts in `folder/resolved/name` to the suite file, as its default set."""
+    """Adds the RI-adapted experts in `folder/resolved/name` to the suite file, as its default set, unless it is there."""
     path = folder / "suite.toml"
+    text = path.read_text(encoding="utf-8")
     entry = _entry({"name": name, "directory": f"resolved/{name}", "default": True}, "[[resolved]]")
-    write_text(path, path.read_text(encoding="utf-8") + "\n" + entry)
+    if entry not in text:
+        write_text(path, f"{text}\n{entry}")
 
 
 def _entry(values: Mapping[str, Any], title: str = "") -> str:
