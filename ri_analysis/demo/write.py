@@ -126,7 +126,7 @@ def write_suite(folder: Path, content: SuiteContent) -> None:
 
 
 def declare_resolved(folder: Path, name: str) -> None:
-    """Adds the RI-adapted experts in `folder/resolved/name` to the suite file, as its default set, unless it is there."""
+    """Adds the RI-adapted experts in `folder/resolved/name` to the suite file, once, as its default set."""
     path = folder / "suite.toml"
     text = path.read_text(encoding="utf-8")
     entry = _entry({"name": name, "directory": f"resolved/{name}", "default": True}, "[[resolved]]")

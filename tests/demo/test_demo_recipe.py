@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ri_analysis.demo import __main__ as command
 from ri_analysis.demo import extras, glyphs, sources, tasks
+from ri_analysis.demo.adapt import adapt
 from ri_analysis.demo.build import Materials, Recipe, build, gather, prepare
 from ri_analysis.demo.finetune import FineTuneSettings
 from ri_analysis.demo.pretrain import (
@@ -180,6 +181,9 @@ def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path
     build(materials, other, tmp_path / "assets", tmp_path / "work", lines.append)
     assert (count("validation"), count("RI on")) == (10, 20), "other settings make another set"
     assert open_suite(str(tmp_path / "assets/demo/suite.toml")).record("mix")["settings"]["steps"] == 1
+    adapt(tmp_path / "assets/demo", {"steps": 2, "batch": 8}, 0, lines.append)
+    again = open_suite(str(tmp_path / "assets/demo/suite.toml"))
+    assert (again.record("mix")["settings"]["steps"], again.expert_sets) == (2, ("original", "mix"))
 
 
 def test_interrupted_pretraining_ends_where_an_uninterrupted_one_does(materials: Materials, tmp_path: Path) -> None:
