@@ -17,12 +17,12 @@ def percent_range(low: float, high: float) -> str:
 
 def points(change: float) -> str:
     """Return a change of a share in percentage points, signed."""
-    return f"{100 * change:+.1f} points".replace("-", "−")
+    return f"{_in_points(change)} points"
 
 
 def points_range(low: float, high: float) -> str:
     """Return an interval of changes in percentage points, signed, without the unit."""
-    return f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−")
+    return f"{_in_points(low)} to {_in_points(high)}"
 
 
 def nats(value: float) -> str:
@@ -73,6 +73,11 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _in_points(change: float) -> str:
+    # What rounds to nothing is +0.0, not −0.0.
+    return f"{round(100 * change, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _plain(value: float) -> str:

@@ -189,6 +189,7 @@ def test_themes_differ_in_ground_and_text_only():
 def test_words():
     assert words.points(-0.028) == "−2.8 points"
     assert words.points_range(-0.097, 0.028) == "−9.7 to +2.8"
+    assert words.points_range(-0.0002, 0.0) == "+0.0 to +0.0"  # what rounds to nothing is not negative
     assert words.nats_change(-0.25) == "−0.250 nats"
     assert words.nats_change_range(-0.3, -0.2) == "−0.300 to −0.200"
     assert words.nats(12.3456) == "12.3 nats"
