@@ -106,7 +106,8 @@ def _try_scales(
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    shown = table.assign(row=table["title"] + ": " + table["tuned"].map(WAYS))
+    together = pd.concat([part for _, part in table.groupby("method", sort=False)])
+    shown = together.assign(row=together["title"] + ": " + together["tuned"].map(WAYS))
     text = (
         "Each row is a way to choose λ; a small distance between a method's rows means that little is lost without "
         f"tuning. Rests on {words.count(int(table['n'].iloc[0]), 'test image')}, none of which was used to choose. "
