@@ -16,6 +16,7 @@ from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import SHARED, length, points_before, runs_of
 from ri_analysis.studies.study import Chart, Rounds, Study, changed, measured, method_names
+from ri_analysis.studies.verdicts import below, beside_the_paper, mean_over
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -74,7 +75,7 @@ def _verdict(table: pd.DataFrame) -> str:
     mean, distilled = table.groupby("stage")["accuracy"].mean(), table[table["stage"] == "distilled"]
     worse, better = int((distilled["lead_high"] < 0).sum()), int((distilled["lead_low"] > 0).sum())
     whole = len(distilled)
-    agreed = "As in the paper, RI is better." if worse > better else "The paper's finding does not show here."
+    agreed = beside_the_paper({"distilling afterwards is worse than RI": below(mean_over(distilled, "lead"))})
     return (
         f"{words.percent(mean['after'])} after RI, {words.percent(mean['distilled'])} distilled, "
         f"{words.percent(mean['before'])} as merged (mean over methods, default λ). Beyond its 95% interval, "
