@@ -89,7 +89,7 @@ class Known:
     @property
     def best(self) -> Place:
         """The grid's best place; of equal ones that with the smallest values."""
-        return min(self.grid, key=lambda place: (-self.grid[place].accuracy, place[0], place[1] or 0.0))
+        return _best_of(self.grid)[0]
 
 
 def fields(evaluator: Evaluator, settings: Mapping[str, Value], sets: Mapping[str, Sequence[str]]) -> list[Field]:
