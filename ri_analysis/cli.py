@@ -119,7 +119,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conduct import Tally, conduct, plan
-    from ri_analysis.studies.output import document, estimate, manifest, write
+    from ri_analysis.studies.output import check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
@@ -131,6 +131,7 @@ def _study(options: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise InputError("--out: expected a folder for the study's files, found none")
+    check_documents(study, options.docs)
     crew: Crew | None = None
     if options.scheduler is not None or options.jobs > 1:
         where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)

@@ -22,13 +22,22 @@ def write_section(path: Path, name: str, text: str) -> None:
 
     Raises InputError when the document has no such marks.
     """
+    above, below = around_section(path, name)
+    write_text(path, f"{above}\n\n{text}\n\n{below}")
+
+
+def around_section(path: Path, name: str) -> tuple[str, str]:
+    """Return a document up to a section's first mark and from its last one on, marks included.
+
+    Call it before long work whose result is to stand there. Raises InputError when the document has no such marks.
+    """
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     try:
         document = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: expected a document with the mark {start}, found: {error.strerror}") from error
-    before, first, rest = document.partition(start)
-    _, last, after = rest.partition(end)
+    above, first, rest = document.partition(start)
+    _, last, below = rest.partition(end)
     if not first or not last:
         raise InputError(f"{path}: expected the marks {start} and {end}")
-    write_text(path, f"{before}{start}\n\n{text}\n\n{end}{after}")
+    return above + start, end + below

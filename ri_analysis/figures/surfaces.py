@@ -28,16 +28,23 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False) -> go.Figure:
+def curves(
+    table: pd.DataFrame,
+    *,
+    here: float | None = None,
+    subject: str = "merged",
+    default: str = "default",
+    dark: bool = False,
+) -> go.Figure:
     """Accuracy along one axis before and after RI, with bands, plateaus, the best point and the default.
 
     `table` has the columns of the sensitivity study's table, of one method; other seeds of RI are thin lines. `here` is
-    where the reader's recipe stands.
+    where the reader's recipe stands. `subject` and `default` are what the curves and the default are called.
     """
     figure, shade = go.Figure(), look.shades(dark)
     for stage, role in ROLES.items():
         lines = table[(table["stage"] == stage) & (table["kind"] == "grid")].sort_values("x")
-        part = lines[lines["run"] == 0]
+        part, name = lines[lines["run"] == 0], f"{subject} {stage} RI"
         if part.empty:
             continue
         for _, other in lines[lines["run"] > 0].groupby("run"):
@@ -65,10 +72,10 @@ def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False
             x=part["x"],
             y=part["accuracy"],
             mode="lines+markers",
-            name=role.name,
+            name=name,
             line={"color": role.colour, "width": 2},
             marker={"symbol": role.symbol, "size": 7, "color": role.colour},
-            hovertext=[hover(row, role.name) for row in part.to_dict(orient="records")],
+            hovertext=[hover(row, name) for row in part.to_dict(orient="records")],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     for row in table[(table["kind"] == "best") & (table["run"] == 0)].to_dict(orient="records"):
@@ -76,7 +83,7 @@ def curves(table: pd.DataFrame, *, here: float | None = None, dark: bool = False
     name, values = str(table["x_name"].iloc[0]), np.unique(table["x"])
     log = _logarithmic(values)
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):
-        _vertical(figure, row["x"], "default", shade.muted, "dash", log)
+        _vertical(figure, row["x"], default, shade.muted, "dash", log)
     if here is not None:
         _vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
     look.finish(figure, dark=dark, height=420)
@@ -123,7 +130,14 @@ def _vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str
         return  # off the axis
     figure.add_vline(value, line={"color": colour, "dash": dash, "width": 1.5})
     place = float(np.log10(value)) if log else value  # on a logarithmic axis lines take values, texts exponents
-    style = {"font_color": colour, "showarrow": False, "xanchor": "left", "yanchor": "bottom", "yshift": 14 * line}
+    style = {
+        "font_color": colour,
+        "showarrow": False,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "xshift": 3,
+        "yshift": 14 * line,
+    }
     figure.add_annotation(x=place, y=0.94, yref="paper", text=text, **style)
 
 

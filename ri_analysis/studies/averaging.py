@@ -13,7 +13,7 @@ from ri_analysis.studies import sensitivity
 from ri_analysis.studies.adapted import expert_sets
 from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.surface import MARGIN
-from ri_analysis.studies.verdicts import beside_the_paper, in_points, mean_over, within
+from ri_analysis.studies.verdicts import NOTHING, beside_the_paper, in_points, mean_over, within
 
 _AXES: dict[str, Value] = {"methods": "averaging", "x": "scale", "y": "", "seed": 0}
 
@@ -27,7 +27,7 @@ def _verdict(table: pd.DataFrame) -> str:
     own = table[(table["run"] == 0) & (table["kind"] != "grid")]
     rows = {(row["stage"], row["kind"]): row for row in own.to_dict(orient="records")}
     if ("after", "best") not in rows:
-        return "There is no RI-adapted expert set, so nothing to compare with."
+        return NOTHING
     after = own[own["stage"] == "after"]
     change = {kind: mean_over(after[after["kind"] == kind], "gain") for kind in ("default", "best")}
     best = {stage: rows[stage, "best"] for stage in ("before", "after")}

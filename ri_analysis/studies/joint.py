@@ -15,7 +15,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
-from ri_analysis.studies.verdicts import in_points, mean_over
+from ri_analysis.studies.verdicts import NOTHING, in_points, mean_over
 
 PLACES = {TEST: "task known", JOINT: "all labels together"}
 
@@ -75,7 +75,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _verdict(table: pd.DataFrame) -> str:
     if "gain" not in table:
-        return "There is no RI-adapted expert set, so nothing to compare with."
+        return NOTHING
     after = table[table["stage"] == "after"].groupby("labels")
     gains = {str(labels): in_points(mean_over(part, "gain")) for labels, part in after}
     return (

@@ -28,7 +28,7 @@ from ri_analysis.studies.grids import (
     scales,
 )
 from ri_analysis.studies.study import Chart, Part, Rounds, Study, changed, measured
-from ri_analysis.studies.verdicts import above, beside_the_paper, every, in_points, mean_over, within
+from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, every, in_points, mean_over, within
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
 ROLES = {"before": BEFORE, "after": AFTER}
@@ -264,7 +264,7 @@ def _change_cell(found: pd.DataFrame) -> str:
 
 def _verdict(table: pd.DataFrame) -> str:
     if "gain" not in table:
-        return "There is no RI-adapted expert set, so nothing to compare with."
+        return NOTHING
     sentences = []
     for setting, where in SETTINGS.items():
         part = table[(table["setting"] == setting) & table["gain"].notna()]

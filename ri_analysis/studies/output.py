@@ -18,7 +18,7 @@ from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
-from ri_analysis.markdown import markdown_table, write_section
+from ri_analysis.markdown import around_section, markdown_table, write_section
 from ri_analysis.studies.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
 
@@ -85,6 +85,12 @@ def manifest(
 def _seeds(settings: Mapping[str, Value]) -> list[int]:
     first = int(settings.get("seed", 0))
     return list(range(first, first + int(settings.get("seeds", 1))))
+
+
+def check_documents(study: Study, paths: Sequence[Path]) -> None:
+    """Raise InputError for a document without the marks between which `document` would write."""
+    for path in paths:
+        around_section(path, f"study {study.name}")
 
 
 def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path: Path) -> None:

@@ -30,7 +30,7 @@ from ri_analysis.studies.surface import (
     plateau_interval,
     resampled_accuracy,
 )
-from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
+from ri_analysis.studies.verdicts import NOTHING, below, beside_the_paper, in_points, mean_over
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
 FINE = 2  # where it matters, so many times the images are looked at
@@ -408,7 +408,7 @@ def _verdict(found: pd.DataFrame) -> str:
         index="method", columns="stage", values=["accuracy", "plateau", "gap", "reach"]
     )
     if ("plateau", "after") not in best:
-        return "There is no RI-adapted expert set, so nothing to compare with."
+        return NOTHING
     wider, further = (best[name, "after"] > best[name, "before"] for name in ("plateau", "reach"))
     gaps = {stage: words.points(best["gap", stage].mean()) for stage in ("before", "after")}
     after = _own(found[(found["kind"] == "best") & (found["stage"] == "after")])

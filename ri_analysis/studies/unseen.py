@@ -17,7 +17,7 @@ from ri_analysis.statistics import wilson
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
 from ri_analysis.studies.surface import MARGIN
-from ri_analysis.studies.verdicts import above, beside_the_paper, in_points, mean_over, within
+from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, in_points, mean_over, within
 
 KINDS = {UNSEEN: "unseen domain", LEFT_OUT: "task left out"}
 MEAN = "mean"  # of all images of a kind
@@ -108,7 +108,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _verdict(table: pd.DataFrame) -> str:
     if "after" not in set(table["stage"]):
-        return "There is no RI-adapted expert set, so nothing to compare with."
+        return NOTHING
     means, sentences, claims = _means(table), [], dict[str, bool | None]()
     for kind, part in means[means["stage"] == "after"].groupby("kind", sort=False):
         changes = {str(name): mean_over(row, "gain") for name, row in part.groupby("method", sort=False)}

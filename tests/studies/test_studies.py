@@ -137,6 +137,24 @@ def test_averaging_peaks_where_its_curve_does(evaluator: Evaluator):
     assert after["gap_change_low"] <= gap <= after["gap_change_high"]
 
 
+def test_experts_alone_are_each_measured_on_their_own_task(evaluator: Evaluator):
+    table = run(evaluator, "alone")
+    for experts, stage in (("original", "before"), ("mild", "after")):
+        for row in table[(table["stage"] == stage) & (table["kind"] == "grid")].to_dict(orient="records"):
+            each = [
+                evaluator.measure(
+                    evaluator.recipe("task-arithmetic", {"scale": row["x"]}, experts=experts, tasks=[task]),
+                    limit=SMALL["images"],
+                )
+                for task in evaluator.suite.tasks
+            ]
+            assert row["accuracy"] == pytest.approx(np.mean([one.mean_accuracy[0] for one in each]))
+            assert row["interference"] == pytest.approx(np.mean([one.mean_interference[0] for one in each]), abs=1e-6)
+    itself = table[(table["stage"] == "before") & (table["kind"] == "default")].iloc[0]
+    assert (itself["x"], itself["interference"]) == (1.0, pytest.approx(0.0, abs=1e-6))
+    assert "λ = 1" in STUDIES["alone"].summary(table)
+
+
 def test_joint_labels_are_no_easier(evaluator: Evaluator):
     table = run(evaluator, "joint")
     wide = table.pivot(index=["method", "stage"], columns="labels", values="accuracy")
@@ -208,8 +226,10 @@ def test_more_seeds_of_ri_are_runs_like_the_suites_own(evaluator: Evaluator, few
     assert "seeds" in study.summary(table).to_csv()
 
 
-@pytest.mark.parametrize("name", ["sensitivity", "averaging"])
-def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str):
+@pytest.mark.parametrize(
+    ("name", "mark"), [("sensitivity", "default"), ("averaging", "default"), ("alone", "the experts themselves")]
+)
+def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str, mark: str):
     folder = evaluator.suite.resolved_set("mild").directory
     record = {"settings": {"steps": 2, "batch": 4}, "seed": 7, "auxiliary": {"name": "noise"}}
     (folder / "resolve.json").write_text(json.dumps(record))
@@ -224,7 +244,7 @@ def test_other_seeds_of_ri_are_thin_lines(evaluator: Evaluator, name: str):
     [first, *_] = study.charts(three, False).values()
     assert first.how_to_read.endswith("Thin lines: other seeds of RI.")
     assert sum(line.line.width == 1 for line in first.figure.data) == 2
-    [default] = (note for note in first.figure.layout.annotations if note.text == "default")
+    [default] = (note for note in first.figure.layout.annotations if note.text == mark)
     assert default.x == pytest.approx(np.log10(first.figure.layout.shapes[0].x0))  # an exponent on a logarithmic axis
 
 
@@ -450,6 +470,12 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
     ):
         assert main(words) == 2
         assert message in capsys.readouterr().err
-    (tmp_path / "empty.md").write_text("")
+    empty, out = tmp_path / "empty.md", tmp_path / "out"
+    empty.write_text("")
     with pytest.raises(InputError, match="expected the marks"):
-        write_section(tmp_path / "empty.md", "study joint", "text")
+        write_section(empty, "study joint", "text")
+    assert main(["study", "joint", *common, "--out", str(out), "--docs", str(empty)]) == 2
+    said = capsys.readouterr().err
+    assert f"{empty}: expected the marks" in said
+    assert "points" not in said  # refused before the work, not after it
+    assert not out.exists()
