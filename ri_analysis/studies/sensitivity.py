@@ -345,13 +345,13 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
                 f"means that a value chosen without tuning does as well. Each point rests on {n}; bands: 95% "
                 f"intervals.{thin}"
             )
-            charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text)
+            charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text, title)
         else:
             text = (
                 f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
                 f"best; ring: default. Each cell rests on {n}."
             )
-            charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text)
+            charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text, title)
     return charts
 
 

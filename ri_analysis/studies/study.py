@@ -28,10 +28,11 @@ Part = Generator[Sequence[Work], list[Any], None]
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of a study, and one sentence on how to read it."""
+    """A figure of a study, and one sentence on how to read it; a `title` where it is one of several alike."""
 
     figure: go.Figure
     how_to_read: str
+    title: str = ""
 
 
 @dataclass(frozen=True)

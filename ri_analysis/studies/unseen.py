@@ -81,7 +81,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
             f"unseen domains, and does not fall left of it on tasks that were left out. {spread.caption(part)} Hover "
             "for the number of images."
         )
-        charts[f"unseen-{name}"] = Chart(compared(part, "row", dark=dark), text)
+        charts[f"unseen-{name}"] = Chart(compared(part, "row", dark=dark), text, METHODS[name].title)
     return charts
 
 

@@ -102,6 +102,8 @@ def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
     """Draw what was found: in words, as figures, and as a short table; `command` gives the same."""
     st.markdown(f"**Here:** {frame.plain(study.verdict(table))}")
     for name, chart in study.charts(table, frame.dark()).items():
+        if chart.title:
+            st.subheader(chart.title, anchor=False)
         frame.figure(chart.figure, chart.how_to_read, table, "", f"{study.name}-{name}", command)
     st.dataframe(study.summary(table), hide_index=True, key=f"summary.{study.name}")
 
