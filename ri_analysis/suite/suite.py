@@ -237,10 +237,16 @@ class Suite:
         return read_tower(checkpoint, self.zero_shot)
 
     def digest(self) -> str:
-        """Return one name for the content of all weights and of all tasks' test images."""
+        """Return one name for the content of all weights, heads and test images."""
         weights = {name: self.weight_digests(name) for name in self.expert_sets}
         images = {task: self.task_data(task).digest for task in self.tasks}
-        return digest(json.dumps([weights, images], sort_keys=True))
+        heads = {task.name: self._head_digest(task) for task in self.spec.tasks}
+        return digest(json.dumps([weights, images, heads], sort_keys=True))
+
+    def _head_digest(self, task: TaskSpec) -> str:
+        """Return one name for all that a task's head is made of, besides the pretrained text tower."""
+        given = None if task.head is None else self._checkpoint(task.head).digest
+        return digest(json.dumps([given, task.logit_scale, self.class_names(task.name), task.templates]))
 
     def weight_digests(self, experts: str = ORIGINAL) -> dict[str, str]:
         """Return the content digests of an expert set's files by task, and of `pretrained`."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite, sample, stratified, suite_path
@@ -98,6 +99,24 @@ def test_ri_without_a_resolved_set(tiny: Path) -> None:
     assert suite.default_resolved is None
     with pytest.raises(InputError, match="run `ri-analysis resolve` first"):
         suite.expert_set("ri")
+
+
+@pytest.mark.parametrize(
+    "name", ["pretrained.safetensors", "mild/Reds", "head-Reds.safetensors", "Reds.txt", "Reds-test.npz"]
+)
+def test_the_digest_names_weights_heads_and_test_images(tiny: Path, name: str) -> None:
+    before = open_suite(str(tiny)).digest()
+    assert open_suite(str(tiny)).digest() == before
+    if name.endswith(".txt"):
+        (tiny.parent / name).write_text("one\ntwo\nthree\n")
+    elif name.endswith(".npz"):
+        with np.load(tiny.parent / name) as held:
+            changed = {"images": 255 - held["images"], "labels": held["labels"]}
+        np.savez(tiny.parent / name, **changed)
+    else:
+        path = tiny.parent / (f"resolved/{name}.safetensors" if "/" in name else name)
+        save_file({key: value + 1 for key, value in load_file(path).items()}, path)
+    assert open_suite(str(tiny)).digest() != before
 
 
 @pytest.mark.parametrize("generator", ["noise", "shapes"])
