@@ -12,7 +12,7 @@ import torch
 from ri_analysis.encoder import Head
 from ri_analysis.engine.estimate import Outcome
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.models import expert_model, outputs, probe
+from ri_analysis.engine.models import Tally, expert_model, outputs, probe
 from ri_analysis.statistics import kl_divergence
 
 
@@ -30,14 +30,17 @@ class Sample:
     _expert: dict[str, torch.Tensor]
 
     @classmethod
-    def of(cls, evaluator: Evaluator, size: int) -> Sample:
-        """Return `size` images of each of the suite's tasks; what the experts make of them is kept in the store."""
+    def of(cls, evaluator: Evaluator, size: int, tally: Tally | None = None) -> Sample:
+        """Return `size` images of each of the suite's tasks; what the experts make of them is kept in the store.
+
+        `tally` counts the images that the experts look at, and may end it by raising Cancelled.
+        """
         indices, sizes, labels, expert = {}, {}, {}, {}
         for task in evaluator.suite.tasks:
             images, rows = probe(evaluator, task, size)
             assert images.labels is not None  # task data is always read with labels
             indices[task], sizes[task], labels[task] = rows, len(images), torch.from_numpy(images.labels[rows])
-            expert[task] = outputs(evaluator, expert_model(evaluator, task), [task], size)[task].logits
+            expert[task] = outputs(evaluator, expert_model(evaluator, task), [task], size, tally)[task].logits
         return cls(indices, sizes, labels, evaluator.heads, expert)
 
     def outcome(self, features: Mapping[str, torch.Tensor]) -> Outcome:

@@ -96,23 +96,53 @@ def test_the_bars_follow_the_hand_before_it_lets_go(visit: Visit):
     page = visit("merge")
     page.locator(".ri-live[data-kind=exact]").wait_for()
     before, address = bars(page), page.url
-    box = page.get_by_role("slider", name="coefficient of Reds").bounding_box()
+    left, middle = drag(page, "coefficient of Reds")
+    page.locator(".ri-live[data-kind=estimate]").wait_for()
+    held = bars(page)
+    assert held != before
+    assert page.url == address  # the address is left alone under the hand
+    page.mouse.move(left, middle, steps=4)
+    page.wait_for_function("held => " + LIVE_BARS + " !== held", arg=held)
+    page.mouse.up()
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    page.wait_for_url("**c.Reds=-1*")
+    assert bars(page) != before
+
+
+def test_values_that_fall_behind_the_hand_are_not_passed_off_as_exact(visit: Visit):
+    page = visit("merge")
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    page.evaluate(HOLD_BACK)
+    drag(page, "coefficient of Reds")
+    page.locator(".ri-live[data-kind=late]").wait_for()
+    expect(page.locator(".ri-live-status")).to_contain_text("values of the recipe before")
+    page.mouse.up()
+    page.evaluate("riRelease()")
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    expect(page.locator(".ri-live-status")).to_contain_text("Exact")
+
+
+# Keeps what the page sends until it is released, as a busy server would.
+HOLD_BACK = """() => {
+  const send = WebSocket.prototype.send, kept = [];
+  WebSocket.prototype.send = function (message) { kept.push([this, message]); };
+  window.riRelease = () => {
+    WebSocket.prototype.send = send;
+    kept.forEach(([socket, message]) => socket.send(message));
+  };
+}"""
+
+
+def drag(page: Page, name: str) -> tuple[float, float]:
+    """Take a coefficient's slider from 1 to the left and hold it; return its left end and its height."""
+    box = page.get_by_role("slider", name=name).bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 2 / 3, middle)  # where the coefficient is 1
     page.mouse.down()
     for share in (0.6, 0.4, 0.2):
         page.mouse.move(box["x"] + box["width"] * share, middle, steps=4)
-    page.locator(".ri-live[data-kind=estimate]").wait_for()
-    held = bars(page)
-    assert held != before
-    assert page.url == address  # the address is left alone under the hand
-    page.mouse.move(box["x"], middle, steps=4)
-    page.wait_for_function("held => " + LIVE_BARS + " !== held", arg=held)
-    page.mouse.up()
-    page.locator(".ri-live[data-kind=exact]").wait_for()
-    page.wait_for_url("**c.Reds=-1*")
-    assert bars(page) != before
+    return box["x"], middle
 
 
 LIVE_BARS = """(() => {

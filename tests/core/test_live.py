@@ -12,8 +12,10 @@ from ri_analysis.engine import live as live_module
 from ri_analysis.engine.directions import FEW
 from ri_analysis.engine.estimate import Outcome, estimate
 from ri_analysis.engine.live import LiveProbe
+from ri_analysis.engine.models import Tally
 from ri_analysis.engine.sample import Sample
 from ri_analysis.engine.surrogate import LEAST, Surrogate, lagrange, refine
+from ri_analysis.errors import Cancelled
 from ri_analysis.merging import METHODS, MergeRecipe, direction
 from ri_analysis.suite import open_suite
 
@@ -174,6 +176,19 @@ def along(evaluator: Evaluator, low: float, high: float, most: int) -> Iterator[
 
     for points in refine([surrogate], low, high, measure, first=0.3, most=most):
         yield surrogate, points
+
+
+def test_a_sample_tells_how_far_it_is_and_can_be_given_up(evaluator: Evaluator):
+    told: list[int] = []
+    sample = Sample.of(evaluator, 8, Tally(lambda done, _total: told.append(done), 24))
+    assert told[-1] == 24
+    assert {task: len(rows) for task, rows in sample.indices.items()} == {"Reds": 8, "Greens": 8, "Blues": 8}
+
+    def give_up(_done: int, _total: int) -> None:
+        raise Cancelled("the hand moved on")
+
+    with pytest.raises(Cancelled):
+        Sample.of(evaluator, 9, Tally(give_up, 27))
 
 
 def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):

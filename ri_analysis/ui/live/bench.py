@@ -11,7 +11,6 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.engine.estimate import Estimate
 from ri_analysis.engine.live import LIVE, LiveProbe
-from ri_analysis.engine.sample import Sample
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
@@ -84,7 +83,7 @@ class Bench:
         if live:
             return View(pair, None, self._estimates(probe, pair), share, None, problem, share is not None)
         if moving:
-            self._follow(evaluator, probe, pair, held)
+            self._follow(probe, pair, held)
         estimates, says = self._along(evaluator, pair) or (None, None)
         running = self._line is not None and self._line.running
         return View(pair, None, estimates, share, says, problem, running or share is not None)
@@ -138,14 +137,13 @@ class Bench:
             self._looked = pair, probe.estimates(pair.recipes, references[: len(pair.recipes)])
         return self._looked[1]
 
-    def _follow(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, held: str) -> None:
+    def _follow(self, probe: LiveProbe, pair: Pair, held: str) -> None:
         """Have points measured in the background along the direction in which the hand moves."""
         base = self.history.steps[self.history.place] if self.history.steps else {}
         direction = Direction.of(base, held, recipe_texts())
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
-            size = probe.affordable(POINT, MOST)
-            self._line = Line(direction, sample(evaluator, size), size, len(pair.recipes))
+            self._line = Line(direction, probe.affordable(POINT, MOST), len(pair.recipes))
         if self._line is not None:
             self._refine(self._line)
 
@@ -172,12 +170,6 @@ class Bench:
     def _stop_line(self) -> None:
         if self._line is not None:
             self._line.stop()
-
-
-def sample(evaluator: Evaluator, size: int) -> Sample:
-    """Return the images that surrogates are measured on."""
-    key = ("sample", *resources.stamp(resources.suite_name()), size)
-    return resources.remembered(key, lambda: Sample.of(evaluator, size))
 
 
 def bench() -> Bench:

@@ -83,16 +83,16 @@ def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str
 class Line:
     """The surrogates of a pair along one direction, measured in the background a point at a time."""
 
-    def __init__(self, direction: Direction, sample: Sample, size: int, models: int) -> None:
-        self.direction, self._size = direction, size
-        self._surrogates = [Surrogate(sample) for _ in range(models)]
+    def __init__(self, direction: Direction, size: int, models: int) -> None:
+        self.direction, self._size, self._models = direction, size, models
+        self._surrogates: list[Surrogate] = []  # as many as models, as soon as the sample is there
         self._job: Job | None = None
         self._finished = False
 
     @property
     def points(self) -> int:
         """How many points are measured."""
-        return min(len(surrogate.points) for surrogate in self._surrogates)
+        return min((len(surrogate.points) for surrogate in self._surrogates), default=0)
 
     @property
     def running(self) -> bool:
@@ -121,6 +121,8 @@ class Line:
     def estimates(self, position: float, last: Comparison) -> tuple[list[Estimate], str] | None:
         """Return the surrogates' estimates of all images at a position, and what their error is; None without any."""
         found, errors = [], []
+        if self.points == 0:
+            return None
         for surrogate, reference in zip(self._surrogates, (last.before, last.after or last.before), strict=False):
             outcome = surrogate.outcome(position)
             if outcome is None:
@@ -141,13 +143,15 @@ class Line:
         )
 
     def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
-        way = self.direction
+        way, tally = self.direction, Tally(lambda _done, _total: job.report(job.fraction), 1)
+        if not self._surrogates:
+            sample = Sample.of(evaluator, self._size, tally)
+            self._surrogates = [Surrogate(sample) for _ in range(self._models)]
 
         def measure(position: float) -> list[Features]:
             pair = recipes.chosen_pair(evaluator, way.at(position))
             found: list[Features] = []
             for recipe in pair.recipes:
-                tally = Tally(lambda _done, _total: job.report(job.fraction), 1)
                 model = merged_model(evaluator, recipe)
                 made = outputs(evaluator, model, recipe.tasks, self._size, tally)
                 found.append({task: each.features for task, each in made.items()})

@@ -13,6 +13,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const POLL = 120; // ms between two questions for the exact values
 const SETTLE = 900; // ms of rest after which the rest of the page follows
+const LATE = 600; // ms without an answer after which the values shown are no longer passed off as the recipe's
 const OVERDUE = 2500; // ms after which a message is taken for lost
 const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
@@ -58,6 +59,8 @@ class Bench {
     this.root.dataset.sent = this.seq;
     if (kind === "move" || kind === "release" || kind === "act") {
       this.unsettled = true;
+      clearTimeout(this.late);
+      this.late = setTimeout(() => this.fallBehind(), LATE);
     }
     this.last = this.held ?? this.last;
     this.deliver({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
@@ -70,6 +73,12 @@ class Bench {
     // Once out of the page it must be silent: the server would lose the successor's messages with those to nobody.
     const waiting = () => this.root.isConnected && this.flight === message.seq;
     this.overdue = setTimeout(() => waiting() && this.deliver(message, again + 1), OVERDUE);
+  }
+
+  /** Say that the values shown are those of an earlier recipe; the next answer draws over it. */
+  fallBehind() {
+    this.root.dataset.kind = "late";
+    this.status.textContent = "These are the values of the recipe before; the new ones take a moment.";
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
@@ -101,6 +110,7 @@ class Bench {
     if (data.ack >= this.flight) {
       this.flight = 0;
       this.polling = false;
+      clearTimeout(this.late);
     }
     this.data = data;
     const shape = JSON.stringify([data.controls.map((each) => each.entry), data.tasks.map((each) => each.name),
