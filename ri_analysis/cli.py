@@ -124,7 +124,7 @@ def _study(options: argparse.Namespace) -> int:
     study = find_study(options.name)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
-    bench = Bench(evaluator)
+    bench = Bench(evaluator, options.float32)
     planned = plan(study.rounds(evaluator, settings), bench)
     if options.dry_run:
         print(estimate(study, bench, planned, options.jobs))
@@ -136,9 +136,9 @@ def _study(options: argparse.Namespace) -> int:
     if options.scheduler is not None or options.jobs > 1:
         where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
         if options.scheduler is not None:
-            crew = Crew(Place(*where), dask_scheduler(options.scheduler))
+            crew = Crew(Place(*where, None, options.float32), dask_scheduler(options.scheduler))
         else:
-            crew = Crew(Place(*where, threads_each(options.jobs)), process_pool(options.jobs))
+            crew = Crew(Place(*where, threads_each(options.jobs), options.float32), process_pool(options.jobs))
     show, started = _Progress(study.name, "points"), time.monotonic()
 
     def report(tally: Tally) -> None:
@@ -445,6 +445,9 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
+    study.add_argument(
+        "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and says the same"
+    )
     study.add_argument(
         "--docs",
         type=Path,

@@ -51,12 +51,19 @@ def _refuse_missing(names: set[str], source: str) -> None:
 class Encoder:
     """One vision tower whose weights are swapped in place, so that N models need the memory of one.
 
-    A lock makes loading and encoding one step: several sessions may share an encoder.
+    A lock makes loading and encoding one step: several sessions may share an encoder. The tower holds and computes
+    numbers in `dtype`; what goes in and comes out is float32.
     """
 
-    def __init__(self, architecture: Architecture, device: str | torch.device = "cpu", batch: int = 128) -> None:
-        self.architecture, self.device, self.batch = architecture, torch.device(device), batch
-        self.module = architecture.build_tower().to(self.device)
+    def __init__(
+        self,
+        architecture: Architecture,
+        device: str | torch.device = "cpu",
+        batch: int = 128,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.architecture, self.device, self.batch, self.dtype = architecture, torch.device(device), batch, dtype
+        self.module = architecture.build_tower().to(self.device, dtype)
         self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         self._kept = frozenset(self.module.state_dict())
         self._lock = threading.RLock()
@@ -175,8 +182,8 @@ class Encoder:
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return f(x) of preprocessed inputs (k, 3, h, w) under the loaded weights, unit length (k, embed_dim)."""
-        output: torch.Tensor = self.module(inputs)
-        return torch.nn.functional.normalize(output, dim=-1)
+        output: torch.Tensor = self.module(inputs.to(self.dtype))
+        return torch.nn.functional.normalize(output.float(), dim=-1)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of the loaded weights under canonical names."""

@@ -30,13 +30,14 @@ _LOSSES = 3  # rounds in a row that may end with lost workers and nothing done
 class Place:
     """Where a worker finds the suite: the same paths on every machine.
 
-    `threads` are each worker's, None where whoever starts the workers decides.
+    `threads` are each worker's, None where whoever starts the workers decides; `float32` is Bench's.
     """
 
     suite: str
     workspace: Path
     device: str
     threads: int | None = None
+    float32: bool = False
 
 
 class Done(NamedTuple):
@@ -158,4 +159,4 @@ def _bench(place: Place) -> Bench:
     """Return the worker's own bench: it opens the suite once."""
     if place.threads is not None:
         torch.set_num_threads(place.threads)
-    return Bench(Evaluator(open_suite(place.suite, place.workspace), place.workspace, place.device))
+    return Bench(Evaluator(open_suite(place.suite, place.workspace), place.workspace, place.device), place.float32)

@@ -70,7 +70,7 @@ class Distilled:
                     auxiliary=self.auxiliary,
                     tasks=recipe.tasks,
                     settings=dict(self.settings),
-                    device=bench.evaluator.encoder.device,
+                    device=bench.evaluator.device,
                     seed=self.seed,
                     progress=None if progress is None else lambda share: progress(round(share * total), total),
                 )

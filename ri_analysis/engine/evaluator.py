@@ -59,10 +59,10 @@ class Evaluator:
     def __init__(self, suite: Suite, workspace: Path | None = None, device: str = "auto") -> None:
         self.suite = suite
         self.store = Store(workspace or default_workspace())
-        self._device = pick_device(device)
+        self.device = pick_device(device)
         self._directions = Directions(most=FEW)
         self._task_statistics = TaskStatistics(
-            suite, self.store.workspace / "statistics", self._device, lambda: self.architecture, lambda: self.heads
+            suite, self.store.workspace / "statistics", self.device, lambda: self.architecture, lambda: self.heads
         )
 
     @cached_property
@@ -73,7 +73,7 @@ class Evaluator:
     @cached_property
     def encoder(self) -> Encoder:
         """The vision tower."""
-        return Encoder(self.architecture, self._device)
+        return Encoder(self.architecture, self.device)
 
     @cached_property
     def heads(self) -> dict[str, Head]:

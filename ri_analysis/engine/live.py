@@ -52,7 +52,7 @@ class LiveProbe:
     """
 
     def __init__(self, evaluator: Evaluator, size: int | None = None) -> None:
-        self._evaluator, self._device = evaluator, evaluator.encoder.device
+        self._evaluator, self._device = evaluator, evaluator.device
         self._vectors = lru_cache(maxsize=4)(evaluator.suite.task_vectors)
         self.small = self._device.type == "cpu" and self._vectors(ORIGINAL).size <= _SMALL
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")

@@ -14,9 +14,11 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis import __version__
+from ri_analysis.encoder import Encoder
 from ri_analysis.engine.alone import alone
 from ri_analysis.engine.directions import Directions
 from ri_analysis.engine.evaluator import Evaluator, Progress, Weights
+from ri_analysis.engine.precision import number_format
 from ri_analysis.engine.store import Arrays, Record
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
@@ -201,7 +203,7 @@ class Adaptation:
                     settings=dict(self.settings),
                     tasks=self.tasks,
                     directory=folder,
-                    device=bench.evaluator.encoder.device,
+                    device=bench.evaluator.device,
                     seed=self.seed,
                     resume=True,
                     progress=report,
@@ -254,9 +256,13 @@ class Section:
 
 @dataclass
 class Bench:
-    """An evaluator set up for many points: what several share is loaded, decoded and computed once."""
+    """An evaluator set up for many points: what several share is loaded, decoded and computed once.
+
+    `float32` asks for that format also where bfloat16 agrees with it.
+    """
 
     evaluator: Evaluator
+    float32: bool = False
     known: dict[Point, Outcome] = field(default_factory=dict)
     _directions: Directions = field(default_factory=Directions)
     _experts: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict)
@@ -268,6 +274,19 @@ class Bench:
         self._sections = lru_cache(maxsize=64)(self._find_sections)
         self._place = lru_cache(maxsize=64)(self._name_place)
         self._held = lru_cache(maxsize=256)(self._hold)
+
+    @cached_property
+    def number_format(self) -> torch.dtype:
+        """The format in which merges are measured."""
+        return torch.float32 if self.float32 else number_format(self.evaluator)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The tower that measures merges."""
+        evaluator, dtype = self.evaluator, self.number_format
+        if dtype == torch.float32:
+            return evaluator.encoder
+        return Encoder(evaluator.architecture, evaluator.device, dtype=dtype)
 
     def digest(self, recipe: MergeRecipe) -> str:
         """Return the name of the model that a recipe makes."""
@@ -311,7 +330,7 @@ class Bench:
         """Measure any weights on a point's images."""
         sections, total = self.sections(point), point.images(self)
         unique = {section.images.digest: section.images for section in sections}
-        found = self.evaluator.encoder.features_of_many(
+        found = self.encoder.features_of_many(
             weights,
             [(images, None) for images in unique.values()],
             source="merged model",
@@ -332,7 +351,7 @@ class Bench:
 
     def bytes_of(self, images: int) -> int:
         """Return the memory that so many decoded images take."""
-        return images * 3 * self.evaluator.encoder.image_size**2
+        return images * 3 * self.evaluator.architecture.image_size**2
 
     def held_by_a_run(self, source: ImageSet, settings: Iterable[tuple[str, Value]]) -> dict[str, int]:
         """Return the bytes of an RI run's images, under one name for all runs: one of them is under way at a time."""
@@ -377,7 +396,7 @@ class Bench:
             images = suite.auxiliary_data(name)
         else:
             images = suite.unseen_data(name) if kind == UNSEEN else suite.task_data(name, kind)
-        return in_memory(sample(images, limit), self.evaluator.encoder.image_size)
+        return in_memory(sample(images, limit), self.evaluator.architecture.image_size)
 
     def _name_place(self, tasks: tuple[str, ...], on: str, limit: int | None) -> str:
         parts = [self.evaluator.architecture.fingerprint, self.evaluator.suite.pretrained.digest]
@@ -385,6 +404,8 @@ class Bench:
             heads = map(self.head, section.tasks)
             expert = "" if section.expert is None else self.evaluator.suite.expert(section.expert).digest
             parts.append(digest(section.name, section.images.digest, str(section.first), expert, *heads))
+        if self.number_format != torch.float32:
+            parts.append(str(self.number_format))
         return digest(*parts)
 
     # --- models -------------------------------------------------------------------------------------------
@@ -405,7 +426,7 @@ class Bench:
         if key not in self._experts:
             vectors = self._vectors(ORIGINAL)
             weights = ((name, vectors.expert(name, task)) for name in vectors.names)
-            features = self.evaluator.encoder.features(weights, images, source=f"expert {task}")
+            features = self.encoder.features(weights, images, source=f"expert {task}")
             self._experts[key] = self.evaluator.heads[task].logits(features)
         return self._experts[key]
 

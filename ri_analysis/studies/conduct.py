@@ -113,6 +113,6 @@ def seconds_an_image(bench: Bench) -> float:
     rows, times = range(min(_TRIAL, len(images))), []
     for _ in range(3):  # the first one decodes the images; other work of the machine slows one or the other
         started = time.perf_counter()
-        evaluator.encoder.features(evaluator.suite.zero_shot, images, rows)
+        bench.encoder.features(evaluator.suite.zero_shot, images, rows)
         times.append(time.perf_counter() - started)
     return min(times) / len(rows)

@@ -73,6 +73,7 @@ def manifest(
         "weights": weights,
         "images": images,
         "seeds": {"images of a probe": 0, "intervals": 0, "RI and methods that draw at random": _seeds(settings)},
+        "number_format": str(bench.number_format).removeprefix("torch."),
         "points": planned.works,
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),

@@ -43,7 +43,8 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
         _filling(job, wanted)
         return
     if found is None and resources.memory().get((*key, "plan")) is None:
-        found = _from_store(evaluator, wanted, key)
+        with st.spinner("Looking what is left to measure"):
+            found = _from_store(evaluator, wanted, key)
     if found is None:
         background.explain(job)
         _start(evaluator, wanted, key)
