@@ -116,6 +116,7 @@ def _described(method: Any) -> dict[str, Any]:
 def _study(options: argparse.Namespace) -> int:
     from ri_analysis.engine.crew import Crew, Place, dask_scheduler, process_pool, threads_each
     from ri_analysis.engine.points import Bench
+    from ri_analysis.engine.precision import number_format
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conduct import Tally, conduct, plan
@@ -125,6 +126,10 @@ def _study(options: argparse.Namespace) -> int:
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
     bench = Bench(evaluator, options.float32)
+    if not options.float32:
+        trying = _Progress("trying bfloat16")
+        number_format(evaluator, trying)
+        trying.end()
     planned = plan(study.rounds(evaluator, settings), bench)
     if options.dry_run:
         print(estimate(study, bench, planned, options.jobs))
