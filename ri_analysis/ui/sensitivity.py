@@ -43,7 +43,7 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
         _filling(job, wanted)
         return
     if found is None and resources.memory().get((*key, "plan")) is None:
-        with st.spinner("Looking what is left to measure"):
+        with st.spinner("Looking up what is left to measure"):
             found = _from_store(evaluator, wanted, key)
     if found is None:
         background.explain(job)
@@ -68,14 +68,15 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
         right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=_label
     )
     levels = [LEVELS] * (1 if y == NONE else 2)
+    stages = "before and after RI, each" if pair.after is not None else "before RI, each"
     size.caption(
-        f"{' × '.join(map(str, levels))} places before and after RI, each on {IMAGES} test images a task; where it "
+        f"{' × '.join(map(str, levels))} places {stages} on {IMAGES} test images a task; where it "
         "matters again on more. What is measured is kept."
     )
     axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
     assert axes[0] is not None  # the first axis has no such choice
-    stages = zip(("before", "after"), pair.recipes, strict=False)
-    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in stages]
+    staged = zip(("before", "after"), pair.recipes, strict=False)
+    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in staged]
 
 
 def _command(wanted: Sequence[Field]) -> str:

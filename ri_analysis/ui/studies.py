@@ -80,7 +80,7 @@ def _table(
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), bench, planned=planned))
         return estimate(study, bench, planned, 1)
 
-    with st.spinner("Looking what is left to measure"):
+    with st.spinner("Looking up what is left to measure"):
         left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
         key, "Carry out", study.title, work, frame.plain(left), lambda: _so_far(key)
