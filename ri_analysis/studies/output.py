@@ -73,7 +73,7 @@ def manifest(
         "weights": weights,
         "images": images,
         "seeds": {"images of a probe": 0, "intervals": 0, "RI and methods that draw at random": _seeds(settings)},
-        "number_format": str(bench.number_format).removeprefix("torch."),
+        "number_format": _format(bench),
         "points": planned.works,
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),
@@ -86,6 +86,10 @@ def manifest(
 def _seeds(settings: Mapping[str, Value]) -> list[int]:
     first = int(settings.get("seed", 0))
     return list(range(first, first + int(settings.get("seeds", 1))))
+
+
+def _format(bench: Bench) -> str:
+    return str(bench.number_format).removeprefix("torch.")
 
 
 def check_documents(study: Study, paths: Sequence[Path]) -> None:
@@ -114,7 +118,7 @@ def estimate(study: Study, bench: Bench, planned: Plan, jobs: int) -> str:
     memory = workers * (planned.held + 4 * weights)
     return (
         f"{study.name}: {words.count(planned.works, 'point')}, {planned.kept} of them in the store; "
-        f"{words.count(planned.images, 'image')} to encode\n"
+        f"{words.count(planned.images, 'image')} to encode in {_format(bench)}\n"
         f"time    about {words.duration(seconds) if left else '0 s'}, merging not counted\n"
         f"memory  about {memory / 2**20:,.0f} MiB for images and weights beside PyTorch's own"
     )

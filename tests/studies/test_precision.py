@@ -78,10 +78,14 @@ def test_the_trial_compares_with_a_pass_of_its_own(evaluator: Evaluator):
     assert 0.1 < found["nats"] / np.mean(nats) < 10
 
 
-def test_the_command_says_which_format_and_takes_another(tiny: Path, tmp_path: Path, large: pytest.MonkeyPatch):
+def test_the_command_says_which_format_and_takes_another(
+    tiny: Path, tmp_path: Path, large: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     common = ["--workspace", str(tmp_path / "w"), "--device", "cpu", "--no-images", "--set", "methods=ties"]
     for flags, expected in (([], "bfloat16"), (["--float32"], "float32")):
         out = tmp_path / expected
+        assert main(["study", "joint", str(tiny), *common, "--dry-run", *flags]) == 0
+        assert f"to encode in {expected}\n" in capsys.readouterr().out
         assert main(["study", "joint", str(tiny), *common, "--out", str(out), *flags]) == 0
         manifest = json.loads((out / "manifest.json").read_text())
         assert manifest["number_format"] == expected
