@@ -64,7 +64,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
         "Each expert alone, its task vector times λ, on its own task; the mean over tasks: what a merge would reach if "
         "no expert disturbed another. Bars: the plateau, within one point of the best. Where the best λ after RI is "
-        "above 1, RI has shortened what the experts learned. Each point rests on "
+        "above 1, a larger λ makes up for some of what RI took. Each point rests on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}; bands: 95% intervals.{thin}"
     )
     figure = surfaces.curves(table, subject="experts", default="the experts themselves", dark=dark)
@@ -86,8 +86,8 @@ def _verdict(table: pd.DataFrame) -> str:
     }
     return (
         f"On their own tasks the experts change by {change['default']} through RI, and by {change['best']} where each "
-        f"side's λ is its best: {_peak(best['before'])} before RI, {_peak(best['after'])} after it. That is the top "
-        "where nothing interferes: a merge with a wider plateau owes it to a lower rise, not to less interference."
+        f"side's λ is its best: {_peak(best['before'])} before RI, {_peak(best['after'])} after it. Each best is chosen "
+        "on the images it is reported on."
     )
 
 
