@@ -86,8 +86,8 @@ def _verdict(table: pd.DataFrame) -> str:
     }
     return (
         f"On their own tasks the experts change by {change['default']} through RI, and by {change['best']} where each "
-        f"side's λ is its best: {_peak(best['before'])} before RI, {_peak(best['after'])} after it. Each best is chosen "
-        "on the images it is reported on."
+        f"side's λ is its best: {_peak(best['before'])} before RI, {_peak(best['after'])} after it. Each best is "
+        "chosen on the images it is reported on."
     )
 
 
