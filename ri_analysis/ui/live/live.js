@@ -60,7 +60,9 @@ class Bench {
     if (kind === "move" || kind === "release" || kind === "act") {
       this.unsettled = true;
       clearTimeout(this.late);
-      this.late = setTimeout(() => this.fallBehind(), LATE);
+      if (!more.act?.includes("pin:")) { // a pin leaves the recipe as it is
+        this.late = setTimeout(() => this.fallBehind(), LATE);
+      }
     }
     this.last = this.held ?? this.last;
     this.deliver({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
