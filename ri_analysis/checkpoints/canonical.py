@@ -45,7 +45,8 @@ class Tower:
 
     `tensors` under canonical names; `kind` what the checkpoint is, in words; `taken` names used from it, `ignored`
     those left out, `filled` canonical names that came from the pretrained model; `quick_gelu` whether it was made
-    for quick-GELU, None where the file does not say.
+    for quick-GELU, None where the file does not say. `remarks` are whole sentences, each naming the file, about
+    what was read otherwise than a user would think.
     """
 
     tensors: Tensors
@@ -54,6 +55,7 @@ class Tower:
     ignored: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
     quick_gelu: bool | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def vision_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tensors:

@@ -16,7 +16,6 @@ from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.suite import Suite
-from ri_analysis.suite.images import classes_of
 
 # A pickled ImageEncoder keeps the text projection but not the transformer before it.
 _TEXT_MARKERS = ("transformer.resblocks.0.ln_1.weight",)
@@ -163,7 +162,7 @@ def build_head(tower: TextTower, classes: Sequence[str], templates: Sequence[str
 
 def _own_names(suite: Suite, task: str) -> tuple[str, ...]:
     """Return the class names that the task's data gives, as words."""
-    found = classes_of(suite.task_data(task))
+    found = suite.task_data(task).classes
     if not found:
         raise InputError(
             f"{suite.spec.path}: [[task]] ({task}): expected 'classes' to build a head from, found none, and none in "

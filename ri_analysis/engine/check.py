@@ -16,7 +16,7 @@ from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
-from ri_analysis.suite.images import classes_of, skipped_of
+from ri_analysis.suite.images import listing
 from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path
@@ -238,7 +238,8 @@ class _Check:
             names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
             self.report.remarks.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
         if tower.ignored:
-            self.report.remarks.append(f"{checkpoint.path}: entries not needed: {_sample(tower.ignored, 3)}")
+            self.report.remarks.append(f"{checkpoint.path}: entries not needed: {listing(tower.ignored, 3)}")
+        self.report.remarks += tower.remarks
 
     def head(self, task: str, _progress: CheckProgress) -> str:
         head = self.heads.load(task)
@@ -262,17 +263,9 @@ class _Check:
                 continue
             images = self.suite.task_data(task, split)
             counts.append(f"{len(images)} {split}")
-            skipped = skipped_of(images)
-            if skipped:
-                self.report.remarks.append(
-                    f"{images.source}: {len(skipped)} damaged images skipped: {_sample(skipped, 5)}"
-                )
+            self.report.remarks += images.remarks
             _order(self.suite, task, images)
         return ", ".join(counts)
-
-
-def _sample(names: Sequence[str], most: int) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _expert_remedy(task: str, experts: str) -> str:
@@ -313,12 +306,12 @@ def _tag_activation(suite: Suite, architecture: Architecture) -> None:
 
 def _order(suite: Suite, task: str, images: ImageSet) -> None:
     """Raise InputError where the data's own class names are the suite's in another order."""
-    own = [_plain(name) for name in classes_of(images)]
+    own = [_plain(name) for name in images.classes]
     given = [_plain(name) for name in suite.class_names(task) or ()]
     if sorted(own) == sorted(given) and own != given:
         index = next(index for index, (left, right) in enumerate(zip(own, given, strict=True)) if left != right)
         raise InputError(
-            f"{suite.task(task).classes}: class {index} must be {classes_of(images)[index]!r} as in {images.source}, "
+            f"{suite.task(task).classes}: class {index} must be {images.classes[index]!r} as in {images.source}, "
             f"found {given[index]!r}: the same names in another order"
         )
 

@@ -27,12 +27,16 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 class ImageSet(Protocol):
     """Some images, with labels or without.
 
-    `labels` is (n,) int64 or None, `digest` names the content, `source` is what errors call it.
+    `labels` is (n,) int64 or None, `digest` names the content, `source` is what errors call it. `classes` are the class
+    names that the data itself gives, by label (empty when it gives none). `remarks` are whole sentences, each naming
+    the file, about what was left out or read otherwise than a user would think.
     """
 
     source: str
     digest: str
     labels: Indices | None
+    classes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     def __len__(self) -> int: ...
 
@@ -52,10 +56,11 @@ class ArrayImages:
         labels: Indices | None,
         how: Preprocessing = CLIP,
         classes: Sequence[str] = (),
+        remarks: Sequence[str] = (),
     ) -> None:
         self.source, self._images, self.labels, self._how = source, images, labels, how
         self.digest = digest(content, how.digest) if how.digest else content
-        self.classes = tuple(classes)
+        self.classes, self.remarks = tuple(classes), tuple(remarks)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -73,7 +78,7 @@ class ArrayImages:
 class FileImages:
     """Image files, decoded when they are asked for.
 
-    `classes` are the classes' names where the folder gives them, `skipped` the files left out as damaged.
+    `skipped` are the files left out as damaged.
     """
 
     def __init__(
@@ -85,10 +90,13 @@ class FileImages:
         classes: Sequence[str] = (),
         skipped: Sequence[str] = (),
         stamps: str | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.source, self.labels, self._files, self._how = str(folder), labels, tuple(files), how
-        self.classes, self.skipped = tuple(classes), tuple(skipped)
-        self.digest = digest(stamps or file_stamps(folder, files), *self.skipped, how.digest)
+        self.classes = tuple(classes)
+        damage = (f"{folder}: {len(skipped)} damaged images skipped: {listing(skipped, 5)}",) if skipped else ()
+        self.remarks = (*remarks, *damage)
+        self.digest = digest(stamps or file_stamps(folder, files), *skipped, how.digest)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -117,9 +125,10 @@ class EncodedImages:
         how: Preprocessing,
         classes: Sequence[str] = (),
         count: int = 0,
+        remarks: Sequence[str] = (),
     ) -> None:
         self.source, self.digest, self.labels = source, digest(content, how.digest), labels
-        self.classes, self._read, self._how = tuple(classes), read, how
+        self.classes, self.remarks, self._read, self._how = tuple(classes), tuple(remarks), read, how
         self._count = len(labels) if labels is not None else count
 
     def __len__(self) -> int:
@@ -144,7 +153,7 @@ class Subset:
         self._images, self._indices, self.source = images, indices, images.source
         self.labels = None if images.labels is None else images.labels[indices]
         self.digest = digest(images.digest, indices.astype(np.int64).tobytes())
-        self.classes, self.skipped = classes_of(images), skipped_of(images)
+        self.classes, self.remarks = images.classes, images.remarks
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -160,7 +169,7 @@ class KeptImages:
     def __init__(self, images: ImageSet, folder: Path) -> None:
         self._images, self._folder, self._maps = images, folder, dict[int, tuple[Any, Any]]()
         self.source, self.digest, self.labels = images.source, images.digest, images.labels
-        self.classes, self.skipped = classes_of(images), skipped_of(images)
+        self.classes, self.remarks = images.classes, images.remarks
 
     def __len__(self) -> int:
         return len(self._images)
@@ -201,6 +210,8 @@ class GeneratedImages:
     """Images made from a seed; image i depends on (seed, i) alone."""
 
     labels: Indices | None = None
+    classes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, generator: str, seed: int, count: int) -> None:
         self.source = f"{generator} (seed {seed})"
@@ -224,7 +235,9 @@ def in_memory(images: ImageSet, size: int) -> ImageSet:
     for start in range(0, len(images), 256):  # in blocks: decoding may need several times the memory of the pixels
         stop = min(start + 256, len(images))
         held[start:stop] = images.pixels(range(start, stop), size)
-    return ArrayImages(images.source, images.digest, held, images.labels)
+    return ArrayImages(
+        images.source, images.digest, held, images.labels, classes=images.classes, remarks=images.remarks
+    )
 
 
 def stratified(labels: Indices | None, n: int, count: int, seed: int = 0) -> Indices:
@@ -258,14 +271,9 @@ def per_class(labels: Indices, count: int, seed: int = 0) -> Indices:
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def classes_of(images: ImageSet) -> tuple[str, ...]:
-    """Return the class names that the data itself gives; empty when it gives none."""
-    return tuple(getattr(images, "classes", ()))
-
-
-def skipped_of(images: ImageSet) -> tuple[str, ...]:
-    """Return the names of the images that were left out as damaged."""
-    return tuple(getattr(images, "skipped", ()))
+def listing(names: Sequence[str], most: int) -> str:
+    """Return the first of some names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def file_stamps(folder: Path, files: Sequence[Path]) -> str:

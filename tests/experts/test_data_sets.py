@@ -15,7 +15,7 @@ from PIL import Image
 from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite
 from ri_analysis.suite.data import read_images
-from ri_analysis.suite.images import KeptImages, classes_of, per_class, skipped_of
+from ri_analysis.suite.images import KeptImages, per_class
 from ri_analysis.suite.preprocessing import Preprocessing, fit, read_preprocessing
 
 RANDOM = np.random.default_rng(0)
@@ -82,10 +82,10 @@ def test_damaged_images_are_skipped_and_named(tmp_path: Path) -> None:
     (tmp_path / "set" / "dogs" / "4.png").write_bytes(b"")
     (tmp_path / "set" / "dogs" / "text.png").write_text("no image")
     images = read_images(tmp_path / "set", labelled=True, memory=tmp_path / "memory")
-    assert skipped_of(images) == ("cats/cut.jpg", "dogs/4.png", "dogs/text.png")
+    assert images.remarks == (f"{images.source}: 3 damaged images skipped: cats/cut.jpg, dogs/4.png, dogs/text.png",)
     assert images.labels is not None
     assert images.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert classes_of(images) == ("cats", "dogs")
+    assert images.classes == ("cats", "dogs")
     assert images.pixels(range(7), 8).shape == (7, 8, 8, 3)
     again = read_images(tmp_path / "set", labelled=True, memory=tmp_path / "memory")
     assert again.digest == images.digest
@@ -148,7 +148,7 @@ def test_a_saved_data_set_is_read(tmp_path: Path) -> None:
     found = read_images(place, labelled=True)
     assert found.labels is not None
     assert found.labels.tolist() == labels
-    assert classes_of(found) == ("a", "b", "c")
+    assert found.classes == ("a", "b", "c")
     assert np.array_equal(found.pixels([4, 0, 3], 6), images[[4, 0, 3]])
     assert len(read_images(place, labelled=False)) == 5
     (tmp_path / "mnist" / "dataset_dict.json").write_text('{"splits": ["test"]}')
@@ -274,7 +274,7 @@ def test_lists_of_files(tmp_path: Path) -> None:
     food = read_images(tmp_path / "food-101" / "meta" / "test.txt", labelled=True)
     assert food.labels is not None
     assert food.labels.tolist() == [1, 0]
-    assert classes_of(food) == ("apple_pie", "ramen")
+    assert food.classes == ("apple_pie", "ramen")
 
     for name, image in zip(("Abyssinian_1", "pug_2"), images, strict=False):
         save(tmp_path / "pets" / "images" / f"{name}.jpg", image)
@@ -286,7 +286,7 @@ def test_lists_of_files(tmp_path: Path) -> None:
 
     save(tmp_path / "resisc45" / "NWPU-RESISC45" / "sea_ice" / "sea_ice_001.jpg", images[0])
     (tmp_path / "resisc45" / "resisc45-test.txt").write_text("sea_ice_001.jpg\n")
-    assert classes_of(read_images(tmp_path / "resisc45" / "resisc45-test.txt", labelled=True)) == ("sea_ice",)
+    assert read_images(tmp_path / "resisc45" / "resisc45-test.txt", labelled=True).classes == ("sea_ice",)
     (tmp_path / "resisc45" / "resisc45-test.txt").write_text("wetland_9.jpg\n")
     with pytest.raises(InputError, match=r"'wetland_9\.jpg'"):
         read_images(tmp_path / "resisc45" / "resisc45-test.txt", labelled=True)
