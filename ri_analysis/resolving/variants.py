@@ -26,6 +26,7 @@ class Variants:
 
     def __init__(self, images: ImageSet, views: int, seed: int) -> None:
         self.source, self.digest = images.source, images.digest
+        self.classes, self.remarks = images.classes, images.remarks
         self._images, self._views, self._seed = images, views, seed
 
     def __len__(self) -> int:
