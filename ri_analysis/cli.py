@@ -114,25 +114,21 @@ def _described(method: Any) -> dict[str, Any]:
 
 
 def _study(options: argparse.Namespace) -> int:
-    from ri_analysis.engine.crew import Crew, Place, dask_scheduler, process_pool, threads_each
-    from ri_analysis.engine.points import Bench
-    from ri_analysis.engine.precision import number_format
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
-    from ri_analysis.studies.conduct import Tally, conduct, plan
+    from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
+    from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
     from ri_analysis.studies.output import check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
-    bench = Bench(evaluator, options.float32)
-    if not options.float32:
-        trying = _Progress("trying bfloat16")
-        number_format(evaluator, trying)
-        trying.end()
-    planned = plan(study.rounds(evaluator, settings), bench)
+    trying = _Progress("trying bfloat16")
+    number_format = evaluator.choose_number_format(trying)
+    trying.end()
+    planned = plan(study.rounds(evaluator, settings), evaluator)
     if options.dry_run:
-        print(estimate(study, bench, planned, options.jobs))
+        print(estimate(study, evaluator, planned, options.jobs))
         return 0
     if options.out is None:
         raise InputError("--out: expected a folder for the study's files, found none")
@@ -141,18 +137,18 @@ def _study(options: argparse.Namespace) -> int:
     if options.scheduler is not None or options.jobs > 1:
         where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
         if options.scheduler is not None:
-            crew = Crew(Place(*where, None, options.float32), dask_scheduler(options.scheduler))
+            crew = Crew(Place(*where, number_format), dask_scheduler(options.scheduler))
         else:
-            crew = Crew(Place(*where, threads_each(options.jobs), options.float32), process_pool(options.jobs))
+            crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
     show, started = _Progress(study.name, "points"), time.monotonic()
 
     def report(tally: Tally) -> None:
         show.fraction(tally.fraction, f"{tally.works}/{planned.works - planned.kept} points")
 
     with crew or nullcontext():
-        table = conduct(study.rounds(evaluator, settings), bench, planned=planned, crew=crew, report=report)
+        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, report=report)
     show.end()
-    record = manifest(study, settings, bench, planned, sys.argv, time.monotonic() - started)
+    record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)
     for path in options.docs:
         document(study, table, record, path)
@@ -297,9 +293,12 @@ def _suite(options: argparse.Namespace) -> Any:
 
 
 def _evaluator(options: argparse.Namespace) -> Any:
+    import torch
+
     from ri_analysis.engine import Evaluator
 
-    return Evaluator(_suite(options), options.workspace, options.device)
+    number_format = torch.float32 if options.float32 else None
+    return Evaluator(_suite(options), options.workspace, options.device, number_format=number_format)
 
 
 def _recipe(evaluator: Any, options: argparse.Namespace) -> Any:
@@ -451,9 +450,6 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
-        "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and says the same"
-    )
-    study.add_argument(
         "--docs",
         type=Path,
         action="append",
@@ -475,6 +471,9 @@ def _shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None
     parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
+    parser.add_argument(
+        "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
+    )
     parser.set_defaults(run=run)
 
 

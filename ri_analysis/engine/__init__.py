@@ -3,7 +3,7 @@
 from ri_analysis.engine.check import FileAccount, Finding, Report, check_suite
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
-from ri_analysis.engine.evaluator import Evaluator, Progress, pick_device
+from ri_analysis.engine.evaluator import Evaluator, pick_device
 from ri_analysis.engine.store import Store, default_workspace
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Evaluator",
     "FileAccount",
     "Finding",
-    "Progress",
     "Report",
     "Store",
     "accuracy_change",

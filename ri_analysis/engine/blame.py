@@ -8,22 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import (
-    Tally,
-    expert_model,
-    known,
-    merged_model,
-    missing,
-    outputs,
-    probe,
-    probe_size,
-    subset_recipe,
-)
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.statistics import bootstrap_mean, kl_divergence
+from ri_analysis.progress import Progress
+from ri_analysis.statistics import bootstrap_mean
 
 EXACT_UP_TO = 8  # experts: up to here all 2^N − 1 merges are no more than sampled orders would need
 BLAME_LIMIT = 64  # images a task
@@ -64,44 +56,28 @@ def blame(
 
 
 class _Coalitions:
-    """ξ per image of merges of some of the experts, kept in the store."""
+    """ξ per image of merges of some of the experts."""
 
     def __init__(self, evaluator: Evaluator, recipe: MergeRecipe, limit: int | None) -> None:
         self._evaluator, self._recipe, self._limit = evaluator, recipe, limit
-        self._ingredients = evaluator.ingredients(recipe)
+        self._found: dict[frozenset[str], Outcomes] = {}
 
     def value(self, members: frozenset[str], task: str) -> Values:
         """Return ξ of each image of `task` under the merge of `members`, (n,) nats."""
-        return known(self._evaluator.store.get(self._key(members, task)))["divergence"].astype(np.float64)
+        return self._found[members].divergence[task].astype(np.float64)
 
     def compute(self, wanted: Iterable[Merge], progress: Progress | None) -> None:
         """Measure what is not in the store yet."""
         tasks: dict[frozenset[str], list[str]] = {}
         for members, task in wanted:
-            if not self._evaluator.store.has(self._key(members, task)):
-                tasks.setdefault(members, []).append(task)
-        affected = sorted({task for each in tasks.values() for task in each})
-        experts = {task: expert_model(self._evaluator, task) for task in affected}
-        absent = [task for task in affected if missing(self._evaluator, experts[task], (task,), self._limit)]
-        absent += [task for each in tasks.values() for task in each]
-        tally = Tally(progress, probe_size(self._evaluator, absent, self._limit))
-        logits = {
-            task: outputs(self._evaluator, model, (task,), self._limit, tally)[task].logits
-            for task, model in experts.items()
-        }
-        for members, each in tasks.items():
-            model = merged_model(self._evaluator, subset_recipe(self._recipe, members))
-            sets = [probe(self._evaluator, task, self._limit) for task in each]
-            read = self._evaluator.encoder.features_of_many
-            for task, features in zip(each, read(model.weights(), sets, progress=tally.within), strict=True):
-                values = kl_divergence(logits[task], self._evaluator.heads[task].logits(features)).clamp(min=0)
-                self._evaluator.store.put(self._key(members, task), {"divergence": values.numpy()})
-            tally.advance(probe_size(self._evaluator, each, self._limit))
+            tasks.setdefault(members, []).append(task)
+        requests = [self._request(members, tuple(each)) for members, each in tasks.items()]
+        found = self._evaluator.measurement.outcomes(requests, progress)
+        self._found = dict(zip(tasks, found, strict=True))
 
-    def _key(self, members: frozenset[str], task: str) -> str:
-        weights = subset_recipe(self._recipe, members).digest(self._ingredients)
-        expert = self._evaluator.suite.expert(task).digest
-        return self._evaluator.answer_key("coalition", weights + expert, task, "test", self._limit)
+    def _request(self, members: frozenset[str], tasks: tuple[str, ...]) -> Request:
+        model = self._evaluator.model(self._recipe.of_tasks(members))
+        return Request(model, self._evaluator.sections(tasks), self._limit)
 
 
 def _wanted(recipe: MergeRecipe, orders: dict[str, list[tuple[str, ...]]]) -> list[Merge]:

@@ -7,11 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Tally, expert_model, known, merged_model, probe, probe_size
-from ri_analysis.engine.store import Arrays
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.store import Arrays, known
+from ri_analysis.files import digest
 from ri_analysis.measures.blocks import cka_distance, token_distance
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.statistics import bootstrap_mean
 
 BLOCK_LIMIT = 128  # images a task: class tokens of every block of all tasks are held at once
@@ -30,31 +31,24 @@ def drift_by_block(
     `distance` (mean of `token_distance`) with `distance_low`, `distance_high`, `n`. On a probe of `limit` images a
     task. Raises InputError when the tower is no vision transformer.
     """
-    merged = merged_model(evaluator, recipe)
+    merged, sections = evaluator.model(recipe), evaluator.sections(recipe.tasks)
     keys = {
-        task: evaluator.answer_key("blocks", merged.digest + evaluator.suite.expert(task).digest, task, "test", limit)
-        for task in recipe.tasks
+        part.name: digest(evaluator.measurement.name(merged, "blocks", part), str(part.count(limit)))
+        for part in sections
     }
-    absent = [task for task, key in keys.items() if not evaluator.store.has(key)]
+    absent = [part for part in sections if not evaluator.store.has(keys[part.name])]
+    counter = Counter(progress, 2 * sum(part.count(limit) for part in absent))
     if absent:
-        _compute(evaluator, recipe, {task: keys[task] for task in absent}, limit, progress)
+        sets = [(part.images, part.rows(limit)) for part in absent]
+        read = evaluator.encoder.block_tokens_of_many
+        tokens = read(merged.weights(counter.alive), sets, source=merged.name, progress=counter.within)
+        counter.advance(counter.total // 2)
+        for part, chosen, other in zip(absent, sets, tokens, strict=True):
+            expert = evaluator.expert(part.name)
+            own = read(expert.weights(None), [chosen], source=expert.name, progress=counter.within)[0]
+            evaluator.store.put(keys[part.name], _compare(own, other))
+            counter.advance(len(chosen[1]))
     return pd.concat([_rows(task, known(evaluator.store.get(key))) for task, key in keys.items()], ignore_index=True)
-
-
-def _compute(
-    evaluator: Evaluator, recipe: MergeRecipe, keys: dict[str, str], limit: int | None, progress: Progress | None
-) -> None:
-    sets = {task: probe(evaluator, task, limit) for task in keys}
-    tally = Tally(progress, 2 * probe_size(evaluator, list(keys), limit))
-    merged = merged_model(evaluator, recipe)
-    read = evaluator.encoder.block_tokens_of_many
-    tokens = read(merged.weights(), list(sets.values()), source=merged.name, progress=tally.within)
-    tally.advance(tally.total // 2)
-    for task, other in zip(keys, tokens, strict=True):
-        expert = expert_model(evaluator, task)
-        own = read(expert.weights(), [sets[task]], source=expert.name, progress=tally.within)[0]
-        evaluator.store.put(keys[task], _compare(own, other))
-        tally.advance(len(sets[task][1]))
 
 
 def _compare(expert: torch.Tensor, merged: torch.Tensor) -> Arrays:

@@ -8,20 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import (
-    Tally,
-    expert_model,
-    merged_model,
-    missing,
-    outputs,
-    probe,
-    probe_labels,
-    probe_size,
-)
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.outcomes import labels
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
 
 Values = npt.NDArray[np.float32]
 
@@ -31,7 +24,7 @@ class Drift:
     """What the original experts and one merged model make of the same images, by task.
 
     `indices` (n,) are the images' places in their task's test set, `labels` (n,) their classes, `classes` the class
-    names. `full` is False for a probe.
+    names. `full` is False for a subset.
     """
 
     expert: dict[str, Outputs]
@@ -96,24 +89,26 @@ def drift_change(before: Drift, after: Drift, distance: str = "kl") -> pd.DataFr
 def measure_drift(
     evaluator: Evaluator, recipe: MergeRecipe, *, limit: int | None = None, progress: Progress | None = None
 ) -> Drift:
-    """Compare the merge by `recipe` with each of its tasks' original experts, on a probe of `limit` images a task."""
-    experts = {task: expert_model(evaluator, task) for task in recipe.tasks}
-    merged = merged_model(evaluator, recipe)
-    absent = missing(evaluator, merged, recipe.tasks, limit)
-    absent += [task for task, model in experts.items() if missing(evaluator, model, (task,), limit)]
-    tally = Tally(progress, probe_size(evaluator, absent, limit))
-    found = {task: outputs(evaluator, model, (task,), limit, tally)[task] for task, model in experts.items()}
+    """Compare the merge by `recipe` with each of its tasks' original experts, on a subset of `limit` images a task."""
+    sections = evaluator.sections(recipe.tasks)
+    *experts, merged = evaluator.measurement.outputs(_requests(evaluator, recipe, limit), progress)
+    rows = {part.name: part.rows(limit) for part in sections}
     return Drift(
-        found,
-        outputs(evaluator, merged, recipe.tasks, limit, tally),
-        {task: probe(evaluator, task, limit)[1] for task in recipe.tasks},
-        {task: probe_labels(evaluator, task, limit) for task in recipe.tasks},
+        {task: found for each in experts for task, found in each.items()},
+        merged,
+        rows,
+        {part.name: labels(part)[rows[part.name]] for part in sections},
         {task: evaluator.heads[task].classes for task in recipe.tasks},
-        full=limit is None or all(limit >= len(evaluator.suite.task_data(task)) for task in recipe.tasks),
+        full=all(part.count(limit) == len(part.images) for part in sections),
     )
 
 
 def drift_known(evaluator: Evaluator, recipe: MergeRecipe, limit: int | None = None) -> bool:
-    """Whether `measure_drift` would answer from the store alone."""
-    experts = (bool(missing(evaluator, expert_model(evaluator, task), (task,), limit)) for task in recipe.tasks)
-    return not missing(evaluator, merged_model(evaluator, recipe), recipe.tasks, limit) and not any(experts)
+    """Whether `measure_drift` would encode nothing."""
+    return evaluator.measurement.cost(_requests(evaluator, recipe, limit)) == 0
+
+
+def _requests(evaluator: Evaluator, recipe: MergeRecipe, limit: int | None) -> list[Request]:
+    sections = evaluator.sections(recipe.tasks)
+    experts = [Request(evaluator.expert(part.name), (part,), limit, True) for part in sections]
+    return [*experts, Request(evaluator.model(recipe), sections, limit, True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,22 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
-from ri_analysis.engine.models import (
-    Tally,
-    expert_model,
-    known,
-    merged_model,
-    missing,
-    outputs,
-    pretrained_model,
-    probe,
-    probe_labels,
-    probe_size,
-)
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.measurement import VERSION, Request
+from ri_analysis.engine.outcomes import Section, labels
+from ri_analysis.engine.store import known
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
 
 Points = npt.NDArray[np.float32]
 
@@ -83,39 +75,35 @@ def per_task_limit(tasks: int) -> int:
 def collect(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], progress: Progress | None = None) -> Clouds:
     """Return the features of pretrained, experts, and the merges `before` and `after`, on a seeded sample."""
     tasks = next(iter(recipes.values())).tasks
-    limit = per_task_limit(len(tasks))
-    models = {PRETRAINED: pretrained_model(evaluator)}
-    models |= {name: merged_model(evaluator, recipe) for name, recipe in recipes.items()}
-    experts = {task: expert_model(evaluator, task) for task in tasks}
-    absent = [task for model in models.values() for task in missing(evaluator, model, tasks, limit)]
-    absent += [task for task in tasks if missing(evaluator, experts[task], (task,), limit)]
-    tally = Tally(progress, probe_size(evaluator, absent, limit))
-    found = {EXPERT: {task: outputs(evaluator, experts[task], (task,), limit, tally)[task] for task in tasks}}
-    found |= {name: outputs(evaluator, model, tasks, limit, tally) for name, model in models.items()}
+    sections, limit = evaluator.sections(tasks), per_task_limit(len(tasks))
+    models = {PRETRAINED: evaluator.pretrained} | {name: evaluator.model(recipe) for name, recipe in recipes.items()}
+    requests = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
+    requests += [Request(model, sections, limit) for model in models.values()]
+    outputs = evaluator.measurement.outputs(requests, progress)
+    experts = {task: each for found in outputs[: len(tasks)] for task, each in found.items()}
+    found = {EXPERT: experts} | dict(zip(models, outputs[len(tasks) :], strict=True))
     found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
     features = {name: np.concatenate([each[task].features.numpy() for task in tasks]) for name, each in found.items()}
-    frames = [_images(evaluator, task, limit, {name: each[task] for name, each in found.items()}) for task in tasks]
-    images = pd.concat(frames, ignore_index=True)
-    return Clouds(features, images, _keys(evaluator, tasks, limit, models))
-
-
-def _keys(evaluator: Evaluator, tasks: Sequence[str], limit: int, models: Mapping[str, Any]) -> dict[str, str]:
-    keys = {
-        name: digest(*(evaluator.answer_key("features", model.digest, task, "test", limit) for task in tasks))
+    frames = [
+        _images(evaluator, part, limit, {name: each[part.name] for name, each in found.items()}) for part in sections
+    ]
+    named = {
+        name: [evaluator.measurement.features_name(model, part, limit) for part in sections]
         for name, model in models.items()
     }
-    own = (evaluator.answer_key("features", evaluator.suite.expert(task).digest, task, "test", limit) for task in tasks)
-    return keys | {EXPERT: digest(*own)}
+    named[EXPERT] = [evaluator.measurement.features_name(evaluator.expert(part.name), part, limit) for part in sections]
+    keys = {name: digest(*parts) for name, parts in named.items()}
+    return Clouds(features, pd.concat(frames, ignore_index=True), keys)
 
 
-def _images(evaluator: Evaluator, task: str, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:
-    names, labels = np.array(evaluator.heads[task].classes), probe_labels(evaluator, task, limit)
-    indices = probe(evaluator, task, limit)[1]
-    table = pd.DataFrame({"id": [f"{task}:{index}" for index in indices], "task": task, "index": indices})
-    table["class"] = names[labels]
+def _images(evaluator: Evaluator, section: Section, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:
+    task, rows = section.name, section.rows(limit)
+    names, right = np.array(evaluator.heads[task].classes), labels(section)[rows]
+    table = pd.DataFrame({"id": [f"{task}:{row}" for row in rows], "task": task, "index": rows})
+    table["class"] = names[right]
     for name, each in found.items():
         predicted = each.predicted.numpy()
-        table[f"{name}_says"], table[f"{name}_right"] = names[predicted], predicted == labels
+        table[f"{name}_says"], table[f"{name}_right"] = names[predicted], predicted == right
         if name != EXPERT:
             table[f"{name}_drift"] = DISTANCES["cosine"].of(found[EXPERT], each).numpy()
     return table

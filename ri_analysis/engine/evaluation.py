@@ -36,7 +36,7 @@ class Evaluation:
 
     `correct`, `expert_correct`, `zero_shot_correct` (n,) bool and `divergence` (n,) nats by task, for the same images
     in the same order whatever the model, so that two evaluations can be compared image by image. `full` is False for a
-    probe of the images.
+    subset of the images; `number_format` is what the tower computed in.
     """
 
     suite: str
@@ -47,6 +47,7 @@ class Evaluation:
     divergence: dict[str, npt.NDArray[np.float32]]
     full: bool = True
     seed: int = 0
+    number_format: str = "float32"
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -99,6 +100,7 @@ class Evaluation:
             "mean_interference": interference,
             "mean_interference_low": interference_low,
             "mean_interference_high": interference_high,
+            "number_format": self.number_format,
             "tasks": self.table.to_dict(orient="records"),
         }
 

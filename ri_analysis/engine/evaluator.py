@@ -1,38 +1,31 @@
-"""Evaluate recipes: weights → logits → per-image outcomes, each computed once and kept."""
+"""The engine's door: a suite, a device and a store, and what recipes make of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ri_analysis.checkpoints import read_checkpoint, vision_tower
 from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
 from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
-from ri_analysis.engine.store import Arrays, Store, default_workspace
+from ri_analysis.engine.measurement import Measurement, Request
+from ri_analysis.engine.models import Model, expert_model, file_model, pretrained_model
+from ri_analysis.engine.outcomes import Flags, Outcomes, Section
+from ri_analysis.engine.precision import Trial
+from ri_analysis.engine.sections import CROSSTALK, TEST, sections
+from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.task_statistics import TaskStatistics
 from ri_analysis.errors import InputError
-from ri_analysis.files import digest
 from ri_analysis.measures import crosstalk_table
 from ri_analysis.merging import MergeRecipe, merge
-from ri_analysis.merging.merge import Progress as MergeProgress
 from ri_analysis.merging.method import Statistics
-from ri_analysis.statistics import kl_divergence
-from ri_analysis.suite import ORIGINAL, ImageSet, Suite, stratified
+from ri_analysis.progress import Progress
+from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.task_vectors import TaskVectors
-
-# done and total images; it may raise Cancelled, what was finished before is kept
-Progress = Callable[[int, int], None]
-Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
-
-VERSION = "1"  # raise when a measure changes its meaning, so that kept answers are not mistaken for new ones
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -54,16 +47,30 @@ class Evaluator:
     suite: the opened suite.
     workspace: folder of the store (the user's data directory by default).
     device: "auto", "cpu", "cuda" …
+    number_format: what to measure in; by default bfloat16 where a trial shows it faster and in agreement with float32.
+    store: another store than the workspace's.
     """
 
-    def __init__(self, suite: Suite, workspace: Path | None = None, device: str = "auto") -> None:
-        self.suite = suite
-        self.store = Store(workspace or default_workspace())
-        self.device = pick_device(device)
+    def __init__(
+        self,
+        suite: Suite,
+        workspace: Path | None = None,
+        device: str = "auto",
+        *,
+        number_format: torch.dtype | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.suite, self.device = suite, pick_device(device)
+        self._format = number_format
+        self.store = store or Store(workspace or default_workspace())
         self._directions = Directions(most=FEW)
         self._task_statistics = TaskStatistics(
             suite, self.store.workspace / "statistics", self.device, lambda: self.architecture, lambda: self.heads
         )
+        # Caches of this evaluator alone: class-wide ones would keep every suite alive.
+        self._vectors = lru_cache(maxsize=8)(suite.task_vectors)
+        self._digests = lru_cache(maxsize=256)(self._ingredients)
+        self._sections = lru_cache(maxsize=128)(self._find_sections)
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -71,14 +78,34 @@ class Evaluator:
         return architecture_of(self.suite)
 
     @cached_property
-    def encoder(self) -> Encoder:
-        """The vision tower."""
-        return Encoder(self.architecture, self.device)
-
-    @cached_property
     def heads(self) -> dict[str, Head]:
         """Every task's head, checked against its data."""
         return load_heads(self.suite, self.architecture)
+
+    @property
+    def number_format(self) -> torch.dtype:
+        """The format in which models are measured; see `choose_number_format`."""
+        return self.choose_number_format()
+
+    def choose_number_format(self, progress: Progress | None = None) -> torch.dtype:
+        """Return the format in which models are measured: a trial of a few images decides where none has before."""
+        if self._format is None:
+            self._format = self._trial.number_format(progress)
+        return self._format
+
+    @cached_property
+    def _trial(self) -> Trial:
+        return Trial(self.suite, self.store, self.architecture, self.heads, self.device)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The vision tower."""
+        return Encoder(self.architecture, self.device, dtype=self.number_format)
+
+    @cached_property
+    def measurement(self) -> Measurement:
+        """What measures this suite's models."""
+        return Measurement(self.suite, self.store, self.encoder, self.heads)
 
     def recipe(
         self,
@@ -107,11 +134,15 @@ class Evaluator:
             seed=seed,
         )
 
-    # --- merging ------------------------------------------------------------------------------------------
+    # --- models -------------------------------------------------------------------------------------------
 
     def ingredients(self, recipe: MergeRecipe) -> dict[str, str]:
         """Return the content digests of what a recipe is made of, see `MergeRecipe.ingredients`."""
-        return self.suite.weight_digests(recipe.experts) | self._task_statistics.digests(recipe)
+        return self._digests(MergeRecipe(recipe.method, (), recipe.tasks, recipe.experts))
+
+    def _ingredients(self, bare: MergeRecipe) -> dict[str, str]:
+        """Look the digests up: that touches every file, so they are held by recipes without hyperparameters."""
+        return self.suite.weight_digests(bare.experts) | self._task_statistics.digests(bare)
 
     def digest(self, recipe: MergeRecipe) -> str:
         """Return the name of the model that a recipe makes of this suite."""
@@ -128,9 +159,42 @@ class Evaluator:
         """Whether `statistics` would compute nothing."""
         return self._task_statistics.kept(recipe)
 
-    def merged(self, recipe: MergeRecipe, progress: MergeProgress | None = None) -> Iterator[tuple[str, torch.Tensor]]:
+    def merged(self, recipe: MergeRecipe, progress: Progress | None = None) -> Iterator[tuple[str, torch.Tensor]]:
         """Return the tensors of the model that a recipe makes, merged as they are asked for."""
-        return merge(self._task_vectors(recipe.experts), recipe, statistics=self.statistics(recipe), progress=progress)
+        vectors = self.task_vectors(recipe.experts)
+        return merge(vectors, recipe, statistics=self.statistics(recipe), progress=progress)
+
+    def task_vectors(self, experts: str = ORIGINAL) -> TaskVectors:
+        """Return the task vectors of an expert set."""
+        return self._vectors(experts)
+
+    @cached_property
+    def pretrained(self) -> Model:
+        """θ₀."""
+        return pretrained_model(self.suite)
+
+    def expert(self, task: str, experts: str = ORIGINAL) -> Model:
+        """Return one expert of an expert set."""
+        return expert_model(self.suite, task, experts)
+
+    def model(self, recipe: MergeRecipe) -> Model:
+        """Return the model that a recipe makes; the merged task vectors used last are held, for other λ."""
+        ingredients = self.ingredients(recipe)
+
+        def weights(progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
+            vectors, statistics = self.task_vectors(recipe.experts), self.statistics(recipe, progress)
+            return self._directions.merged(vectors, recipe, ingredients, statistics, progress)
+
+        return Model("merged model", recipe.digest(ingredients), weights)
+
+    # --- images -------------------------------------------------------------------------------------------
+
+    def sections(self, tasks: tuple[str, ...], on: str = TEST) -> tuple[Section, ...]:
+        """Return what a merge of `tasks` is measured on; see `engine.sections`."""
+        return self._sections(tasks, on)
+
+    def _find_sections(self, tasks: tuple[str, ...], on: str) -> tuple[Section, ...]:
+        return sections(self.suite, self.heads, tasks, on)
 
     # --- measuring ----------------------------------------------------------------------------------------
 
@@ -138,44 +202,22 @@ class Evaluator:
         self,
         recipe: MergeRecipe,
         *,
-        split: str = "test",
+        split: str = TEST,
         limit: int | None = None,
         progress: Progress | None = None,
     ) -> Evaluation:
         """Merge by `recipe` and measure on its tasks.
 
-        `limit` measures a stratified probe of that many images a task instead of all. Answers come from the store
-        where it has them.
+        `limit` measures a stratified subset of that many images a task instead of all.
         """
-        if not self.kept(recipe, split=split, limit=limit):
-            self.statistics(recipe, progress)
-        vectors, ingredients = self._task_vectors(recipe.experts), self.ingredients(recipe)
-        return self._evaluate(
-            recipe.to_dict(),
-            recipe.digest(ingredients),
-            lambda alive: self._directions.merged(vectors, recipe, ingredients, self.statistics(recipe), alive),
-            recipe.tasks,
-            split,
-            limit,
-            progress,
-        )
+        return self._evaluate(self.model(recipe), recipe.to_dict(), recipe.tasks, split, limit, progress)
 
     def measure_file(
-        self, path: Path, *, split: str = "test", limit: int | None = None, progress: Progress | None = None
+        self, path: Path, *, split: str = TEST, limit: int | None = None, progress: Progress | None = None
     ) -> Evaluation:
         """Measure somebody else's merged checkpoint on every task."""
-        checkpoint, name = read_checkpoint(path), "merged"
-        # Read as an expert's would be, so that its names, shapes and values are checked likewise.
-        vectors = TaskVectors(self.suite.zero_shot, {name: self.suite.tower(checkpoint).tensors}, {name: str(path)})
-        return self._evaluate(
-            {"merged": str(path)},
-            checkpoint.digest,
-            lambda alive: ((key, vectors.expert(key, name)) for key in vectors.names),
-            self.suite.tasks,
-            split,
-            limit,
-            progress,
-        )
+        model = file_model(self.suite, path)
+        return self._evaluate(model, {"merged": str(path)}, self.suite.tasks, split, limit, progress)
 
     def crosstalk(
         self,
@@ -186,152 +228,47 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Return how far each expert alone moves each task's outputs: see `crosstalk_table`."""
+        self.choose_number_format(progress)
         names = tuple(tasks or self.suite.set_tasks(experts))
-        keys = {
-            (expert, task): self.answer_key("crosstalk", self.suite.expert(expert, experts).digest, task, "test", limit)
-            for expert in names
-            for task in names
-        }
-        absent = [pair for pair, key in keys.items() if not self.store.has(key)]
-        run = _Run(
-            "test", limit, progress, sum(len(self._indices(self._images(task, "test"), limit)) for _, task in absent)
-        )
-        zero_shot = self._logits("pretrained", names, _Run("test", limit, None, 0)) if absent else {}
-        for expert in dict.fromkeys(expert for expert, _ in absent):
-            missing = [task for owner, task in absent if owner == expert]
-            source = str(self.suite.expert(expert, experts).path)
-            for task, logits in self._compute(self._expert_weights(expert, experts), source, missing, run).items():
-                values = kl_divergence(zero_shot[task], logits).clamp(min=0)
-                self.store.put(keys[expert, task], {"divergence": values.numpy()})
-        divergence = {pair: _known(self.store.get(key))["divergence"].astype(np.float32) for pair, key in keys.items()}
-        return crosstalk_table(divergence)
+        parts = self.sections(names, CROSSTALK)
+        requests = [Request(self.expert(expert, experts), parts, limit) for expert in names]
+        found = dict(zip(names, self.measurement.outcomes(requests, progress), strict=True))
+        return crosstalk_table({(expert, task): found[expert].divergence[task] for expert in names for task in names})
 
-    def kept(self, recipe: MergeRecipe, *, split: str = "test", limit: int | None = None) -> bool:
-        """Whether `measure` would answer from the store alone."""
-        return not self._missing(self.digest(recipe), recipe.tasks, split, limit)
+    def kept(self, recipe: MergeRecipe, *, split: str = TEST, limit: int | None = None) -> bool:
+        """Whether `measure` would encode nothing."""
+        if self._format is None and not self._trial.done:
+            return False
+        return self.measurement.cost(self._requests(self.model(recipe), recipe.tasks, split, limit)) == 0
 
-    # --- how answers are made -----------------------------------------------------------------------------
+    def _requests(self, model: Model, tasks: tuple[str, ...], split: str, limit: int | None) -> list[Request]:
+        parts = self.sections(tasks, split)
+        experts = [Request(self.expert(part.name), (part,), limit, True) for part in parts]
+        return [*experts, Request(self.pretrained, parts, limit, True), Request(model, parts, limit, True)]
 
     def _evaluate(
         self,
+        model: Model,
         recipe: dict[str, object],
-        weights_digest: str,
-        weights: Callable[[MergeProgress], Weights],
-        tasks: Sequence[str],
+        tasks: tuple[str, ...],
         split: str,
         limit: int | None,
         progress: Progress | None,
     ) -> Evaluation:
-        run = _Run(split, limit, progress, self._missing(weights_digest, tasks, split, limit))
-        expert = {task: self._logits(task, (task,), run)[task] for task in tasks}
-        zero_shot = self._logits("pretrained", tasks, run)
-        keys = self._merged_keys(weights_digest, tasks, split, limit)
-        kept = {task: self.store.get(key) for task, key in keys.items()}
-        missing = [task for task in tasks if kept[task] is None]
-        logits = self._compute(weights(run.alive), "merged model", missing, run) if missing else {}
-        for task, values in logits.items():
-            kept[task] = {
-                "predicted": values.argmax(dim=1).to(torch.int32).numpy(),
-                "divergence": kl_divergence(expert[task], values).clamp(min=0).numpy(),
-            }
-            self.store.put(keys[task], _known(kept[task]))
-        labels = {task: self._labels(task, split, limit) for task in tasks}
+        self.choose_number_format(progress)
+        requests = self._requests(model, tasks, split, limit)
+        *experts, zero_shot, merged = self.measurement.outcomes(requests, progress)
         return Evaluation(
             self.suite.name,
             recipe,
-            {task: _known(kept[task])["predicted"] == labels[task] for task in tasks},
-            {task: expert[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
-            {task: zero_shot[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
-            {task: _known(kept[task])["divergence"].astype(np.float32) for task in tasks},
-            full=limit is None or all(len(labels[task]) == len(self._images(task, split)) for task in tasks),
+            merged.correct,
+            _by_name(experts),
+            zero_shot.correct,
+            merged.divergence,
+            full=limit is None or all(limit >= len(part.images) for part in requests[-1].sections),
+            number_format=str(self.number_format).removeprefix("torch."),
         )
 
-    def _missing(self, weights_digest: str, tasks: Sequence[str], split: str, limit: int | None) -> int:
-        """Return how many images have to be encoded for an evaluation."""
-        keys = [(task, key) for task, key in self._merged_keys(weights_digest, tasks, split, limit).items()]
-        for task in tasks:
-            for checkpoint in (self.suite.expert(task), self.suite.pretrained):
-                keys.append((task, self.answer_key("logits", checkpoint.digest, task, split, limit)))
-        absent = [task for task, key in keys if not self.store.has(key)]
-        return sum(len(self._indices(self._images(task, split), limit)) for task in absent)
 
-    def _merged_keys(self, weights_digest: str, tasks: Sequence[str], split: str, limit: int | None) -> dict[str, str]:
-        # The divergence depends on the original expert too, so its digest is part of the name.
-        return {
-            task: self.answer_key("merged", weights_digest + self.suite.expert(task).digest, task, split, limit)
-            for task in tasks
-        }
-
-    def _logits(self, model: str, tasks: Sequence[str], run: _Run) -> dict[str, torch.Tensor]:
-        """Return the logits (n, classes) of a model of the suite on the tasks: "pretrained" or an original expert."""
-        checkpoint = self.suite.pretrained if model == "pretrained" else self.suite.expert(model)
-        keys = {task: self.answer_key("logits", checkpoint.digest, task, run.split, run.limit) for task in tasks}
-        kept = {task: self.store.get(key) for task, key in keys.items()}
-        missing = [task for task in tasks if kept[task] is None]
-        found = {task: torch.from_numpy(arrays["logits"]) for task, arrays in kept.items() if arrays is not None}
-        if missing:
-            tower = vision_tower(checkpoint) if model == "pretrained" else self._expert_weights(model, ORIGINAL)
-            computed = self._compute(tower, str(checkpoint.path), missing, run)
-            for task, values in computed.items():
-                self.store.put(keys[task], {"logits": values.numpy()})
-            found |= computed
-        return found
-
-    def _compute(self, weights: Weights, source: str, tasks: Sequence[str], run: _Run) -> dict[str, torch.Tensor]:
-        images = [self._images(task, run.split) for task in tasks]
-        sets = [(item, self._indices(item, run.limit)) for item in images]
-        features = self.encoder.features_of_many(weights, sets, source=source, progress=run.report)
-        run.done += sum(len(indices) for _, indices in sets)
-        return {task: self.heads[task].logits(values) for task, values in zip(tasks, features, strict=True)}
-
-    def _expert_weights(self, task: str, experts: str) -> Iterator[tuple[str, torch.Tensor]]:
-        """Read one expert through its task vectors, so that its tensors are checked as for a merge."""
-        vectors = self._task_vectors(experts)
-        return ((name, vectors.expert(name, task)) for name in vectors.names)
-
-    def _task_vectors(self, experts: str) -> TaskVectors:
-        return self.suite.task_vectors(experts)
-
-    def _images(self, task: str, split: str) -> ImageSet:
-        return self.suite.task_data(task, split)
-
-    @staticmethod
-    def _indices(images: ImageSet, limit: int | None) -> npt.NDArray[np.int64]:
-        return stratified(images.labels, len(images), len(images) if limit is None else limit)
-
-    def _labels(self, task: str, split: str, limit: int | None) -> npt.NDArray[np.int64]:
-        images = self._images(task, split)
-        assert images.labels is not None  # task data is always read with labels
-        return images.labels[self._indices(images, limit)]
-
-    def answer_key(self, kind: str, weights: str, task: str, split: str, limit: int | None) -> str:
-        """Return the name of an answer in the store: it changes with everything the answer depends on."""
-        images = self._images(task, split)
-        probe = "all" if limit is None or limit >= len(images) else str(limit)
-        head = self.heads[task].weight.numpy().tobytes()
-        tower = self.architecture.fingerprint
-        return digest(VERSION, kind, tower, self.suite.pretrained.digest, weights, head, images.digest, probe)
-
-
-def _known(arrays: Arrays | None) -> Arrays:
-    assert arrays is not None  # computed just above when the store had none
-    return arrays
-
-
-@dataclass
-class _Run:
-    """Which images a measurement is about, and how many of the missing answers are done."""
-
-    split: str
-    limit: int | None
-    progress: Progress | None
-    total: int
-    done: int = 0
-
-    def report(self, step: int) -> None:
-        if self.progress is not None:
-            self.progress(self.done + step, self.total)
-
-    def alive(self, done: int, total: int) -> None:
-        """Let a merge be cancelled between two tensors."""
-        self.report(0)
+def _by_name(found: Sequence[Outcomes]) -> dict[str, Flags]:
+    return {name: correct for each in found for name, correct in each.correct.items()}

@@ -10,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
+from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.store import Arrays
 from ri_analysis.files import digest
 from ri_analysis.measures.correlation import Correlation, pair_correlation
 from ri_analysis.measures.weights import LayerGeometry, cosines, layer_geometries
 from ri_analysis.merging.factorisation import truncated_svd
 from ri_analysis.merging.lines import block_index
+from ri_analysis.progress import Progress
 from ri_analysis.suite import ORIGINAL
+
+VERSION = "1"  # raise when the geometry changes its meaning
 
 Matrix = npt.NDArray[np.float64]
 

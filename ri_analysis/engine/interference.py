@@ -10,12 +10,13 @@ import pandas as pd
 from ri_analysis.engine.blame import blame
 from ri_analysis.engine.blocks import drift_by_block
 from ri_analysis.engine.drift import measure_drift
-from ri_analysis.engine.evaluator import Evaluator, Progress
+from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.geometry import weight_geometry
 from ri_analysis.errors import InputError
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
 
 
 def interference_report(

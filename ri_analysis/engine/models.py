@@ -1,142 +1,81 @@
-"""The models of an analysis by name, and what each makes of a probe of the images, kept in the store."""
+"""A model: weights under a name and a digest. Pretrained, an expert, a merge, or any combination of task vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from ri_analysis.checkpoints import vision_tower
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.store import Arrays
-from ri_analysis.measures.distances import Outputs
-from ri_analysis.merging import MergeRecipe
-from ri_analysis.suite import ORIGINAL, ImageSet, stratified
+from ri_analysis.checkpoints import read_checkpoint
+from ri_analysis.encoder.tower import Weights
+from ri_analysis.files import digest
+from ri_analysis.progress import Progress
+from ri_analysis.suite import ORIGINAL, Suite
+from ri_analysis.task_vectors import TaskVectors
 
-Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
-Indices = npt.NDArray[np.int64]
+PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights that can be asked for, under a digest that names them."""
+    """Weights that can be asked for, under a digest that names them.
+
+    `name` is what errors call it. `weights` takes a Progress that may stop the merging, and returns canonical `visual.`
+    tensors.
+    """
 
     name: str
     digest: str
-    weights: Callable[[], Weights]
+    weights: Callable[[Progress | None], Weights]
 
 
-def pretrained_model(evaluator: Evaluator) -> Model:
+def pretrained_model(suite: Suite) -> Model:
     """Return θ₀."""
-    checkpoint = evaluator.suite.pretrained
-    return Model("pretrained", checkpoint.digest, lambda: vision_tower(checkpoint))
+    return Model(str(suite.pretrained.path), suite.pretrained.digest, lambda _: suite.zero_shot)
 
 
-def expert_model(evaluator: Evaluator, task: str, experts: str = ORIGINAL) -> Model:
-    """Return one expert of an expert set."""
-    vectors = evaluator.suite.task_vectors(experts)  # reads tensors with the same checks as a merge
-    return Model(
-        f"expert {task}",
-        evaluator.suite.expert(task, experts).digest,
-        lambda: ((name, vectors.expert(name, task)) for name in vectors.names),
-    )
+def expert_model(suite: Suite, task: str, experts: str = ORIGINAL) -> Model:
+    """Return one expert of an expert set, read with the same checks as for a merge."""
+    checkpoint = suite.expert(task, experts)
+
+    def weights(_: Progress | None) -> Weights:
+        vectors = suite.task_vectors(experts, (task,))
+        return ((name, vectors.expert(name, task)) for name in vectors.names)
+
+    return Model(str(checkpoint.path), checkpoint.digest, weights)
 
 
-def merged_model(evaluator: Evaluator, recipe: MergeRecipe) -> Model:
-    """Return the model that `recipe` makes."""
-    return Model("merged model", evaluator.digest(recipe), lambda: evaluator.merged(recipe))
+def file_model(suite: Suite, path: Path) -> Model:
+    """Return somebody else's merged checkpoint, read as an expert's would be."""
+    checkpoint = read_checkpoint(path)
+
+    def weights(_: Progress | None) -> Weights:
+        towers = {"merged": suite.tower(checkpoint).tensors}
+        vectors = TaskVectors(suite.zero_shot, towers, {"merged": str(path)})
+        return ((name, vectors.expert(name, "merged")) for name in vectors.names)
+
+    return Model(str(path), checkpoint.digest, weights)
 
 
-def subset_recipe(recipe: MergeRecipe, tasks: Iterable[str]) -> MergeRecipe:
-    """Return the same merge, hyperparameters included, of fewer experts."""
-    wanted = set(tasks)
-    kept = tuple(task for task in recipe.tasks if task in wanted)
-    coefficients = tuple((task, value) for task, value in recipe.coefficients if task in wanted)
-    return replace(recipe, tasks=kept, coefficients=coefficients)
+def combined_model(suite: Suite, amounts: Mapping[str, float], experts: str = ORIGINAL) -> Model:
+    """Return θ₀ + Σ_t amount_t τ_t. What has no part in it has none in its digest; θ₀ and an expert are themselves."""
+    used = {task: amount for task, amount in amounts.items() if amount}
+    if not used:
+        return pretrained_model(suite)
+    if list(used.values()) == [1.0]:
+        return expert_model(suite, next(iter(used)), experts)
+    parts = sorted(f"{amount} {suite.expert(task, experts).digest}" for task, amount in used.items())
+    name = " + ".join(["θ₀", *(f"{amount:g} τ({task})" for task, amount in used.items())])
+    return Model(name, digest("combined", suite.pretrained.digest, *parts), lambda _: _sums(suite, used, experts))
 
 
-# --- images -----------------------------------------------------------------------------------------------
-
-
-def probe(evaluator: Evaluator, task: str, limit: int | None) -> tuple[ImageSet, Indices]:
-    """Return a task's test images and which of them a probe of at most `limit` takes: stratified, seeded, nested."""
-    images = evaluator.suite.task_data(task)
-    return images, stratified(images.labels, len(images), len(images) if limit is None else limit)
-
-
-def probe_size(evaluator: Evaluator, tasks: Sequence[str], limit: int | None) -> int:
-    """Return how many images a probe of `tasks` holds."""
-    return sum(len(probe(evaluator, task, limit)[1]) for task in tasks)
-
-
-def probe_labels(evaluator: Evaluator, task: str, limit: int | None) -> Indices:
-    """Return the labels of a probe's images."""
-    images, indices = probe(evaluator, task, limit)
-    assert images.labels is not None  # task data is always read with labels
-    return images.labels[indices]
-
-
-# --- progress ---------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Tally:
-    """One running count over several passes; `advance` may raise Cancelled, as the progress it reports to does."""
-
-    progress: Progress | None
-    total: int
-    done: int = field(default=0)
-
-    def within(self, step: int) -> None:
-        """Say that `step` images of the pass under way are done."""
-        if self.progress is not None:
-            self.progress(min(self.done + step, self.total), self.total)
-
-    def advance(self, count: int) -> None:
-        """Say that a pass over `count` images, or as much as it stands for, is finished."""
-        self.done += count
-        self.within(0)
-
-
-# --- outputs ----------------------------------------------------------------------------------------------
-
-
-def missing(evaluator: Evaluator, model: Model, tasks: Sequence[str], limit: int | None) -> list[str]:
-    """Return the tasks whose features under `model` are not in the store."""
-    return [task for task in tasks if not evaluator.store.has(_features_key(evaluator, model, task, limit))]
-
-
-def outputs(
-    evaluator: Evaluator, model: Model, tasks: Sequence[str], limit: int | None = None, tally: Tally | None = None
-) -> dict[str, Outputs]:
-    """Return what `model` makes of each task's probe, seen through that task's head; features come from the store."""
-    tally = tally or Tally(None, 0)
-    keys = {task: _features_key(evaluator, model, task, limit) for task in tasks}
-    kept: dict[str, Arrays | None] = {task: evaluator.store.get(key) for task, key in keys.items()}
-    absent = [task for task in tasks if kept[task] is None]
-    if absent:
-        sets = [probe(evaluator, task, limit) for task in absent]
-        found = evaluator.encoder.features_of_many(model.weights(), sets, source=model.name, progress=tally.within)
-        for task, features in zip(absent, found, strict=True):
-            kept[task] = {"features": features.numpy()}
-            evaluator.store.put(keys[task], {"features": features.numpy()})
-        tally.advance(probe_size(evaluator, absent, limit))
-    return {task: _outputs(evaluator, task, known(arrays)) for task, arrays in kept.items()}
-
-
-def _outputs(evaluator: Evaluator, task: str, arrays: Arrays) -> Outputs:
-    features = torch.from_numpy(arrays["features"].astype(np.float32))
-    return Outputs(features, evaluator.heads[task].logits(features))
-
-
-def known(arrays: Arrays | None) -> Arrays:
-    """Return an answer that is certain to be in the store."""
-    assert arrays is not None  # it was just put there
-    return arrays
-
-
-def _features_key(evaluator: Evaluator, model: Model, task: str, limit: int | None) -> str:
-    return evaluator.answer_key("features", model.digest, task, "test", limit)
+def _sums(suite: Suite, amounts: Mapping[str, float], experts: str) -> Iterator[tuple[str, torch.Tensor]]:
+    vectors = suite.task_vectors(experts, tuple(amounts))
+    for name in vectors.names:
+        start = tensor = vectors.pretrained(name)
+        if vectors.is_float(name):
+            for task, amount in amounts.items():
+                tensor = tensor + amount * (vectors.expert(name, task) - start)
+        yield name, tensor

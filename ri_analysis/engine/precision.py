@@ -1,67 +1,90 @@
-"""In which number format a study's many merges are measured: bfloat16 where that is faster and says the same."""
+"""In which number format models are measured: bfloat16 where that is faster here and says the same."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ri_analysis.encoder import Encoder
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Tally
-from ri_analysis.engine.store import Arrays
+from ri_analysis.encoder import Architecture, Encoder, Head
+from ri_analysis.engine.sections import task_section
+from ri_analysis.engine.store import Arrays, Store
 from ri_analysis.files import digest
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.statistics import kl_divergence
-from ri_analysis.suite import ORIGINAL, sample
-from ri_analysis.suite.images import in_memory
+from ri_analysis.suite import ORIGINAL, Suite
 
-LARGE = 16 << 20  # parameters; a smaller tower is quick in float32, which agrees with the other pages to the last digit
-PROBE = 64  # images, shared out among the tasks, on which the formats are compared
+LARGE = 16 << 20  # parameters; a smaller tower is quick in float32
+PROBE = 24  # images, shared out among the tasks, on which the formats are compared
 FASTER = 1.5  # times, at least
-NATS, CHANGED = 1e-3, 0.02  # mean KL(float32 ‖ bfloat16) and share of other predictions, at most
+NATS, SHIFT = 1e-3, 1e-2  # mean KL(float32 ‖ bfloat16) and mean total variation of the predictions, at most
 
 
-def number_format(evaluator: Evaluator, progress: Progress | None = None) -> torch.dtype:
-    """Return the format for an evaluator's many merges: torch.float32 or torch.bfloat16.
+@dataclass(frozen=True)
+class Trial:
+    """What is tried: a suite's pretrained model on a few images of each task, on one kind of device."""
 
-    The pretrained model's outputs on a probe decide, once for a suite, a workspace and a kind of device, so that a
-    study that goes on, or has several workers, stays with one format. `progress` counts the probe's images, seen in
-    both formats, where that has yet to be decided.
-    """
-    if evaluator.suite.task_vectors(ORIGINAL).size < LARGE:
-        return torch.float32
-    kind, tasks = evaluator.device.type, evaluator.suite.tasks
-    key = digest(*(evaluator.answer_key("bfloat16", kind, task, "test", _share(evaluator)) for task in tasks))
-    if not evaluator.store.has(key):
-        evaluator.store.put(key, trial(evaluator, progress))
-    kept = evaluator.store.get(key) or {}  # where another process was first, its answer counts
-    found = {name: float(number) for name, number in kept.items()}
-    agrees = found["nats"] <= NATS and found["changed"] <= CHANGED
-    return torch.bfloat16 if agrees and found["faster"] >= FASTER else torch.float32
+    suite: Suite
+    store: Store
+    architecture: Architecture
+    heads: Mapping[str, Head]
+    device: torch.device
+
+    def number_format(self, progress: Progress | None = None) -> torch.dtype:
+        """Return torch.bfloat16 or torch.float32.
+
+        Decided once for a suite, a workspace and a kind of device, so that what goes on later, or on several workers,
+        stays with one format. `progress` counts the images of the trial, seen in both formats.
+        """
+        if not self.needed:
+            return torch.float32
+        if not self.store.has(self._key):
+            self.store.put(self._key, self.run(progress))
+        kept = self.store.get(self._key) or {}  # where another process was first, its answer counts
+        found = {name: float(number) for name, number in kept.items()}
+        agrees = found["nats"] <= NATS and found["shift"] <= SHIFT
+        return torch.bfloat16 if agrees and found["faster"] >= FASTER else torch.float32
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to decide."""
+        return self.suite.task_vectors(ORIGINAL).size >= LARGE
+
+    @property
+    def done(self) -> bool:
+        """Whether `number_format` would measure nothing."""
+        return not self.needed or self.store.has(self._key)
+
+    def run(self, progress: Progress | None = None) -> Arrays:
+        """Return how many times `faster` bfloat16 is than float32, and how far apart they are: `nats` and `shift`."""
+        share = max(1, PROBE // len(self.suite.tasks))
+        sections = [task_section(self.suite, task) for task in self.suite.tasks]
+        sets = [(section.images, section.rows(share)) for section in sections]
+        seconds, logits, counter = [], [], Counter(progress, 2 * sum(len(rows) for _, rows in sets))
+        for dtype in (torch.float32, torch.bfloat16):
+            encoder = Encoder(self.architecture, self.device, dtype=dtype)
+            encoder.features(self.suite.zero_shot, sets[0][0], sets[0][1][:1])  # the first pass sets up what others use
+            started = time.perf_counter()
+            features = encoder.features_of_many(self.suite.zero_shot, sets, progress=counter.within)
+            seconds.append(time.perf_counter() - started)
+            counter.advance(counter.total // 2)
+            logits.append([self.heads[part.name].logits(each) for part, each in zip(sections, features, strict=True)])
+        pairs = list(zip(*logits, strict=True))
+        nats = [kl_divergence(exact, quick).mean().item() for exact, quick in pairs]
+        shift = [_total_variation(exact, quick).mean().item() for exact, quick in pairs]
+        numbers = {"faster": seconds[0] / seconds[1], "nats": np.mean(nats), "shift": np.mean(shift)}
+        return {name: np.asarray(number, np.float64) for name, number in numbers.items()}
+
+    @property
+    def _key(self) -> str:
+        heads = (self.heads[task].weight.numpy().tobytes() for task in self.suite.tasks)
+        images = (self.suite.task_data(task).digest for task in self.suite.tasks)
+        tower = self.architecture.fingerprint
+        return digest("trial", self.device.type, tower, self.suite.pretrained.digest, *images, *heads)
 
 
-def trial(evaluator: Evaluator, progress: Progress | None = None) -> Arrays:
-    """Return how many times `faster` bfloat16 is than float32, and how far apart: `nats` and `changed` predictions."""
-    suite, side = evaluator.suite, evaluator.architecture.image_size
-    sets = [(in_memory(sample(suite.task_data(task), _share(evaluator)), side), None) for task in suite.tasks]
-    seconds, logits, tally = [], [], Tally(progress, 2 * sum(len(images) for images, _ in sets))
-    for dtype in (torch.float32, torch.bfloat16):
-        encoder = Encoder(evaluator.architecture, evaluator.device, dtype=dtype)
-        encoder.features(suite.zero_shot, sets[0][0])  # the first pass sets up what later ones use
-        started = time.perf_counter()
-        features = encoder.features_of_many(suite.zero_shot, sets, progress=tally.within)
-        seconds.append(time.perf_counter() - started)
-        tally.advance(tally.total // 2)
-        heads = (evaluator.heads[task] for task in suite.tasks)
-        logits.append([head.logits(part) for head, part in zip(heads, features, strict=True)])
-    pairs = list(zip(*logits, strict=True))
-    nats = [kl_divergence(exact, quick).mean().item() for exact, quick in pairs]
-    changed = [(exact.argmax(dim=1) != quick.argmax(dim=1)).float().mean().item() for exact, quick in pairs]
-    numbers = {"faster": seconds[0] / seconds[1], "nats": np.mean(nats), "changed": np.mean(changed)}
-    return {name: np.asarray(number) for name, number in numbers.items()}
-
-
-def _share(evaluator: Evaluator) -> int:
-    """Return how many images of each task are looked at."""
-    return max(1, PROBE // len(evaluator.suite.tasks))
+def _total_variation(logits: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return (logits.softmax(dim=1) - other.softmax(dim=1)).abs().sum(dim=1) / 2

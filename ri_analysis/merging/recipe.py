@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ri_analysis.errors import InputError
@@ -92,7 +92,12 @@ class MergeRecipe:
 
     def with_experts(self, experts: str) -> MergeRecipe:
         """Return the same merge of another expert set."""
-        return MergeRecipe(**{**self.__dict__, "experts": experts})
+        return replace(self, experts=experts)
+
+    def of_tasks(self, tasks: Collection[str]) -> MergeRecipe:
+        """Return the same merge, hyperparameters included, of some of its experts, in its order."""
+        kept = tuple(task for task in self.tasks if task in tasks)
+        return replace(self, tasks=kept, coefficients=tuple(pair for pair in self.coefficients if pair[0] in tasks))
 
     @property
     def settings(self) -> dict[str, Value]:

@@ -10,12 +10,15 @@ from typing import Any
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Adaptation, Outcome, Point, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.resolving import default_settings
+from ri_analysis.studies.conducting.adaptation import Adaptation
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Rounds, before_and_after, changed, measured, method_names
 from ri_analysis.suite import ORIGINAL
 
@@ -126,7 +129,7 @@ def compare(
         for method in method_names(settings)
     }
     points = list(dict.fromkeys(point for group in (*before.values(), *after.values()) for point in group))
-    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
+    outcomes: dict[Point, Outcomes] = dict(zip(points, (yield points), strict=True))
     rows = []
     for (number, method), found in after.items():
         variant = variants[number]

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pandas as pd
 
-from ri_analysis.engine.distilled import Distilled
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Outcome, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import SHARED, length, points_before, runs_of
+from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Chart, Rounds, Study, changed, measured, method_names
 from ri_analysis.studies.verdicts import below, beside_the_paper, mean_over
 
@@ -36,7 +37,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
             replace(at, recipe=at.recipe.with_experts(found)) for at, found in zip(starts, sets, strict=True)
         ]
     asked = [work for group in works.values() for work in group]
-    outcomes: dict[Work, Outcome] = dict(zip(asked, (yield asked), strict=True))
+    outcomes: dict[Work, Outcomes] = dict(zip(asked, (yield asked), strict=True))
     found = {key: [outcomes[work] for work in group] for key, group in works.items()}
     return pd.DataFrame(
         {

@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Outcome, Point, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import surfaces, words
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import averaging, sensitivity
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Chart, Rounds, Study
 from ri_analysis.studies.verdicts import NOTHING, in_points, mean_over
 
@@ -51,9 +53,8 @@ def _of_one(point: Point, task: str) -> Point:
     return replace(point, recipe=replace(point.recipe, tasks=(task,)))
 
 
-def _together(outcomes: Sequence[Outcome]) -> Outcome:
-    correct = {task: flags for outcome in outcomes for task, flags in outcome.correct.items()}
-    return Outcome(correct, {task: nats for outcome in outcomes for task, nats in outcome.divergence.items()})
+def _together(outcomes: Sequence[Outcomes]) -> Outcomes:
+    return Outcomes({task: found for each in outcomes for task, found in each.items()})
 
 
 # --- what is shown ------------------------------------------------------------------------------------------

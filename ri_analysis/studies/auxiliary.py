@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.points import Bench
+from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.compared import along
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.progress import Progress
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
 from ri_analysis.studies.study import Chart, Rounds, Study
@@ -31,45 +31,47 @@ class Nearness:
 
     source: str
 
-    def kept(self, bench: Bench) -> float | None:
+    def kept(self, evaluator: Evaluator) -> float | None:
         """See Work."""
-        arrays = bench.evaluator.store.get(self._key(bench))
+        arrays = evaluator.store.get(self._key(evaluator))
         return None if arrays is None else float(arrays["distance"])
 
-    def blank(self, bench: Bench) -> float:
+    def unknown(self, evaluator: Evaluator) -> float:
         """See Work."""
         return 0.0
 
-    def images(self, bench: Bench) -> int:
+    def cost(self, evaluator: Evaluator) -> int:
         """See Work."""
-        return sum(min(_IMAGES, len(images)) for images in self._sets(bench))
+        return sum(min(_IMAGES, len(images)) for images in self._sets(evaluator))
 
-    def held(self, bench: Bench) -> dict[str, int]:
+    def bytes_held(self, evaluator: Evaluator) -> int:
         """See Work."""
-        return {}  # each batch is read when it is looked at
+        return 0  # each batch is read when it is looked at
 
-    def carry_out(self, bench: Bench, progress: Progress | None = None) -> float:
+    def compute(self, evaluator: Evaluator, progress: Progress | None = None) -> float:
         """See Work."""
-        sets = [(images, stratified(images.labels, len(images), _IMAGES)) for images in self._sets(bench)]
-        total = self.images(bench)
-        weights = bench.evaluator.suite.zero_shot
-        source, *tasks = bench.evaluator.encoder.features_of_many(
+        sets = [(images, stratified(images.labels, len(images), _IMAGES)) for images in self._sets(evaluator)]
+        total = self.cost(evaluator)
+        weights = evaluator.suite.zero_shot
+        source, *tasks = evaluator.encoder.features_of_many(
             weights, sets, progress=None if progress is None else lambda done: progress(done, total)
         )
-        return float(np.mean([frechet_distance(source.numpy(), features.numpy()) for features in tasks]))
+        found = float(np.mean([frechet_distance(source.numpy(), features.numpy()) for features in tasks]))
+        self.keep(evaluator, found, 0.0)
+        return found
 
-    def keep(self, bench: Bench, result: float, seconds: float) -> None:
+    def keep(self, evaluator: Evaluator, result: float, seconds: float) -> None:
         """See Work."""
-        bench.evaluator.store.put(self._key(bench), {"distance": np.array(result)})
+        evaluator.store.put(self._key(evaluator), {"distance": np.array(result)})
 
-    def _sets(self, bench: Bench) -> list[ImageSet]:
-        suite = bench.evaluator.suite
+    def _sets(self, evaluator: Evaluator) -> list[ImageSet]:
+        suite = evaluator.suite
         return [suite.auxiliary_data(self.source), *(suite.task_data(task) for task in suite.tasks)]
 
-    def _key(self, bench: Bench) -> str:
-        images = [item.digest for item in self._sets(bench)]
-        fingerprint = bench.evaluator.architecture.fingerprint
-        return digest("nearness", str(_IMAGES), fingerprint, bench.evaluator.suite.pretrained.digest, *images)
+    def _key(self, evaluator: Evaluator) -> str:
+        images = [item.digest for item in self._sets(evaluator)]
+        fingerprint = evaluator.architecture.fingerprint
+        return digest("nearness", str(_IMAGES), fingerprint, evaluator.suite.pretrained.digest, *images)
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:

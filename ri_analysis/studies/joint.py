@@ -8,12 +8,14 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import JOINT, TEST, Outcome, Point
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.engine.sections import JOINT, TEST
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
 from ri_analysis.studies.verdicts import NOTHING, in_points, mean_over
 
@@ -30,7 +32,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     }
     recipes["pretrained", "zero-shot"] = [evaluator.recipe("task-arithmetic", {"scale": 0.0}, tasks=tasks)]
     points = [Point(recipe, on) for merges in recipes.values() for on in PLACES for recipe in merges]
-    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
+    outcomes: dict[Point, Outcomes] = dict(zip(points, (yield points), strict=True))
     rows = []
     for (name, stage), merges in recipes.items():
         for on in PLACES:

@@ -11,12 +11,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import VALIDATION, Outcome, Point, Work
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.engine.sections import VALIDATION
 from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import (
     OUTWARD,
     at_scale,
@@ -115,7 +118,7 @@ def _references(evaluator: Evaluator) -> dict[str, Point]:
 
 
 def _row(
-    key: tuple[_Case, str], recipe: MergeRecipe, outcomes: Mapping[tuple[tuple[_Case, str], int], Outcome]
+    key: tuple[_Case, str], recipe: MergeRecipe, outcomes: Mapping[tuple[tuple[_Case, str], int], Outcomes]
 ) -> dict[str, object]:
     (case, setting), method = key, METHODS[recipe.method]
     found = _by_seed(key, outcomes)
@@ -133,15 +136,12 @@ def _row(
     return row | changed(before, found) if case.stage == "after" and before else row
 
 
-def _by_seed(key: tuple[_Case, str], outcomes: Mapping[tuple[tuple[_Case, str], int], Outcome]) -> list[Outcome]:
+def _by_seed(key: tuple[_Case, str], outcomes: Mapping[tuple[tuple[_Case, str], int], Outcomes]) -> list[Outcomes]:
     return [outcome for (other, _), outcome in outcomes.items() if other == key]
 
 
-def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcome]) -> list[dict[str, object]]:
-    experts = Outcome(
-        {task: alone[task].correct[task] for task in evaluator.suite.tasks},
-        {task: alone[task].divergence[task] for task in evaluator.suite.tasks},
-    )
+def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcomes]) -> list[dict[str, object]]:
+    experts = Outcomes({task: alone[task][task] for task in evaluator.suite.tasks})
     return [
         {"method": name, "title": name, "stage": "reference", "setting": "reference", **measured(outcome)}
         for name, outcome in (("zero-shot", alone["zero-shot"]), ("experts", experts))

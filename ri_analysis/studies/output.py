@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ri_analysis.engine.points import Bench
+from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.export import formats, paper
 from ri_analysis.export.snapshot import now, versions
@@ -19,7 +19,7 @@ from ri_analysis.figures import words
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import around_section, markdown_table, write_section
-from ri_analysis.studies.conduct import Plan, seconds_an_image
+from ri_analysis.studies.conducting.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
@@ -57,10 +57,15 @@ def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
 
 
 def manifest(
-    study: Study, settings: Mapping[str, Value], bench: Bench, planned: Plan, command: Sequence[str], seconds: float
+    study: Study,
+    settings: Mapping[str, Value],
+    evaluator: Evaluator,
+    planned: Plan,
+    command: Sequence[str],
+    seconds: float,
 ) -> dict[str, Any]:
     """Return what has to be known to do the study again, and to tell whether it is the same."""
-    suite = bench.evaluator.suite
+    suite = evaluator.suite
     weights = {name: suite.weight_digests(name) for name in suite.expert_sets}
     images = {task: suite.task_data(task).digest for task in suite.tasks}
     return {
@@ -73,7 +78,7 @@ def manifest(
         "weights": weights,
         "images": images,
         "seeds": {"images of a probe": 0, "intervals": 0, "RI and methods that draw at random": _seeds(settings)},
-        "number_format": _format(bench),
+        "number_format": _format(evaluator),
         "points": planned.works,
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),
@@ -88,8 +93,8 @@ def _seeds(settings: Mapping[str, Value]) -> list[int]:
     return list(range(first, first + int(settings.get("seeds", 1))))
 
 
-def _format(bench: Bench) -> str:
-    return str(bench.number_format).removeprefix("torch.")
+def _format(evaluator: Evaluator) -> str:
+    return str(evaluator.number_format).removeprefix("torch.")
 
 
 def check_documents(study: Study, paths: Sequence[Path]) -> None:
@@ -110,15 +115,15 @@ def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path:
     write_section(path, f"study {study.name}", "\n\n".join(parts))
 
 
-def estimate(study: Study, bench: Bench, planned: Plan, jobs: int) -> str:
+def estimate(study: Study, evaluator: Evaluator, planned: Plan, jobs: int) -> str:
     """Return what a study would do, in words: points, time and memory."""
     left, workers = planned.works - planned.kept, max(1, jobs)
-    seconds = planned.images * seconds_an_image(bench) / workers if left else 0.0
-    weights = sum(tensor.nbytes for tensor in bench.evaluator.suite.zero_shot.values())
+    seconds = planned.images * seconds_an_image(evaluator) / workers if left else 0.0
+    weights = sum(tensor.nbytes for tensor in evaluator.suite.zero_shot.values())
     memory = workers * (planned.held + 4 * weights)
     return (
         f"{study.name}: {words.count(planned.works, 'point')}, {planned.kept} of them in the store; "
-        f"{words.count(planned.images, 'image')} to encode in {_format(bench)}\n"
+        f"{words.count(planned.images, 'image')} to encode in {_format(evaluator)}\n"
         f"time    about {words.duration(seconds) if left else '0 s'}, merging not counted\n"
         f"memory  about {memory / 2**20:,.0f} MiB for images and weights beside PyTorch's own"
     )

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Outcome, Point, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.statistics import Interval, normal_mean
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
 from ri_analysis.studies.surface import (
@@ -83,8 +85,8 @@ class Field:
 class Known:
     """What has been measured of a field: its grid, and again on more images where it matters."""
 
-    grid: dict[Place, Outcome]
-    fine: dict[Place, Outcome]
+    grid: dict[Place, Outcomes]
+    fine: dict[Place, Outcomes]
 
     @property
     def best(self) -> Place:
@@ -228,7 +230,7 @@ def table(wanted: Sequence[Field], known: Sequence[Known]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcome]) -> pd.DataFrame:
+def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcomes]) -> pd.DataFrame:
     """Return the table of what is there of the fields' grids; empty where nothing is."""
     known = []
     for field in wanted:
@@ -237,11 +239,11 @@ def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcome]) -> p
     return table(wanted, known)
 
 
-def _by_place(item: tuple[Place, Outcome]) -> tuple[float, float]:
+def _by_place(item: tuple[Place, Outcomes]) -> tuple[float, float]:
     return item[0][0], item[0][1] or 0.0
 
 
-def _row(field: Field, kind: str, place: Place, outcome: Outcome) -> dict[str, object]:
+def _row(field: Field, kind: str, place: Place, outcome: Outcomes) -> dict[str, object]:
     accuracy, interference = (normal_mean(list(part.values())) for part in (outcome.correct, outcome.divergence))
     return {
         "method": field.base.method,
@@ -263,7 +265,7 @@ def _row(field: Field, kind: str, place: Place, outcome: Outcome) -> dict[str, o
     }
 
 
-def _candidates(field: Field, one: Known) -> dict[Place, Outcome]:
+def _candidates(field: Field, one: Known) -> dict[Place, Outcomes]:
     """Return what the summary may choose from, all of it measured on equally many images."""
     return one.grid if field.y is None else {place: one.fine[place] for place in _slices(one)}
 
@@ -297,7 +299,7 @@ def _summaries(field: Field, one: Known, before: Known) -> list[dict[str, object
     return [first, _row(field, "best", best, candidates[best]) | numbers | change.get("best", {})]
 
 
-def _changes(field: Field, after: Sequence[Outcome], before: Known) -> dict[str, dict[str, float]]:
+def _changes(field: Field, after: Sequence[Outcomes], before: Known) -> dict[str, dict[str, float]]:
     """Return by RI's change `gain` of the default and the best place, each side's own, and `gap_change`, paired."""
     places = [before.fine[field.default], _best_of(_candidates(field, before))[1]]
     drawn = resampled_accuracy([*places, *after], 0)
@@ -314,7 +316,7 @@ def _changes(field: Field, after: Sequence[Outcome], before: Known) -> dict[str,
     return {"default": columns("gain", "default"), "best": columns("gain", "best") | columns("gap_change", "gap")}
 
 
-def _best_of(candidates: Mapping[Place, Outcome]) -> tuple[Place, Outcome]:
+def _best_of(candidates: Mapping[Place, Outcomes]) -> tuple[Place, Outcomes]:
     """Return the most accurate; of equal ones that with the smallest values."""
     best = min(candidates, key=lambda place: (-candidates[place].accuracy, place[0], place[1] or 0.0))
     return best, candidates[best]

@@ -13,11 +13,12 @@ import plotly.graph_objects as go
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import Outcome, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import find_method
 from ri_analysis.statistics import bootstrap_mean
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import ORIGINAL
 
 Rounds = Generator[Sequence[Work], list[Any], pd.DataFrame]
@@ -70,7 +71,7 @@ def method_names(settings: Mapping[str, Value]) -> list[str]:
     return [find_method(name).name for name in names]
 
 
-def measured(*outcomes: Outcome) -> dict[str, float]:
+def measured(*outcomes: Outcomes) -> dict[str, float]:
     """Return the columns that every table has of a merge, measured once or with several seeds.
 
     `accuracy` and `interference` are means over the seeds; `_low` and `_high` the 95 % interval over images of that
@@ -85,8 +86,8 @@ def measured(*outcomes: Outcome) -> dict[str, float]:
 
 
 def changed(
-    before: Sequence[Outcome],
-    after: Sequence[Outcome],
+    before: Sequence[Outcomes],
+    after: Sequence[Outcomes],
     accuracy: str = "gain",
     interference: str = "interference_change",
 ) -> dict[str, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ri_analysis.engine.points import Outcome
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, suggest
 from ri_analysis.merging import MergeRecipe, Method
@@ -144,10 +144,10 @@ def _edge(places: Floats, heights: Floats, level: float) -> tuple[float, bool]:
 
 def plateau_interval(
     values: Sequence[float],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Outcomes],
     *,
     log: bool,
-    than: Sequence[Outcome] | None = None,
+    than: Sequence[Outcomes] | None = None,
     seed: int = 0,
 ) -> Interval:
     """Return the 95 % bootstrap interval of a plateau's width: images are resampled within their task.
@@ -161,7 +161,7 @@ def plateau_interval(
     return Interval(float(low), float(high))
 
 
-def resampled_accuracy(outcomes: Sequence[Outcome], seed: int) -> Floats:
+def resampled_accuracy(outcomes: Sequence[Outcomes], seed: int) -> Floats:
     """Return the mean accuracies (resamples, outcomes) over resampled images, the same ones for every outcome."""
     generator, total = np.random.default_rng(seed), np.zeros((_RESAMPLES, len(outcomes)))
     for task, first in outcomes[0].correct.items():

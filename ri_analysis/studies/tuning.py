@@ -11,12 +11,15 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import AUXILIARY, VALIDATION, Outcome, Point, Work
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.engine.sections import AUXILIARY, VALIDATION
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
 from ri_analysis.studies.study import Chart, Rounds, Study, measured, method_names, over_seeds
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
@@ -26,7 +29,7 @@ WAYS = {
     "labelled": "accuracy on labelled validation images",
     "interference": "interference on auxiliary images",
 }
-SCORES: dict[str, Callable[[Outcome], float]] = {
+SCORES: dict[str, Callable[[Outcomes], float]] = {
     "labelled": lambda outcome: outcome.accuracy,
     "interference": lambda outcome: -outcome.interference,
 }
@@ -55,7 +58,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         case: [Point(recipe.with_experts(experts)) for experts in sets[case[1]]] for case, recipe in chosen.items()
     }
     points = [point for group in tests.values() for point in group]
-    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
+    outcomes: dict[Point, Outcomes] = dict(zip(points, (yield points), strict=True))
     found = {case: [outcomes[point] for point in group] for case, group in tests.items()}
     return pd.DataFrame(
         {
@@ -73,13 +76,13 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     )
 
 
-def _worth(found: Mapping[_Case, Sequence[Outcome]], name: str, stage: str, way: str) -> list[dict[str, Floats]]:
+def _worth(found: Mapping[_Case, Sequence[Outcomes]], name: str, stage: str, way: str) -> list[dict[str, Floats]]:
     """Return what choosing λ this way adds to each image's accuracy at the default, by seed."""
     pairs = zip(found[name, stage, "default"], found[name, stage, way], strict=True)
     return [paired_differences(default.correct, tuned.correct) for default, tuned in pairs]
 
 
-def _worth_change(found: Mapping[_Case, Sequence[Outcome]], name: str, way: str) -> dict[str, float]:
+def _worth_change(found: Mapping[_Case, Sequence[Outcomes]], name: str, way: str) -> dict[str, float]:
     [before] = _worth(found, name, "before", way)
     changes = [paired_differences(before, after) for after in _worth(found, name, "after", way)]
     return over_seeds("worth_change", changes)

@@ -8,13 +8,15 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.points import LEFT_OUT, UNSEEN, Flags, Outcome, Point
+from ri_analysis.engine.outcomes import Flags, Outcomes
+from ri_analysis.engine.sections import LEFT_OUT, UNSEEN
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import wilson
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
 from ri_analysis.studies.surface import MARGIN
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, in_points, mean_over, within
@@ -39,7 +41,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
                 recipe = evaluator.recipe(name, tasks=merged)
                 asked[name, stage, on, merged] = [Point(recipe.with_experts(experts), on) for experts in names]
     points = [point for group in asked.values() for point in group]
-    outcomes: dict[Point, Outcome] = dict(zip(points, (yield points), strict=True))
+    outcomes: dict[Point, Outcomes] = dict(zip(points, (yield points), strict=True))
     correct: Correct = {}
     merged_of: dict[tuple[str, str], str] = {}
     for (name, stage, on, merged), group in asked.items():

@@ -7,9 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
+from ri_analysis.progress import Progress
 from ri_analysis.ui import frame, resources
 from ri_analysis.ui.jobs import Job
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.engine.blame import BLAME_LIMIT, EXACT_UP_TO, blame
 from ri_analysis.figures import words
 from ri_analysis.figures.matrices import Axes, before_and_after, square
 from ri_analysis.merging import METHODS
+from ri_analysis.progress import Progress
 from ri_analysis.ui import background, frame, kept
 from ri_analysis.ui.measuring import memory_key
 from ri_analysis.ui.recipes import Pair

@@ -8,9 +8,10 @@ from collections.abc import Hashable
 import pandas as pd
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.figures import crosstalk_matrices, reading, words
 from ri_analysis.measures import off_diagonal_mean
+from ri_analysis.progress import Progress
 from ri_analysis.ui import background, frame, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.measuring import Meter

@@ -10,11 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from ri_analysis import figures
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, Clouds, Map, collect, pca_map, umap_known, umap_map
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.measures.drift import drift_table
+from ri_analysis.progress import Progress
 from ri_analysis.ui import background, frame, gallery, kept, map, resources, tray
 from ri_analysis.ui.map.payload import COLOURS, TITLES, payload
 from ri_analysis.ui.measuring import Meter

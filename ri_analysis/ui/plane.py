@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.engine.plane import ALPHAS, PLANE_LIMIT, pair_plane
 from ri_analysis.figures import weights as figures
 from ri_analysis.figures import words
+from ri_analysis.progress import Progress
 from ri_analysis.ui import background, frame, kept
 from ri_analysis.ui.recipes import Pair
 

@@ -11,11 +11,12 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.points import Bench, Outcome, Work
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import look, surfaces, words
 from ri_analysis.merging import METHODS
 from ri_analysis.studies import sensitivity
-from ri_analysis.studies.conduct import Plan, Tally, conduct, plan, seconds_an_image
+from ri_analysis.studies.conducting.conduct import Plan, Tally, conduct, plan, seconds_an_image
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
 from ri_analysis.ui import background, frame, kept, recipes, resources, state, studies, tray
@@ -101,12 +102,11 @@ def _job_name(key: tuple[Hashable, ...]) -> str:
 
 def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> pd.DataFrame | None:
     """Return the whole table where the store has all of it; None, and note what is left to do, where it has not."""
-    bench = Bench(evaluator)
-    planned = plan(sensitivity.study_field(wanted), bench)
+    planned = plan(sensitivity.study_field(wanted), evaluator)
     if planned.kept < planned.works:
-        resources.memory().put((*key, "plan"), (planned, seconds_an_image(bench)))
+        resources.memory().put((*key, "plan"), (planned, seconds_an_image(evaluator)))
         return None
-    table = conduct(sensitivity.study_field(wanted), bench, planned=planned)
+    table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned)
     resources.memory().put(key, table)
     return table
 
@@ -131,8 +131,8 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
 
 def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, suite: str) -> None:
     """Measure in the background, leaving the table so far for the page every now and then."""
-    bench = Bench(resources.evaluator(resources.BACKGROUND, suite))
-    results: dict[Work, Outcome] = {}
+    own = resources.evaluator(resources.BACKGROUND, suite)
+    results: dict[Work, Outcomes] = {}
     drawn = 0.0
 
     def report(tally: Tally) -> None:
@@ -144,7 +144,7 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
             drawn = time.monotonic()
 
     try:
-        resources.memory().put(key, conduct(sensitivity.study_field(wanted), bench, planned=planned, report=report))
+        resources.memory().put(key, conduct(sensitivity.study_field(wanted), own, planned=planned, report=report))
     finally:
         resources.memory().put((*key, "plan"), None)  # what is left to do has changed
 

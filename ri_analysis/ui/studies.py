@@ -9,14 +9,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
-from ri_analysis.engine.points import Bench, Point, Work
+from ri_analysis.engine import Evaluator
 from ri_analysis.export import facts
 from ri_analysis.figures import look, words
 from ri_analysis.figures.so_far import measured_so_far
 from ri_analysis.hyperparameters import Value
+from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES, Study
-from ri_analysis.studies.conduct import Tally, conduct, plan
+from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import estimate
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
@@ -58,9 +60,8 @@ def _table(
     """Return a study's table; None, with a button or progress on the page, until all of it is measured."""
 
     def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
-        bench = Bench(own)
         results: dict[Work, Any] = {}
-        planned = plan(study.rounds(own, settings), bench)
+        planned = plan(study.rounds(own, settings), own)
         resources.memory().put((*key, "so far"), results)
 
         def report(tally: Tally) -> None:
@@ -68,17 +69,16 @@ def _table(
             progress(tally.images, max(1, planned.images))
 
         try:
-            return conduct(study.rounds(own, settings), bench, planned=planned, report=report)
+            return conduct(study.rounds(own, settings), own, planned=planned, report=report)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
     def look_ahead() -> str:
-        bench = Bench(evaluator)
-        planned = plan(study.rounds(evaluator, settings), bench)
+        planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
-            resources.memory().put(key, conduct(study.rounds(evaluator, settings), bench, planned=planned))
-        return estimate(study, bench, planned, 1)
+            resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
+        return estimate(study, evaluator, planned, 1)
 
     with st.spinner("Looking up what is left to measure"):
         left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)

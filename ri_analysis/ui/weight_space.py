@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Progress
+from ri_analysis.engine import Evaluator
 from ri_analysis.engine.geometry import Geometry, weight_geometry
 from ri_analysis.figures import weights as figures
 from ri_analysis.figures import words
 from ri_analysis.figures.experts import cosine_matrices
+from ri_analysis.progress import Progress
 from ri_analysis.ui import background, crosstalk, frame, kept, resources
 from ri_analysis.ui.recipes import Pair
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from ri_analysis.engine import Evaluation, Evaluator
-from ri_analysis.engine.estimate import Estimate, Outcome
-from ri_analysis.engine.live import LiveProbe
 from ri_analysis.engine.models import merged_model, outputs
-from ri_analysis.engine.sample import Sample
-from ri_analysis.engine.surrogate import Features, Surrogate, refine
+from ri_analysis.live.estimate import Estimate, Outcome
+from ri_analysis.live.probe import LiveProbe
+from ri_analysis.live.sample import Sample
+from ri_analysis.live.surrogate import Features, Surrogate, refine
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import ORIGINAL, open_suite
 from ri_analysis.threads import one_thread

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from ri_analysis.engine import Evaluation, Evaluator
-from ri_analysis.engine import live as live_module
 from ri_analysis.engine.directions import FEW
-from ri_analysis.engine.estimate import Outcome, estimate
-from ri_analysis.engine.live import LiveProbe
 from ri_analysis.engine.models import Tally
-from ri_analysis.engine.sample import Sample
-from ri_analysis.engine.surrogate import LEAST, Surrogate, lagrange, refine
 from ri_analysis.errors import Cancelled
+from ri_analysis.live import probe as live_module
+from ri_analysis.live.estimate import Outcome, estimate
+from ri_analysis.live.probe import LiveProbe
+from ri_analysis.live.sample import Sample
+from ri_analysis.live.surrogate import LEAST, Surrogate, lagrange, refine
 from ri_analysis.merging import METHODS, MergeRecipe, direction
 from ri_analysis.suite import open_suite
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from ri_analysis.engine.points import Bench, Point
+from ri_analysis.studies.conduct import Tally, conduct, plan
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.points import Bench, Point
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.studies import find_study
-from ri_analysis.studies.conduct import Tally, conduct, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ["--set", "methods=task-arithmetic,ties,iso-c", "--set", "levels=5", "--set", "images=24"]

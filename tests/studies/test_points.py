@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from ri_analysis.engine.crew import here
+from ri_analysis.engine.points import JOINT, LEFT_OUT, UNSEEN, VALIDATION, Adaptation, Bench, Outcome, Point
 
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.crew import here
-from ri_analysis.engine.points import JOINT, LEFT_OUT, UNSEEN, VALIDATION, Adaptation, Bench, Outcome, Point
 from ri_analysis.errors import InputError
 from ri_analysis.resolving import resolve
 from ri_analysis.studies.study import changed, measured

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ri_analysis.engine.points import Bench, Point
 
 from ri_analysis.cli import main
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, precision
-from ri_analysis.engine.points import Bench, Point
 
 
 @pytest.fixture

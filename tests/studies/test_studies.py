@@ -9,20 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from ri_analysis.engine.alone import alone
+from ri_analysis.engine.distilled import Distilled
+from ri_analysis.engine.points import Adaptation, Bench, Point
+from ri_analysis.studies.conduct import conduct, plan
 from tiny import make_suite
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.alone import alone
-from ri_analysis.engine.distilled import Distilled
-from ri_analysis.engine.points import Adaptation, Bench, Point
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import default_settings, descent
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
-from ri_analysis.studies.conduct import conduct, plan
 from ri_analysis.studies.grids import best_of, beyond
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ri_analysis.engine.points import Outcome
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.points import Outcome
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import bootstrap_mean, normal_mean

@@ -9,9 +9,9 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
-from ri_analysis.engine.estimate import Estimate
-from ri_analysis.engine.live import LIVE, LiveProbe
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.live.estimate import Estimate
+from ri_analysis.live.probe import LIVE, LiveProbe
 from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.live import exact

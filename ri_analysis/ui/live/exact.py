@@ -5,9 +5,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
-from ri_analysis.engine import Evaluation, Evaluator, Progress
+from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
 from ri_analysis.threads import one_thread
 from ri_analysis.ui import measuring, resources
 from ri_analysis.ui.jobs import Job

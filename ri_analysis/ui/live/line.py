@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
-from ri_analysis.engine.estimate import Estimate, estimate
-from ri_analysis.engine.models import Tally, merged_model, outputs
-from ri_analysis.engine.sample import Sample
-from ri_analysis.engine.surrogate import LEAST, Features, Surrogate, refine
+from ri_analysis.engine.measurement import Request
+from ri_analysis.live.estimate import Estimate, estimate
+from ri_analysis.live.sample import Sample
+from ri_analysis.live.surrogate import LEAST, Features, Surrogate, refine
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.jobs import Job
@@ -124,7 +124,7 @@ class Line:
         if self.points == 0:
             return None
         for surrogate, reference in zip(self._surrogates, (last.before, last.after or last.before), strict=False):
-            outcome = surrogate.outcome(position)
+            outcome = surrogate.outcomes(position)
             if outcome is None:
                 return None
             error = surrogate.error()
@@ -143,19 +143,20 @@ class Line:
         )
 
     def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
-        way, tally = self.direction, Tally(lambda _done, _total: job.report(job.fraction), 1)
+        way = self.direction
+
+        def alive(_done: int, _total: int) -> None:
+            job.report(job.fraction)
+
         if not self._surrogates:
-            sample = Sample.of(evaluator, self._size, tally)
+            sample = Sample.of(evaluator, self._size, alive)
             self._surrogates = [Surrogate(sample) for _ in range(self._models)]
 
         def measure(position: float) -> list[Features]:
             pair = recipes.chosen_pair(evaluator, way.at(position))
-            found: list[Features] = []
-            for recipe in pair.recipes:
-                model = merged_model(evaluator, recipe)
-                made = outputs(evaluator, model, recipe.tasks, self._size, tally)
-                found.append({task: each.features for task, each in made.items()})
-            return found
+            sections = evaluator.sections(pair.recipes[0].tasks)
+            requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.recipes]
+            return list(evaluator.measurement.features(requests, alive))
 
         low, high = way.fitting(way.low), way.fitting(way.high)
         for points in refine(self._surrogates, low, high, measure, first=first, fitting=way.fitting):

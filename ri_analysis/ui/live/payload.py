@@ -6,8 +6,8 @@ from typing import Any
 
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import Comparison
-from ri_analysis.engine.estimate import Estimate
 from ri_analysis.figures import look, words
+from ri_analysis.live.estimate import Estimate
 from ri_analysis.ui import recipes
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.live.acts import SLOTS, History, pinned

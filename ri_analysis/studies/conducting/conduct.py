@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from ri_analysis.engine.crew import Crew, here
-from ri_analysis.engine.points import Bench, Work
+from ri_analysis.engine import Evaluator
+from ri_analysis.studies.conducting.crew import Crew, here
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Rounds
 
 Report = Callable[["Tally"], None]
@@ -21,7 +22,7 @@ _TRIAL = 256  # images that a dry run times
 class Plan:
     """What a study has yet to do: pieces of work, those of them that are kept already, and images to encode.
 
-    `held` are the bytes of the images that are held in memory for it.
+    `held` are the bytes of decoded images that are held in memory for it at most.
     """
 
     works: int
@@ -45,29 +46,29 @@ class Tally:
         return min(1.0, self.images / self.plan.images) if self.plan.images else 1.0
 
 
-def plan(rounds: Rounds, bench: Bench) -> Plan:
+def plan(rounds: Rounds, evaluator: Evaluator) -> Plan:
     """Return what is to be done, without doing it; what depends on results is counted as if all points were equal."""
     seen: dict[Work, bool] = {}
-    held: dict[str, int] = {}
-    images = 0
+    images = held = 0
     results: list[Any] | None = None
     while True:
         try:
             batch = next(rounds) if results is None else rounds.send(results)
         except StopIteration:
-            return Plan(len(seen), sum(seen.values()), images, sum(held.values()))
-        found = [work.kept(bench) for work in batch]
+            return Plan(len(seen), sum(seen.values()), images, held)
+        found = [work.kept(evaluator) for work in batch]
         new = {work: result is not None for work, result in zip(batch, found, strict=True) if work not in seen}
         for work in (work for work, done in new.items() if not done):
-            images += work.images(bench)
-            for name, size in work.held(bench).items():
-                held[name] = max(size, held.get(name, 0))
+            images += work.cost(evaluator)
+            held = max(held, work.bytes_held(evaluator))
         seen |= new
-        results = [work.blank(bench) if result is None else result for work, result in zip(batch, found, strict=True)]
+        results = [
+            work.unknown(evaluator) if result is None else result for work, result in zip(batch, found, strict=True)
+        ]
 
 
 def conduct(
-    rounds: Rounds, bench: Bench, *, planned: Plan, crew: Crew | None = None, report: Report | None = None
+    rounds: Rounds, evaluator: Evaluator, *, planned: Plan, crew: Crew | None = None, report: Report | None = None
 ) -> pd.DataFrame:
     """Return a study's table; a crew does the work, or this process where there is none.
 
@@ -81,38 +82,39 @@ def conduct(
         except StopIteration as end:
             table: pd.DataFrame = end.value
             return table
-        results = _round(batch, bench, crew, tally, report or (lambda _: None))
+        results = _round(batch, evaluator, crew, tally, report or (lambda _: None))
 
 
-def _round(batch: Sequence[Work], bench: Bench, crew: Crew | None, tally: Tally, report: Report) -> list[Any]:
-    found = {work: work.kept(bench) for work in dict.fromkeys(batch)}
+def _round(batch: Sequence[Work], evaluator: Evaluator, crew: Crew | None, tally: Tally, report: Report) -> list[Any]:
+    found = {work: work.kept(evaluator) for work in dict.fromkeys(batch)}
     missing = [work for work, result in found.items() if result is None]
     tally.latest = {work: result for work, result in found.items() if result is not None}
-    started = tally.images
+    costs = {work: work.cost(evaluator) for work in missing}
+    started, under_way = tally.images, 0
 
     def within(done: int, total: int) -> None:
-        tally.images = started + min(done, total)
+        tally.images = started + round(costs[missing[under_way]] * done / total)
         report(tally)
 
     report(tally)
-    finished = here(bench, missing, within) if crew is None else crew.carry_out(missing)
+    finished = here(evaluator, missing, within) if crew is None else crew.compute(missing)
     for number, result, seconds in finished:
         work = missing[number]
-        work.keep(bench, result, seconds)
+        if crew is not None:
+            work.keep(evaluator, result, seconds)
         found[work] = tally.latest[work] = result
-        started += work.images(bench)
-        tally.works, tally.images = tally.works + 1, started
+        started += costs[work]
+        tally.works, tally.images, under_way = tally.works + 1, started, min(number + 1, len(missing) - 1)
         report(tally)
     return [found[work] for work in batch]
 
 
-def seconds_an_image(bench: Bench) -> float:
+def seconds_an_image(evaluator: Evaluator) -> float:
     """Return how long one image takes here, timed on a few of the first task's; merging is left out."""
-    evaluator = bench.evaluator
     images = evaluator.suite.task_data(evaluator.suite.tasks[0])
     rows, times = range(min(_TRIAL, len(images))), []
     for _ in range(3):  # the first one decodes the images; other work of the machine slows one or the other
         started = time.perf_counter()
-        bench.encoder.features(evaluator.suite.zero_shot, images, rows)
+        evaluator.encoder.features(evaluator.suite.zero_shot, images, rows)
         times.append(time.perf_counter() - started)
     return min(times) / len(rows)

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.points import Bench, Work
+from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import InputError
+from ri_analysis.progress import Progress
+from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import open_suite
 
 Executors = Callable[[], AbstractContextManager[Executor]]
@@ -30,14 +31,15 @@ _LOSSES = 3  # rounds in a row that may end with lost workers and nothing done
 class Place:
     """Where a worker finds the suite: the same paths on every machine.
 
-    `threads` are each worker's, None where whoever starts the workers decides; `float32` is Bench's.
+    `number_format` is what all of them measure in; `threads` are each worker's, None where whoever starts the workers
+    decides.
     """
 
     suite: str
     workspace: Path
     device: str
+    number_format: torch.dtype
     threads: int | None = None
-    float32: bool = False
 
 
 class Done(NamedTuple):
@@ -48,13 +50,13 @@ class Done(NamedTuple):
     seconds: float
 
 
-def here(bench: Bench, works: Sequence[Work], progress: Progress | None) -> Iterator[Done]:
-    """Carry out works one after the other in this process; what another finished meanwhile is taken over."""
+def here(evaluator: Evaluator, works: Sequence[Work], progress: Progress | None) -> Iterator[Done]:
+    """Do works one after the other in this process; what another finished meanwhile is taken over."""
     for number, work in enumerate(works):
         started = time.perf_counter()
-        result = work.kept(bench)
+        result = work.kept(evaluator)
         if result is None:
-            result = work.carry_out(bench, progress)
+            result = work.compute(evaluator, progress)
         yield Done(number, result, time.perf_counter() - started)
 
 
@@ -77,8 +79,8 @@ class Crew:
     ) -> None:
         self._dismiss()
 
-    def carry_out(self, works: Sequence[Work]) -> Iterator[Done]:
-        """Carry out works; results come as they are finished, in any order.
+    def compute(self, works: Sequence[Work]) -> Iterator[Done]:
+        """Do works; results come as they are finished, in any order.
 
         What a lost worker had in hand is given to another. Raises InputError when workers are lost again and again.
         """
@@ -149,14 +151,19 @@ def threads_each(jobs: int) -> int:
 
 
 def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
-    bench, started = _bench(place), time.perf_counter()
-    result = work.carry_out(bench)
+    evaluator, started = _evaluator(place), time.perf_counter()
+    result = work.compute(evaluator)
     return result, time.perf_counter() - started
 
 
 @lru_cache(maxsize=1)
-def _bench(place: Place) -> Bench:
-    """Return the worker's own bench: it opens the suite once."""
+def _evaluator(place: Place) -> Evaluator:
+    """Return the worker's own evaluator: it opens the suite once.
+
+    Its answers go to whoever gave the work: a store that several machines write to would not last.
+    """
     if place.threads is not None:
         torch.set_num_threads(place.threads)
-    return Bench(Evaluator(open_suite(place.suite, place.workspace), place.workspace, place.device), place.float32)
+    store = Store(place.workspace, in_memory=True)
+    suite = open_suite(place.suite, place.workspace)
+    return Evaluator(suite, device=place.device, number_format=place.number_format, store=store)

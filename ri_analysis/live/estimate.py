@@ -19,25 +19,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ri_analysis.engine.evaluation import Evaluation
+from ri_analysis.engine.outcomes import Indices, Outcomes
 from ri_analysis.statistics import Z_95, Interval
 
 Values = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
 
 _RIDGE = 0.5  # images that say there is no relation: keeps a few images from fitting a large slope
 _SHARED = 4  # images that each task's variance borrows from the others': one task's probe may see no change at all
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a merge makes of some images of each task: `correct` (n,) bool and `divergence` (n,) nats from the expert.
-
-    `indices` (n,) are the places of these images among all of the task's.
-    """
-
-    correct: dict[str, npt.NDArray[np.bool_]]
-    divergence: dict[str, npt.NDArray[np.float32]]
-    indices: Mapping[str, Indices]
 
 
 class Estimated(NamedTuple):
@@ -81,22 +69,23 @@ class Estimate:
         return Estimate(table, *means)
 
 
-def estimate(outcome: Outcome, reference: Evaluation, sizes: Mapping[str, int]) -> Estimate:
-    """Return what `outcome` says of all images of its tasks, `sizes` of them by task.
+def estimate(outcomes: Outcomes, reference: Evaluation, sizes: Mapping[str, int]) -> Estimate:
+    """Return what `outcomes` say of all images of its tasks, `sizes` of them by task.
 
     `reference` is what was measured last; the tasks that it measured on all their images correct the estimate, the
     others are estimated from the probe alone.
     """
-    tasks = list(outcome.correct)
+    tasks = list(outcomes)
+    rows = {task: found.rows for task, found in outcomes.items()}
     known = {task: _known(reference, task, sizes[task]) for task in tasks}
-    accuracy = _regress([outcome.correct[task].astype(np.float64) for task in tasks], known, outcome.indices, sizes)
-    nats = [outcome.divergence[task].astype(np.float64) for task in tasks]
-    interference = _regress(nats, known, outcome.indices, sizes)
+    accuracy = _regress([outcomes.correct[task].astype(np.float64) for task in tasks], known, rows, sizes)
+    nats = [outcomes.divergence[task].astype(np.float64) for task in tasks]
+    interference = _regress(nats, known, rows, sizes)
     table = pd.DataFrame({"task": tasks})
     for name, (means, variances) in (("accuracy", accuracy), ("interference", interference)):
         spread = Z_95 * np.sqrt(variances)
         table[name], table[f"{name}_low"], table[f"{name}_high"] = means, means - spread, means + spread
-    table["n"] = [len(outcome.correct[task]) for task in tasks]
+    table["n"] = [len(outcomes.correct[task]) for task in tasks]
     return Estimate(table, _mean(*accuracy), _mean(*interference))
 
 
@@ -112,14 +101,14 @@ def _known(reference: Evaluation, task: str, size: int) -> Values | None:
 def _regress(
     values: Sequence[Values],
     known: Mapping[str, Values | None],
-    indices: Mapping[str, Indices],
+    rows: Mapping[str, Indices],
     sizes: Mapping[str, int],
 ) -> tuple[Values, Values]:
     """Return each task's estimated mean over all its images, and the variance of that, (tasks,) both.
 
     The slopes are the same for all tasks; what is left over belongs to each task alone.
     """
-    seen = [None if known[task] is None else known[task][indices[task]] for task in known]  # type: ignore[index]
+    seen = [None if known[task] is None else known[task][rows[task]] for task in known]  # type: ignore[index]
     slopes = _slopes(values, seen)
     means, squares, counts = [], [], [len(value) for value in values]
     for task, value, sample in zip(known, values, seen, strict=True):

@@ -12,7 +12,7 @@ _SECONDS = 0.5  # between two looks
 
 
 @contextmanager
-def alone(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of what is written to `path`; `waiting` is called while another holds it, and may raise Cancelled.
 
     The lock goes with the process that holds it, however that ends.

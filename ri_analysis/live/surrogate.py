@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ri_analysis.engine.estimate import Outcome
-from ri_analysis.engine.sample import Sample
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.live.sample import Sample
 
 Features = Mapping[str, torch.Tensor]  # (n, embed_dim) by task
 
@@ -45,7 +45,7 @@ class Surrogate:
     sample: Sample
     points: Mapping[float, Features] = field(default_factory=dict)
 
-    def outcome(self, position: float) -> Outcome | None:
+    def outcomes(self, position: float) -> Outcomes | None:
         """Return what the model at `position` makes of the sample; None beyond the outermost points."""
         points = self.points
         if len(points) < LEAST or not min(points) <= position <= max(points):
@@ -71,14 +71,14 @@ class Surrogate:
         worst = max(gaps, key=lambda gap: (gap[1] - gap[0]) * (1e-6 + max(beside.get(end, 0.0) for end in gap)))
         return (worst[0] + worst[1]) / 2
 
-    def _left_out(self) -> Iterator[tuple[Outcome, Outcome]]:
+    def _left_out(self) -> Iterator[tuple[Outcomes, Outcomes]]:
         """Yield the prediction and the truth at each inner point."""
         known = self.points
         for position in sorted(known)[1:-1]:
             others = {other: features for other, features in known.items() if other != position}
-            yield self._between(position, others), self.sample.outcome(known[position])
+            yield self._between(position, others), self.sample.outcomes(known[position])
 
-    def _between(self, position: float, points: Mapping[float, Features]) -> Outcome:
+    def _between(self, position: float, points: Mapping[float, Features]) -> Outcomes:
         nearest = sorted(sorted(points, key=lambda other: abs(other - position))[: ORDER + 1])
         weights = lagrange(nearest, position)
         tasks = points[nearest[0]]
@@ -86,7 +86,7 @@ class Surrogate:
             task: sum(weight * points[place][task] for weight, place in zip(weights, nearest, strict=True))
             for task in tasks
         }
-        return self.sample.outcome({task: _unit(torch.as_tensor(values)) for task, values in mixed.items()})
+        return self.sample.outcomes({task: _unit(torch.as_tensor(values)) for task, values in mixed.items()})
 
 
 def lagrange(positions: list[float], position: float) -> list[float]:
@@ -135,7 +135,7 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(features, dim=-1)
 
 
-def _compared(predicted: Outcome, known: Outcome) -> Error:
+def _compared(predicted: Outcomes, known: Outcomes) -> Error:
     accuracy = {task: _apart(predicted.correct[task], values) for task, values in known.correct.items()}
     nats = {task: _apart(predicted.divergence[task], values) for task, values in known.divergence.items()}
     return Error(

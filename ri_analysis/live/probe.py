@@ -15,18 +15,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 
 from ri_analysis.checkpoints.canonical import PREFIX
 from ri_analysis.encoder import Architecture
 from ri_analysis.engine.directions import FEW, Directions
-from ri_analysis.engine.estimate import Estimate, Outcome, estimate
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.models import probe
-from ri_analysis.engine.sample import Sample
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.live.estimate import Estimate, estimate
+from ri_analysis.live.sample import Sample
 from ri_analysis.merging import MergeRecipe, direction, find_method
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.task_vectors import TaskVectors
@@ -53,13 +53,12 @@ class LiveProbe:
 
     def __init__(self, evaluator: Evaluator, size: int | None = None) -> None:
         self._evaluator, self._device = evaluator, evaluator.device
-        self._vectors = lru_cache(maxsize=4)(evaluator.suite.task_vectors)
+        self._vectors = evaluator.task_vectors
         self.small = self._device.type == "cpu" and self._vectors(ORIGINAL).size <= _SMALL
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
         self._own, self._lock = threading.local(), threading.Lock()
         self._columns: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._directions = Directions(BUDGET, FEW)
-        self._ingredients = lru_cache(maxsize=64)(evaluator.ingredients)
         self._merging: dict[str, float] = {}
         self._dtype, image = self._fastest()
         models = 2 if self._workers._max_workers == 1 else 1  # one after the other, or side by side
@@ -78,12 +77,12 @@ class LiveProbe:
     def _inputs(self) -> dict[str, torch.Tensor]:
         """The preprocessed images of every task."""
         encoder, found = self._evaluator.encoder, {}
-        for task in self._evaluator.suite.tasks:
-            images, rows = probe(self._evaluator, task, self.size)
-            found[task] = encoder.preprocess(images.pixels(rows, encoder.image_size))
+        for part in self._evaluator.sections(self._evaluator.suite.tasks):
+            pixels = part.images.pixels(part.rows(self.size), encoder.image_size)
+            found[part.name] = encoder.preprocess(pixels)
         return found
 
-    def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcome]:
+    def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcomes]:
         """Return what merges by some recipes make of the probe's images of their tasks."""
         futures = [self._workers.submit(self._look, recipe) for recipe in recipes]
         return [future.result() for future in futures]
@@ -106,14 +105,14 @@ class LiveProbe:
 
     # --- outcomes -----------------------------------------------------------------------------------------
 
-    def _look(self, recipe: MergeRecipe) -> Outcome:
+    def _look(self, recipe: MergeRecipe) -> Outcomes:
         with one_thread if self.small else nullcontext():
             tower = self._tower()
             self._load(tower, recipe)
             inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
             features = tower.features(inputs.to(tower.dtype)).cpu()
             parts = torch.split(features, [len(self._inputs[task]) for task in recipe.tasks])
-            return self._sample.outcome(dict(zip(recipe.tasks, parts, strict=True)))
+            return self._sample.outcomes(dict(zip(recipe.tasks, parts, strict=True)))
 
     def _tower(self) -> _Tower:
         """Return this worker's tower."""
@@ -152,7 +151,7 @@ class LiveProbe:
             tower.load_sum(self._matrix(recipe), [coefficients.get(task, 1.0) * recipe.scale for task in recipe.tasks])
             return
         started = self._clock()
-        vectors, ingredients = self._vectors(recipe.experts), self._digests(recipe)
+        vectors, ingredients = self._vectors(recipe.experts), self._evaluator.ingredients(recipe)
         statistics = self._evaluator.statistics(recipe)
         tower.load(self._directions.merged(vectors, recipe, ingredients, statistics))
         # The longest of late: along λ there is nothing to merge, and that must not make a merge look cheap.
@@ -166,7 +165,7 @@ class LiveProbe:
     def _matrix(self, recipe: MergeRecipe) -> torch.Tensor:
         """Return the experts' terms of the merged task vector before λ, (tasks, parameters)."""
         bare = replace(recipe, coefficients=())
-        key = replace(bare, hyperparameters=_without_scale(recipe)).digest(self._digests(recipe))
+        key = replace(bare, hyperparameters=_without_scale(recipe)).digest(self._evaluator.ingredients(recipe))
         with self._lock:  # also while it is made: others wait for the same one as a rule
             if key not in self._columns:
                 self._columns[key] = torch.stack([self._term(bare, task) for task in recipe.tasks]).to(self._device)
@@ -179,10 +178,6 @@ class LiveProbe:
         alone = tuple((other, 0.0) for other in recipe.tasks if other != task)
         found = direction(self._vectors(recipe.experts), replace(recipe, coefficients=alone))
         return torch.cat([delta.reshape(-1) for _, delta in found])
-
-    def _digests(self, recipe: MergeRecipe) -> dict[str, str]:
-        """Return the digests of what is merged; looking them up touches every file, so they are kept."""
-        return self._ingredients(MergeRecipe(recipe.method, (), recipe.tasks, recipe.experts))
 
 
 def _without_scale(recipe: MergeRecipe) -> tuple[tuple[str, float | int | str], ...]:

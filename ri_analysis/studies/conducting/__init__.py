@@ -1,0 +1,1 @@
+"""How studies are conducted: pieces of work that are kept, done here, by processes, or by a Dask cluster."""
