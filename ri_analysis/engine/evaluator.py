@@ -182,10 +182,13 @@ class Evaluator:
         ingredients = self.ingredients(recipe)
 
         def weights(progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
-            vectors, statistics = self.task_vectors(recipe.experts), self.statistics(recipe, progress)
+            vectors, statistics = self.task_vectors(recipe.experts), self.statistics(recipe)
             return self._directions.merged(vectors, recipe, ingredients, statistics, progress)
 
-        return Model("merged model", recipe.digest(ingredients), weights)
+        def prepare(progress: Progress | None) -> None:
+            self.statistics(recipe, progress)
+
+        return Model("merged model", recipe.digest(ingredients), weights, prepare)
 
     # --- images -------------------------------------------------------------------------------------------
 

@@ -82,18 +82,24 @@ class Measurement:
 
         Raises InputError where a model's features are not finite, and what `progress` raises.
         """
-        counter = Counter(progress, self.cost(requests) if progress is not None else 0)
+        counter = self._begin(requests, progress)
         return [self._answer(request, counter) for request in requests]
 
     def features(self, requests: Sequence[Request], progress: Progress | None = None) -> list[dict[str, torch.Tensor]]:
         """Return each model's features by section: (n, embed_dim), unit rows of the section's subset; they are kept."""
         requests = [replace(request, features=True) for request in requests]
-        counter = Counter(progress, self.cost(requests) if progress is not None else 0)
+        counter = self._begin(requests, progress)
         found = [self._features(item.model, _unique(item.sections), item.limit, counter) for item in requests]
         return [
             {section.name: each[section.images.digest] for section in item.sections}
             for item, each in zip(requests, found, strict=True)
         ]
+
+    def _begin(self, requests: Sequence[Request], progress: Progress | None) -> Counter:
+        for request in requests:
+            if self.cost([request], references=False):
+                request.model.prepare(progress)
+        return Counter(progress, self.cost(requests) if progress is not None else 0)
 
     def outputs(self, requests: Sequence[Request], progress: Progress | None = None) -> list[dict[str, Outputs]]:
         """Return each model's features and logits by section."""

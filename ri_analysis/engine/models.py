@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,12 +23,13 @@ class Model:
     """Weights that can be asked for, under a digest that names them.
 
     `name` is what errors call it. `weights` takes a Progress that may stop the merging, and returns canonical `visual.`
-    tensors.
+    tensors. `prepare` does what takes long and has to be done before, with a progress of its own.
     """
 
     name: str
     digest: str
     weights: Callable[[Progress | None], Weights]
+    prepare: Callable[[Progress | None], object] = field(default=lambda _: None)
 
 
 def pretrained_model(suite: Suite) -> Model:

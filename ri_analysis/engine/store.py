@@ -196,7 +196,7 @@ def save(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
-    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def load(data: bytes) -> Arrays:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ri_analysis.studies.conduct import Report, Tally, conduct
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.studies import STUDIES
+from ri_analysis.studies.conducting.conduct import Report, Tally, conduct
 from ri_analysis.ui import resources, studies
 
 PAGE = "pages/studies.py"

@@ -16,7 +16,8 @@ import numpy as np
 
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.models import merged_model, outputs
-from ri_analysis.live.estimate import Estimate, Outcome
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
 from ri_analysis.live.surrogate import Features, Surrogate, refine
@@ -125,7 +126,7 @@ def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.G
         )
 
 
-def _mean(outcome: Outcome, name: str) -> float:
+def _mean(outcome: Outcomes, name: str) -> float:
     return float(np.mean([values.mean() for values in getattr(outcome, name).values()]))
 
 

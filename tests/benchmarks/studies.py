@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 from merging import iso_c, tsv_m  # the references beside this file
-from ri_analysis.engine.points import Bench, Point
-from ri_analysis.studies.conduct import conduct, plan
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator
 from ri_analysis.merging import MergeRecipe, find_method, merge
 from ri_analysis.studies import find_study
+from ri_analysis.studies.conducting.conduct import conduct, plan
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.grids import scales
 from ri_analysis.suite import open_suite
 from ri_analysis.task_vectors import TaskVectors
@@ -92,9 +92,9 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
     with tempfile.TemporaryDirectory() as folder:
         evaluator = evaluator_of(suite, folder)
         recipes = [evaluator.recipe(method, {"scale": value}) for value in scales(find_method(method), levels)]
-        points, bench = [Point(recipe, limit=images) for recipe in recipes], Bench(evaluator)
+        points, bench = [Point(recipe, limit=images) for recipe in recipes], evaluator
         vectors = evaluator.suite.task_vectors()
-        Point(evaluator.recipe("averaging"), limit=images).carry_out(bench)  # images decoded, experts' outputs known
+        Point(evaluator.recipe("averaging"), limit=images).compute(evaluator)  # images decoded, experts' outputs known
 
         def all_points(what: str, measure: Callable[[Point], object]) -> None:
             progress = Progress(f"{method} {what}")
@@ -105,7 +105,7 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
         def anew(merged: Callable[[TaskVectors, MergeRecipe], Weights], point: Point) -> None:
             bench.judge(merged(vectors, point.recipe), point)
 
-        tower, beyond = watch.of(lambda: all_points("by the engine", lambda point: point.carry_out(bench)))
+        tower, beyond = watch.of(lambda: all_points("by the engine", lambda point: point.compute(evaluator)))
         say(
             f"{method} along λ, {levels} values, {images} images a task: engine {tower:.2f} s in forward passes and "
             f"{beyond:.2f} s beyond them ({beyond / (tower + beyond):.0%})"
@@ -129,8 +129,8 @@ def surface(watch: Stopwatch, suite: str, method: str, levels: int, images: int)
     with tempfile.TemporaryDirectory() as folder:
         evaluator = evaluator_of(suite, folder)
         for name in ("cold", "warm"):
-            bench, started = Bench(evaluator), time.perf_counter()
-            points, (tower, beyond) = _conduct(watch, bench, settings)
+            evaluator, started = evaluator, time.perf_counter()
+            points, (tower, beyond) = _conduct(watch, evaluator, settings)
             wall = time.perf_counter() - started
             say(
                 f"{name} {levels}×{levels} surface of {method}, {images} images a task, {points} points: {wall:.1f} s "
@@ -138,16 +138,16 @@ def surface(watch: Stopwatch, suite: str, method: str, levels: int, images: int)
             )
 
 
-def _conduct(watch: Stopwatch, bench: Bench, settings: Mapping[str, object]) -> tuple[int, tuple[float, float]]:
-    study, evaluator = find_study("sensitivity"), bench.evaluator
+def _conduct(watch: Stopwatch, evaluator: Evaluator, settings: Mapping[str, object]) -> tuple[int, tuple[float, float]]:
+    study, evaluator = find_study("sensitivity"), evaluator
     found: list[int] = []
     progress = Progress("surface")
 
     def work() -> None:
-        planned = plan(study.rounds(evaluator, settings), bench)  # type: ignore[arg-type]
+        planned = plan(study.rounds(evaluator, settings), evaluator)  # type: ignore[arg-type]
         found.append(planned.works)
         rounds = study.rounds(evaluator, settings)  # type: ignore[arg-type]
-        conduct(rounds, bench, planned=planned, report=lambda tally: progress(tally.fraction))
+        conduct(rounds, evaluator, planned=planned, report=lambda tally: progress(tally.fraction))
 
     spent = watch.of(work)
     return found[0], spent

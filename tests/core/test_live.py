@@ -3,16 +3,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import made
 import numpy as np
 import pytest
 import torch
 
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.directions import FEW
-from ri_analysis.engine.models import Tally
+from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import Cancelled
 from ri_analysis.live import probe as live_module
-from ri_analysis.live.estimate import Outcome, estimate
+from ri_analysis.live.estimate import estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
 from ri_analysis.live.surrogate import LEAST, Surrogate, lagrange, refine
@@ -68,7 +69,7 @@ def test_a_hand_that_never_rests_leaves_no_more_than_a_few_merges(evaluator: Eva
         probe.look([evaluator.recipe(method, settings, experts=experts) for experts in ("original", "ri")])
         probe.look([evaluator.recipe(method, tasks=evaluator.suite.tasks[number % 3 :][:2])])
     assert max(len(probe._columns), len(probe._directions._kept)) == FEW
-    assert probe._ingredients.cache_info().currsize <= 5  # one for each set of experts, whatever was moved
+    assert evaluator._digests.cache_info().currsize <= 5  # one for each set of experts, whatever was moved
 
 
 def test_what_is_kept_for_the_hand_stays_within_its_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
@@ -107,10 +108,10 @@ def drawn(seed: int) -> tuple[Evaluation, Evaluation]:
     return evaluation(first, nats), evaluation(second, near)
 
 
-def looked_at(measured: Evaluation, size: int, seed: int) -> Outcome:
+def looked_at(measured: Evaluation, size: int, seed: int) -> Outcomes:
     rng = np.random.default_rng(seed)
     rows = {task: np.sort(rng.permutation(len(values))[:size]) for task, values in measured.correct.items()}
-    return Outcome(
+    return made.outcomes(
         {task: values[rows[task]] for task, values in measured.correct.items()},
         {task: values[rows[task]] for task, values in measured.divergence.items()},
         rows,
@@ -149,7 +150,8 @@ def test_a_probe_of_all_images_is_exact():
 def test_no_change_on_the_probe_still_leaves_an_interval():
     before, now = drawn(0)
     outcome = looked_at(now, 16, 0)
-    same = replace(outcome, correct={"A": outcome.correct["A"], "B": np.ones(16, bool)})
+    rows = {task: each.rows for task, each in outcome.items()}
+    same = made.outcomes({"A": outcome.correct["A"], "B": np.ones(16, bool)}, outcome.divergence, rows)
     table = estimate(same, before, sizes(now)).table.set_index("task")
     assert table.accuracy_high["B"] - table.accuracy_low["B"] > 0.05
 
@@ -180,32 +182,32 @@ def along(evaluator: Evaluator, low: float, high: float, most: int) -> Iterator[
 
 def test_a_sample_tells_how_far_it_is_and_can_be_given_up(evaluator: Evaluator):
     told: list[int] = []
-    sample = Sample.of(evaluator, 8, Tally(lambda done, _total: told.append(done), 24))
+    sample = Sample.of(evaluator, 8, lambda done, _total: told.append(done))
     assert told[-1] == 24
-    assert {task: len(rows) for task, rows in sample.indices.items()} == {"Reds": 8, "Greens": 8, "Blues": 8}
+    assert {task: len(rows) for task, rows in sample.rows.items()} == {"Reds": 8, "Greens": 8, "Blues": 8}
 
     def give_up(_done: int, _total: int) -> None:
         raise Cancelled("the hand moved on")
 
     with pytest.raises(Cancelled):
-        Sample.of(evaluator, 9, Tally(give_up, 27))
+        Sample.of(evaluator, 9, give_up)
 
 
 def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):
     errors = []
     for surrogate, points in along(evaluator, 0.0, 1.0, 7):
         if points < LEAST:
-            assert surrogate.outcome(0.3) is None
+            assert surrogate.outcomes(0.3) is None
             continue
         errors.append(surrogate.error())
         measured = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.3}))
-        found = surrogate.outcome(0.3)
+        found = surrogate.outcomes(0.3)
         assert found is not None
         for task, values in measured.divergence.items():
             assert found.divergence[task] == pytest.approx(values, abs=1e-4)
     assert errors[-1].mean_interference <= errors[0].mean_interference
-    assert surrogate.outcome(1.1) is None  # beyond what was measured
-    between = surrogate.outcome(0.62)
+    assert surrogate.outcomes(1.1) is None  # beyond what was measured
+    between = surrogate.outcomes(0.62)
     truth = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.62}))
     assert between is not None
     off = np.mean([between.divergence[task].mean() - values.mean() for task, values in truth.divergence.items()])

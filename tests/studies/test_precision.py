@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ri_analysis.engine.points import Bench, Point
 
 from ri_analysis.cli import main
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, precision
+from ri_analysis.studies.conducting.point import Point
+
+
+def fresh(evaluator: Evaluator, number_format: torch.dtype | None = None) -> Evaluator:
+    return Evaluator(evaluator.suite, evaluator.store.workspace, "cpu", number_format=number_format)
 
 
 @pytest.fixture
@@ -24,45 +28,40 @@ def large(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_a_small_tower_stays_with_float32(evaluator: Evaluator):
-    assert Bench(evaluator).number_format == torch.float32
-    assert Bench(evaluator).encoder is evaluator.encoder
+    assert evaluator.number_format == torch.float32
 
 
 def test_points_in_bfloat16_agree_and_are_kept_apart(evaluator: Evaluator, large: pytest.MonkeyPatch):
-    quick, exact = Bench(evaluator), Bench(evaluator, float32=True)
+    quick, exact = fresh(evaluator), fresh(evaluator, torch.float32)
     assert (quick.number_format, exact.number_format) == (torch.bfloat16, torch.float32)
     point = Point(evaluator.recipe("task-arithmetic", {"scale": 0.5}))
-    assert point.key(quick) != point.key(exact)
-    found, expected = point.carry_out(quick), point.carry_out(exact)
+    found, expected = point.compute(quick), point.compute(exact)
     for task, values in expected.divergence.items():
         np.testing.assert_allclose(found.divergence[task], values, atol=0.02)
     assert not all(np.array_equal(found.divergence[task], values) for task, values in expected.divergence.items())
-    large.setattr(precision, "LARGE", 1 << 40)
-    assert point.key(Bench(evaluator)) == point.key(exact)  # what was kept before there was a choice is still found
 
 
-@pytest.mark.parametrize(("name", "value"), [("NATS", -1.0), ("CHANGED", -1.0), ("FASTER", 1e9)])
+@pytest.mark.parametrize(("name", "value"), [("NATS", -1.0), ("SHIFT", -1.0), ("FASTER", 1e9)])
 def test_where_it_disagrees_or_is_slow_float32_stays(
     evaluator: Evaluator, large: pytest.MonkeyPatch, name: str, value: float
 ):
     large.setattr(precision, name, value)
-    assert Bench(evaluator).number_format == torch.float32
+    assert evaluator.number_format == torch.float32
 
 
 def test_it_is_decided_once(evaluator: Evaluator, large: pytest.MonkeyPatch):
-    assert precision.number_format(evaluator) == torch.bfloat16
-
-    def never(_evaluator: Evaluator) -> None:
-        raise AssertionError("the store knows")
-
-    large.setattr(precision, "trial", never)
-    assert precision.number_format(evaluator) == torch.bfloat16
+    assert not evaluator._trial.done
+    assert not evaluator.kept(evaluator.recipe("averaging"))  # and nothing was tried for that
+    assert not evaluator._trial.done
+    assert evaluator.number_format == torch.bfloat16
+    large.setattr(precision.Trial, "run", lambda *_: pytest.fail("the store knows"))
+    assert fresh(evaluator).number_format == torch.bfloat16
 
 
 def test_the_trial_compares_with_a_pass_of_its_own(evaluator: Evaluator):
     told: list[tuple[int, int]] = []
-    found = precision.trial(evaluator, lambda done, total: told.append((done, total)))
-    assert told[-1] == (126, 126)  # 64 images among three tasks, in two formats
+    found = evaluator._trial.run(lambda done, total: told.append((done, total)))
+    assert told[-1] == (48, 48)  # 24 images among three tasks, in two formats
     nats = []
     for task in evaluator.suite.tasks:
         images, head = evaluator.suite.task_data(task), evaluator.heads[task].weight

@@ -9,20 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from ri_analysis.engine.alone import alone
-from ri_analysis.engine.distilled import Distilled
-from ri_analysis.engine.points import Adaptation, Bench, Point
-from ri_analysis.studies.conduct import conduct, plan
 from tiny import make_suite
 
 from ri_analysis.cli import main
-from ri_analysis.engine import Evaluator
+from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import default_settings, descent
 from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
+from ri_analysis.studies.conducting.adaptation import Adaptation
+from ri_analysis.studies.conducting.conduct import conduct, plan
+from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.lock import locked
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.grids import best_of, beyond
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
@@ -43,11 +44,13 @@ FEW = "task-arithmetic,iso-c"
 
 
 def run(evaluator: Evaluator, name: str, **changed: Value) -> pd.DataFrame:
-    study, bench = STUDIES[name], Bench(evaluator)
+    study = STUDIES[name]
     settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
     settings |= ({"methods": FEW} if "methods" in settings else {}) | changed
-    table = conduct(study.rounds(evaluator, settings), bench, planned=plan(study.rounds(evaluator, settings), bench))
-    again = plan(study.rounds(evaluator, settings), Bench(evaluator))
+    table = conduct(
+        study.rounds(evaluator, settings), evaluator, planned=plan(study.rounds(evaluator, settings), evaluator)
+    )
+    again = plan(study.rounds(evaluator, settings), evaluator)
     assert again.kept == again.works
     for chart in study.charts(table, True).values():
         assert chart.figure.data
@@ -321,26 +324,27 @@ def test_distilling_brings_the_merge_nearer_to_its_experts_and_resumes(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
-    recipe, bench = evaluator.recipe("task-arithmetic", {"scale": 1.0}), Bench(evaluator)
+    recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
     point = Point(recipe)
     settings = (("batch", 16), ("lr", 1e-3), ("steps", 30))
     work = Distilled(point, "other", settings)
-    whole = work.carry_out(bench)
-    assert whole.interference < point.carry_out(bench).interference
-    work._path(bench).unlink()
+    whole = work.compute(evaluator)
+    assert whole.interference < point.compute(evaluator).interference
+    work._path(evaluator).unlink()
+    other = Evaluator(evaluator.suite, device="cpu", store=Store(evaluator.store.workspace, in_memory=True))
 
     def stop(done: int, total: int) -> None:
         if done > total / 2:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        work.carry_out(bench, stop)
-    resumed = work.carry_out(bench)
+        work.compute(other, stop)
+    resumed = work.compute(other)
     for task, values in whole.divergence.items():
         np.testing.assert_array_equal(values, resumed.divergence[task])
-    work.keep(bench, resumed, 1.0)
-    assert work.kept(bench) is not None
-    assert not list(work._path(bench).parent.glob("*.safetensors"))
+    work.keep(evaluator, resumed, 1.0)
+    assert work.kept(evaluator) is not None
+    assert not list(work._path(evaluator).parent.glob("*.safetensors"))
 
 
 def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):
@@ -351,9 +355,9 @@ def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):
             seen.append(len(seen))
             held.release()
 
-        with alone(path, waiting):
+        with locked(path, waiting):
             assert seen == [0]
-    with alone(path, lambda: pytest.fail("nobody else is there")):
+    with locked(path, lambda: pytest.fail("nobody else is there")):
         pass
 
 
@@ -367,24 +371,23 @@ def test_scales_are_tried_beyond_an_end_that_is_the_best():
 
 
 def test_a_dry_run_counts_what_ri_costs(evaluator: Evaluator):
-    study, bench = STUDIES["steps"], Bench(evaluator)
+    study = STUDIES["steps"]
     settings = {item.name: SMALL.get(item.name, item.default) for item in study.settings}
-    planned, once = (plan(study.rounds(evaluator, settings | {"seeds": count}), bench) for count in (2, 1))
+    planned, once = (plan(study.rounds(evaluator, settings | {"seeds": count}), evaluator) for count in (2, 1))
     measuring = 3 * 5 * 3 * 6  # three methods on original experts and after four runs, six images of three tasks
     assert planned.images > measuring
     assert (once.works, planned.works) == (2 + 3 * 3, 4 + 3 * 5)
     assert planned.images - 3 * 3 * 6 == 2 * (once.images - 3 * 3 * 6)  # what is merged before RI is the same
-    assert planned.held == 3 * 8 * 8 * (32 + 3 * 6)  # the source's images, and the tasks'
-    words = estimate(study, bench, planned, 1)
+    assert planned.held == 3 * 8 * 8 * 32  # the source's images
+    words = estimate(study, evaluator, planned, 1)
     assert words.startswith(f"steps: {planned.works} points, 0 of them in the store")
 
 
 def test_a_dry_run_knows_that_fewer_images_take_less_room(evaluator: Evaluator):
     whole, few = (Adaptation("noise", evaluator.suite.tasks, (), 0, count) for count in (None, 8))
-    bench = Bench(evaluator)
-    assert list(few.held(bench).values()) == [3 * 8 * 8 * 8]
-    assert few.images(bench) < whole.images(bench)
-    assert few.name(bench) != whole.name(bench)
+    assert few.bytes_held(evaluator) == 3 * 8 * 8 * 8
+    assert few.cost(evaluator) < whole.cost(evaluator)
+    assert few.name(evaluator) != whole.name(evaluator)
 
 
 def test_subsets_are_seeded_and_end_with_all():

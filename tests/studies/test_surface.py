@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import made
 import numpy as np
 import pytest
-from ri_analysis.engine.points import Outcome
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
@@ -58,7 +58,7 @@ def test_the_plateaus_interval_holds_the_truth():
 
     def interval(n: int) -> tuple[float, float]:
         draws = np.random.default_rng(1).random(n)  # one difficulty an image: neighbouring merges agree on most
-        outcomes = [Outcome({"task": draws < share}, {}) for share in truth]
+        outcomes = [made.outcomes({"task": draws < share}) for share in truth]
         low, high = plateau_interval(list(values), outcomes, log=True)
         return low, high
 

@@ -100,8 +100,7 @@ def _round(batch: Sequence[Work], evaluator: Evaluator, crew: Crew | None, tally
     finished = here(evaluator, missing, within) if crew is None else crew.compute(missing)
     for number, result, seconds in finished:
         work = missing[number]
-        if crew is not None:
-            work.keep(evaluator, result, seconds)
+        work.keep(evaluator, result, seconds)
         found[work] = tally.latest[work] = result
         started += costs[work]
         tally.works, tally.images, under_way = tally.works + 1, started, min(number + 1, len(missing) - 1)

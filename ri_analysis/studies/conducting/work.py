@@ -31,7 +31,7 @@ class Work(Hashable, Protocol):
         """Do it; return a result that can be pickled."""
 
     def keep(self, evaluator: Evaluator, result: Any, seconds: float) -> None:
-        """Keep what another process computed, so that `kept` finds it."""
+        """Keep what was computed, here or by another process, so that `kept` finds it."""
 
 
 def ri_settings(evaluator: Evaluator, changed: Iterable[tuple[str, Value]]) -> dict[str, Value]:
