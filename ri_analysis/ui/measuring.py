@@ -15,7 +15,7 @@ from ri_analysis.merging import MergeRecipe
 from ri_analysis.ui import resources
 from ri_analysis.ui.recipes import Pair
 
-PROBE = 32  # images a task for a first look
+PROBE = 16  # images a task for a first look
 
 
 class Meter:
