@@ -102,12 +102,13 @@ class _Walk:
         attributes = module.attributes
         scripted = module.path.startswith("__torch__")
         own = attributes if scripted else {**_dict(attributes, "_parameters"), **_buffers(attributes)}
+        inner = attributes if scripted else _dict(attributes, "_modules")
+        self._seen += _COST * (len(attributes) + len(own) + len(inner))
         for name, value in own.items():
             if isinstance(value, TensorNote):
                 self._take(f"{prefix}{name}", value)
             elif _made_of_data(value):
                 self._flat.unread[f"{prefix}{name}"] = _what(value)
-        inner = attributes if scripted else _dict(attributes, "_modules")
         for name, child in inner.items():
             if isinstance(child, Inert):
                 self._module(child, f"{prefix}{name}.", (*above, id(module)))

@@ -25,6 +25,7 @@ from ri_analysis.errors import InputError
 STRUCTURE_LIMIT = 1 << 26  # bytes of one pickle, without the tensors; real ones hold a few megabytes
 OPERATION_LIMIT = 2_000_000  # a model of 1,000 tensors takes 60,000
 _NAME_LIMIT = 1_000  # characters of a class's name
+_NAMES_LIMIT = 10_000  # of different classes and functions
 _ARGUMENT_LIMIT = 1_000  # of one call
 _KEYS = (str, int, float, bool, bytes, type(None))  # of dictionaries and sets; entries under others are left out
 _WORDS = 1 << 63
@@ -41,14 +42,12 @@ _PLAIN = {
     *("logging.getLogger", "re._compile", "types.SimpleNamespace", "uuid.UUID", "random.Random", "enum.Enum"),
     *("array.array", "array._array_reconstructor", "time.struct_time", "itertools.count", "copyreg.__newobj__"),
 }
-# Functions of other libraries that make a value everybody knows; others are mentioned in a remark.
+# Of these libraries, functions whose names begin with an underscore and these others are known to make plain values;
+# other libraries' functions are mentioned in a remark.
+_KNOWN = ("numpy", "pandas", "torch")
 _PLAIN_FUNCTIONS = {
-    *("numpy.dtype", "numpy.ndarray", "torch.device", "torch.dtype", "torch.Size", "torch.serialization._get_layout"),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *(f"numpy.{core}.numeric._frombuffer" for core in ("core", "_core")),
-    *(f"numpy.random._pickle.__{name}_ctor" for name in ("generator", "bit_generator", "randomstate")),
-    *(f"pandas._libs.tslibs.{name}" for name in ("timestamps._unpickle_timestamp", "timedeltas._timedelta_unpickle")),
-    *("torch.Generator", "torch._C.Generator"),
+    *("numpy.dtype", "numpy.ndarray", "torch.device", "torch.dtype"),
+    *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
 }
 # Packages whose functions run, load or make code, and names of functions that do so in whatever package.
 _GATEWAYS = {
@@ -59,7 +58,8 @@ _RUNNERS = {
     *("eval", "exec", "execfile", "compile", "system", "popen", "spawn", "run", "call", "check_call", "check_output"),
     *("open", "getattr", "setattr", "delattr", "globals", "__import__", "import_module", "runstring", "run_module"),
     *("load", "loads", "unpickle", "read_pickle", "load_module", "attrgetter", "methodcaller", "main"),
-    *("load_state_dict_from_url", "download_url_to_file"),
+    *("load_state_dict_from_url", "download_url_to_file", "_load_from_bytes"),
+    *("reduce_graph_module", "reduce_package_graph_module", "reduce_deploy_graph_module"),  # source text of torch.fx
 }
 
 
@@ -97,7 +97,7 @@ class _Named(type):
 
     path: str
     module: str
-    asked: set[str]
+    found: Found
 
     def __call__(cls, *arguments: object, **_: object) -> object:
         return _call(cls, arguments)
@@ -187,6 +187,17 @@ class Found:
 
     storages: dict[str, Storage] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
+    _names: dict[tuple[str, str], _Named] = field(default_factory=dict)
+
+    def named(self, module: str, name: str) -> _Named:
+        """Return what stands for the class or function `name` of `module`."""
+        key = (module, name)
+        if key not in self._names:
+            if len(self._names) >= _NAMES_LIMIT:
+                raise _TooLarge(f"more than {_NAMES_LIMIT:,} names of classes")
+            about = {"path": f"{module}.{name}", "module": module, "found": self}
+            self._names[key] = _Named(name, (Inert,), about)
+        return self._names[key]
 
 
 def unpickle(
@@ -255,7 +266,7 @@ class _Reader(pickle._Unpickler):
         super().__init__(stream, encoding=encoding, errors="replace")
         self._found = found
         functions = {**_FUNCTIONS, **dict.fromkeys(("collections.OrderedDict", "typing.OrderedDict"), self._mapped)}
-        self._known: dict[str, object] = {path: _Function(path, run) for path, run in functions.items()}
+        self._known: dict[str, _Function] = {path: _Function(path, run) for path, run in functions.items()}
         self._copied = 0
 
     def find_class(self, module: str, name: str) -> Any:
@@ -265,10 +276,7 @@ class _Reader(pickle._Unpickler):
         path = f"{module}.{name}"
         if len(path) > _NAME_LIMIT:
             raise ValueError(f"a name of {len(path)} characters")
-        if path not in self._known:
-            about = {"path": path, "module": module, "asked": self._found.asked}
-            self._known[path] = _Named(name, (Inert,), about)
-        return self._known[path]
+        return self._known.get(path) or self._found.named(module, name)
 
     def persistent_load(self, pid: Any) -> object:
         if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":
@@ -354,18 +362,29 @@ class _Reader(pickle._Unpickler):
 
 def _call(named: _Named, arguments: tuple[Any, ...]) -> object:
     path = named.path
-    # Enum members and bound methods are pickled as getattr(class or object, name).
-    member = path == "builtins.getattr" and len(arguments) == 2 and _is_foreign(arguments[0])
-    if not (member or path in _PLAIN or path in _PLAIN_FUNCTIONS):
+    if path == "builtins.getattr" and len(arguments) == 2 and isinstance(arguments[1], str):
+        return _member(arguments[0], arguments[1])
+    if path not in _PLAIN:
         if not _is_foreign(named) or _runs(named):
             raise Unsafe(path)
+        root, last = path.partition(".")[0], path.rpartition(".")[2]
         # By convention a capital letter begins a class.
-        if not path.rpartition(".")[2][:1].isupper():
-            named.asked.add(path)
+        if not (last[:1].isupper() or path in _PLAIN_FUNCTIONS or (root in _KNOWN and last.startswith("_"))):
+            named.found.asked.add(path)
     for argument in arguments:
         if isinstance(argument, _Named) and _runs(argument):
             raise Unsafe(argument.path)
     return _make(named, arguments)
+
+
+def _member(owner: Any, name: str) -> object:
+    """Return what stands for a member of a class: enum members and class methods are pickled by `getattr`."""
+    if not isinstance(owner, _Named | Inert) or not (_is_foreign(owner) or owner.path in _PLAIN):
+        raise Unsafe("builtins.getattr")
+    kind = owner if isinstance(owner, _Named) else type(owner)
+    if len(kind.path) + len(name) > _NAME_LIMIT:
+        raise ValueError(f"a name of {len(name)} characters")
+    return kind.found.named(kind.module, f"{kind.path.removeprefix(kind.module + '.')}.{name}")
 
 
 def _is_foreign(value: object) -> bool:
