@@ -94,10 +94,15 @@ def _read(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
         return _adapted(checkpoint, pretrained)
     place = _found(checkpoint)
     source = str(checkpoint.path)
-    names = tower_names(keys, place, find_towers(keys), source)
+    towers = find_towers(keys)
+    names = tower_names(keys, place, towers, source)
     refuse_parametrised(names.values(), source)
     _refuse_unread(checkpoint, place, names)
-    return (_hugging_face if place.hugging_face else _open_clip)(checkpoint, names, pretrained)
+    tower = (_hugging_face if place.hugging_face else _open_clip)(checkpoint, names, pretrained)
+    if checkpoint.tower is not None or len(towers) < 2:
+        return tower
+    same = f"{source}: holds {len(towers)} vision towers of equal weights; the first, {place.prefix!r}, was read."
+    return replace(tower, remarks=(*tower.remarks, same))
 
 
 def _found(checkpoint: Checkpoint) -> Place:

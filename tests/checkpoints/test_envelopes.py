@@ -311,6 +311,7 @@ def modelling() -> Iterator[None]:
         yield
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", EXTRAS)
 def test_data_beside_the_weights_is_skipped(name: str, old: bool, tmp_path: Path) -> None:
@@ -349,6 +350,7 @@ def test_a_path_of_python_3_13_is_skipped(tmp_path: Path) -> None:
     assert (tower.ignored, tower.remarks) == (("path",), ())
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize("kind", ["quantised", "sparse", "meta", "array"])
 @pytest.mark.parametrize("key", ["visual.proj", "visual.extra"])
 @pytest.mark.parametrize("prefix", ["", "a.visual."])

@@ -114,8 +114,10 @@ def test_tied_towers_are_one_and_a_single_bit_unties_them(shape: str, tmp_path: 
     names = SHAPES[shape]
     both = under("a.", names(ONE)) | under("b.", names(ONE))
     torch.save(both, tmp_path / "x.pt")
-    read = read_tower(read_checkpoint(tmp_path / "x.pt")).tensors
-    assert all(torch.equal(read[key], ONE[key]) for key in ONE)
+    tower = read_tower(read_checkpoint(tmp_path / "x.pt"))
+    assert all(torch.equal(tower.tensors[key], ONE[key]) for key in ONE)
+    assert tower.remarks[0].startswith(f"{tmp_path / 'x.pt'}: holds 2 vision towers of equal weights; the first, 'a.")
+    assert read_tower(read_checkpoint(tmp_path / "x.pt", tower="b.")).remarks == ()
     key = next(key for key in both if key.startswith("b.") and "position_emb" in key.replace("positional", "position"))
     both[key].view(torch.int32).view(-1)[-1] ^= 1
     torch.save(both, tmp_path / "x.pt")
