@@ -164,7 +164,7 @@ def _measure(options: argparse.Namespace) -> int:
     evaluator = _evaluator(options)
     show = _Progress("measuring")
     if options.merged is not None:
-        evaluation = evaluator.measure_file(options.merged, split=options.split, progress=show)
+        evaluation = evaluator.measure_file(options.merged, tower=options.tower, split=options.split, progress=show)
     else:
         evaluation = evaluator.measure(_recipe(evaluator, options), split=options.split, progress=show)
     show.end()
@@ -400,6 +400,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = _command(commands, "measure", _measure, "merge by a recipe and measure accuracy and interference")
     _recipe_flags(measure)
     measure.add_argument("--merged", type=Path, metavar="FILE", help="measure this merged checkpoint instead")
+    measure.add_argument("--tower", metavar="PREFIX", help="which vision tower of --merged, if it holds several")
     measure.add_argument(
         "--split",
         choices=("test", "validation"),

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
+from ri_analysis.checkpoints.towers import HUGGING_FACE, PROJECTION
 from ri_analysis.errors import InputError
 
 Tensors = Mapping[str, torch.Tensor]
 Makers = dict[str, Callable[[], torch.Tensor]]
 
-_PATCHES = "embeddings.patch_embedding.weight"
 _VISION = {
     "embeddings.class_embedding": "class_embedding",
     "embeddings.patch_embedding.weight": "conv1.weight",
@@ -41,12 +41,7 @@ _BLOCK = {
 }
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _QKV = ("q_proj", "k_proj", "v_proj")
-
-
-def find_root(keys: Sequence[str]) -> str | None:
-    """Return what stands before the vision model's own names (`vision_model.` or nothing), None without one."""
-    found = [key.removesuffix(_PATCHES) for key in keys if key == _PATCHES or key.endswith("." + _PATCHES)]
-    return min(found, key=len, default=None)
+_NOT_NEEDED = ("embeddings.position_ids",)  # buffers that only count
 
 
 def model_class(config: Mapping[str, Any], filled: bool) -> str:
@@ -82,24 +77,30 @@ def weight_name(module: str) -> tuple[str, int | None] | None:
     return (f"{block}.{_BLOCK[name]}.weight", None) if name in _BLOCK else None
 
 
-def vision_makers(tensors: Tensors, root: str, source: str) -> tuple[Makers, set[str]]:
-    """Return what makes each canonical `visual.` tensor, and the names used."""
-    makers, used = _makers(tensors, root, _VISION, "visual.", source)
-    projection = root.removesuffix("vision_model.") + "visual_projection.weight"
-    if projection in tensors:
-        makers["visual.proj"] = partial(_transposed, tensors, projection)
-        used.add(projection)
+def vision_makers(tensors: Tensors, source: str) -> tuple[Makers, set[str]]:
+    """Return what makes each canonical `visual.` tensor of a vision model under `vision_model.`, and the names used.
+
+    Raises InputError for a tensor inside the vision model that CLIP's has not: it would compute something else.
+    """
+    makers, used = _makers(tensors, HUGGING_FACE, _VISION, "visual.", source)
+    known = used | {HUGGING_FACE + name for name in _NOT_NEEDED}
+    other = [name for name in tensors if name.startswith(HUGGING_FACE) and name not in known]
+    if other:
+        more = f" and {len(other) - 1} more" if other[1:] else ""
+        raise InputError(f"{source}: tensor {other[0]!r}{more} in the vision model, which CLIP's does not have")
+    if PROJECTION in tensors:
+        makers["visual.proj"] = partial(_transposed, tensors, PROJECTION)
+        used.add(PROJECTION)
     return makers, used
 
 
-def text_makers(tensors: Tensors, root: str) -> Makers:
+def text_makers(tensors: Tensors, source: str) -> Makers:
     """Return what makes each tensor of open_clip's text tower and the logit scale; empty where there is none."""
-    outer = root.removesuffix("vision_model.")
-    makers, _ = _makers(tensors, outer + "text_model.", _TEXT, "", outer)
-    if outer + "text_projection.weight" in tensors and makers:
-        makers["text_projection"] = partial(_transposed, tensors, outer + "text_projection.weight")
-    if outer + "logit_scale" in tensors:
-        makers["logit_scale"] = partial(pick, tensors, outer + "logit_scale")
+    makers, _ = _makers(tensors, "text_model.", _TEXT, "", source)
+    if "text_projection.weight" in tensors and makers:
+        makers["text_projection"] = partial(_transposed, tensors, "text_projection.weight")
+    if "logit_scale" in tensors:
+        makers["logit_scale"] = partial(pick, tensors, "logit_scale")
     return makers
 
 
@@ -123,7 +124,8 @@ def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, 
                 if missing is not None:
                     raise InputError(f"{source}: expected tensor {missing!r} beside {key!r}, found none")
                 makers[f"{block}.attn.in_proj_{kind}"] = partial(_joined, tensors, parts)
-            elif layer[2].removeprefix("self_attn.") not in _QKV:
+                used |= set(parts)
+            else:
                 continue
             used.add(key)
     return makers, used

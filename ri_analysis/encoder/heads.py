@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.suite import Suite
+from ri_analysis.suite.images import listing
+from ri_analysis.task_vectors import FLOATS
 
 # A pickled ImageEncoder keeps the text projection but not the transformer before it.
 _TEXT_MARKERS = ("transformer.resblocks.0.ln_1.weight",)
@@ -96,22 +98,39 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     tensors = checkpoint.tensors
     if checkpoint.attributes.get("normalize") is False:
         raise InputError(f"{path}: expected a head for unit features, found one with normalize = False")
-    weight = next((tensors[key] for key in tensors if key.rpartition(".")[2] == "weight"), None)
-    if weight is None and len(tensors) == 1:
-        weight = tensors[next(iter(tensors))]
-    if weight is None:
-        raise InputError(f"{path}: expected a tensor 'weight', found {', '.join(tensors) or 'no tensors'}")
+    weight = _only_weight(path, tensors)
     if weight.ndim != 2 or weight.shape[1] != width:
         raise InputError(f"{path}: 'weight' must have shape (classes, {width}), found {tuple(weight.shape)}")
+    for key, tensor in tensors.items():
+        if tensor.dtype not in FLOATS:
+            raise InputError(f"{path}: {key!r} must be float16, bfloat16, float32 or float64, found {tensor.dtype}")
     if not torch.isfinite(weight).all():
         raise InputError(f"{path}: 'weight' must be finite, found NaN or infinite values")
-    if any(key.rpartition(".")[2] == "bias" and bool(tensors[key].any()) for key in tensors):
+    if any(bool(tensors[key].any()) for key in tensors if _last(key) == "bias"):
         raise InputError(f"{path}: expected a head without bias, found a 'bias' that is not zero")
     if classes is None:
         classes = [f"class {index}" for index in range(len(weight))]
     if len(classes) != len(weight):
         raise InputError(f"{path}: the head has {len(weight)} classes, the class names are {len(classes)}")
     return Head((weight.float() * logit_scale).contiguous(), tuple(classes))
+
+
+def _only_weight(path: Path, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return the one tensor called weight, or the one tensor. Raises InputError for several, and for other tensors."""
+    weights = [key for key in tensors if _last(key) == "weight"] or (list(tensors) if len(tensors) == 1 else [])
+    if not weights:
+        raise InputError(f"{path}: expected a tensor 'weight', found {listing(list(tensors), 5) or 'no tensors'}")
+    others = [key for key in tensors if key not in weights and _last(key) != "bias"]
+    if weights[1:] or others:
+        raise InputError(
+            f"{path}: expected one head, a tensor 'weight' alone or with a bias of zeros, found "
+            f"{listing([*weights, *others], 5)}; write the head to a file of its own"
+        )
+    return tensors[weights[0]]
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def save_head(path: Path, head: Head) -> None:

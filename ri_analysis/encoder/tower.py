@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError

@@ -161,10 +161,16 @@ class Evaluator:
         )
 
     def measure_file(
-        self, path: Path, *, split: str = "test", limit: int | None = None, progress: Progress | None = None
+        self,
+        path: Path,
+        *,
+        tower: str | None = None,
+        split: str = "test",
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> Evaluation:
-        """Measure somebody else's merged checkpoint on every task."""
-        checkpoint, name = read_checkpoint(path), "merged"
+        """Measure somebody else's merged checkpoint on every task; `tower` chooses among several vision towers."""
+        checkpoint, name = read_checkpoint(path, tower=tower), "merged"
         # Read as an expert's would be, so that its names, shapes and values are checked likewise.
         vectors = TaskVectors(self.suite.zero_shot, {name: self.suite.tower(checkpoint).tensors}, {name: str(path)})
         return self._evaluate(

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 
 import torch
 
-from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Architecture
 from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.estimate import Estimate, Outcome, estimate

@@ -115,7 +115,7 @@ def _cifar(path: Path) -> Arrays:
 
 def _entries(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
-        found = unpickle(stream, str(path), latin=True)
+        found = unpickle(stream, str(path), latin=True, limit=_LIMIT)
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a pickled dictionary, found {type(found).__name__}")
     return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}

@@ -18,7 +18,8 @@ from ri_analysis.suite.generators import GENERATORS
 class TaskSpec:
     """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower.
 
-    `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on.
+    `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on; `tower` is the
+    prefix of the vision tower that is meant, where the expert's file holds several.
     """
 
     name: str
@@ -30,6 +31,7 @@ class TaskSpec:
     validation: Path | None = None
     logit_scale: float = 1.0
     images_per_class: int | None = None
+    tower: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class ResolvedSpec:
 
 @dataclass(frozen=True)
 class SuiteSpec:
-    """A suite file in full, its paths absolute. `root` is where relative paths of weights and images start."""
+    """A suite file in full, its paths absolute.
+
+    `root` is where relative paths of weights and images start; `tower` is that of `pretrained`, as a task's.
+    """
 
     path: Path
     root: Path
@@ -75,6 +80,7 @@ class SuiteSpec:
     auxiliary: tuple[AuxiliarySpec, ...]
     unseen: tuple[UnseenSpec, ...]
     resolved: tuple[ResolvedSpec, ...]
+    tower: str | None = None
 
     @property
     def pretrained_path(self) -> Path:
@@ -104,6 +110,7 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "validation": (Path, False),
             "logit_scale": (float, False),
             "images_per_class": (int, False),
+            "tower": (str, False),
         },
     ),
     "auxiliary": (
@@ -123,7 +130,11 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
         {"name": (str, True), "directory": (Path, True), "default": (bool, False)},
     ),
 }
-_MODEL: dict[str, tuple[type, bool]] = {"architecture": (str, True), "pretrained": (str, True)}
+_MODEL: dict[str, tuple[type, bool]] = {
+    "architecture": (str, True),
+    "pretrained": (str, True),
+    "tower": (str, False),
+}
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "text"),
     Path: ((str,), "a path"),
@@ -174,8 +185,10 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
         reader.relations(sections)
     if reader.findings:
         return None, reader.findings
-    root, pretrained = reader.root, model["pretrained"]
-    return SuiteSpec(reader.path, root, name, model["architecture"], pretrained, *sections.values()), []
+    tasks, auxiliary, unseen, resolved = sections.values()
+    return SuiteSpec(
+        reader.path, reader.root, name, **model, tasks=tasks, auxiliary=auxiliary, unseen=unseen, resolved=resolved
+    ), []
 
 
 class _Reader:

@@ -134,7 +134,7 @@ class Suite:
         path = self.spec.pretrained_path
         if not path.exists() and not path.suffix:
             path = _pretrained_tag(self.spec.architecture, self.spec.pretrained)
-        return self._checkpoint(path)
+        return self._checkpoint(path, tower=self.spec.tower)
 
     @property
     def resolved(self) -> tuple[ResolvedSpec, ...]:
@@ -206,7 +206,7 @@ class Suite:
         """Return the checkpoint of one expert of an expert set."""
         name = self.expert_set(experts)
         if name == ORIGINAL:
-            return self._checkpoint(self.task(task).expert)
+            return self._checkpoint(self.task(task).expert, tower=self.task(task).tower)
         return self._checkpoint(self.resolved_set(name).directory / f"{self.task(task).name}.safetensors")
 
     def set_tasks(self, experts: str) -> tuple[str, ...]:
