@@ -80,7 +80,7 @@ def reading(keys: Collection[str], config: Mapping[str, Any]) -> tuple[str, ...]
     """
     plain = all(key.endswith(_PLAIN) and _ATTENTION_OUT not in key for key in keys)
     patterns = config.get("rank_pattern") or config.get("alpha_pattern")
-    same = plain and not patterns and not isinstance(config.get("init_lora_weights"), str)
+    same = plain and not patterns and str(config.get("init_lora_weights")).lower() not in _STARTS
     return () if same or "peft_type" not in config else ("read as PEFT merges it",)
 
 

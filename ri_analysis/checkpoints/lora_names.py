@@ -39,7 +39,7 @@ def vision_names(keys: Collection[str], settings: Settings, source: str) -> tupl
 
     Raises InputError where there are none, for an adapter of a text tower, and for adapters of several vision towers.
     """
-    keys = [key for key in keys if not _UNUSED.fullmatch(key)]
+    keys = [key for key in keys if not _UNUSED.fullmatch(key) and not _saved_twice(key, keys)]
     own = {key: name for key in keys if (name := _said(key)) is not None}
     text = [key for key in keys if key not in own and not _TEXT.isdisjoint(key.split("."))]
     bare = {key: name for key in keys if key not in own and key not in text and (name := _bare(key)) is not None}
@@ -66,6 +66,11 @@ def vision_names(keys: Collection[str], settings: Settings, source: str) -> tupl
         if left
     ]
     return own, remarks
+
+
+def _saved_twice(key: str, keys: Collection[str]) -> bool:
+    # With bias "all" PEFT writes the biases of `modules_to_save` under two names, and reads the plain one.
+    return ".modules_to_save." in key and key.replace(".modules_to_save.", ".") in keys
 
 
 def _said(key: str) -> Name | None:
