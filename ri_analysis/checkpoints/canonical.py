@@ -186,14 +186,14 @@ def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     if pretrained is None:
         raise InputError(f"{checkpoint.path}: a LoRA adapter holds no model of its own; the pretrained one is needed")
     source = str(checkpoint.path)
-    changes, used = lora.read_changes(checkpoint.tensors, checkpoint.config, pretrained, source)
+    adapter = lora.read_adapter(checkpoint.tensors, checkpoint.config, pretrained, source)
     makers = {
-        name: partial(lora.apply, pretrained, name, changes[name])
-        if name in changes
+        name: partial(lora.apply, pretrained, name, adapter.steps[name], source)
+        if name in adapter.steps
         else partial(pick, pretrained, name)
         for name in pretrained
     }
-    filled = tuple(name for name in pretrained if name not in changes)
-    left = tuple(key for key in checkpoint.tensors if key not in used)
-    kind = f"PEFT LoRA adapter (r = {checkpoint.config.get('r', '?')})"
-    return Tower(Computed(makers), kind, len(used), left, filled)
+    filled = tuple(name for name in pretrained if name not in adapter.steps)
+    left = tuple(key for key in checkpoint.tensors if key not in adapter.used)
+    kind = f"PEFT LoRA adapter (r = {checkpoint.config['r']})"
+    return Tower(Computed(makers), kind, len(adapter.used), left, filled, remarks=adapter.remarks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,20 @@ _QKV = ("q_proj", "k_proj", "v_proj")
 _NOT_NEEDED = ("embeddings.position_ids",)  # buffers that only count
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor of Hugging Face lies: the canonical name, which of q, k, v there (None: all), transposed?"""
+
+    name: str
+    part: int | None = None
+    transposed: bool = False
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the view of the canonical `tensor` that has Hugging Face's layout."""
+        view = tensor if self.part is None else tensor.chunk(len(_QKV))[self.part]
+        return view.T if self.transposed else view
+
+
 def model_class(config: Mapping[str, Any], filled: bool) -> str:
     """Return the class the config names, or what the tensors show."""
     named = config.get("architectures")
@@ -62,19 +77,20 @@ def quick_gelu(config: Mapping[str, Any]) -> bool | None:
     return True if config.get("model_type") in ("clip", "clip_vision_model") else None
 
 
-def weight_name(module: str) -> tuple[str, int | None] | None:
-    """Return the canonical weight of the linear layer `module` (without its model's prefix), and which of q, k, v.
-
-    None when the vision tower has no such layer.
-    """
-    found = _LAYER.fullmatch(module + ".weight")
+def place(key: str) -> Place | None:
+    """Return where the vision model's tensor `key` (without its model's prefix) lies; None when it has no such one."""
+    if key == PROJECTION:
+        return Place("visual.proj", transposed=True)
+    if key in _VISION:
+        return Place("visual." + _VISION[key])
+    found = _LAYER.fullmatch(key)
     if found is None:
         return None
-    block, name = f"visual.transformer.resblocks.{found[1]}", found[2]
+    block, name, kind = f"visual.transformer.resblocks.{found[1]}", found[2], found[3]
     part = name.removeprefix("self_attn.")
     if part in _QKV:
-        return f"{block}.attn.in_proj_weight", _QKV.index(part)
-    return (f"{block}.{_BLOCK[name]}.weight", None) if name in _BLOCK else None
+        return Place(f"{block}.attn.in_proj_{kind}", _QKV.index(part))
+    return Place(f"{block}.{_BLOCK[name]}.{kind}") if name in _BLOCK else None
 
 
 def vision_makers(tensors: Tensors, source: str) -> tuple[Makers, set[str]]:

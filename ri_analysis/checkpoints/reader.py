@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ri_analysis.checkpoints import lora
 from ri_analysis.checkpoints.stamps import content_digest
 from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
 from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_towers, without_wrappers
@@ -219,7 +220,7 @@ def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
 
 
 def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
-    content = digest(found.digest, json.dumps(config, sort_keys=True))
+    content = digest(found.digest, json.dumps(config, sort_keys=True), *lora.reading(found.tensors, config))
     return replace(found, path=path, digest=content, config=config)
 
 
