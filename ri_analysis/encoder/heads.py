@@ -11,7 +11,13 @@ from pathlib import Path
 import open_clip
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model, write_safetensors
+from ri_analysis.checkpoints import (
+    Checkpoint,
+    classifier_weight,
+    read_checkpoint,
+    whole_model,
+    write_safetensors,
+)
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
@@ -63,7 +69,7 @@ class HeadLoader:
             head = load_head(task.head, names, self._width, task.logit_scale)
         else:
             head = self._built(names or _own_names(self._suite, name), task.templates)
-        _check_labels(self._suite, name, head)
+        _check_labels(self._suite, name)
         return head
 
     @property
@@ -96,12 +102,8 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     tensors = checkpoint.tensors
     if checkpoint.attributes.get("normalize") is False:
         raise InputError(f"{path}: expected a head for unit features, found one with normalize = False")
-    weight = next((tensors[key] for key in tensors if key.rpartition(".")[2] == "weight"), None)
-    if weight is None and len(tensors) == 1:
-        weight = tensors[next(iter(tensors))]
-    if weight is None:
-        raise InputError(f"{path}: expected a tensor 'weight', found {', '.join(tensors) or 'no tensors'}")
-    if weight.ndim != 2 or weight.shape[1] != width:
+    weight = classifier_weight(checkpoint)
+    if weight.shape[1] != width:
         raise InputError(f"{path}: 'weight' must have shape (classes, {width}), found {tuple(weight.shape)}")
     if not torch.isfinite(weight).all():
         raise InputError(f"{path}: 'weight' must be finite, found NaN or infinite values")
@@ -171,15 +173,8 @@ def _own_names(suite: Suite, task: str) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in found)
 
 
-def _check_labels(suite: Suite, task: str, head: Head) -> None:
-    for split in ("test", "validation"):
-        if split == "validation" and suite.task(task).validation is None:
-            continue
-        images = suite.task_data(task, split)
-        assert images.labels is not None  # task data is always read with labels
-        found = int(images.labels.max()) + 1
-        if found > len(head.classes):
-            raise InputError(
-                f"{images.source}: labels go up to class {found - 1}, so at least {found} classes, "
-                f"but the head of task {task!r} has {len(head.classes)}"
-            )
+def _check_labels(suite: Suite, task: str) -> None:
+    """Open a task's images: what labels do not fit its head is refused there, before anything is measured."""
+    suite.task_data(task)
+    if suite.task(task).validation is not None:
+        suite.task_data(task, "validation")

@@ -161,10 +161,10 @@ class _Check:
                 _Step(f"images {task}", partial(self.images, task), f"correct 'data' or 'validation' of {where}")
             )
         for source in suite.spec.auxiliary:
-            read = partial(_count, suite.auxiliary_data, source.name)
+            read = partial(self.count, suite.auxiliary_data, source.name)
             found.append(_Step(f"auxiliary {source.name}", read, f"correct 'data' of [[auxiliary]] {source.name!r}"))
         for domain in suite.spec.unseen:
-            read = partial(_count, suite.unseen_data, domain.name)
+            read = partial(self.count, suite.unseen_data, domain.name)
             found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
         return found
 
@@ -264,18 +264,18 @@ class _Check:
             images = self.suite.task_data(task, split)
             counts.append(f"{len(images)} {split}")
             self.report.remarks += images.remarks
-            _order(self.suite, task, images)
         return ", ".join(counts)
+
+    def count(self, read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
+        images = read(name)
+        self.report.remarks += images.remarks
+        return f"{len(images)} images"
 
 
 def _expert_remedy(task: str, experts: str) -> str:
     if experts == ORIGINAL:
         return f"give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] {task!r}"
     return f"make the expert set {experts!r} anew by `ri-analysis resolve`, or take it out"
-
-
-def _count(read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
-    return f"{len(read(name))} images"
 
 
 def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: CheckProgress) -> str:
@@ -302,19 +302,3 @@ def _tag_activation(suite: Suite, architecture: Architecture) -> None:
             f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
             f"computes GELU; use '{architecture.name}-quickgelu'"
         )
-
-
-def _order(suite: Suite, task: str, images: ImageSet) -> None:
-    """Raise InputError where the data's own class names are the suite's in another order."""
-    own = [_plain(name) for name in images.classes]
-    given = [_plain(name) for name in suite.class_names(task) or ()]
-    if sorted(own) == sorted(given) and own != given:
-        index = next(index for index, (left, right) in enumerate(zip(own, given, strict=True)) if left != right)
-        raise InputError(
-            f"{suite.task(task).classes}: class {index} must be {images.classes[index]!r} as in {images.source}, "
-            f"found {given[index]!r}: the same names in another order"
-        )
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -214,18 +214,6 @@ def test_mistakes_in_the_new_keys_are_named(tiny: Path, addition: str, message: 
     assert any(message in line for line in parse_spec(tiny)[1])
 
 
-def test_class_names_in_another_order_than_the_data_are_found(tiny: Path) -> None:
-    from PIL import Image
-
-    for name in ("blues 0", "blues 1"):
-        (tiny.parent / "folder" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tiny.parent / "folder" / name / "a.png")
-    _toml(tiny, "Blues-test.npz", "folder")
-    assert check_suite(str(tiny)).findings == []
-    (tiny.parent / "Blues.txt").write_text("blues 1\nblues 0\n")
-    assert any("the same names in another order" in item.problem for item in check_suite(str(tiny)).findings)
-
-
 # --- the public benchmarks ----------------------------------------------------------------------------------------
 
 COUNTS: dict[str, int] = {
