@@ -64,7 +64,7 @@ def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
     show = _Progress("checking")
-    report = check_suite(options.suite, options.workspace, show.fraction)
+    report = check_suite(options.suite, options.workspace, show.fraction, options.device)
     show.end()
     for line in report.passed:
         print(f"ok    {line}")

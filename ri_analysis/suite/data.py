@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ri_analysis.errors import InputError
-from ri_analysis.files import file_digest, write_text
+from ri_analysis.files import digest, file_digest, write_text
 from ri_analysis.suite import arrow, public_layouts
 from ri_analysis.suite.images import (
     CLIP,
@@ -104,7 +104,10 @@ def _read_folder(folder: Path, labelled: bool, how: Preprocessing, memory: Path 
         raise InputError(f"{folder}: expected one subfolder of images per class, found none")
     _refuse_splits(folder, {folders[name]: group for name, group in zip(classes, groups, strict=True) if group})
     labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups]).astype(np.int64)
-    return _checked(folder, files, labels, how, classes, memory)
+    images = _checked(folder, files, labels, how, classes, memory)
+    if classes != sorted(item.name for item in folder.iterdir() if item.is_dir()):
+        images.digest = digest(images.digest, *classes)  # earlier versions numbered these classes otherwise
+    return images
 
 
 def hidden(name: str) -> bool:

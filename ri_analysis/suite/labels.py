@@ -41,7 +41,9 @@ def read_labels(what: str, values: object, count: int) -> tuple[Indices, tuple[s
         names = sorted_names(texts)
         place = {name: index for index, name in enumerate(names)}
         return np.array([place[name] for name in texts], np.int64), tuple(names)
-    if found.dtype.kind not in "buif":
+    if found.dtype.kind == "b":
+        found = found.astype(np.uint8)
+    if found.dtype.kind not in "uif":
         raise InputError(f"{wanted}, found {found.dtype}")
     with np.errstate(invalid="ignore"):
         wrong = (found < 0) | (found >= 2**63) | (found % 1 != 0)

@@ -121,16 +121,16 @@ class Suite:
     def _head_rows(self, task: TaskSpec, path: Path) -> tuple[int, tuple[str, ...]] | None:
         """Return how many rows a task's head has, and their class names as far as anything but `path` gives them."""
         given = self.class_names(task.name)
-        if given is not None:
-            return len(given), given
-        own = self._images(task.data, labelled=True).classes
+        names = self._images(task.data, labelled=True).classes if given is None else given
         if task.head is None:
-            return (len(own), own) if own else None
+            return (len(names), names) if names else None
         try:
             count = len(classifier_weight(self._checkpoint(task.head)))
         except InputError:
             return None
-        return count, own if len(own) == count and path != task.data else ()
+        if given is None and (len(names) != count or path == task.data):
+            return count, ()
+        return (count, names) if len(names) == count else None
 
     def unseen_data(self, name: str) -> ImageSet:
         """Return the images of an unseen domain; their labels are rows of its tasks' heads, joined."""
