@@ -114,7 +114,7 @@ def by_rows(images: ImageSet, rows: Rows, how: str = NAMES) -> ImageSet:
     if own and labels.max() >= len(own):
         raise InputError(f"{images.source}: has {len(own)} class names, but labels up to {labels.max()}")
     if own and how == NAMES and own != rows.names:
-        places, remark = _Match(images.source, own, rows).places()
+        places, remark = _Match(images.source, own, frozenset(np.unique(labels).tolist()), rows).places()
         labels = np.array(places, np.int64)[labels]
         remarks += [remark] if remark else []
     most = int(labels.max()) + 1
@@ -135,24 +135,26 @@ def by_rows(images: ImageSet, rows: Rows, how: str = NAMES) -> ImageSet:
 
 @dataclass(frozen=True)
 class _Match:
-    """The class names of some data against the rows of a head."""
+    """The class names of some data, those at `used` with images, against the rows of a head."""
 
     source: str
     own: tuple[str, ...]
+    used: frozenset[int]
     rows: Rows
 
     def places(self) -> tuple[Sequence[int], str]:
         """Return the row of each class of the data, and what is to be remarked about it."""
         found = self._partners()
-        missing = [index for index, row in enumerate(found) if row is None]
+        missing = [index for index, row in enumerate(found) if row is None and index in self.used]
         if not missing:
-            return [row for row in found if row is not None], ""
-        if len(missing) == len(self.own) and _are_numbers(self.own) and not _are_numbers(self.rows.names):
+            return [row or 0 for row in found], ""  # 0 where there are no images
+        strange = all(row is None for row in found)
+        if strange and _are_numbers(self.own) and not _are_numbers(self.rows.names):
             return self._numbered()
         straight = all(row in (None, index) for index, row in enumerate(found))
         if len(self.own) == self.rows.count and straight and self._worded_otherwise(missing):
             return range(self.rows.count), self._by_order(missing)
-        raise InputError(self._without_partner(missing, straight))
+        raise InputError(self._without_partner(missing, strange))
 
     def _partners(self) -> list[int | None]:
         """Return the row of the same name for each class of the data; None where there is none."""
@@ -196,10 +198,12 @@ class _Match:
             )
         first = 1 if low else 0
         places = [number - first for number in numbers]
-        if first or self.rows.names or list(self.own) != sorted(self.own):
-            said = f"{self.source}: class names are numbers, taken as rows of the head, counted from {first}"
-            return places, f"{said}: {self._pairs(range(len(places)), places)}"
-        return places, ""
+        as_text = list(self.own) == sorted(self.own)
+        if as_text and not first and not self.rows.names:
+            return places, ""
+        said = f"{self.source}: class names are numbers, taken as rows of the head, counted from {first}"
+        said += "" if as_text else " and not sorted as text, as ImageFolder does"
+        return places, f"{said}: {self._pairs(range(len(places)), places)}"
 
     def _worded_otherwise(self, missing: Sequence[int]) -> bool:
         """Whether the names without a partner may be those at the same place of the other list, in other words."""
@@ -216,19 +220,21 @@ class _Match:
         pairs = [f"{self.own[index]} → {names[row]}" for index, row in zip(classes, places, strict=True)]
         return listing(pairs, 3)
 
-    def _without_partner(self, missing: Sequence[int], straight: bool) -> str:
+    def _without_partner(self, missing: Sequence[int], strange: bool) -> str:
         quoted = listing([repr(self.own[index]) for index in missing], 5)
         if not self.rows.names:
             text = (
                 f"has {len(self.own)} classes, the head of {self.rows.table} has {self.rows.count} rows without names"
             )
             return f"{self.source}: {text}; name the rows by 'classes'{self._way_out()}"
-        if len(missing) == len(self.own):
-            text = f"none of its {len(self.own)} classes ({quoted}) is called like one of the {self.rows.count}"
+        theirs = f"of {self.rows.source} ({listing([repr(name) for name in self.rows.names], 5)})"
+        if strange:
+            text = (
+                f"none of its {len(self.own)} classes ({quoted}) is called like one of the {self.rows.count} {theirs}"
+            )
         else:
-            text = f"no class is called like its {quoted}, only like its other {len(self.own) - len(missing)}, in"
-        theirs = listing([repr(name) for name in self.rows.names], 5)
-        return f"{self.source}: {text} of {self.rows.source} ({theirs}); use the same names{self._way_out()}"
+            text = f"its other classes have a partner, but none {theirs} is called like its {quoted}"
+        return f"{self.source}: {text}; use the same names{self._way_out()}"
 
     def _way_out(self) -> str:
         return f', or say `labels = "{ORDER}"` in {self.rows.table} if the n-th class of the data is row n of the head'

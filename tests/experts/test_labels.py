@@ -84,10 +84,16 @@ def test_fewer_classes_than_rows_are_matched_and_the_others_remarked() -> None:
     )
 
 
+def test_a_class_without_images_needs_no_partner() -> None:
+    letters = Rows(2, ("A", "B"), "names.txt", "")
+    assert labels(by_rows(of_classes(["N/A", "A", "B"], [2, 1, 2]), letters)) == [1, 0, 1]
+    with pytest.raises(InputError, match="like its 'N/A'"):
+        by_rows(of_classes(["N/A", "A", "B"], [0, 1, 2]), letters)
+
+
 def test_a_class_without_a_partner_is_an_error_that_names_it() -> None:
     text = message(["circle", "oval", "star"], ["circle", "square", "star"])
-    assert "no class is called like its 'oval', only like its other 2" in text
-    assert "names.txt" in text
+    assert "none of names.txt ('circle', 'square', 'star') is called like its 'oval'" in text
     assert "`labels = \"order\"` in [[task]] 'T'" in text
     assert "'d'" in message(["a", "b", "c", "d"], ["c", "a", "b", "x", "y"])
     assert "'reds 9'" in message(["reds 0", "reds 1", "reds 9"], ["reds 0", "reds 1", "reds 2"])
@@ -172,6 +178,14 @@ def test_numbers_are_rows(own: list[str], count: int, rows: list[int], named: bo
     assert found == rows
     first = 0 if int(own[0]) == 0 else 1
     assert (f"numbers, taken as rows of the head, counted from {first}" in remark) == (named or first == 1)
+
+
+def test_numbers_are_not_rows_in_the_order_of_text() -> None:
+    rows, remark = rows_of([str(number) for number in range(11)], count=11)
+    assert rows == list(range(11))
+    assert "counted from 0 and not sorted as text, as ImageFolder does: 0 → row 0, 1 → row 1" in remark
+    # a head trained with ImageFolder: its rows are named in the order of text
+    assert rows_of(["0", "1", "2", "10"], ["0", "1", "10", "2"]) == ([0, 1, 3, 2], "")
 
 
 def test_numbers_that_may_count_from_0_or_1_are_refused() -> None:
@@ -289,7 +303,8 @@ def test_every_command_refuses_what_check_refuses(
     assert main([*first, str(tiny), "--workspace", str(tmp_path / "ws"), "--device", "cpu", *more]) == 2
     found = capsys.readouterr()
     said = found.out if command == "check" else found.err
-    assert "folder: no class is called like its 'violet', only like its other 3" in said
+    assert "folder: its other classes have a partner, but none of " in said
+    assert "is called like its 'violet'" in said
     assert not (tmp_path / "m.safetensors").exists()
     assert not (tmp_path / "new").exists()
 
