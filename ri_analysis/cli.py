@@ -64,7 +64,7 @@ def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
     show = _Progress("checking")
-    report = check_suite(options.suite, options.workspace, show.fraction)
+    report = check_suite(options.suite, options.workspace, show.fraction, options.device)
     show.end()
     for line in report.passed:
         print(f"ok    {line}")
@@ -227,10 +227,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    from ri_analysis.encoder import load_heads
     from ri_analysis.merging import merge_to_file
 
     evaluator = _evaluator(options)
     recipe, suite = _recipe(evaluator, options), evaluator.suite
+    load_heads(suite, evaluator.architecture, recipe.tasks)  # whose numbers would be refused is not merged either
     learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),

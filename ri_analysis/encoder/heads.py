@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,17 @@ from pathlib import Path
 import open_clip
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model, write_safetensors
+from ri_analysis.checkpoints import (
+    Checkpoint,
+    classifier_weight,
+    read_checkpoint,
+    whole_model,
+    write_safetensors,
+)
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.suite import Suite
-from ri_analysis.suite.images import listing
 from ri_analysis.task_vectors import FLOATS
 
 # A pickled ImageEncoder keeps the text projection but not the transformer before it.
@@ -65,7 +70,7 @@ class HeadLoader:
             head = load_head(task.head, names, self._width, task.logit_scale)
         else:
             head = self._built(names or _own_names(self._suite, name), task.templates)
-        _check_labels(self._suite, name, head)
+        _check_labels(self._suite, name)
         return head
 
     @property
@@ -98,8 +103,8 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     tensors = checkpoint.tensors
     if checkpoint.attributes.get("normalize") is False:
         raise InputError(f"{path}: expected a head for unit features, found one with normalize = False")
-    weight = _only_weight(path, tensors)
-    if weight.ndim != 2 or weight.shape[1] != width:
+    weight = classifier_weight(checkpoint)
+    if weight.shape[1] != width:
         raise InputError(f"{path}: 'weight' must have shape (classes, {width}), found {tuple(weight.shape)}")
     for key, tensor in tensors.items():
         if tensor.dtype not in FLOATS:
@@ -113,20 +118,6 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     if len(classes) != len(weight):
         raise InputError(f"{path}: the head has {len(weight)} classes, the class names are {len(classes)}")
     return Head((weight.float() * logit_scale).contiguous(), tuple(classes))
-
-
-def _only_weight(path: Path, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return the one tensor called weight, or the one tensor. Raises InputError for several, and for other tensors."""
-    weights = [key for key in tensors if _last(key) == "weight"] or (list(tensors) if len(tensors) == 1 else [])
-    if not weights:
-        raise InputError(f"{path}: expected a tensor 'weight', found {listing(list(tensors), 5) or 'no tensors'}")
-    others = [key for key in tensors if key not in weights and _last(key) != "bias"]
-    if weights[1:] or others:
-        raise InputError(
-            f"{path}: expected one head, a tensor 'weight' alone or with a bias of zeros, found "
-            f"{listing([*weights, *others], 5)}; write the head to a file of its own"
-        )
-    return tensors[weights[0]]
 
 
 def _last(key: str) -> str:
@@ -190,15 +181,8 @@ def _own_names(suite: Suite, task: str) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in found)
 
 
-def _check_labels(suite: Suite, task: str, head: Head) -> None:
-    for split in ("test", "validation"):
-        if split == "validation" and suite.task(task).validation is None:
-            continue
-        images = suite.task_data(task, split)
-        assert images.labels is not None  # task data is always read with labels
-        found = int(images.labels.max()) + 1
-        if found > len(head.classes):
-            raise InputError(
-                f"{images.source}: labels go up to class {found - 1}, so at least {found} classes, "
-                f"but the head of task {task!r} has {len(head.classes)}"
-            )
+def _check_labels(suite: Suite, task: str) -> None:
+    """Open a task's images: what labels do not fit its head is refused there, before anything is measured."""
+    suite.task_data(task)
+    if suite.task(task).validation is not None:
+        suite.task_data(task, "validation")

@@ -106,10 +106,10 @@ def resolve(
     folder = _folder(suite, name, directory)
     source = sample(suite.auxiliary_data(auxiliary), images, seed)
     plan = _plan(suite, auxiliary, source, names, values, seed)
-    _begin(folder, plan, resume)
-
     architecture = architecture_of(suite)
     heads = load_heads(suite, architecture, names)
+    _begin(folder, plan, resume)
+
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size)
     descents = {

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ri_analysis.errors import InputError
-from ri_analysis.files import file_digest, write_text
+from ri_analysis.errors import InputError, listing
+from ri_analysis.files import digest, file_digest, write_text
 from ri_analysis.suite import arrow, public_layouts
-from ri_analysis.suite.images import CLIP, SUFFIXES, ArrayImages, FileImages, ImageSet, KeptImages, damaged, file_stamps
+from ri_analysis.suite.images import (
+    CLIP,
+    SUFFIXES,
+    ArrayImages,
+    FileImages,
+    ImageSet,
+    KeptImages,
+    damaged,
+    file_stamps,
+)
+from ri_analysis.suite.labels import read_labels, sorted_names
 from ri_analysis.suite.preprocessing import Preprocessing
+
+_LEFT_BEHIND = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation)\d*")
 
 
 def read_images(path: Path, *, labelled: bool, how: Preprocessing = CLIP, memory: Path | None = None) -> ImageSet:
@@ -52,37 +66,67 @@ def _read_npz(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
         raise InputError(f"{path}: expected a whole npz file, found: {error}") from error
     images, labels = arrays.get("images"), arrays.get("labels")
     if images is None:
-        raise InputError(f"{path}: expected an array 'images', found {sorted(arrays) or 'none'}")
-    colour = images.ndim == 4 and images.shape[-1] == 3
-    if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or len(images) == 0:
-        raise InputError(
-            f"{path}: 'images' must be uint8 of shape (n, h, w) or (n, h, w, 3) with n > 0, "
-            f"found {images.dtype} {images.shape}"
-        )
+        raise InputError(f"{path}: expected an array 'images', found {_arrays(path)}")
+    bare = ArrayImages(str(path), content, images, None, how)
     if not labelled:
-        return ArrayImages(str(path), content, images, None, how)
+        return bare
     if labels is None:
-        raise InputError(f"{path}: expected an array 'labels', found none")
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise InputError(
-            f"{path}: 'labels' must be {len(images)} non-negative integers, found {labels.dtype} {labels.shape}"
-        )
-    return ArrayImages(str(path), content, images, labels.astype(np.int64), how)
+        raise InputError(f"{path}: expected an array 'labels', found {_arrays(path)}")
+    numbers, classes = read_labels(f"{path}: 'labels'", labels, len(images))
+    return ArrayImages(str(path), content, images, numbers, how, classes)
+
+
+def _arrays(path: Path) -> str:
+    """Return the names, types and shapes of an npz file's arrays, for an error."""
+    found = []
+    with np.load(path, allow_pickle=False) as file:
+        for name in file.files:
+            try:
+                array = file[name]
+                found.append(f"{name!r} {array.dtype} {array.shape}")
+            except ValueError:  # Python objects
+                found.append(f"{name!r}")
+    return f"{listing(found, 8)}; save them under these names" if found else "none"
 
 
 def _read_folder(folder: Path, labelled: bool, how: Preprocessing, memory: Path | None) -> ImageSet:
     if not labelled:
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = _below(folder)
         if not files:
             raise InputError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none")
         return _checked(folder, files, None, how, (), memory)
-    classes = sorted(item for item in folder.iterdir() if item.is_dir())
-    groups = [sorted(file for file in item.rglob("*") if file.suffix.lower() in SUFFIXES) for item in classes]
+    folders = {item.name: item for item in folder.iterdir() if item.is_dir() and not hidden(item.name)}
+    classes = sorted_names(folders)
+    groups = [_below(folders[name]) for name in classes]
     files = [file for group in groups for file in group]
     if not files:
         raise InputError(f"{folder}: expected one subfolder of images per class, found none")
+    _refuse_splits(folder, {folders[name]: group for name, group in zip(classes, groups, strict=True) if group})
     labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups]).astype(np.int64)
-    return _checked(folder, files, labels, how, [item.name for item in classes], memory)
+    images = _checked(folder, files, labels, how, classes, memory)
+    if classes != sorted(item.name for item in folder.iterdir() if item.is_dir()):
+        images.digest = digest(images.digest, *classes)  # earlier versions numbered these classes otherwise
+    return images
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is none of a data set: hidden, or left behind by a system or a viewer."""
+    return name.startswith(".") or name in _LEFT_BEHIND
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the image files below a folder, sorted."""
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in files if not any(map(hidden, file.relative_to(folder).parts)))
+
+
+def _refuse_splits(folder: Path, groups: Mapping[Path, Sequence[Path]]) -> None:
+    """Raise InputError where the subfolders that hold images are the splits of a data set and not its classes."""
+    splits = [item for item in groups if _SPLIT.fullmatch(item.name.lower())]
+    deeper = [item for item in splits if all(file.parent != item for file in groups[item])]
+    if len(splits) > 1 or (deeper and len(groups) == 1):
+        names = ", ".join(str(item) for item in splits)
+        raise InputError(f"{folder}: expected one subfolder per class, found splits of the data; name one of {names}")
 
 
 def _checked(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, listing
 from ri_analysis.files import atomic_path, digest
 from ri_analysis.suite.generators import GENERATORS, Pixels
 from ri_analysis.suite.preprocessing import Preprocessing, fit
@@ -46,7 +46,7 @@ class ImageSet(Protocol):
 
 
 class ArrayImages:
-    """Images held in memory, (n, h, w) or (n, h, w, 3) uint8."""
+    """Images held in memory, (n, h, w) or (n, h, w, 3) uint8. Raises InputError for others and for none."""
 
     def __init__(
         self,
@@ -58,6 +58,12 @@ class ArrayImages:
         classes: Sequence[str] = (),
         remarks: Sequence[str] = (),
     ) -> None:
+        colour = images.ndim == 4 and images.shape[-1] == 3
+        if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or images.size == 0:
+            raise InputError(
+                f"{source}: images must be uint8 of shape (n, h, w) or (n, h, w, 3) with n > 0, h > 0 and w > 0, "
+                f"found {images.dtype} {images.shape}"
+            )
         self.source, self._images, self.labels, self._how = source, images, labels, how
         self.digest = digest(content, how.digest) if how.digest else content
         self.classes, self.remarks = tuple(classes), tuple(remarks)
@@ -161,6 +167,24 @@ class Subset:
     def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
         """See ImageSet."""
         return self._images.pixels(self._indices[np.asarray(indices, dtype=np.int64)], size)
+
+
+class Relabelled:
+    """Images under other labels and class names; the digest is another where a label is."""
+
+    def __init__(self, images: ImageSet, labels: Indices, classes: Sequence[str], remarks: Sequence[str] = ()) -> None:
+        self._images, self.source = images, images.source
+        self.labels: Indices | None = labels
+        same = images.labels is not None and np.array_equal(labels, images.labels)
+        self.digest = images.digest if same else digest(images.digest, "labels", labels.tobytes())
+        self.classes, self.remarks = tuple(classes), (*images.remarks, *remarks)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
+        """See ImageSet."""
+        return self._images.pixels(indices, size)
 
 
 class KeptImages:
@@ -269,11 +293,6 @@ def per_class(labels: Indices, count: int, seed: int = 0) -> Indices:
     order = np.random.default_rng(seed).permutation(len(labels))
     chosen = [order[labels[order] == label][:count] for label in np.unique(labels)]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
-
-
-def listing(names: Sequence[str], most: int) -> str:
-    """Return the first of some names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def file_stamps(folder: Path, files: Sequence[Path]) -> str:

@@ -13,13 +13,16 @@ from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite.generators import GENERATORS
 
+NAMES, ORDER = "names", "order"  # what `labels` may say
+
 
 @dataclass(frozen=True)
 class TaskSpec:
     """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower.
 
     `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on; `tower` is the
-    prefix of the vision tower that is meant, where the expert's file holds several.
+    prefix of the vision tower that is meant, where the expert's file holds several. `labels` says which row of the head
+    a class of the data is: the row of its name, or (ORDER) that of its place.
     """
 
     name: str
@@ -32,6 +35,7 @@ class TaskSpec:
     logit_scale: float = 1.0
     images_per_class: int | None = None
     tower: str | None = None
+    labels: str = NAMES
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,15 @@ class AuxiliarySpec:
 
 @dataclass(frozen=True)
 class UnseenSpec:
-    """One `[[unseen]]`: a domain no expert saw. Labels index the tasks' classes, joined in the order listed."""
+    """One `[[unseen]]`: a domain no expert saw. Labels index the tasks' classes, joined in the order listed.
+
+    `labels` is as in TaskSpec.
+    """
 
     name: str
     tasks: tuple[str, ...]
     data: Path
+    labels: str = NAMES
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "logit_scale": (float, False),
             "images_per_class": (int, False),
             "tower": (str, False),
+            "labels": (str, False),
         },
     ),
     "auxiliary": (
@@ -124,7 +133,10 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "oracle": (bool, False),
         },
     ),
-    "unseen": (UnseenSpec, {"name": (str, True), "tasks": (list, True), "data": (Path, True)}),
+    "unseen": (
+        UnseenSpec,
+        {"name": (str, True), "tasks": (list, True), "data": (Path, True), "labels": (str, False)},
+    ),
     "resolved": (
         ResolvedSpec,
         {"name": (str, True), "directory": (Path, True), "default": (bool, False)},
@@ -280,6 +292,7 @@ class _Reader:
         for item in sections["auxiliary"]:
             self.auxiliary(item)
         for domain in sections["unseen"]:
+            self.labels(f"[[unseen]] ({domain.name})", domain.labels)
             for name in domain.tasks:
                 if name not in tasks:
                     self.note(f"[[unseen]] ({domain.name})", f"unknown task {name!r}; {suggest(name, tasks)}")
@@ -295,6 +308,7 @@ class _Reader:
             self.note(where, "a name must not hold '=', ',', '/' or a backslash")
         if task.head is None and not task.templates:
             self.note(where, "expected a head, or classes with templates to build one, found neither")
+        self.labels(where, task.labels)
         if task.images_per_class is not None and task.images_per_class < 1:
             self.note(where, f"images_per_class must be at least 1, found {task.images_per_class}")
         if not 0 < task.logit_scale < float("inf"):
@@ -302,6 +316,10 @@ class _Reader:
         for template in task.templates:
             if template.count("{}") != 1:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")
+
+    def labels(self, where: str, how: str) -> None:
+        if how not in (NAMES, ORDER):
+            self.note(where, f"labels must be {NAMES!r} or {ORDER!r}, found {how!r}")
 
     def auxiliary(self, item: AuxiliarySpec) -> None:
         where = f"[[auxiliary]] ({item.name})"

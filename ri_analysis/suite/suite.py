@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, Tower, read_checkpoint, read_tower, vision_tower
+from ri_analysis.checkpoints import Checkpoint, Tower, classifier_weight, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
+from ri_analysis.suite.labels import Rows, by_rows
 from ri_analysis.suite.preprocessing import Preprocessing, read_preprocessing
 from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_lines, read_spec
 from ri_analysis.task_vectors import TaskVectors
@@ -57,6 +58,7 @@ class Suite:
         self.spec, self._workspace = spec, workspace
         self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=self.memory("digests")))
         self._images = lru_cache(maxsize=None)(self._read_images)
+        self._labelled = lru_cache(maxsize=None)(self._read_labelled)
 
     @property
     def name(self) -> str:
@@ -80,28 +82,60 @@ class Suite:
     # --- images -------------------------------------------------------------------------------------------
 
     def task_data(self, name: str, split: str = "test") -> ImageSet:
-        """Return the labelled images of a task; `split` is "test" or "validation"."""
+        """Return the images of a task, `split` "test" or "validation"; their labels are rows of the task's head."""
         task = self.task(name)
         path = task.data if split == "test" else task.validation
         if path is None:
             raise InputError(f"{self.spec.path}: task {name!r} has no validation images")
-        return self._images(path, labelled=True, cap=task.images_per_class)
+        return self._labelled(path, (name,), f"[[task]] {name!r}", task.labels, task.images_per_class)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How images are resized and cropped, from open_clip's config of the model."""
         return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
 
-    def _read_images(self, path: Path, *, labelled: bool, cap: int | None = None) -> ImageSet:
-        images = read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
+    def _read_images(self, path: Path, *, labelled: bool) -> ImageSet:
+        return read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
+
+    def _read_labelled(self, path: Path, tasks: tuple[str, ...], table: str, how: str, cap: int | None) -> ImageSet:
+        """Return at most `cap` images of each class at `path`; labels are the rows of the tasks' heads, joined."""
+        images, rows = self._images(path, labelled=True), self._rows(tasks, path, table)
+        if rows is not None:
+            images = by_rows(images, rows, how)
         if cap is None or images.labels is None:
             return images
         chosen = per_class(images.labels, cap)
         return images if len(chosen) == len(images) else Subset(images, chosen)
 
+    def _rows(self, tasks: tuple[str, ...], path: Path, table: str) -> Rows | None:
+        """Return the rows that the images at `path` belong to, None where a head can't be read: that is said there."""
+        heads = [self._head_rows(self.task(task), path) for task in tasks]
+        known = [head for head in heads if head is not None]
+        if len(known) < len(heads):
+            return None
+        named = all(names for _, names in known)
+        names = tuple(name for _, names in known for name in names) if named else ()
+        sources = [self.task(task).classes or self.task(task).data for task in tasks]
+        return Rows(sum(count for count, _ in known), names, " and ".join(map(str, sources)), table)
+
+    def _head_rows(self, task: TaskSpec, path: Path) -> tuple[int, tuple[str, ...]] | None:
+        """Return how many rows a task's head has, and their class names as far as anything but `path` gives them."""
+        given = self.class_names(task.name)
+        names = self._images(task.data, labelled=True).classes if given is None else given
+        if task.head is None:
+            return (len(names), names) if names else None
+        try:
+            count = len(classifier_weight(self._checkpoint(task.head)))
+        except InputError:
+            return None
+        if given is None and (len(names) != count or path == task.data):
+            return count, ()
+        return (count, names) if len(names) == count else None
+
     def unseen_data(self, name: str) -> ImageSet:
-        """Return the labelled images of an unseen domain."""
-        return self._images(self.unseen(name).data, labelled=True)
+        """Return the images of an unseen domain; their labels are rows of its tasks' heads, joined."""
+        domain = self.unseen(name)
+        return self._labelled(domain.data, domain.tasks, f"[[unseen]] {name!r}", domain.labels, None)
 
     def unseen(self, name: str) -> UnseenSpec:
         """Return the declaration of the unseen domain `name`."""

@@ -164,7 +164,7 @@ def test_grey_images_become_rgb(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"labels": np.zeros(3, int)}, "expected an array 'images'"),
-        ({"images": np.zeros((3, 4, 4))}, "'images' must be uint8"),
+        ({"images": np.zeros((3, 4, 4))}, "images must be uint8"),
         ({"images": np.zeros((0, 4, 4), np.uint8)}, "n > 0"),
         ({"images": np.zeros((3, 4, 4), np.uint8)}, "expected an array 'labels'"),
         ({"images": np.zeros((3, 4, 4), np.uint8), "labels": np.zeros(2, int)}, "'labels' must be 3"),
