@@ -16,7 +16,7 @@ from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
-from ri_analysis.suite.images import listing
+from ri_analysis.suite.listing import listing
 from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path

@@ -37,7 +37,7 @@ def is_arrow(path: Path) -> bool:
     return path.suffix == ".parquet" and path.is_file()
 
 
-def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
+def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | None = None) -> ImageSet:
     """Open a saved data set. Images stay encoded in the memory-mapped files until they are asked for.
 
     Raises InputError naming the splits where `path` holds several, and for missing columns.
@@ -62,7 +62,8 @@ def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
     if count == 0:
         raise InputError(f"{path}: expected images, found none")
     content = digest(file_stamps(path if path.is_dir() else path.parent, files))
-    return EncodedImages(str(path), content, _bytes(path, fetch), labels, how, _names(features, label), count)
+    names = _names(features, label)
+    return EncodedImages(str(path), content, _bytes(path, fetch), labels, how, names, count, memory=memory)
 
 
 def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
