@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif"),
 )
 MOST_PIXELS = 89_478_485  # Pillow warns beyond it; RGB takes a quarter of a gigabyte there
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `open_image` refuses what it is about
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what is too large or damaged is said here, once
 
 # What Pillow raises for bytes that are no whole image of a kind it reads.
 DECODING = (
@@ -36,7 +37,7 @@ DECODING = (
     AttributeError,
     OverflowError,
     ZeroDivisionError,
-    NotImplementedError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -78,8 +79,11 @@ class Look:
     frames: bool = False
 
 
-def open_image(source: IO[bytes]) -> Image.Image:
-    """Open an encoded image without decoding it. Raises TooLarge, or one of DECODING where it is none that is read."""
+def open_image(source: IO[bytes] | Path) -> Image.Image:
+    """Open an encoded image or an image file without decoding it.
+
+    Raises TooLarge, or one of DECODING where it is no image of a format that is read.
+    """
     try:
         image = Image.open(source, formats=_formats())
     except UnidentifiedImageError:
@@ -132,17 +136,24 @@ def _kind(image: Image.Image) -> str:
         return "floats"
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format != "TIFF"):
         return "16 bits"  # no other format has more; some of Pillow's readers widen them
+    if image.mode == "L" and _tags(image).get(_SIGNED) == (2,):
+        return "signed bytes"  # which Pillow reads as if they had no sign
     return "32-bit integers" if image.mode == "I" else ""
 
 
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """Return a TIFF's tags, none of another format."""
+    return getattr(image, "tag_v2", {})
+
+
 def _to_bytes(values: npt.NDArray[Any], kind: str, image: Image.Image) -> npt.NDArray[np.uint8]:
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    values = values.view(np.int8) if kind == "signed bytes" else values
     low, high = values.min(), values.max()
-    found = f"mode {image.mode} with values from {low:g} to {high:g}"
-    if tags.get(_ZERO) == 0:
+    found = f"{kind} (mode {image.mode}) from {low:g} to {high:g}"
+    if _tags(image).get(_ZERO) == 0:
         raise NoRange(f"expected zero to be black, found {found} whose zero is white")
     if kind == "16 bits":
-        bits = tags.get(_BITS, (16,))[0]
+        bits = _tags(image).get(_BITS, (16,))[0]
         return np.asarray(values >> (bits - 8), dtype=np.uint8)
     if kind == "floats" and low >= 0 and high <= 1:
         return np.asarray(np.round(values * 255), dtype=np.uint8)

@@ -100,16 +100,11 @@ class FileImages:
         remarks: Sequence[str] = (),
     ) -> None:
         stamps, names = file_stamps(folder, files), [os.path.relpath(file, folder) for file in files]
-        seen = Looks(str(folder), stamps, names, lambda index: _opened(files[index]), memory)
+        seen = Looks(str(folder), stamps, names, lambda index: _opened(files[index]), memory, turn=False)
         self.source, self._how, self.classes = str(folder), how, tuple(classes)
         self._files = [files[index] for index in seen.whole]
         self.labels = None if labels is None else labels[seen.whole]
         self.remarks = (*remarks, *seen.remarks)
-        turned = seen.count(lambda item: item.turned)
-        if turned:
-            self.remarks += (
-                f"{folder}: EXIF says of {counted_as(turned, 'image')} to turn it; left as stored, as torchvision does",
-            )
         skipped = sorted(names[index] for index in seen.skipped)
         self.digest = digest(stamps, *skipped, how.digest, *seen.reading)
 
@@ -122,11 +117,7 @@ class FileImages:
 
     def _decode(self, file: Path, size: int) -> Pixels:
         with _opened(file) as stream:
-            try:
-                with open_image(stream) as image:
-                    return fit(image, size, self._how)
-            except DECODING as error:
-                raise InputError(f"{file}: expected an image, found: {reason(error)}") from error
+            return fit(_decoded(stream, str(file), turn=False), size, self._how)
 
 
 class EncodedImages:
@@ -149,12 +140,11 @@ class EncodedImages:
     ) -> None:
         rows = len(labels) if labels is not None else count
         names = [f"row {index}" for index in range(rows)]
-        seen = Looks(source, content, names, lambda index: io.BytesIO(read(index)), memory)
+        seen = Looks(source, content, names, lambda index: io.BytesIO(read(index)), memory, turn=True)
         self.source, self._read, self._how, self._rows = source, read, how, seen.whole
         self.classes, self.remarks = tuple(classes), (*remarks, *seen.remarks)
         self.labels = None if labels is None else labels[seen.whole]
-        turned = ("turned",) if seen.count(lambda item: item.turned) else ()
-        self.digest = digest(content, how.digest, *(names[row] for row in seen.skipped), *seen.reading, *turned)
+        self.digest = digest(content, how.digest, *(names[row] for row in seen.skipped), *seen.reading)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -164,33 +154,38 @@ class EncodedImages:
         return stack([self._decode(int(self._rows[index]), size) for index in indices], size)
 
     def _decode(self, row: int, size: int) -> Pixels:
-        try:
-            with open_image(io.BytesIO(self._read(row))) as image:
-                return fit(upright(to_rgb(image), image), size, self._how)
-        except DECODING as error:
-            raise InputError(f"{self.source}: expected an image in row {row}, found: {reason(error)}") from error
+        stream = io.BytesIO(self._read(row))
+        return fit(_decoded(stream, f"{self.source}: row {row}", turn=True), size, self._how)
 
 
 class Looks:
-    """What `look` found in each image of a set: `whole` are the indices of those to read, `skipped` the others."""
+    """What `look` found in each image of a set: `whole` are the indices of those to read, `skipped` the others.
+
+    `turn` says whether the set turns its images as EXIF says.
+    """
 
     def __init__(
-        self, source: str, content: str, names: Sequence[str], opened: Callable[[int], IO[bytes]], memory: Path | None
+        self,
+        source: str,
+        content: str,
+        names: Sequence[str],
+        opened: Callable[[int], IO[bytes]],
+        memory: Path | None,
+        *,
+        turn: bool,
     ) -> None:
-        self._source, self._names = source, names
+        self._source, self._names, self._turn = source, names, turn
         self._found = self._kept(digest("look", "1", PIL.__version__, content), opened, memory)
         self.skipped = [index for index, item in self._found.items() if item.damage or item.large]
         self.whole = np.setdiff1d(np.arange(len(names)), self.skipped)
         self._refuse()
 
-    def count(self, which: Callable[[Look], bool]) -> int:
-        """Return how many of the images that are read are so."""
-        return len(self._which(which))
-
     @property
     def reading(self) -> tuple[str, ...]:
-        """Names how the set is read where it was read otherwise in earlier versions."""
-        return ("scaled",) if self.count(lambda item: item.kind in ("16 bits", "floats")) else ()
+        """Names what is read otherwise than in earlier versions, whose answers do not hold for it."""
+        scaled = any(item.kind in ("16 bits", "floats") for item in self._found.values())
+        turned = self._turn and any(item.turned for item in self._found.values())
+        return ("scaled",) * scaled + ("turned",) * turned
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -202,6 +197,11 @@ class Looks:
             (lambda item: item.kind == "16 bits", "image", f"of 16 bits, scaled to 8 (largest value: {high:,.0f})"),
             (lambda item: item.kind == "floats", "image", "of floats from 0 to 1, scaled to 8 bits"),
             (lambda item: item.kind == "32-bit integers", "image", "of 32-bit integers from 0 to 255, read as 8 bits"),
+            (
+                lambda item: item.turned and not self._turn,
+                "image",
+                "with an EXIF orientation, left as stored, which is how torchvision reads image folders",
+            ),
             (lambda item: item.frames, "image", "of several frames, of which the first is read"),
         ]
         return tuple(
@@ -242,10 +242,18 @@ class Looks:
             raise InputError(f"{self._source}: expected images, found none")
         if not len(self.whole):
             what = self._found[0].damage or f"more than {MOST_PIXELS:,} pixels"
-            raise InputError(
-                f"{self._source}: {self._names[0]}: expected an image, found: {what}; so it is with all "
-                f"{len(self._names)} here"
-            )
+            first = f"{self._source}: {self._names[0]}"
+            raise InputError(f"{first}: expected an image, found: {what}, as all {len(self._names)} here")
+
+
+def _decoded(stream: IO[bytes], name: str, *, turn: bool) -> Image.Image:
+    """Return an image in RGB, turned as EXIF says where `turn`. Raises InputError with its name."""
+    try:
+        with open_image(stream) as image:
+            rgb = to_rgb(image)
+            return upright(rgb, image) if turn else rgb
+    except DECODING as error:
+        raise InputError(f"{name}: expected an image, found: {reason(error)}") from error
 
 
 def _opened(file: Path) -> IO[bytes]:

@@ -56,7 +56,8 @@ class ImageFiles:
 
     def beside(self) -> None:
         """Note the images that lie in the folder itself, where only those of its subfolders are read."""
-        self._beside += sorted(item for item in self.folder.iterdir() if item.is_file() and is_image(item))
+        files = (item for item in self.folder.iterdir() if item.is_file() and not hidden(item))
+        self._beside += sorted(filter(is_image, files))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class ImageFiles:
             ("hidden image", "", self._hidden),
             ("image", " beside the class folders", self._beside),
             ("link", " to no file", self._lost),
-            ("link", " to a folder that is read already, or that holds the link", self._again),
+            ("linked folder", ", read already or around the link", self._again),
         ]
         return tuple(
             f"{self.folder}: left out {counted_as(len(files), noun)}{more}: {self._names(files)}"
@@ -90,14 +91,16 @@ class ImageFiles:
     def _walk(self, folder: Path) -> Iterator[Path]:
         seen = self._above | {_identity(folder)}
         for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-            for name in sorted(folders):
-                item = Path(root, name)
-                if hidden(item) or (identity := _identity(item)) in seen:
-                    self._again += [] if hidden(item) else [item]
-                    folders.remove(name)
+            below = sorted((Path(root, name) for name in folders), key=lambda item: (item.is_symlink(), item))
+            folders.clear()
+            for item in below:
+                if hidden(item):
+                    continue
+                if (identity := _identity(item)) in seen:
+                    self._again.append(item)
                 else:
                     seen.add(identity)
-            folders.sort()
+                    folders.append(item.name)
             yield from (Path(root, name) for name in files)
 
     def _names(self, files: Sequence[Path]) -> str:
