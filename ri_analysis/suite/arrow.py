@@ -67,8 +67,13 @@ def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | No
 
 
 def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
+    import pyarrow as pa
+
     def read(index: int) -> bytes:
-        value = fetch(index)
+        try:
+            value = fetch(index)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: row {index}: expected a whole Hugging Face data set, found: {error}") from error
         found = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(found, bytes):
             raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")

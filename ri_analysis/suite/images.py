@@ -225,7 +225,7 @@ class Looks:
                 with opened(index) as stream:
                     item = look(stream)
             except OSError as error:  # the system's, not the image's
-                raise InputError(f"{self._source}: {self._names[index]}: can't be read: {error.strerror}") from error
+                raise InputError(f"{self._source}: {self._names[index]}: can't be read: {error}") from error
             if item != Look():
                 found[index] = item
         if note is not None:

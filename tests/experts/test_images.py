@@ -307,6 +307,15 @@ def test_rows_without_an_image_are_named_when_the_table_is_opened(tmp_path: Path
         opened(table(tmp_path / "table", [encoded(Image.fromarray(COLOURS)), None]))
 
 
+def test_a_damaged_table_is_named_when_it_is_opened(tmp_path: Path) -> None:
+    path = table(tmp_path / "table", [encoded(Image.fromarray(COLOURS)) for _ in range(3)])
+    content = bytearray(path.read_bytes())
+    content[4:30] = b"\xff" * 26  # the header of the first page
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"test\.parquet: row 0: expected a whole Hugging Face data set"):
+        opened(path)
+
+
 def test_a_file_that_cannot_be_opened_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(tmp_path / "set" / "x.png", COLOURS)
     put(tmp_path / "set" / "y.png", COLOURS)
