@@ -50,7 +50,7 @@ class ImageSet(Protocol):
 
 
 class ArrayImages:
-    """Images held in memory, (n, h, w) or (n, h, w, 3) uint8."""
+    """Images held in memory, (n, h, w) or (n, h, w, 3) uint8. Raises InputError for others and for none."""
 
     def __init__(
         self,
@@ -62,8 +62,12 @@ class ArrayImages:
         classes: Sequence[str] = (),
         remarks: Sequence[str] = (),
     ) -> None:
-        if images.size == 0:
-            raise InputError(f"{source}: expected images of at least one pixel, found the shape {images.shape}")
+        colour = images.ndim == 4 and images.shape[-1] == 3
+        if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or images.size == 0:
+            raise InputError(
+                f"{source}: images must be uint8 of shape (n, h, w) or (n, h, w, 3) with n > 0, h > 0 and w > 0, "
+                f"found {images.dtype} {images.shape}"
+            )
         self.source, self._images, self.labels, self._how = source, images, labels, how
         self.digest = digest(content, how.digest) if how.digest else content
         self.classes, self.remarks = tuple(classes), tuple(remarks)

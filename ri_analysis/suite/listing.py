@@ -10,12 +10,14 @@ from pathlib import Path
 from ri_analysis.errors import InputError
 from ri_analysis.suite.decoding import SUFFIXES
 
-_OF_SYSTEMS = ("thumbs.db", "desktop.ini")  # what file managers leave behind
+# What systems and viewers leave behind.
+_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_FILES = ("thumbs.db", "desktop.ini")
 
 
-def hidden(path: Path) -> bool:
-    """Whether a file or folder is hidden, or holds what macOS adds to archives."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
+def hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of a data set: hidden, or left behind by a system or a viewer."""
+    return name.startswith(".") or name in _FOLDERS or name.lower() in _FILES
 
 
 def is_image(path: Path) -> bool:
@@ -56,7 +58,7 @@ class ImageFiles:
 
     def beside(self) -> None:
         """Note the images that lie in the folder itself, where only those of its subfolders are read."""
-        files = (item for item in self.folder.iterdir() if item.is_file() and not hidden(item))
+        files = (item for item in self.folder.iterdir() if item.is_file() and not hidden(item.name))
         self._beside += sorted(filter(is_image, files))
 
     @property
@@ -78,7 +80,7 @@ class ImageFiles:
         )
 
     def _is_read(self, file: Path) -> bool:
-        if hidden(file) or file.name.lower() in _OF_SYSTEMS:
+        if hidden(file.name):
             self._hidden += [file] if is_image(file) else []
         elif not file.is_file():
             self._lost.append(file)
@@ -94,7 +96,7 @@ class ImageFiles:
             below = sorted((Path(root, name) for name in folders), key=lambda item: (item.is_symlink(), item))
             folders.clear()
             for item in below:
-                if hidden(item):
+                if hidden(item.name):
                     continue
                 if (identity := _identity(item)) in seen:
                     self._again.append(item)
