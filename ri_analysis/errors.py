@@ -13,6 +13,7 @@ class Cancelled(Exception):
     """Long work stopped on request; what was finished before is kept."""
 
 
-def listing(names: Sequence[str], most: int) -> str:
+def listing(names: Sequence[object], most: int) -> str:
     """Return the first of some names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more

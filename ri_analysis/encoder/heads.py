@@ -11,6 +11,7 @@ from pathlib import Path
 import open_clip
 import torch
 
+from ri_analysis.caches import seal, sealed
 from ri_analysis.checkpoints import (
     Checkpoint,
     classifier_weight,
@@ -88,8 +89,9 @@ class HeadLoader:
             return build_head(self._text_tower, classes, templates)
         name = digest(pretrained, self._architecture.fingerprint, json.dumps([list(classes), list(templates)]))
         path = folder / f"{name}.safetensors"
-        if not path.is_file():
+        if not sealed(path, name):
             save_head(path, build_head(self._text_tower, classes, templates))
+            seal(path, name)
         return load_head(path, classes, self._width)
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ri_analysis import __version__
+from ri_analysis.caches import discard, seal, sealed
 from ri_analysis.engine.alone import alone
 from ri_analysis.engine.evaluator import Progress
 from ri_analysis.engine.points import Bench, Outcome, Point
@@ -62,7 +63,7 @@ class Distilled:
             found = self.kept(bench)
             if found is not None:
                 return found
-            if not path.exists():
+            if not sealed(path, path.stem):
                 distil(
                     bench.evaluator.suite,
                     lambda: bench.evaluator.merged(recipe),
@@ -74,6 +75,7 @@ class Distilled:
                     seed=self.seed,
                     progress=None if progress is None else lambda share: progress(round(share * total), total),
                 )
+                seal(path, path.stem)
             return bench.judge(load_file(path), self.point)
 
     def keep(self, bench: Bench, result: Outcome, seconds: float) -> None:
@@ -82,7 +84,7 @@ class Distilled:
         versions = json.dumps({"ri-analysis": __version__, "torch": torch.__version__})
         record = Record(json.dumps(description), versions, seconds)
         bench.evaluator.store.put(digest(self._name(bench), bench.place(self.point)), result.arrays(), record)
-        self._path(bench).unlink(missing_ok=True)
+        discard(self._path(bench))
 
     def _values(self, bench: Bench) -> Mapping[str, Value]:
         return bench.ri_settings(self.settings)

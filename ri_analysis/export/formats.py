@@ -51,7 +51,7 @@ def _sized(drawn: bytes, printed: go.Figure, description: str) -> bytes:
 
 def _with_dpi(drawn: bytes) -> bytes:
     stream = io.BytesIO()
-    with Image.open(io.BytesIO(drawn)) as picture:
+    with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
         picture.save(stream, "PNG", dpi=(DPI, DPI), optimize=True)
     return stream.getvalue()
 

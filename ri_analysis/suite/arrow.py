@@ -44,7 +44,7 @@ def is_arrow(path: Path) -> bool:
     return path.suffix == ".parquet" and path.is_file()
 
 
-def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
+def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | None = None) -> ImageSet:
     """Open a saved data set. Images stay encoded in the memory-mapped files until they are asked for.
 
     Raises InputError naming the splits where `path` holds several, and for missing columns.
@@ -69,13 +69,19 @@ def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
     if count == 0:
         raise InputError(f"{path}: expected images, found none")
     content = digest(file_stamps(path if path.is_dir() else path.parent, files))
-    classes = classes or _names(features, label)
-    return EncodedImages(str(path), content, _bytes(path, fetch), labels, how, classes, count, _incomplete(path, files))
+    classes, left = classes or _names(features, label), _incomplete(path, files)
+    read = _bytes(path, fetch)
+    return EncodedImages(str(path), content, read, labels, how, classes, count, left, memory=memory)
 
 
 def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
+    import pyarrow as pa
+
     def read(index: int) -> bytes:
-        value = fetch(index)
+        try:
+            value = fetch(index)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: row {index}: expected a whole Hugging Face data set, found: {error}") from error
         found = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(found, bytes):
             raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -11,22 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ri_analysis.errors import InputError, listing
-from ri_analysis.files import digest, file_digest, write_text
+from ri_analysis.files import digest, file_digest
 from ri_analysis.suite import arrow, public_layouts
-from ri_analysis.suite.images import (
-    CLIP,
-    SUFFIXES,
-    ArrayImages,
-    FileImages,
-    ImageSet,
-    KeptImages,
-    damaged,
-    file_stamps,
-)
+from ri_analysis.suite.decoding import SUFFIXES
+from ri_analysis.suite.images import CLIP, ArrayImages, FileImages, ImageSet, KeptImages
 from ri_analysis.suite.labels import read_labels, sorted_names
+from ri_analysis.suite.listing import ImageFiles, hidden
 from ri_analysis.suite.preprocessing import Preprocessing
 
-_LEFT_BEHIND = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation)\d*")
 
 
@@ -35,11 +26,11 @@ def read_images(path: Path, *, labelled: bool, how: Preprocessing = CLIP, memory
 
     That is an npz file, an image folder (one subfolder per class where `labelled`), a Hugging Face data set saved to
     disk or its parquet files, or a file of a public data set as torchvision lays it out (see `public_layouts`).
-    Damaged image files are left out and named in the set's `skipped`. `memory` is a folder that keeps decoded images
-    and what was found damaged. Raises InputError for a missing or damaged file, wrong shapes or types, missing labels.
+    Damaged images are left out and named in the set's `remarks`. `memory` is a folder that keeps decoded images and
+    what was found damaged. Raises InputError for a missing or damaged file, wrong shapes or types, missing labels.
     """
     if arrow.is_arrow(path):
-        return _kept(arrow.read_table(path, labelled, how), memory)
+        return _kept(arrow.read_table(path, labelled, how, memory), memory)
     if path.is_dir():
         return _kept(_read_folder(path, labelled, how, memory), memory)
     if path.suffix == ".npz":
@@ -90,34 +81,25 @@ def _arrays(path: Path) -> str:
 
 
 def _read_folder(folder: Path, labelled: bool, how: Preprocessing, memory: Path | None) -> ImageSet:
+    images = ImageFiles(folder)
     if not labelled:
-        files = _below(folder)
+        files = images.below(folder)
         if not files:
-            raise InputError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none")
-        return _checked(folder, files, None, how, (), memory)
+            raise InputError(f"{folder}: expected images ({', '.join(SUFFIXES)}), found none{_left_out(images)}")
+        return _checked(folder, files, None, how, (), memory, images.remarks)
+    images.beside()
     folders = {item.name: item for item in folder.iterdir() if item.is_dir() and not hidden(item.name)}
     classes = sorted_names(folders)
-    groups = [_below(folders[name]) for name in classes]
+    groups = [images.below(folders[name]) for name in classes]
     files = [file for group in groups for file in group]
     if not files:
-        raise InputError(f"{folder}: expected one subfolder of images per class, found none")
+        raise InputError(f"{folder}: expected one subfolder of images per class, found none{_left_out(images)}")
     _refuse_splits(folder, {folders[name]: group for name, group in zip(classes, groups, strict=True) if group})
     labels = np.repeat(np.arange(len(groups)), [len(group) for group in groups]).astype(np.int64)
-    images = _checked(folder, files, labels, how, classes, memory)
+    found = _checked(folder, files, labels, how, classes, memory, images.remarks)
     if classes != sorted(item.name for item in folder.iterdir() if item.is_dir()):
-        images.digest = digest(images.digest, *classes)  # earlier versions numbered these classes otherwise
-    return images
-
-
-def hidden(name: str) -> bool:
-    """Whether a file or folder is none of a data set: hidden, or left behind by a system or a viewer."""
-    return name.startswith(".") or name in _LEFT_BEHIND
-
-
-def _below(folder: Path) -> list[Path]:
-    """Return the image files below a folder, sorted."""
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    return sorted(file for file in files if not any(map(hidden, file.relative_to(folder).parts)))
+        found.digest = digest(found.digest, *classes)  # earlier versions numbered these classes otherwise
+    return found
 
 
 def _refuse_splits(folder: Path, groups: Mapping[Path, Sequence[Path]]) -> None:
@@ -129,6 +111,10 @@ def _refuse_splits(folder: Path, groups: Mapping[Path, Sequence[Path]]) -> None:
         raise InputError(f"{folder}: expected one subfolder per class, found splits of the data; name one of {names}")
 
 
+def _left_out(images: ImageFiles) -> str:
+    return "".join(f"; {remark.removeprefix(f'{images.folder}: ')}" for remark in images.remarks)
+
+
 def _checked(
     folder: Path,
     files: Sequence[Path],
@@ -136,25 +122,9 @@ def _checked(
     how: Preprocessing,
     classes: Sequence[str],
     memory: Path | None,
+    remarks: Sequence[str] = (),
 ) -> ImageSet:
-    """Return the files that are whole. What was found is remembered while they do not change."""
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
         raise InputError(f"{folder}: expected the image {missing}, found none")
-    stamps = file_stamps(folder, files)
-    skipped = _find_damaged(folder, files, stamps, memory)
-    whole = [index for index, file in enumerate(files) if str(file.relative_to(folder)) not in skipped]
-    if not whole:
-        raise InputError(f"{folder / next(iter(skipped))}: expected an image, found: damaged, as all {len(files)} here")
-    kept = None if labels is None else labels[whole]
-    return FileImages(folder, [files[index] for index in whole], kept, how, classes, sorted(skipped), stamps)
-
-
-def _find_damaged(folder: Path, files: Sequence[Path], stamps: str, memory: Path | None) -> set[str]:
-    note = None if memory is None else memory / f"{stamps}.damaged.json"
-    if note is not None and note.is_file():
-        return set(json.loads(note.read_text(encoding="utf-8")))
-    found = {str(file.relative_to(folder)) for file in files if damaged(file) is not None}
-    if note is not None:
-        write_text(note, json.dumps(sorted(found)))
-    return found
+    return FileImages(folder, files, labels, how, classes, memory, remarks)

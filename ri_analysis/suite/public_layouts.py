@@ -32,7 +32,8 @@ import numpy.typing as npt
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
 from ri_analysis.errors import InputError
 from ri_analysis.files import file_digest
-from ri_analysis.suite.images import SUFFIXES, ArrayImages, ImageSet
+from ri_analysis.suite.decoding import SUFFIXES
+from ri_analysis.suite.images import ArrayImages, ImageSet
 from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
 
