@@ -3,31 +3,62 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ri_analysis import __version__
 from ri_analysis.errors import Cancelled, InputError
 
+_LONGEST = 2000  # characters of an error message
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.run
+    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
     try:
-        return command(options)
+        try:
+            options = _parser().parse_args(arguments)
+            command: Callable[[argparse.Namespace], int] = options.run
+            return command(options)
+        finally:
+            sys.stdout.flush()  # here, where it is seen if that fails
     except InputError as error:
-        print(f"ri-analysis: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
+    except BrokenPipeError:
+        _close_output()
+        return 141  # what a shell says of a program that a closed pipe ends
+    except OSError as error:
+        from ri_analysis.files import in_words
+
+        if error.filename is not None:
+            return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _close_output()
+        return _failed(f"the output can't be written: {in_words(error)}")
     except (KeyboardInterrupt, Cancelled):
         print("ri-analysis: stopped", file=sys.stderr)
         return 130
+
+
+def _failed(message: str) -> int:
+    """Print one message, cut in the middle where it is very long; return the exit code."""
+    if len(message) > _LONGEST:
+        left_out = len(message) - _LONGEST
+        message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"
+    print(f"ri-analysis: {message}", file=sys.stderr)
+    return 2
+
+
+def _close_output() -> None:
+    """Let nothing more be written to an output that takes nothing: Python would try once more at its end."""
+    with suppress(OSError):  # under a test, stdout is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # --- commands: libraries are imported inside, so that `--help` answers at once ----------------------------------
@@ -48,12 +79,17 @@ def _app(options: argparse.Namespace) -> int:
     from streamlit.web import bootstrap
 
     from ri_analysis import ui
+    from ri_analysis.engine import Store, default_workspace, pick_device
+    from ri_analysis.ui import server
 
+    pick_device(options.device)
+    Store(options.workspace or default_workspace()).close()
+    flags = {server.ADDRESS: options.host, server.PORT: options.port, server.BASE_PATH: options.base_path}
+    settings = server.settings(flags)
+    if (warning := server.open_to_others()) is not None:
+        print(f"ri-analysis: {warning}", file=sys.stderr)
     ui.preload()
-    os.chdir(resource_root())  # where Streamlit looks for .streamlit/config.toml
-    flags: dict[str, Any] = {"server.address": options.host, "server.port": options.port}
-    bootstrap.load_config_options(flag_options=flags)
-    bootstrap.run(str(resource_root() / "app.py"), False, [], flags)
+    bootstrap.run(str(resource_root() / "app.py"), False, [], settings)
     # The interpreter's own end takes seconds, and one of torch's libraries then prints a page about leaked objects.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -117,12 +153,19 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.engine.crew import Crew, Place, dask_scheduler, process_pool, threads_each
     from ri_analysis.engine.points import Bench
     from ri_analysis.engine.precision import number_format
+    from ri_analysis.files import check_target
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conduct import Tally, conduct, plan
-    from ri_analysis.studies.output import check_documents, document, estimate, manifest, write
+    from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
+    if not options.dry_run:
+        if options.out is None:
+            raise InputError("--out: expected a folder for the study's files, found none")
+        for path in (options.out / MANIFEST, *options.docs):
+            check_target(path)
+        check_documents(study, options.docs)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
     bench = Bench(evaluator, options.float32)
@@ -134,9 +177,6 @@ def _study(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(estimate(study, bench, planned, options.jobs))
         return 0
-    if options.out is None:
-        raise InputError("--out: expected a folder for the study's files, found none")
-    check_documents(study, options.docs)
     crew: Crew | None = None
     if options.scheduler is not None or options.jobs > 1:
         where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
@@ -208,6 +248,7 @@ def _report(options: argparse.Namespace) -> int:
     from ri_analysis.suite import ORIGINAL
 
     evaluator = _evaluator(options)
+    _check_output(evaluator.suite, options.out)
     chosen = _recipe(evaluator, options)
     resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
     recipes = [chosen.with_experts(ORIGINAL)] + ([chosen.with_experts(resolved)] if resolved else [])
@@ -231,6 +272,7 @@ def _merge(options: argparse.Namespace) -> int:
 
     evaluator = _evaluator(options)
     recipe, suite = _recipe(evaluator, options), evaluator.suite
+    _check_output(suite, options.out)
     learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),
@@ -248,8 +290,12 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _resolve(options: argparse.Namespace) -> int:
     from ri_analysis.engine import pick_device
+    from ri_analysis.files import check_target
     from ri_analysis.resolving import ResolveProgress, resolve
+    from ri_analysis.suite.suite import RECORD
 
+    if options.out is not None:
+        check_target(options.out / RECORD)
     suite = _suite(options)
     settings = _pairs(options.set, "--set")
     if options.steps is not None:
@@ -272,7 +318,7 @@ def _resolve(options: argparse.Namespace) -> int:
         progress=report,
     )
     show.end()
-    record = json.loads((folder / "resolve.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if options.json:
         print(json.dumps({"directory": str(folder), **record}, indent=2))
     else:
@@ -300,6 +346,15 @@ def _evaluator(options: argparse.Namespace) -> Any:
     from ri_analysis.engine import Evaluator
 
     return Evaluator(_suite(options), options.workspace, options.device)
+
+
+def _check_output(suite: Any, path: Path) -> None:
+    """Raise InputError where a file can't be written, or is one that the suite reads: before any long work."""
+    from ri_analysis.files import check_target
+
+    check_target(path)
+    if (read := suite.reads(path)) is not None:
+        raise InputError(f"--out {path}: expected a new file, found one that the suite reads ({read})")
 
 
 def _recipe(evaluator: Any, options: argparse.Namespace) -> Any:
@@ -380,16 +435,40 @@ class _Progress:
 # --- arguments --------------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one message instead of all flags."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a flag's whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, found {text!r}")
+        return number
+
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ri-analysis", description="Measure and resolve cross-task interference in model merging."
     )
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     app = _command(commands, "app", _app, "open the app in a browser")
-    app.add_argument("--host", default="127.0.0.1", help="address to serve on (default %(default)s)")
-    app.add_argument("--port", type=int, default=8501, help="port to serve on (default %(default)s)")
+    app.add_argument("--host", help="address to serve on (default: Streamlit's settings, else 127.0.0.1)")
+    app.add_argument(
+        "--port", type=_whole(1, 65535), help="port to serve on (default: Streamlit's settings, else 8501)"
+    )
+    app.add_argument("--base-path", metavar="P", help="path of the app's address behind a proxy, such as /ri-analysis")
 
     _command(commands, "check", _check, "say everything that is wrong with a suite")
 
@@ -426,7 +505,7 @@ def _parser() -> argparse.ArgumentParser:
     resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
     resolve.add_argument("--name", required=True, help="name of the new expert set")
-    resolve.add_argument("--steps", type=int, help="optimisation steps per expert")
+    resolve.add_argument("--steps", type=_whole(1, 1_000_000), help="optimisation steps per expert")
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="another setting of the run")
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
@@ -447,7 +526,7 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
     study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study")
     study.add_argument("--dry-run", action="store_true", help="say what is to be done, in points, time and memory")
-    study.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    study.add_argument("--jobs", type=_whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)")
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
@@ -467,7 +546,7 @@ def _study_command(commands: Any) -> None:
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     _shared_flags(parser, run)
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default %(default)s)")
+    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)")
     return parser
 
 

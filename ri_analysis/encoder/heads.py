@@ -82,7 +82,11 @@ class HeadLoader:
         name = digest(pretrained, self._architecture.fingerprint, json.dumps([list(classes), list(templates)]))
         path = folder / f"{name}.safetensors"
         if not path.is_file():
-            save_head(path, build_head(self._text_tower, classes, templates))
+            built = build_head(self._text_tower, classes, templates)
+            try:
+                save_head(path, built)
+            except OSError:  # a full or read-only disk: build it every time
+                return built
         return load_head(path, classes, self._width)
 
 

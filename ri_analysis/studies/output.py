@@ -23,6 +23,7 @@ from ri_analysis.studies.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
+MANIFEST = "manifest.json"
 _WIDTH = 6.75  # inches: both columns of most venues
 
 
@@ -40,7 +41,7 @@ def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: 
             chart.figure.write_html(path, include_plotlyjs="directory")
     if images:
         _write_images(charts, folder)
-    write_text(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
+    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
 
 
 def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
