@@ -18,6 +18,7 @@ from ri_analysis.errors import Cancelled, InputError
 
 _LONGEST = 2000  # characters of an error message
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
     try:
@@ -168,6 +169,8 @@ def _study(options: argparse.Namespace) -> int:
         check_documents(study, options.docs)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
+    suite = evaluator.suite
+    _note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
     bench = Bench(evaluator, options.float32)
     if not options.float32:
         trying = _Progress("trying bfloat16")
@@ -201,12 +204,18 @@ def _study(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
+    from ri_analysis.engine.remarks import file_remarks
+
     evaluator = _evaluator(options)
     show = _Progress("measuring")
     if options.merged is not None:
+        _note(file_remarks(evaluator.suite, options.merged))
+        _note_files(evaluator, evaluator.suite.tasks, (), options.split)
         evaluation = evaluator.measure_file(options.merged, split=options.split, progress=show)
     else:
-        evaluation = evaluator.measure(_recipe(evaluator, options), split=options.split, progress=show)
+        recipe = _recipe(evaluator, options)
+        _note_files(evaluator, recipe.tasks, [recipe.experts], options.split)
+        evaluation = evaluator.measure(recipe, split=options.split, progress=show)
     show.end()
     if options.json:
         print(json.dumps(evaluation.summary(), indent=2))
@@ -227,10 +236,10 @@ def _interference(options: argparse.Namespace) -> int:
     from ri_analysis.engine.interference import interference_report
 
     evaluator = _evaluator(options)
+    recipe = _recipe(evaluator, options)
+    _note_files(evaluator, recipe.tasks, [recipe.experts])
     show = _Progress("measuring")
-    report = interference_report(
-        evaluator, _recipe(evaluator, options), with_blame=options.blame, seed=options.seed, progress=show
-    )
+    report = interference_report(evaluator, recipe, with_blame=options.blame, seed=options.seed, progress=show)
     show.end()
     if options.json:
         print(json.dumps(report, indent=2))
@@ -252,6 +261,7 @@ def _report(options: argparse.Namespace) -> int:
     chosen = _recipe(evaluator, options)
     resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
     recipes = [chosen.with_experts(ORIGINAL)] + ([chosen.with_experts(resolved)] if resolved else [])
+    _note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
     show = _Progress("measuring")
     found = [evaluator.measure(recipe, progress=show) for recipe in recipes]
     disturbed = [
@@ -268,11 +278,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from ri_analysis.merging import merge_to_file
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.merging import find_method, merge_to_file
 
     evaluator = _evaluator(options)
     recipe, suite = _recipe(evaluator, options), evaluator.suite
     _check_output(suite, options.out)
+    learns = find_method(recipe.method).statistic is not None
+    _note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=["validation"] if learns else []))
     learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),
@@ -289,17 +302,25 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _resolve(options: argparse.Namespace) -> int:
-    from ri_analysis.engine import pick_device
+    from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.remarks import suite_remarks
     from ri_analysis.files import check_target
     from ri_analysis.resolving import ResolveProgress, resolve
+    from ri_analysis.suite import ORIGINAL
     from ri_analysis.suite.suite import RECORD
 
     if options.out is not None:
         check_target(options.out / RECORD)
-    suite = _suite(options)
+    evaluator = _evaluator(options)
+    suite = evaluator.suite
     settings = _pairs(options.set, "--set")
     if options.steps is not None:
         settings["steps"] = options.steps
+    tasks = _names(options.tasks)
+    sources = (options.auxiliary,)
+    names = tasks or suite.tasks
+    heads = load_heads(suite, evaluator.architecture, names)
+    _note(suite_remarks(suite, names, [ORIGINAL], heads=heads, splits=(), auxiliary=sources))
     show = _Progress("resolving")
 
     def report(state: ResolveProgress) -> None:
@@ -310,9 +331,9 @@ def _resolve(options: argparse.Namespace) -> int:
         auxiliary=options.auxiliary,
         name=options.name,
         settings=settings,
-        tasks=_names(options.tasks),
+        tasks=tasks,
         directory=options.out,
-        device=pick_device(options.device),
+        device=evaluator.device,
         seed=options.seed,
         resume=options.resume,
         progress=report,
@@ -335,17 +356,27 @@ def _embedded() -> tuple[str, ...]:
     return EMBEDDED
 
 
-def _suite(options: argparse.Namespace) -> Any:
-    from ri_analysis.engine import default_workspace
+def _evaluator(options: argparse.Namespace) -> Any:
+    from ri_analysis.engine import Evaluator, default_workspace
     from ri_analysis.suite import open_suite
 
-    return open_suite(options.suite, options.workspace or default_workspace())
+    workspace = options.workspace or default_workspace()
+    return Evaluator(open_suite(options.suite, workspace), workspace, options.device)
 
 
-def _evaluator(options: argparse.Namespace) -> Any:
-    from ri_analysis.engine import Evaluator
+def _note(remarks: Sequence[str]) -> None:
+    """Print what is worth knowing about the files that a command uses."""
+    for line in remarks:
+        print(f"note  {line}", file=sys.stderr)
 
-    return Evaluator(_suite(options), options.workspace, options.device)
+
+def _note_files(evaluator: Any, tasks: Sequence[str], experts: Sequence[str], split: str = "test") -> None:
+    """Print what is worth knowing about the files that a measurement uses."""
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.suite import ORIGINAL
+
+    sets = (ORIGINAL, *experts)  # interference is always from the original experts
+    _note(suite_remarks(evaluator.suite, tasks, sets, heads=evaluator.heads, splits=(split,)))
 
 
 def _check_output(suite: Any, path: Path) -> None:
@@ -457,9 +488,7 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="ri-analysis", description="Measure and resolve cross-task interference in model merging."
-    )
+    parser = _Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -526,7 +555,9 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
     study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study")
     study.add_argument("--dry-run", action="store_true", help="say what is to be done, in points, time and memory")
-    study.add_argument("--jobs", type=_whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)")
+    study.add_argument(
+        "--jobs", type=_whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)"
+    )
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
@@ -546,7 +577,9 @@ def _study_command(commands: Any) -> None:
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     _shared_flags(parser, run)
-    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)"
+    )
     return parser
 
 

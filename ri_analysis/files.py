@@ -13,7 +13,6 @@ from pathlib import Path
 
 from ri_analysis.errors import InputError, WriteError
 
-
 _PART = ".part"  # in the names of temporary files
 _ABANDONED = 3600.0  # seconds
 

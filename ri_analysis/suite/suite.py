@@ -83,10 +83,10 @@ class Suite:
             return None
         spec, place = self.spec, path.resolve()
         named = [spec.path, spec.path.parent / spec.architecture, self.pretrained.path]
-        named += [item.directory for item in self.resolved]
+        named += [file for item in self.resolved for file in item.directory.glob("*")]
         for task in spec.tasks:
             named += [item for item in (task.expert, task.head, task.classes, task.data, task.validation) if item]
-        named += [item.data for item in (*spec.auxiliary, *spec.unseen) if item.data]
+        named += [item.data for item in spec.unseen] + [item.data for item in spec.auxiliary if item.data]
         there = (item for item in named if item.exists())
         return next((item for item in there if item.samefile(path) or item.resolve() in place.parents), None)
 
