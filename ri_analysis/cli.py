@@ -252,7 +252,7 @@ def _interference(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from ri_analysis.engine import Comparison
-    from ri_analysis.export import standard
+    from ri_analysis.export import glyphs, standard
     from ri_analysis.files import atomic_path
     from ri_analysis.suite import ORIGINAL
 
@@ -273,6 +273,8 @@ def _report(options: argparse.Namespace) -> int:
     snapshots = standard.standard_set(evaluator, recipes, comparison, disturbed, options.suite)
     with atomic_path(options.out) as path:
         path.write_bytes(standard.written(evaluator, snapshots))
+    if note := glyphs.about_pages(snapshot.figure for snapshot in snapshots):
+        _note([f"{options.out}: {note}"])
     print(options.out)
     return 0
 

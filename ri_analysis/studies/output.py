@@ -13,7 +13,7 @@ import pandas as pd
 
 from ri_analysis.engine.points import Bench
 from ri_analysis.errors import InputError
-from ri_analysis.export import formats, paper
+from ri_analysis.export import formats, glyphs, paper
 from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
 from ri_analysis.files import atomic_path, write_text
@@ -53,6 +53,8 @@ def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
                 drawn = formats.image(printed, kind)
                 with atomic_path(folder / f"{name}.{kind}") as path:
                     path.write_bytes(drawn)
+        if note := glyphs.about_images(chart.figure for chart in charts.values()):
+            print(f"note  {folder}: {note}", file=sys.stderr)
     except InputError as error:  # the study itself is whole without them
         print(f"no images beside the HTML figures: {error}", file=sys.stderr)
 
