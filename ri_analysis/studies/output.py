@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ri_analysis.engine.points import Bench
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, WriteError
 from ri_analysis.export import formats, glyphs, paper
 from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
@@ -55,6 +55,8 @@ def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
                     path.write_bytes(drawn)
         if note := glyphs.about_images(chart.figure for chart in charts.values()):
             print(f"note  {folder}: {note}", file=sys.stderr)
+    except WriteError:
+        raise
     except InputError as error:  # the study itself is whole without them
         print(f"no images beside the HTML figures: {error}", file=sys.stderr)
 

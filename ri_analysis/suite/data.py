@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -112,5 +113,6 @@ def _find_damaged(folder: Path, files: Sequence[Path], stamps: str, memory: Path
         return set(json.loads(note.read_text(encoding="utf-8")))
     found = {str(file.relative_to(folder)) for file in files if damaged(file) is not None}
     if note is not None:
-        write_text(note, json.dumps(sorted(found)))
+        with suppress(OSError):  # a full or read-only disk: look again next time
+            write_text(note, json.dumps(sorted(found)))
     return found

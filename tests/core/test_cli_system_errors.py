@@ -332,6 +332,26 @@ def test_a_store_without_room_holds_answers_in_memory(workspace: Path, monkeypat
     assert Store(workspace).get("key") is None
 
 
+def test_images_and_heads_are_read_without_a_place_for_caches(
+    run: Run, tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    for label in range(3):
+        path = tiny.parent / "reds" / f"{label}" / "image.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8), (90 * label, 0, 0)).save(path)
+    text = tiny.read_text().replace("Reds-test.npz", "reds").replace('head = "head-Blues.safetensors"\n', "")
+    tiny.write_text(text)
+    full_for(monkeypatch, workspace)
+    code, out, _ = run("measure", "--json")
+    assert code == 0
+    found = [path.name for path in workspace.rglob("*") if path.suffix in (".json", ".safetensors", ".pixels")]
+    assert found == []
+    monkeypatch.undo()
+    assert run("measure", "--json", workspace=workspace.parent / "roomy")[1] == out
+
+
 def test_a_workspace_that_can_neither_be_read_nor_made_is_one_message(workspace: Path) -> None:
     workspace.parent.joinpath("file").write_text("")
     with pytest.raises(InputError, match=r"expected a workspace that can be written.*--workspace"):
