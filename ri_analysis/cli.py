@@ -161,13 +161,13 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
+    settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     if not options.dry_run:
         if options.out is None:
             raise InputError("--out: expected a folder for the study's files, found none")
         for path in (options.out / MANIFEST, *options.docs):
             check_target(path)
         check_documents(study, options.docs)
-    settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
     evaluator = _evaluator(options)
     suite = evaluator.suite
     _note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
