@@ -90,7 +90,11 @@ class HeadLoader:
         name = digest(pretrained, self._architecture.fingerprint, json.dumps([list(classes), list(templates)]))
         path = folder / f"{name}.safetensors"
         if not sealed(path, name):
-            save_head(path, build_head(self._text_tower, classes, templates))
+            built = build_head(self._text_tower, classes, templates)
+            try:
+                save_head(path, built)
+            except OSError:  # a full or read-only disk: build it every time
+                return built
             seal(path, name)
         return load_head(path, classes, self._width)
 

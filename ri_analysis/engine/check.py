@@ -15,8 +15,9 @@ from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.own_tasks import expert_remarks, try_experts
+from ri_analysis.engine.remarks import head_remarks, tower_remarks
 from ri_analysis.engine.store import Store, default_workspace
-from ri_analysis.errors import InputError, listing
+from ri_analysis.errors import InputError
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
@@ -185,6 +186,7 @@ class _Check:
         source, tower = self.suite.pretrained, read_tower(self.suite.pretrained)
         check_fit(self.architecture, tower.tensors, str(source.path))
         self.account("pretrained", "", source, tower)
+        self.report.remarks += tower.remarks
         _activation(source, tower, self.architecture)
         _tag_activation(self.suite, self.architecture)
         count = sum(tensor.numel() for tensor in tower.tensors.values())
@@ -197,8 +199,7 @@ class _Check:
         TaskVectors(self.suite.zero_shot, {task: tower.tensors}, {task: str(checkpoint.path)})
         _activation(checkpoint, tower, self.architecture)
         self.sound[experts].append(task)
-        if experts == ORIGINAL:
-            self.remark(checkpoint, tower)
+        self.report.remarks += tower_remarks(checkpoint, tower)
         return f"{checkpoint.path.name}, {tower.kind}"
 
     def weights(self, experts: str, progress: CheckProgress) -> str:
@@ -236,30 +237,10 @@ class _Check:
             )
         )
 
-    def remark(self, checkpoint: Checkpoint, tower: Tower) -> None:
-        """Remark what was left out of a file and what was taken from the pretrained model instead."""
-        if tower.filled:
-            many = len(tower.filled) > 3
-            names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
-            self.report.remarks.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
-        if tower.ignored:
-            self.report.remarks.append(f"{checkpoint.path}: entries not needed: {listing(tower.ignored, 3)}")
-        self.report.remarks += tower.remarks
-
     def head(self, task: str, _progress: CheckProgress) -> str:
         head = self.heads.load(task)
-        scale, source = head.scale, self.suite.task(task).head or f"head of {task}"
-        if scale is None:
-            self.report.remarks.append(
-                f"{source}: rows have different lengths, so there is no one logit scale; used as it is"
-            )
-        elif abs(scale - 1) < 0.01:
-            self.report.remarks.append(
-                f"{source}: rows have length 1, so logits are bare cosines and probabilities nearly uniform: "
-                f"interference in nats will be tiny. CLIP's scale is 100: "
-                f"add `logit_scale = 100.0` to [[task]] {task!r}"
-            )
-        return f"{len(head.classes)} classes" + ("" if scale is None else f", logit scale {scale:.4g}")
+        self.report.remarks += head_remarks(self.suite, task, head)
+        return f"{len(head.classes)} classes" + ("" if head.scale is None else f", logit scale {head.scale:.4g}")
 
     def images(self, task: str, _progress: CheckProgress) -> str:
         counts = []

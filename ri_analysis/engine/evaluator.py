@@ -40,7 +40,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.ones(1, device=name).item()  # "meta" can't
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device: expected auto, cpu or a GPU of this machine, found {name!r}") from error

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from platformdirs import user_data_path
 
 from ri_analysis.errors import InputError
+from ri_analysis.files import in_words
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -43,18 +47,48 @@ def default_workspace() -> Path:
 
 
 class Store:
-    """Named arrays by key, in one SQLite file (write-ahead log: several processes may read and write)."""
+    """Named arrays by key, in one SQLite file (write-ahead log: several processes may read and write).
+
+    Where nothing can be written any more (a read-only folder, a full disk), it answers what it holds, says so once on
+    stderr, and keeps new answers in memory. Raises InputError for a folder that holds no store and can't be written,
+    and for a damaged file.
+    """
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        path = workspace / "store.sqlite"
+        self._path = workspace / "store.sqlite"
         self._lock = threading.Lock()
+        self._unwritten: dict[str, Arrays] = {}
+        self._said = False
         try:
             workspace.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
+            self._connection = self._connect(self._path)
             self._set_up()
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"{path}: expected a workspace that can be written, found: {error}") from error
+        except (OSError, sqlite3.OperationalError) as error:
+            why = in_words(error) if isinstance(error, OSError) else str(error)
+            if not self._open_to_read():
+                raise InputError(
+                    f"{self._path}: expected a workspace that can be written, found: {why}; name another folder by "
+                    f"--workspace"
+                ) from error
+            self._say_once(why)
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
+
+    def _connect(self, name: Path | str, uri: bool = False) -> sqlite3.Connection:
+        return sqlite3.connect(name, timeout=_PATIENCE, check_same_thread=False, uri=uri)
+
+    def _open_to_read(self) -> bool:
+        """Open what lies there without writing; return whether that is a store."""
+        # `immutable` does without the files that a write-ahead log needs; it is right only where nobody writes.
+        for way in ("mode=ro", "immutable=1"):
+            try:
+                self._connection = self._connect(f"{self._path.resolve().as_uri()}?{way}", uri=True)
+                self._connection.execute("SELECT 1 FROM answers, records LIMIT 1")
+                return True
+            except sqlite3.Error:
+                continue
+        return False
 
     def _set_up(self) -> None:
         end = time.monotonic() + _PATIENCE
@@ -72,23 +106,19 @@ class Store:
 
     def get(self, key: str) -> Arrays | None:
         """Return the arrays kept under `key`, None when there are none."""
-        with self._lock:
-            row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+        row = self._row("SELECT value FROM answers WHERE key = ?", key)
         if row is None:
-            return None
+            return self._unwritten.get(key)
         with np.load(io.BytesIO(row[0]), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
 
     def has(self, key: str) -> bool:
         """Whether something is kept under `key`."""
-        with self._lock:
-            return self._connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
+        return self._row("SELECT 1 FROM answers WHERE key = ?", key) is not None or key in self._unwritten
 
     def record(self, key: str) -> Record | None:
         """Return how the answer under `key` came about, None when that was not noted."""
-        query = "SELECT description, versions, seconds FROM records WHERE key = ?"
-        with self._lock:
-            row = self._connection.execute(query, (key,)).fetchone()
+        row = self._row("SELECT description, versions, seconds FROM records WHERE key = ?", key)
         return None if row is None else Record(*row)
 
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
@@ -96,12 +126,46 @@ class Store:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         row = (key, buffer.getvalue(), time.time())
-        with self._lock, self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
-            if record is not None:
-                values = (key, record.description, record.versions, record.seconds)
-                self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)
+        try:
+            with self._guarded(), self._connection:
+                self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
+                if record is not None:
+                    values = (key, record.description, record.versions, record.seconds)
+                    self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)
+        except sqlite3.OperationalError as error:  # an answer that can't be kept is still an answer
+            self._say_once(str(error))
+            self._unwritten[key] = dict(arrays)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _row(self, query: str, key: str) -> tuple[Any, ...] | None:
+        try:
+            with self._guarded():
+                row: tuple[Any, ...] | None = self._connection.execute(query, (key,)).fetchone()
+                return row
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self._path}: can't be read: {error}") from error
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Hold the lock, and say in words that the file is damaged where it is."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise self._damaged(error) from error
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> InputError:
+        return InputError(
+            f"{self._path}: expected the store of a workspace, found: {error}; move the file away, its answers are "
+            f"then computed again"
+        )
+
+    def _say_once(self, why: str) -> None:
+        if not self._said:
+            self._said = True
+            print(f"note  {self._path}: new answers are not kept: {why}", file=sys.stderr)

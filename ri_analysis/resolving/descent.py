@@ -109,8 +109,12 @@ class Descent:
 
     def _save(self, step: int, optimizer: torch.optim.Optimizer, history: list[list[float]]) -> None:
         state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
-        with atomic_path(self.state) as temporary:
-            torch.save(state | {"weights": self.encoder.state()}, temporary)
+        with atomic_path(self.state) as temporary, temporary.open("wb") as stream:
+            try:
+                torch.save(state | {"weights": self.encoder.state()}, stream)
+            except RuntimeError as error:
+                # Where the disk is full, only what PyTorch met says so.
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[list[float]]]:
         """Load the last saved state, if there is one; return its step and loss history."""

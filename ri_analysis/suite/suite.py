@@ -79,6 +79,19 @@ class Suite:
         task: TaskSpec = _named("task", name, self.spec.tasks)
         return task
 
+    def reads(self, path: Path) -> Path | None:
+        """Return the file or folder of this suite that `path` is, or lies in, by whatever name; None for another."""
+        if not path.exists():
+            return None
+        spec, place = self.spec, path.resolve()
+        named = [spec.path, spec.path.parent / spec.architecture, self.pretrained.path]
+        named += [file for item in self.resolved for file in item.directory.glob("*")]
+        for task in spec.tasks:
+            named += [item for item in (task.expert, task.head, task.classes, task.data, task.validation) if item]
+        named += [item.data for item in spec.unseen] + [item.data for item in spec.auxiliary if item.data]
+        there = (item for item in named if item.exists())
+        return next((item for item in there if item.samefile(path) or item.resolve() in place.parents), None)
+
     # --- images -------------------------------------------------------------------------------------------
 
     def task_data(self, name: str, split: str = "test") -> ImageSet:

@@ -40,6 +40,12 @@ def is_open() -> bool:
     return found
 
 
+def remarks() -> Sequence[str]:
+    """Return what is worth knowing about the open suite's files; nothing until that is known."""
+    report = None if _shipped() else _looked_through(resources.suite_name()).result
+    return () if report is None else report.remarks
+
+
 def open_report() -> Report:
     """Return what was found in the open suite; until that is known, the page shows progress and goes no further."""
     job = _looked_through(resources.suite_name())
