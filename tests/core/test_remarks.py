@@ -33,7 +33,7 @@ def remarkable(tiny: Path) -> Path:
     return tiny
 
 
-ABOUT_REDS, ABOUT_GREENS, ABOUT_BLUES = "entries not needed: epoch", "rows have length 1", "1 damaged images skipped"
+ABOUT_REDS, ABOUT_GREENS, ABOUT_BLUES = "entries not needed: epoch", "rows have length 1", "1 damaged image skipped"
 RECIPE = ["--tasks", "Reds,Blues"]
 COMMANDS = {
     ("measure",): (1, 1, 1),
