@@ -90,7 +90,7 @@ def test_check_says_the_same(remarkable: Path, workspace: Path) -> None:
     heads = load_heads(suite, architecture_of(suite))
     found = suite_remarks(suite, suite.tasks, suite.expert_sets, heads=heads, splits=("test", "validation"))
     assert sorted(found) == sorted(report.remarks)
-    assert len(found) == 3
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize("suite", ["demo", "demo-halves"])
