@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from ri_analysis import __version__
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.json_text import to_json
 
 _LONGEST = 2000  # characters of an error message
 
@@ -117,7 +118,7 @@ def _methods(options: argparse.Namespace) -> int:
     from ri_analysis.merging import METHODS
 
     if options.json:
-        print(json.dumps([_described(method) for method in METHODS.values()], indent=2))
+        print(to_json([_described(method) for method in METHODS.values()], indent=2))
         return 0
     for method in METHODS.values():
         needs = "" if method.statistic is None else " Needs task data: unlabelled validation images."
@@ -199,7 +200,7 @@ def _study(options: argparse.Namespace) -> int:
     write(study, table, record, options.out, images=options.images)
     for path in options.docs:
         document(study, table, record, path)
-    print(json.dumps(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
+    print(to_json(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
     return 0
 
 
@@ -220,7 +221,7 @@ def _measure(options: argparse.Namespace) -> int:
     show.end()
     _note(expert_remarks(evaluator.suite, evaluation))
     if options.json:
-        print(json.dumps(evaluation.summary(), indent=2))
+        print(to_json(evaluation.summary(), indent=2))
         return 0
     columns = ["task", "accuracy", "accuracy_low", "accuracy_high", "expert_accuracy", "zero_shot_accuracy"]
     columns += ["interference", "interference_low", "interference_high", "n"]
@@ -244,7 +245,7 @@ def _interference(options: argparse.Namespace) -> int:
     report = interference_report(evaluator, recipe, with_blame=options.blame, seed=options.seed, progress=show)
     show.end()
     if options.json:
-        print(json.dumps(report, indent=2))
+        print(to_json(report, indent=2))
         return 0
     print("crosstalk of each expert (row) on each task (column), nats")
     print(pd.DataFrame(report["crosstalk"]).T.to_string(float_format="{:.4f}".format))
@@ -291,7 +292,8 @@ def _merge(options: argparse.Namespace) -> int:
     _check_output(suite, options.out)
     load_heads(suite, evaluator.architecture, recipe.tasks)  # whose numbers would be refused is not merged either
     learns = find_method(recipe.method).statistic is not None
-    _note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=["validation"] if learns else []))
+    splits = ["validation"] if learns else []
+    _note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=splits, store=evaluator.store))
     learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),
@@ -347,7 +349,7 @@ def _resolve(options: argparse.Namespace) -> int:
     show.end()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if options.json:
-        print(json.dumps({"directory": str(folder), **record}, indent=2))
+        print(to_json({"directory": str(folder), **record}, indent=2))
     else:
         print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
     return 0
@@ -382,7 +384,8 @@ def _note_files(evaluator: Any, tasks: Sequence[str], experts: Sequence[str], sp
     from ri_analysis.suite import ORIGINAL
 
     sets = (ORIGINAL, *experts)  # interference is always from the original experts
-    _note(suite_remarks(evaluator.suite, tasks, sets, heads=evaluator.heads, splits=(split,)))
+    store, heads = evaluator.store, evaluator.heads
+    _note(suite_remarks(evaluator.suite, tasks, sets, heads=heads, splits=(split,), store=store))
 
 
 def _check_output(suite: Any, path: Path) -> None:

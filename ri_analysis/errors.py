@@ -13,6 +13,14 @@ class WriteError(InputError, OSError):
     """A file that can't be written. An OSError as well, for those who can go on without the file."""
 
 
+class ChangedFile(InputError):
+    """A file is not what it was when it was opened: what was read of it must not be used any more."""
+
+
+class NotFinite(InputError):
+    """A model's outputs are NaN or infinite: nothing can be measured on it."""
+
+
 class Cancelled(Exception):
     """Long work stopped on request; what was finished before is kept."""
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ri_analysis.errors import InputError, WriteError
+from ri_analysis.stamps import Stamp, require_unchanged
 
 _PART = ".part"  # in the names of temporary files
 _ABANDONED = 3600.0  # seconds
@@ -115,15 +116,20 @@ def digest(*parts: str | bytes) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the content digest of the file at `path`; unchanged files are hashed once per process."""
+    """Return the content digest of the file at `path`; unchanged files are hashed once per process.
+
+    Raises InputError for a file that is not there, or changes meanwhile.
+    """
     try:
-        stat = path.stat()
+        stamp = Stamp.settled(path)
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
-    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+    return _file_digest(path, stamp)
 
 
 @lru_cache(maxsize=4096)
-def _file_digest(path: Path, size: int, modified: int) -> str:
+def _file_digest(path: Path, stamp: Stamp) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        found = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    require_unchanged(path, stamp)
+    return found

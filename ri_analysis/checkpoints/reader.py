@@ -18,6 +18,7 @@ from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_rec
 from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_towers, without_wrappers
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.stamps import Stamp, reading, require_unchanged
 
 _FOLDER_FILES = (
     *("adapter_model.safetensors", "adapter_model.bin"),
@@ -30,9 +31,14 @@ _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark i
 
 
 class SafetensorsMapping(Mapping[str, torch.Tensor]):
-    """The tensors of a safetensors file, each read from the memory map when it is asked for."""
+    """The tensors of a safetensors file, each read from the memory map when it is asked for.
 
-    def __init__(self, path: Path) -> None:
+    `stamp` is the file's from before anything was read of it. A tensor raises ChangedFile once the file has changed:
+    the map would show what lies there now, or end the process where the file became shorter.
+    """
+
+    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
+        self._path, self._stamp = path, stamp or Stamp.settled(path)
         opened: Any = safe_open(path, framework="pt")
         self._file, self._keys = opened, frozenset(opened.keys())
         self._order = tuple(opened.keys())
@@ -40,6 +46,7 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._keys:
             raise KeyError(key)
+        require_unchanged(self._path, self._stamp)
         tensor: torch.Tensor = self._file.get_tensor(key)
         return tensor
 
@@ -146,11 +153,12 @@ def _with_choice(found: Checkpoint, tower: str | None) -> Checkpoint:
 
 def _read_file(path: Path, memory: Path | None) -> Checkpoint:
     head = _head(path)
+    stamp = reading(path)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
         content = content_digest(path, memory)
         try:
-            return Checkpoint(path, SafetensorsMapping(path), content, size=path.stat().st_size)
+            return Checkpoint(path, SafetensorsMapping(path, stamp), content, size=path.stat().st_size)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: expected a whole safetensors file, found: {error}") from error
     if head[:4] != ZIP_MAGIC and head[:1] not in _PICKLE_STARTS:
@@ -159,7 +167,7 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
             f"{path}: expected a checkpoint (safetensors, a torch file, or the folder of a Hugging Face model), "
             f"found another kind of file"
         )
-    tensors, flat, asked = read_torch(path)
+    tensors, flat, asked = read_torch(path, stamp)
     content = content_digest(path, memory, verify_records if head[:4] == ZIP_MAGIC else None)
     return Checkpoint(
         path,
@@ -257,6 +265,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _JSON_LIMIT:
             raise ValueError("it is too large")
+        reading(path)
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, found: {error}") from error

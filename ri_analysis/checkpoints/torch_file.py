@@ -17,6 +17,7 @@ import torch
 from ri_analysis.checkpoints.structure import Flat, flatten
 from ri_analysis.checkpoints.unpickle import STRUCTURE_LIMIT, Found, TensorNote, unpickle
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Stamp, require_unchanged
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -40,18 +41,21 @@ class Record(NamedTuple):
 
 
 class TorchTensors(Mapping[str, torch.Tensor]):
-    """The tensors of a torch file by name, each a view of the memory map."""
+    """The tensors of a torch file by name, each a view of the memory map; see SafetensorsMapping on `stamp`."""
 
-    def __init__(self, path: Path, flat: Flat, records: Mapping[str, Record]) -> None:
+    def __init__(self, path: Path, stamp: Stamp, flat: Flat, records: Mapping[str, Record]) -> None:
+        self._path, self._stamp = path, stamp
         self._notes = flat.tensors
         self._records = records
         for name, note in self._notes.items():
             _check(path, name, note, records)
+        require_unchanged(path, stamp)
         # A private map: writing to a tensor never reaches the file.
-        self._bytes = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+        self._bytes = torch.UntypedStorage.from_file(str(path), False, stamp.size)
 
     def __getitem__(self, key: str) -> torch.Tensor:
         note = self._notes[key]
+        require_unchanged(self._path, self._stamp)
         record = self._records[note.storage.key]
         data = cast(Any, self._bytes)[record.start : record.start + record.length]
         empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
@@ -64,19 +68,20 @@ class TorchTensors(Mapping[str, torch.Tensor]):
         return len(self._notes)
 
 
-def read_torch(path: Path) -> tuple[TorchTensors, Flat, tuple[str, ...]]:
+def read_torch(path: Path, stamp: Stamp) -> tuple[TorchTensors, Flat, tuple[str, ...]]:
     """Return the tensors of the torch file at `path`, the rest of its structure, and functions it asks to call.
 
     Those functions are other libraries' and not known to make a plain value; nothing was called.
 
-    Raises InputError for a truncated file, sizes that can't be, and a pickle that would run code.
+    `stamp` is the file's from before anything was read of it. Raises InputError for a truncated file, sizes that can't
+    be, and a pickle that would run code.
     """
     with path.open("rb") as stream:
         is_zip = stream.read(4) == ZIP_MAGIC
     found = Found()
     tree, records = _read_zip(path, found) if is_zip else _read_legacy(path, found)
     flat = flatten(tree, str(path))
-    return TorchTensors(path, flat, records), flat, tuple(sorted(found.asked))
+    return TorchTensors(path, stamp, flat, records), flat, tuple(sorted(found.asked))
 
 
 def verify_records(path: Path) -> None:

@@ -68,7 +68,8 @@ class HeadLoader:
         """Return the head of a task. Raises InputError when it does not fit the tower, its class names or its data."""
         task, names = self._suite.task(name), self._suite.class_names(name)
         if task.head is not None:
-            head = load_head(task.head, names, self._width, task.logit_scale)
+            with self._suite.files.noting():
+                head = load_head(task.head, names, self._width, task.logit_scale)
         else:
             head = self._built(names or _own_names(self._suite, name), task.templates)
         _check_labels(self._suite, name)
@@ -91,6 +92,7 @@ class HeadLoader:
         path = folder / f"{name}.safetensors"
         if not sealed(path, name):
             built = build_head(self._text_tower, classes, templates)
+            self._suite.files.check()
             try:
                 save_head(path, built)
             except OSError:  # a full or read-only disk: build it every time

@@ -12,7 +12,6 @@ from ri_analysis.engine.evaluator import Evaluator, Progress
 from ri_analysis.engine.models import (
     Tally,
     expert_model,
-    known,
     merged_model,
     missing,
     outputs,
@@ -20,6 +19,7 @@ from ri_analysis.engine.models import (
     probe_size,
     subset_recipe,
 )
+from ri_analysis.engine.store import known
 from ri_analysis.errors import InputError
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
@@ -93,7 +93,9 @@ class _Coalitions:
             model = merged_model(self._evaluator, subset_recipe(self._recipe, members))
             sets = [probe(self._evaluator, task, self._limit) for task in each]
             read = self._evaluator.encoder.features_of_many
-            for task, features in zip(each, read(model.weights(), sets, progress=tally.within), strict=True):
+            for task, features in zip(
+                each, read(model.weights(), sets, source=model.name, progress=tally.within), strict=True
+            ):
                 values = kl_divergence(logits[task], self._evaluator.heads[task].logits(features)).clamp(min=0)
                 self._evaluator.store.put(self._key(members, task), {"divergence": values.numpy()})
             tally.advance(probe_size(self._evaluator, each, self._limit))

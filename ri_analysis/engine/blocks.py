@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 
 from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Tally, expert_model, known, merged_model, probe, probe_size
-from ri_analysis.engine.store import Arrays
+from ri_analysis.engine.models import Tally, expert_model, merged_model, probe, probe_size
+from ri_analysis.engine.store import Arrays, known
 from ri_analysis.measures.blocks import cka_distance, token_distance
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.statistics import bootstrap_mean

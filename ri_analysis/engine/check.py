@@ -17,7 +17,9 @@ from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.own_tasks import expert_remarks, try_experts
 from ri_analysis.engine.remarks import head_remarks, tower_remarks
 from ri_analysis.engine.store import Store, default_workspace
+from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
@@ -89,16 +91,23 @@ class Report:
 
 
 def check_suite(
-    suite: str, workspace: Path | None = None, progress: CheckProgress | None = None, device: str = "auto"
+    suite: str,
+    workspace: Path | None = None,
+    progress: CheckProgress | None = None,
+    device: str = "auto",
+    files: Watch | None = None,
 ) -> Report:
     """Check a suite file and every file it names: weights, heads, images, expert sets.
 
     All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
     `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
-    sets. Raises InputError for a workspace that can't be written, and what `progress` raises.
+    sets; `files` watches the files read. Raises InputError for a workspace that can't be written, and what `progress`
+    raises.
     """
+    files = files or Watch()
     try:
-        spec, problems = parse_spec(suite_path(suite))
+        with files.noting():
+            spec, problems = parse_spec(suite_path(suite))
     except InputError as error:
         return Report(
             [Finding("suite file", str(error), "give the path of a suite file, or the name of an embedded suite")]
@@ -106,7 +115,7 @@ def check_suite(
     if spec is None:
         return Report([Finding("suite file", problem, "correct the suite file") for problem in problems])
     folder = workspace or default_workspace()
-    return _Check(Suite(spec, folder), Store(folder), progress, device).run()
+    return _Check(Suite(spec, folder, files), Store(folder, files.check), progress, device).run()
 
 
 @dataclass(frozen=True)
@@ -217,6 +226,7 @@ class _Check:
                 about = f"expert {task} ({experts})"
                 self.attempt(_Step(about, partial(_finite, read, vectors.names), _AGAIN), progress)
             raise  # noted already, under the name of the one that it is about
+        self.report.remarks += weight_remarks(self.suite, self.store, experts, tasks)
         return f"all values of {len(tasks)} experts are finite"
 
     def account(self, model: str, experts: str, checkpoint: Checkpoint, tower: Tower) -> None:

@@ -149,8 +149,11 @@ def threads_each(jobs: int) -> int:
 
 
 def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
+    if _bench(place).evaluator.suite.files.changed() is not None:
+        _bench.cache_clear()  # a worker may outlive a study
     bench, started = _bench(place), time.perf_counter()
     result = work.carry_out(bench)
+    bench.evaluator.suite.files.check()
     return result, time.perf_counter() - started
 
 

@@ -18,6 +18,7 @@ from ri_analysis.engine.points import Bench, Outcome, Point
 from ri_analysis.engine.store import Record
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
+from ri_analysis.json_text import to_json
 from ri_analysis.resolving import distil
 from ri_analysis.suite import ImageSet
 
@@ -81,8 +82,8 @@ class Distilled:
     def keep(self, bench: Bench, result: Outcome, seconds: float) -> None:
         """See Work; the distilled weights themselves are not needed any more."""
         description = asdict(self) | {"suite": bench.evaluator.suite.name}
-        versions = json.dumps({"ri-analysis": __version__, "torch": torch.__version__})
-        record = Record(json.dumps(description), versions, seconds)
+        versions = to_json({"ri-analysis": __version__, "torch": torch.__version__})
+        record = Record(to_json(description), versions, seconds)
         bench.evaluator.store.put(digest(self._name(bench), bench.place(self.point)), result.arrays(), record)
         discard(self._path(bench))
 

@@ -15,7 +15,6 @@ from ri_analysis.engine.evaluator import VERSION, Evaluator, Progress
 from ri_analysis.engine.models import (
     Tally,
     expert_model,
-    known,
     merged_model,
     missing,
     outputs,
@@ -24,6 +23,7 @@ from ri_analysis.engine.models import (
     probe_labels,
     probe_size,
 )
+from ri_analysis.engine.store import known
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.merging import MergeRecipe

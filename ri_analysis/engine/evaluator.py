@@ -16,7 +16,7 @@ from ri_analysis.checkpoints import read_checkpoint, vision_tower
 from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
 from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
-from ri_analysis.engine.store import Arrays, Store, default_workspace
+from ri_analysis.engine.store import Store, default_workspace, known
 from ri_analysis.engine.task_statistics import TaskStatistics
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
@@ -24,6 +24,7 @@ from ri_analysis.measures import crosstalk_table
 from ri_analysis.merging import MergeRecipe, merge
 from ri_analysis.merging.merge import Progress as MergeProgress
 from ri_analysis.merging.method import Statistics
+from ri_analysis.stamps import Watch
 from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, stratified
 from ri_analysis.task_vectors import TaskVectors
@@ -58,7 +59,7 @@ class Evaluator:
 
     def __init__(self, suite: Suite, workspace: Path | None = None, device: str = "auto") -> None:
         self.suite = suite
-        self.store = Store(workspace or default_workspace())
+        self.store = Store(workspace or default_workspace(), suite.files.check)
         self.device = pick_device(device)
         self._directions = Directions(most=FEW)
         self._task_statistics = TaskStatistics(
@@ -152,6 +153,7 @@ class Evaluator:
         vectors, ingredients = self._task_vectors(recipe.experts), self.ingredients(recipe)
         return self._evaluate(
             recipe.to_dict(),
+            recipe.source,
             recipe.digest(ingredients),
             lambda alive: self._directions.merged(vectors, recipe, ingredients, self.statistics(recipe), alive),
             recipe.tasks,
@@ -170,13 +172,21 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> Evaluation:
         """Measure somebody else's merged checkpoint on every task; `tower` chooses among several vision towers."""
-        checkpoint, name = read_checkpoint(path, tower=tower), "merged"
+        files, name = Watch(), "merged"
+        with files.noting():
+            checkpoint = read_checkpoint(path, tower=tower)
         # Read as an expert's would be, so that its names, shapes and values are checked likewise.
         vectors = TaskVectors(self.suite.zero_shot, {name: self.suite.tower(checkpoint).tensors}, {name: str(path)})
+
+        def tensors(_alive: MergeProgress) -> Iterator[tuple[str, torch.Tensor]]:
+            yield from ((key, vectors.expert(key, name)) for key in vectors.names)
+            files.check()
+
         return self._evaluate(
             {"merged": str(path)},
+            str(path),
             checkpoint.digest,
-            lambda alive: ((key, vectors.expert(key, name)) for key in vectors.names),
+            tensors,
             self.suite.tasks,
             split,
             limit,
@@ -209,7 +219,7 @@ class Evaluator:
             for task, logits in self._compute(self._expert_weights(expert, experts), source, missing, run).items():
                 values = kl_divergence(zero_shot[task], logits).clamp(min=0)
                 self.store.put(keys[expert, task], {"divergence": values.numpy()})
-        divergence = {pair: _known(self.store.get(key))["divergence"].astype(np.float32) for pair, key in keys.items()}
+        divergence = {pair: known(self.store.get(key))["divergence"].astype(np.float32) for pair, key in keys.items()}
         return crosstalk_table(divergence)
 
     def kept(self, recipe: MergeRecipe, *, split: str = "test", limit: int | None = None) -> bool:
@@ -221,6 +231,7 @@ class Evaluator:
     def _evaluate(
         self,
         recipe: dict[str, object],
+        source: str,
         weights_digest: str,
         weights: Callable[[MergeProgress], Weights],
         tasks: Sequence[str],
@@ -234,21 +245,21 @@ class Evaluator:
         keys = self._merged_keys(weights_digest, tasks, split, limit)
         kept = {task: self.store.get(key) for task, key in keys.items()}
         missing = [task for task in tasks if kept[task] is None]
-        logits = self._compute(weights(run.alive), "merged model", missing, run) if missing else {}
+        logits = self._compute(weights(run.alive), source, missing, run) if missing else {}
         for task, values in logits.items():
             kept[task] = {
                 "predicted": values.argmax(dim=1).to(torch.int32).numpy(),
                 "divergence": kl_divergence(expert[task], values).clamp(min=0).numpy(),
             }
-            self.store.put(keys[task], _known(kept[task]))
+            self.store.put(keys[task], known(kept[task]))
         labels = {task: self._labels(task, split, limit) for task in tasks}
         return Evaluation(
             self.suite.name,
             recipe,
-            {task: _known(kept[task])["predicted"] == labels[task] for task in tasks},
+            {task: known(kept[task])["predicted"] == labels[task] for task in tasks},
             {task: expert[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
             {task: zero_shot[task].argmax(dim=1).numpy() == labels[task] for task in tasks},
-            {task: _known(kept[task])["divergence"].astype(np.float32) for task in tasks},
+            {task: known(kept[task])["divergence"].astype(np.float32) for task in tasks},
             full=limit is None or all(len(labels[task]) == len(self._images(task, split)) for task in tasks),
         )
 
@@ -317,11 +328,6 @@ class Evaluator:
         head = self.heads[task].weight.numpy().tobytes()
         tower = self.architecture.fingerprint
         return digest(VERSION, kind, tower, self.suite.pretrained.digest, weights, head, images.digest, probe)
-
-
-def _known(arrays: Arrays | None) -> Arrays:
-    assert arrays is not None  # computed just above when the store had none
-    return arrays
 
 
 @dataclass

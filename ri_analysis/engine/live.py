@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache
 import torch
 
 from ri_analysis.checkpoints.towers import PREFIX
-from ri_analysis.encoder import Architecture
+from ri_analysis.encoder import Architecture, require_directions
 from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.estimate import Estimate, Outcome, estimate
 from ri_analysis.engine.evaluation import Evaluation
@@ -111,7 +111,7 @@ class LiveProbe:
             tower = self._tower()
             self._load(tower, recipe)
             inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
-            features = tower.features(inputs.to(tower.dtype)).cpu()
+            features = require_directions(tower.features(inputs.to(tower.dtype)).cpu(), recipe.source)
             parts = torch.split(features, [len(self._inputs[task]) for task in recipe.tasks])
             return self._sample.outcome(dict(zip(recipe.tasks, parts, strict=True)))
 

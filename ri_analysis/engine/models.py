@@ -11,7 +11,7 @@ import torch
 
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.store import Arrays
+from ri_analysis.engine.store import Arrays, known
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import ORIGINAL, ImageSet, stratified
@@ -22,7 +22,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Model:
-    """Weights that can be asked for, under a digest that names them."""
+    """Weights that can be asked for, under a digest that names them; `name` is what errors call them."""
 
     name: str
     digest: str
@@ -32,14 +32,14 @@ class Model:
 def pretrained_model(evaluator: Evaluator) -> Model:
     """Return θ₀."""
     checkpoint = evaluator.suite.pretrained
-    return Model("pretrained", checkpoint.digest, lambda: vision_tower(checkpoint))
+    return Model(str(checkpoint.path), checkpoint.digest, lambda: vision_tower(checkpoint))
 
 
 def expert_model(evaluator: Evaluator, task: str, experts: str = ORIGINAL) -> Model:
     """Return one expert of an expert set."""
     vectors = evaluator.suite.task_vectors(experts)  # reads tensors with the same checks as a merge
     return Model(
-        f"expert {task}",
+        str(evaluator.suite.expert(task, experts).path),
         evaluator.suite.expert(task, experts).digest,
         lambda: ((name, vectors.expert(name, task)) for name in vectors.names),
     )
@@ -47,7 +47,7 @@ def expert_model(evaluator: Evaluator, task: str, experts: str = ORIGINAL) -> Mo
 
 def merged_model(evaluator: Evaluator, recipe: MergeRecipe) -> Model:
     """Return the model that `recipe` makes."""
-    return Model("merged model", evaluator.digest(recipe), lambda: evaluator.merged(recipe))
+    return Model(recipe.source, evaluator.digest(recipe), lambda: evaluator.merged(recipe))
 
 
 def subset_recipe(recipe: MergeRecipe, tasks: Iterable[str]) -> MergeRecipe:
@@ -130,12 +130,6 @@ def outputs(
 def _outputs(evaluator: Evaluator, task: str, arrays: Arrays) -> Outputs:
     features = torch.from_numpy(arrays["features"].astype(np.float32))
     return Outputs(features, evaluator.heads[task].logits(features))
-
-
-def known(arrays: Arrays | None) -> Arrays:
-    """Return an answer that is certain to be in the store."""
-    assert arrays is not None  # it was just put there
-    return arrays
 
 
 def _features_key(evaluator: Evaluator, model: Model, task: str, limit: int | None) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from ri_analysis.engine.evaluator import Evaluator, Progress
-from ri_analysis.engine.models import Model, Tally, known, probe, probe_size
+from ri_analysis.engine.models import Model, Tally, probe, probe_size
+from ri_analysis.engine.store import known
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.measures.disentanglement import disentanglement_table
@@ -79,7 +80,8 @@ class _Plane:
     def _model(self, amounts: tuple[float, float]) -> Model:
         # An expert without a part in a point has none in its name either: the axes serve many planes.
         parts = [f"{name} {amount!r}" for name, amount in zip(self._digests, amounts, strict=True) if amount]
-        return Model("point of the plane", digest("plane", *sorted(parts)), lambda: self._weights(amounts))
+        terms = (f"{amount:+g}·τ of {task}" for task, amount in zip(self._vectors.tasks, amounts, strict=True))
+        return Model(f"pretrained {' '.join(terms)}", digest("plane", *sorted(parts)), lambda: self._weights(amounts))
 
     def _weights(self, amounts: tuple[float, float]) -> Iterator[tuple[str, torch.Tensor]]:
         vectors = self._vectors

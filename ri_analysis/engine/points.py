@@ -23,6 +23,7 @@ from ri_analysis.engine.store import Arrays, Record
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
+from ri_analysis.json_text import to_json
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.resolving import ResolveProgress, cost, default_settings, resolve
 from ri_analysis.statistics import kl_divergence
@@ -139,8 +140,8 @@ class Point:
 
     def keep(self, bench: Bench, result: Outcome, seconds: float) -> None:
         """Put its outcome into the store, with how it came about."""
-        description = json.dumps({**asdict(self), "recipe": self.recipe.to_dict(), "suite": bench.evaluator.suite.name})
-        versions = json.dumps({"ri-analysis": __version__, "torch": torch.__version__})
+        description = to_json({**asdict(self), "recipe": self.recipe.to_dict(), "suite": bench.evaluator.suite.name})
+        versions = to_json({"ri-analysis": __version__, "torch": torch.__version__})
         record = Record(description, versions, seconds)
         bench.known[self] = result
         bench.evaluator.store.put(self.key(bench), result.arrays(), record)
@@ -333,7 +334,7 @@ class Bench:
         found = self.encoder.features_of_many(
             weights,
             [(images, None) for images in unique.values()],
-            source="merged model",
+            source=point.recipe.source,
             progress=None if progress is None else lambda done: progress(done, total),
         )
         features = dict(zip(unique, found, strict=True))
@@ -426,7 +427,7 @@ class Bench:
         if key not in self._experts:
             vectors = self._vectors(ORIGINAL)
             weights = ((name, vectors.expert(name, task)) for name in vectors.names)
-            features = self.encoder.features(weights, images, source=f"expert {task}")
+            features = self.encoder.features(weights, images, source=str(self.evaluator.suite.expert(task).path))
             self._experts[key] = self.evaluator.heads[task].logits(features)
         return self._experts[key]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_checkpoint, read_tower
 from ri_analysis.encoder import Head
+from ri_analysis.engine.store import Store
+from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import listing
 from ri_analysis.suite import Suite
 
@@ -19,18 +21,20 @@ def suite_remarks(
     heads: Mapping[str, Head] | None = None,
     splits: Sequence[str] = ("test",),
     auxiliary: Sequence[str] = (),
+    store: Store | None = None,
 ) -> tuple[str, ...]:
     """Return the remarks about what a command uses, each once.
 
     That is the pretrained model, the experts of `tasks` in the sets `experts`, the tasks' images of `splits`, and the
-    auxiliary sources; their heads too where they are given. No weights are read. Raises InputError for a file that
-    can't be used.
+    auxiliary sources; their heads too where they are given. No weights are read: what is odd about them is told as far
+    as `store` knows it. Raises InputError for a file that can't be used.
     """
-
     found = list(read_tower(suite.pretrained).remarks)
     for name in dict.fromkeys(experts):
-        for checkpoint in (suite.expert(task, name) for task in tasks if task in suite.set_tasks(name)):
+        known = [task for task in suite.set_tasks(name) if task in tasks]
+        for checkpoint in (suite.expert(task, name) for task in known):
             found += tower_remarks(checkpoint, suite.tower(checkpoint))
+        found += weight_remarks(suite, store, name, known) if known else ()
     for task in tasks:
         if heads is not None:
             found += head_remarks(suite, task, heads[task])

@@ -94,6 +94,7 @@ class TaskStatistics:
             self._folder,
         )
         found = statistic.compute(observed, **_options(statistic, recipe))
+        self._suite.files.check()
         layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}
         write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})
         seal(path, path.stem)

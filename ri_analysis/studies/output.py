@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
+from ri_analysis.json_text import to_json
 from ri_analysis.markdown import around_section, markdown_table, write_section
 from ri_analysis.studies.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
@@ -41,7 +41,7 @@ def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: 
             chart.figure.write_html(path, include_plotlyjs="directory")
     if images:
         _write_images(charts, folder)
-    write_text(folder / MANIFEST, json.dumps(record, indent=1) + "\n")
+    write_text(folder / MANIFEST, to_json(record, indent=1) + "\n")
 
 
 def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:

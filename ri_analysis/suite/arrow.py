@@ -14,7 +14,9 @@ import numpy as np
 
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
-from ri_analysis.suite.images import EncodedImages, ImageSet, Indices, file_stamps
+from ri_analysis.stamps import reading
+from ri_analysis.suite.file_stamps import FileStamps
+from ri_analysis.suite.images import EncodedImages, ImageSet, Indices
 from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
 
@@ -68,16 +70,17 @@ def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | No
         raise InputError(f"{path}: expected a whole Hugging Face data set, found: {error}") from error
     if count == 0:
         raise InputError(f"{path}: expected images, found none")
-    content = digest(file_stamps(path if path.is_dir() else path.parent, files))
+    stamps = FileStamps.of(path if path.is_dir() else path.parent, files, memory)
     classes, left = classes or _names(features, label), _incomplete(path, files)
-    read = _bytes(path, fetch)
+    content, read = digest(stamps.digest), _bytes(path, fetch, stamps)
     return EncodedImages(str(path), content, read, labels, how, classes, count, left, memory=memory)
 
 
-def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
+def _bytes(path: Path, fetch: Fetch, stamps: FileStamps) -> Callable[[int], bytes]:
     import pyarrow as pa
 
     def read(index: int) -> bytes:
+        stamps.check()  # a table that became shorter would end the process
         try:
             value = fetch(index)
         except (pa.ArrowException, OSError) as error:
@@ -121,6 +124,9 @@ def _open_arrow(folder: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
     if state.get("_indices_data_files"):
         raise InputError(f"{folder}: holds a selection of rows; save it after `flatten_indices()`")
     files = [folder / Path(item["filename"]).name for item in state["_data_files"]]
+    for file in (folder / "state.json", folder / "dataset_info.json", *files):
+        if file.is_file():
+            reading(file)
     table = pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])
     info_path = folder / "dataset_info.json"
     info = json.loads(info_path.read_text(encoding="utf-8")) if info_path.is_file() else {}
@@ -166,6 +172,8 @@ def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
     if len(splits) > 1:
         names = ", ".join(split or f"{files[0]} (without a name)" for split, files in splits.items())
         raise InputError(f"{path}: holds the splits {names}; keep one in a folder of its own, or name one file")
+    for file in files:
+        reading(file)
     opened = [pq.ParquetFile(file, memory_map=True) for file in files]
     groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
     ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])

@@ -11,6 +11,7 @@ import numpy as np
 
 from ri_analysis.errors import InputError, listing
 from ri_analysis.files import digest, file_digest
+from ri_analysis.stamps import reading
 from ri_analysis.suite import arrow, public_layouts
 from ri_analysis.suite.decoding import SUFFIXES
 from ri_analysis.suite.images import CLIP, ArrayImages, FileImages, ImageSet, KeptImages
@@ -40,7 +41,9 @@ def read_images(path: Path, *, labelled: bool, how: Preprocessing = CLIP, memory
         what = f"suffix {path.suffix!r}" if path.exists() else "nothing"
         raise InputError(f"{path}: expected an .npz file, a folder of images or another known data set, found {what}")
     if isinstance(found, public_layouts.Listed):
-        return _kept(_checked(found.source, found.files, found.labels, how, found.classes, memory), memory)
+        images = _checked(found.source, found.files, found.labels, how, found.classes, memory)
+        images.digest = digest(images.digest, found.labels.tobytes())  # they lie in a file of their own
+        return _kept(images, memory)
     return found
 
 
@@ -49,8 +52,9 @@ def _kept(images: ImageSet, memory: Path | None) -> ImageSet:
 
 
 def _read_npz(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
-    content = file_digest(path)
     try:
+        reading(path)
+        content = file_digest(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files if key in ("images", "labels")}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:

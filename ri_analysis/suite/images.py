@@ -20,6 +20,7 @@ from ri_analysis.caches import read_note, write_note
 from ri_analysis.errors import InputError, listing
 from ri_analysis.files import atomic_path, digest
 from ri_analysis.suite.decoding import DECODING, MOST_PIXELS, Look, look, open_image, reason, to_rgb, upright
+from ri_analysis.suite.file_stamps import FileStamps
 from ri_analysis.suite.generators import GENERATORS, Pixels
 from ri_analysis.suite.listing import counted_as
 from ri_analysis.suite.preprocessing import Preprocessing, fit
@@ -103,25 +104,29 @@ class FileImages:
         memory: Path | None = None,
         remarks: Sequence[str] = (),
     ) -> None:
-        stamps, names = file_stamps(folder, files), [os.path.relpath(file, folder) for file in files]
-        seen = Looks(str(folder), stamps, names, lambda index: _opened(files[index]), memory, turn=False)
+        stamps, names = FileStamps.of(folder, files, memory), [os.path.relpath(file, folder) for file in files]
+        seen = Looks(str(folder), stamps.digest, names, lambda index: _opened(files[index]), memory, turn=False)
         self.source, self._how, self.classes = str(folder), how, tuple(classes)
-        self._files = [files[index] for index in seen.whole]
+        self._stamps = stamps.select(seen.whole)
         self.labels = None if labels is None else labels[seen.whole]
         self.remarks = (*remarks, *seen.remarks)
         skipped = sorted(names[index] for index in seen.skipped)
-        self.digest = digest(stamps, *skipped, how.digest, *seen.reading)
+        self.digest = digest(stamps.digest, *skipped, how.digest, *seen.reading)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._stamps.files)
 
     def pixels(self, indices: Sequence[int] | Indices, size: int) -> Pixels:
-        """See ImageSet. Raises InputError naming a file that is not an image."""
-        return stack([self._decode(self._files[index], size) for index in indices], size)
+        """See ImageSet. Raises InputError naming a file that is not an image, ChangedFile for one that changed."""
+        return stack([self._decode(index, size) for index in indices], size)
 
-    def _decode(self, file: Path, size: int) -> Pixels:
-        with _opened(file) as stream:
-            return fit(_decoded(stream, str(file), turn=False), size, self._how)
+    def _decode(self, index: int, size: int) -> Pixels:
+        file = self._stamps.files[index]
+        try:
+            with _opened(file) as stream:
+                return fit(_decoded(stream, str(file), turn=False), size, self._how)
+        finally:  # also where it can't be decoded: that it changed is what is wrong
+            self._stamps.check([index])
 
 
 class EncodedImages:
@@ -438,12 +443,6 @@ def per_class(labels: Indices, count: int, seed: int = 0) -> Indices:
     order = np.random.default_rng(seed).permutation(len(labels))
     chosen = [order[labels[order] == label][:count] for label in np.unique(labels)]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
-
-
-def file_stamps(folder: Path, files: Sequence[Path]) -> str:
-    """Return a digest of the files' names, sizes and times of change."""
-    stats = [(file, file.stat()) for file in files]
-    return digest(*(f"{os.path.relpath(file, folder)} {stat.st_size} {stat.st_mtime_ns}" for file, stat in stats))
 
 
 def stack(images: Sequence[Pixels], size: int) -> Pixels:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.stamps import reading
 from ri_analysis.suite.decoding import MOST_PIXELS, to_rgb
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -83,6 +84,7 @@ def preprocessing_config(architecture: str, pretrained: str, folder: Path) -> Ma
     """Return open_clip's `preprocess_cfg` of a model JSON or a pretrained tag; empty when there is none."""
     if architecture.endswith(".json"):
         try:
+            reading(folder / architecture)
             document = json.loads((folder / architecture).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}  # whoever builds the model says what is wrong with the file

@@ -31,7 +31,8 @@ import numpy.typing as npt
 
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
 from ri_analysis.errors import InputError
-from ri_analysis.files import file_digest
+from ri_analysis.files import digest, file_digest
+from ri_analysis.stamps import reading
 from ri_analysis.suite.decoding import SUFFIXES
 from ri_analysis.suite.images import ArrayImages, ImageSet
 from ri_analysis.suite.labels import read_labels
@@ -59,6 +60,7 @@ def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
     if reader is None:
         return None
     try:
+        reading(path)
         found = reader(path)
     except InputError:
         raise
@@ -69,7 +71,10 @@ def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
     images, labels, classes = found
     if len(images) != len(labels):
         raise InputError(f"{path}: expected as many labels as images, found {len(labels)} and {len(images)}")
-    return ArrayImages(str(path), file_digest(path), images, labels, how, classes)
+    content = file_digest(path)
+    if reader in (_idx, _stl10):  # their labels lie in a file of their own
+        content = digest(content, labels.tobytes())
+    return ArrayImages(str(path), content, images, labels, how, classes)
 
 
 Arrays = tuple[npt.NDArray[np.uint8], Indices, Sequence[str]]
@@ -108,6 +113,7 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _unpacked(path: Path) -> bytes:
+    reading(path)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         data: bytes = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
@@ -126,6 +132,7 @@ def _cifar(path: Path) -> Arrays:
 
 
 def _entries(path: Path) -> dict[str, Any]:
+    reading(path)
     with path.open("rb") as stream:
         found = unpickle(stream, str(path), latin=True, limit=_LIMIT)
     if not isinstance(found, dict):
@@ -148,6 +155,7 @@ def _array(found: object, path: Path) -> npt.NDArray[np.uint8]:
 def _matlab(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
+    reading(path)
     found: dict[str, Any] = loadmat(path, squeeze_me=True)
     return found
 
@@ -161,8 +169,11 @@ def _svhn(path: Path) -> Arrays:
 def _stl10(path: Path) -> Arrays:
     images = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
     names = path.parent / "class_names.txt"
+    if names.is_file():
+        reading(names)
     classes = names.read_text(encoding="utf-8").split() if names.is_file() else []
     labels = path.parent / path.name.replace("_X", "_y")
+    reading(labels)
     return np.ascontiguousarray(images), _numbers(labels, np.fromfile(labels, np.uint8), first=1) - 1, classes
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.stamps import reading
 from ri_analysis.suite.generators import GENERATORS
 
 NAMES, ORDER = "names", "order"  # what `labels` may say
@@ -171,6 +172,7 @@ def read_spec(path: Path) -> SuiteSpec:
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that are not empty. Raises InputError."""
     try:
+        reading(path)
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected one text a line, found: {error}") from error
@@ -180,6 +182,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
 def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     """Return the suite file's content, or None with every finding about its text."""
     try:
+        reading(path)
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         return None, [f"{path}: expected a suite file, found none ({error.strerror})"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ri_analysis.checkpoints import Checkpoint, Tower, classifier_weight, read_c
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.stamps import Watch
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
 from ri_analysis.suite.labels import Rows, by_rows
@@ -46,17 +47,26 @@ def suite_path(suite: str) -> Path:
     return path
 
 
-def open_suite(suite: str = "demo", workspace: Path | None = None) -> Suite:
-    """Open an embedded suite by name, or a suite file by path; `workspace` adds the expert sets resolved there."""
-    return Suite(read_spec(suite_path(suite)), workspace)
+def open_suite(suite: str = "demo", workspace: Path | None = None, files: Watch | None = None) -> Suite:
+    """Open an embedded suite by name, or a suite file by path; `workspace` adds the expert sets resolved there.
+
+    `files` watches the files read, the suite file among them; several that open the same suite may share one.
+    """
+    files = files or Watch()
+    with files.noting():
+        return Suite(read_spec(suite_path(suite)), workspace, files)
 
 
 class Suite:
-    """An opened suite. Weights stay memory-mapped; images are read once and kept."""
+    """An opened suite. Weights stay memory-mapped; images are read once and kept.
 
-    def __init__(self, spec: SuiteSpec, workspace: Path | None = None) -> None:
-        self.spec, self._workspace = spec, workspace
-        self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=self.memory("digests")))
+    `files` are all files as they were when they were first read: what is measured, merged or trained is good for
+    nothing, and must not be kept, once `files.check()` finds that one of them has changed.
+    """
+
+    def __init__(self, spec: SuiteSpec, workspace: Path | None = None, files: Watch | None = None) -> None:
+        self.spec, self._workspace, self.files = spec, workspace, files or Watch()
+        self._checkpoint = lru_cache(maxsize=None)(self._read_checkpoint)
         self._images = lru_cache(maxsize=None)(self._read_images)
         self._labelled = lru_cache(maxsize=None)(self._read_labelled)
 
@@ -105,10 +115,12 @@ class Suite:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How images are resized and cropped, from open_clip's config of the model."""
-        return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
+        with self.files.noting():
+            return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
 
     def _read_images(self, path: Path, *, labelled: bool) -> ImageSet:
-        return read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
+        with self.files.noting():
+            return read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
 
     def _read_labelled(self, path: Path, tasks: tuple[str, ...], table: str, how: str, cap: int | None) -> ImageSet:
         """Return at most `cap` images of each class at `path`; labels are the rows of the tasks' heads, joined."""
@@ -171,9 +183,14 @@ class Suite:
     def class_names(self, name: str) -> tuple[str, ...] | None:
         """Return a task's class names, None where the suite gives only a head file."""
         path = self.task(name).classes
-        return None if path is None else read_lines(path)
+        with self.files.noting():
+            return None if path is None else read_lines(path)
 
     # --- weights ------------------------------------------------------------------------------------------
+
+    def _read_checkpoint(self, path: Path, tower: str | None = None) -> Checkpoint:
+        with self.files.noting():
+            return read_checkpoint(path, self.memory("digests"), tower)
 
     @cached_property
     def pretrained(self) -> Checkpoint:
@@ -265,11 +282,11 @@ class Suite:
         return tuple(task for task in self.tasks if (folder / f"{task}.safetensors").is_file())
 
     def task_vectors(self, experts: str = ORIGINAL, tasks: tuple[str, ...] | None = None) -> TaskVectors:
-        """Return the task vectors of an expert set; all are memory-mapped."""
+        """Return the task vectors of an expert set; all are memory-mapped. Writers ask them to `require_unchanged`."""
         checkpoints = {task: self.expert(task, experts) for task in tasks or self.set_tasks(experts)}
         sources = {task: str(checkpoint.path) for task, checkpoint in checkpoints.items()}
         towers = {task: self.tower(checkpoint).tensors for task, checkpoint in checkpoints.items()}
-        return TaskVectors(self.zero_shot, towers, {"pretrained": str(self.pretrained.path), **sources})
+        return TaskVectors(self.zero_shot, towers, {"pretrained": str(self.pretrained.path), **sources}, self.files)
 
     @cached_property
     def zero_shot(self) -> Mapping[str, torch.Tensor]:

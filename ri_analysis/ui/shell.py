@@ -14,6 +14,7 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
 from ri_analysis.arenas import bound_arenas
+from ri_analysis.errors import ChangedFile
 from ri_analysis.figures import words
 from ri_analysis.ui import controls, frame, guide, opening, recipes, resources, state, tray
 
@@ -61,7 +62,10 @@ def run(pages: Sequence[StreamlitPage]) -> None:
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(partial(recipes.in_address, page.url_path))
         guide.visited(page.url_path)
-        page.run()
+        try:
+            page.run()
+        except ChangedFile as error:
+            opening.renew(str(error).partition(";")[0])
 
 
 def _remarks(found: Sequence[str]) -> None:

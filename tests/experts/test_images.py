@@ -27,7 +27,8 @@ from ri_analysis.suite import decoding, open_suite
 from ri_analysis.suite import images as sets
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.decoding import Look, look, open_image, to_rgb
-from ri_analysis.suite.images import ArrayImages, FileImages, ImageSet, KeptImages, file_stamps
+from ri_analysis.suite.file_stamps import FileStamps
+from ri_analysis.suite.images import ArrayImages, FileImages, ImageSet, KeptImages
 from ri_analysis.suite.preprocessing import Preprocessing, fit
 
 RANDOM = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def opened(folder: Path, memory: Path | None = None, *, labelled: bool = False) 
 def first_row(images: ImageSet, width: int, index: int = 0) -> list[int]:
     """The red values of an image of one row, cut to its middle: `width` is the row's length."""
     assert isinstance(images, FileImages)
-    with open_image(images._files[index]) as image:
+    with open_image(images._stamps.files[index]) as image:
         return np.asarray(to_rgb(image))[0, :width, 0].tolist()
 
 
@@ -251,7 +252,7 @@ def test_tables_are_turned_and_folders_are_not(tmp_path: Path, orientation: int,
     assert files.remarks == ((f"{tmp_path / 'set'}: {said}: x.{kind.lower()}",) if turned else ())
     assert rows.remarks == ()
     source = tmp_path / "table" / "test.parquet"
-    plain = digest(digest(file_stamps(source.parent, [source])), "")
+    plain = digest(digest(FileStamps.of(source.parent, [source]).digest), "")
     assert (rows.digest == plain) is not turned  # answers kept of turned images are not taken for those of unturned
 
 
@@ -452,7 +453,7 @@ def test_linked_folders_are_followed_as_torchvision_does(tmp_path: Path) -> None
     images = opened(tmp_path / "set", labelled=True)
     assert isinstance(images, FileImages)
     assert images.labels is not None
-    found = sorted(zip(map(str, images._files), images.labels.tolist(), strict=True))
+    found = sorted(zip(map(str, images._stamps.files), images.labels.tolist(), strict=True))
     assert found == sorted(ImageFolder(str(tmp_path / "set")).samples)
     assert images.remarks == ()
 
@@ -502,13 +503,13 @@ def test_several_frames_are_remarked(tmp_path: Path) -> None:
 def test_digests_of_plain_sets_are_those_of_earlier_versions(tmp_path: Path) -> None:
     files = [put(tmp_path / "set" / f"{index}.png", COLOURS) for index in range(2)]
     (tmp_path / "set" / "2.png").write_bytes(b"")
-    stamps = file_stamps(tmp_path / "set", [*files, tmp_path / "set" / "2.png"])
+    stamps = FileStamps.of(tmp_path / "set", [*files, tmp_path / "set" / "2.png"]).digest
     assert opened(tmp_path / "set").digest == digest(stamps, "2.png", "")
     path = table(tmp_path / "table", [encoded(Image.fromarray(COLOURS))])
-    assert opened(path).digest == digest(digest(file_stamps(path.parent, [path])), "")
+    assert opened(path).digest == digest(digest(FileStamps.of(path.parent, [path]).digest), "")
     put(tmp_path / "set" / "1.png", png(1, 1, 16, 0, b"\0\0\1"))  # read otherwise than before
     assert opened(tmp_path / "set").digest != digest(
-        file_stamps(tmp_path / "set", sorted((tmp_path / "set").iterdir()))
+        FileStamps.of(tmp_path / "set", sorted((tmp_path / "set").iterdir())).digest
     )
 
 
@@ -635,7 +636,7 @@ def test_a_note_on_damage_that_does_not_fit_is_made_again(tmp_path: Path, harm: 
     elif harm == "list":
         note.write_text("[1, 2]")
     else:
-        (note.with_name(f"{file_stamps(tmp_path / 'set', [])}.damaged.json")).write_text('["3.png"]')
+        (note.with_name(f"{FileStamps.of(tmp_path / 'set', []).digest}.damaged.json")).write_text('["3.png"]')
     found = opened(tmp_path / "set", tmp_path / "memory")
     assert (found.digest, found.remarks, len(found)) == (expected.digest, expected.remarks, 3)
     assert json.loads(note.read_text()) == content
