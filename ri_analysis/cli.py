@@ -3,31 +3,64 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ri_analysis import __version__
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.json_text import to_json
+
+_LONGEST = 2000  # characters of an error message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.run
+    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
     try:
-        return command(options)
+        try:
+            options = _parser().parse_args(arguments)
+            command: Callable[[argparse.Namespace], int] = options.run
+            return command(options)
+        finally:
+            sys.stdout.flush()  # here, where it is seen if that fails
     except InputError as error:
-        print(f"ri-analysis: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
+    except BrokenPipeError:
+        _close_output()
+        return 141  # what a shell says of a program that a closed pipe ends
+    except OSError as error:
+        from ri_analysis.files import in_words
+
+        if error.filename is not None:
+            return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _close_output()
+        return _failed(f"the output can't be written: {in_words(error)}")
     except (KeyboardInterrupt, Cancelled):
         print("ri-analysis: stopped", file=sys.stderr)
         return 130
+
+
+def _failed(message: str) -> int:
+    """Print one message, cut in the middle where it is very long; return the exit code."""
+    if len(message) > _LONGEST:
+        left_out = len(message) - _LONGEST
+        message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"
+    print(f"ri-analysis: {message}", file=sys.stderr)
+    return 2
+
+
+def _close_output() -> None:
+    """Let nothing more be written to an output that takes nothing: Python would try once more at its end."""
+    with suppress(OSError):  # under a test, stdout is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # --- commands: libraries are imported inside, so that `--help` answers at once ----------------------------------
@@ -48,12 +81,17 @@ def _app(options: argparse.Namespace) -> int:
     from streamlit.web import bootstrap
 
     from ri_analysis import ui
+    from ri_analysis.engine import Store, default_workspace, pick_device
+    from ri_analysis.ui import server
 
+    pick_device(options.device)
+    Store(options.workspace or default_workspace()).close()
+    flags = {server.ADDRESS: options.host, server.PORT: options.port, server.BASE_PATH: options.base_path}
+    settings = server.settings(flags)
+    if (warning := server.open_to_others()) is not None:
+        print(f"ri-analysis: {warning}", file=sys.stderr)
     ui.preload()
-    os.chdir(resource_root())  # where Streamlit looks for .streamlit/config.toml
-    flags: dict[str, Any] = {"server.address": options.host, "server.port": options.port}
-    bootstrap.load_config_options(flag_options=flags)
-    bootstrap.run(str(resource_root() / "app.py"), False, [], flags)
+    bootstrap.run(str(resource_root() / "app.py"), False, [], settings)
     # The interpreter's own end takes seconds, and one of torch's libraries then prints a page about leaked objects.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -64,7 +102,7 @@ def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
     show = _Progress("checking")
-    report = check_suite(options.suite, options.workspace, show.fraction)
+    report = check_suite(options.suite, options.workspace, show.fraction, options.device)
     show.end()
     for line in report.passed:
         print(f"ok    {line}")
@@ -80,7 +118,7 @@ def _methods(options: argparse.Namespace) -> int:
     from ri_analysis.merging import METHODS
 
     if options.json:
-        print(json.dumps([_described(method) for method in METHODS.values()], indent=2))
+        print(to_json([_described(method) for method in METHODS.values()], indent=2))
         return 0
     for method in METHODS.values():
         needs = "" if method.statistic is None else " Needs task data: unlabelled validation images."
@@ -114,15 +152,24 @@ def _described(method: Any) -> dict[str, Any]:
 
 
 def _study(options: argparse.Namespace) -> int:
+    from ri_analysis.files import check_target
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
     from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
-    from ri_analysis.studies.output import check_documents, document, estimate, manifest, write
+    from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
     settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
+    if not options.dry_run:
+        if options.out is None:
+            raise InputError("--out: expected a folder for the study's files, found none")
+        for path in (options.out / MANIFEST, *options.docs):
+            check_target(path)
+        check_documents(study, options.docs)
     evaluator = _evaluator(options)
+    suite = evaluator.suite
+    _note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
     trying = _Progress("trying bfloat16")
     number_format = evaluator.choose_number_format(trying)
     trying.end()
@@ -130,9 +177,6 @@ def _study(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(estimate(study, evaluator, planned, options.jobs))
         return 0
-    if options.out is None:
-        raise InputError("--out: expected a folder for the study's files, found none")
-    check_documents(study, options.docs)
     crew: Crew | None = None
     if options.scheduler is not None or options.jobs > 1:
         where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
@@ -152,20 +196,28 @@ def _study(options: argparse.Namespace) -> int:
     write(study, table, record, options.out, images=options.images)
     for path in options.docs:
         document(study, table, record, path)
-    print(json.dumps(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
+    print(to_json(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
     return 0
 
 
 def _measure(options: argparse.Namespace) -> int:
+    from ri_analysis.engine.own_tasks import expert_remarks
+    from ri_analysis.engine.remarks import file_remarks
+
     evaluator = _evaluator(options)
     show = _Progress("measuring")
     if options.merged is not None:
-        evaluation = evaluator.measure_file(options.merged, split=options.split, progress=show)
+        _note(file_remarks(evaluator.suite, options.merged, options.tower))
+        _note_files(evaluator, evaluator.suite.tasks, (), options.split)
+        evaluation = evaluator.measure_file(options.merged, tower=options.tower, split=options.split, progress=show)
     else:
-        evaluation = evaluator.measure(_recipe(evaluator, options), split=options.split, progress=show)
+        recipe = _recipe(evaluator, options)
+        _note_files(evaluator, recipe.tasks, [recipe.experts], options.split)
+        evaluation = evaluator.measure(recipe, split=options.split, progress=show)
     show.end()
+    _note(expert_remarks(evaluator.suite, evaluation))
     if options.json:
-        print(json.dumps(evaluation.summary(), indent=2))
+        print(to_json(evaluation.summary(), indent=2))
         return 0
     columns = ["task", "accuracy", "accuracy_low", "accuracy_high", "expert_accuracy", "zero_shot_accuracy"]
     columns += ["interference", "interference_low", "interference_high", "n"]
@@ -183,13 +235,13 @@ def _interference(options: argparse.Namespace) -> int:
     from ri_analysis.engine.interference import interference_report
 
     evaluator = _evaluator(options)
+    recipe = _recipe(evaluator, options)
+    _note_files(evaluator, recipe.tasks, [recipe.experts])
     show = _Progress("measuring")
-    report = interference_report(
-        evaluator, _recipe(evaluator, options), with_blame=options.blame, seed=options.seed, progress=show
-    )
+    report = interference_report(evaluator, recipe, with_blame=options.blame, seed=options.seed, progress=show)
     show.end()
     if options.json:
-        print(json.dumps(report, indent=2))
+        print(to_json(report, indent=2))
         return 0
     print("crosstalk of each expert (row) on each task (column), nats")
     print(pd.DataFrame(report["crosstalk"]).T.to_string(float_format="{:.4f}".format))
@@ -199,14 +251,16 @@ def _interference(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace) -> int:
     from ri_analysis.engine import Comparison
-    from ri_analysis.export import standard
+    from ri_analysis.export import glyphs, standard
     from ri_analysis.files import atomic_path
     from ri_analysis.suite import ORIGINAL
 
     evaluator = _evaluator(options)
+    _check_output(evaluator.suite, options.out)
     chosen = _recipe(evaluator, options)
     resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
     recipes = [chosen.with_experts(ORIGINAL)] + ([chosen.with_experts(resolved)] if resolved else [])
+    _note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
     show = _Progress("measuring")
     found = [evaluator.measure(recipe, progress=show) for recipe in recipes]
     disturbed = [
@@ -218,15 +272,24 @@ def _report(options: argparse.Namespace) -> int:
     snapshots = standard.standard_set(evaluator, recipes, comparison, disturbed, options.suite)
     with atomic_path(options.out) as path:
         path.write_bytes(standard.written(evaluator, snapshots))
+    if note := glyphs.about_pages(snapshot.figure for snapshot in snapshots):
+        _note([f"{options.out}: {note}"])
     print(options.out)
     return 0
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from ri_analysis.merging import merge_to_file
+    from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.merging import find_method, merge_to_file
 
     evaluator = _evaluator(options)
     recipe, suite = _recipe(evaluator, options), evaluator.suite
+    _check_output(suite, options.out)
+    load_heads(suite, evaluator.architecture, recipe.tasks)  # whose numbers would be refused is not merged either
+    learns = find_method(recipe.method).statistic is not None
+    splits = ["validation"] if learns else []
+    _note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=splits, store=evaluator.store))
     learn, show = _Progress("learning from task images"), _Progress("merging", "tensors")
     merge_to_file(
         suite.task_vectors(recipe.experts, recipe.tasks),
@@ -243,13 +306,25 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _resolve(options: argparse.Namespace) -> int:
-    from ri_analysis.engine import pick_device
+    from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.files import check_target
     from ri_analysis.resolving import ResolveProgress, resolve
+    from ri_analysis.suite import ORIGINAL
+    from ri_analysis.suite.suite import RECORD
 
-    suite = _suite(options)
+    if options.out is not None:
+        check_target(options.out / RECORD)
+    evaluator = _evaluator(options)
+    suite = evaluator.suite
     settings = _pairs(options.set, "--set")
     if options.steps is not None:
         settings["steps"] = options.steps
+    tasks = _names(options.tasks)
+    sources = (options.auxiliary,)
+    names = tasks or suite.tasks
+    heads = load_heads(suite, evaluator.architecture, names)
+    _note(suite_remarks(suite, names, [ORIGINAL], heads=heads, splits=(), auxiliary=sources))
     show = _Progress("resolving")
 
     def report(state: ResolveProgress) -> None:
@@ -260,17 +335,17 @@ def _resolve(options: argparse.Namespace) -> int:
         auxiliary=options.auxiliary,
         name=options.name,
         settings=settings,
-        tasks=_names(options.tasks),
+        tasks=tasks,
         directory=options.out,
-        device=pick_device(options.device),
+        device=evaluator.device,
         seed=options.seed,
         resume=options.resume,
         progress=report,
     )
     show.end()
-    record = json.loads((folder / "resolve.json").read_text(encoding="utf-8"))
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if options.json:
-        print(json.dumps({"directory": str(folder), **record}, indent=2))
+        print(to_json({"directory": str(folder), **record}, indent=2))
     else:
         print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
     return 0
@@ -285,20 +360,40 @@ def _embedded() -> tuple[str, ...]:
     return EMBEDDED
 
 
-def _suite(options: argparse.Namespace) -> Any:
-    from ri_analysis.engine import default_workspace
-    from ri_analysis.suite import open_suite
-
-    return open_suite(options.suite, options.workspace or default_workspace())
-
-
 def _evaluator(options: argparse.Namespace) -> Any:
     import torch
 
-    from ri_analysis.engine import Evaluator
+    from ri_analysis.engine import Evaluator, default_workspace
+    from ri_analysis.suite import open_suite
 
+    workspace = options.workspace or default_workspace()
     number_format = torch.float32 if options.float32 else None
-    return Evaluator(_suite(options), options.workspace, options.device, number_format=number_format)
+    return Evaluator(open_suite(options.suite, workspace), workspace, options.device, number_format=number_format)
+
+
+def _note(remarks: Sequence[str]) -> None:
+    """Print what is worth knowing about the files that a command uses."""
+    for line in remarks:
+        print(f"note  {line}", file=sys.stderr)
+
+
+def _note_files(evaluator: Any, tasks: Sequence[str], experts: Sequence[str], split: str = "test") -> None:
+    """Print what is worth knowing about the files that a measurement uses."""
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.suite import ORIGINAL
+
+    sets = (ORIGINAL, *experts)  # interference is always from the original experts
+    store, heads = evaluator.store, evaluator.heads
+    _note(suite_remarks(evaluator.suite, tasks, sets, heads=heads, splits=(split,), store=store))
+
+
+def _check_output(suite: Any, path: Path) -> None:
+    """Raise InputError where a file can't be written, or is one that the suite reads: before any long work."""
+    from ri_analysis.files import check_target
+
+    check_target(path)
+    if (read := suite.reads(path)) is not None:
+        raise InputError(f"--out {path}: expected a new file, found one that the suite reads ({read})")
 
 
 def _recipe(evaluator: Any, options: argparse.Namespace) -> Any:
@@ -379,16 +474,38 @@ class _Progress:
 # --- arguments --------------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one message instead of all flags."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a flag's whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, found {text!r}")
+        return number
+
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ri-analysis", description="Measure and resolve cross-task interference in model merging."
-    )
+    parser = _Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     app = _command(commands, "app", _app, "open the app in a browser")
-    app.add_argument("--host", default="127.0.0.1", help="address to serve on (default %(default)s)")
-    app.add_argument("--port", type=int, default=8501, help="port to serve on (default %(default)s)")
+    app.add_argument("--host", help="address to serve on (default: Streamlit's settings, else 127.0.0.1)")
+    app.add_argument(
+        "--port", type=_whole(1, 65535), help="port to serve on (default: Streamlit's settings, else 8501)"
+    )
+    app.add_argument("--base-path", metavar="P", help="path of the app's address behind a proxy, such as /ri-analysis")
 
     _command(commands, "check", _check, "say everything that is wrong with a suite")
 
@@ -399,6 +516,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = _command(commands, "measure", _measure, "merge by a recipe and measure accuracy and interference")
     _recipe_flags(measure)
     measure.add_argument("--merged", type=Path, metavar="FILE", help="measure this merged checkpoint instead")
+    measure.add_argument("--tower", metavar="PREFIX", help="which vision tower of --merged, if it holds several")
     measure.add_argument(
         "--split",
         choices=("test", "validation"),
@@ -425,7 +543,7 @@ def _parser() -> argparse.ArgumentParser:
     resolve = _command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference")
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
     resolve.add_argument("--name", required=True, help="name of the new expert set")
-    resolve.add_argument("--steps", type=int, help="optimisation steps per expert")
+    resolve.add_argument("--steps", type=_whole(1, 1_000_000), help="optimisation steps per expert")
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="another setting of the run")
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
@@ -446,7 +564,9 @@ def _study_command(commands: Any) -> None:
     study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
     study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study")
     study.add_argument("--dry-run", action="store_true", help="say what is to be done, in points, time and memory")
-    study.add_argument("--jobs", type=int, default=1, metavar="N", help="processes on this machine (default 1)")
+    study.add_argument(
+        "--jobs", type=_whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)"
+    )
     study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
@@ -463,7 +583,9 @@ def _study_command(commands: Any) -> None:
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     _shared_flags(parser, run)
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)"
+    )
     return parser
 
 

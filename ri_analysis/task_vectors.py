@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Watch
 from ri_analysis.threads import one_thread
 
 Tensors = Mapping[str, torch.Tensor]
@@ -156,14 +157,20 @@ class TaskVectors:
     pretrained: canonical `visual.` tensors of θ₀.
     experts: task name → canonical tensors of θ_t.
     sources: what to call each in an error, by task name and "pretrained" (defaults to the name itself).
+    files: the files that the tensors lie in.
 
     Raises InputError when an expert's keys or shapes differ from the pretrained model's, or when it has something else
     than floating-point numbers where the pretrained model has them.
     """
 
     def __init__(
-        self, pretrained: Tensors, experts: Mapping[str, Tensors], sources: Mapping[str, str] | None = None
+        self,
+        pretrained: Tensors,
+        experts: Mapping[str, Tensors],
+        sources: Mapping[str, str] | None = None,
+        files: Watch | None = None,
     ) -> None:
+        self._files = files or Watch()
         self._pretrained, self._experts = pretrained, dict(experts)
         self._sources = dict(sources or {})
         for task, tensors in {"pretrained": pretrained, **self._experts}.items():
@@ -179,6 +186,10 @@ class TaskVectors:
     def size(self) -> int:
         """Floating-point parameters of one model."""
         return sum(tensor.numel() for tensor in self._pretrained.values() if tensor.is_floating_point())
+
+    def require_unchanged(self) -> None:
+        """Raise ChangedFile where a file has changed since it was opened: what was made of it must not be kept."""
+        self._files.check()
 
     def select(self, tasks: Sequence[str]) -> TaskVectors:
         """Return the task vectors of `tasks` alone, in that order."""

@@ -1,12 +1,14 @@
 """Checkpoints on disk ↔ the canonical open_clip `visual.` state dict."""
 
 from ri_analysis.checkpoints.canonical import Tower, read_tower, vision_tower, whole_model
+from ri_analysis.checkpoints.classifier import classifier_weight
 from ri_analysis.checkpoints.reader import Checkpoint, read_checkpoint
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 
 __all__ = [
     "Checkpoint",
     "Tower",
+    "classifier_weight",
     "read_checkpoint",
     "read_metadata",
     "read_tower",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,11 +12,18 @@ import torch
 from ri_analysis.checkpoints import hugging_face, lora
 from ri_analysis.checkpoints.hugging_face import pick
 from ri_analysis.checkpoints.reader import Checkpoint
+from ri_analysis.checkpoints.towers import (
+    PREFIX,
+    PROJECTION,
+    Place,
+    find_towers,
+    model_names,
+    refuse_parametrised,
+    tower_names,
+)
 from ri_analysis.errors import InputError
 
-PREFIX = "visual."
 Tensors = Mapping[str, torch.Tensor]
-_MARKERS = ("conv1.weight", "class_embedding", "trunk.patch_embed.proj.weight")
 _LINEARISED = re.compile(r"(^|\.)params0?\.\d+$|(^|\.)params0\.")
 
 
@@ -68,9 +75,14 @@ def read_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tow
 
     Accepts open_clip names (a whole CLIP or its vision tower, under any wrapper such as `module.` or `model.`),
     Hugging Face's CLIP vision models, and PEFT adapters. `pretrained` holds the canonical tensors that an adapter
-    changes and that fill in a missing projection. Raises InputError when no vision tower is found, and for linearised
-    checkpoints.
+    changes and that fill in a missing projection. Raises InputError when no vision tower is found or several that
+    differ, for linearised checkpoints, and for a tower whose weights are not plain tensors.
     """
+    tower = _read(checkpoint, pretrained)
+    return replace(tower, remarks=(*checkpoint.remarks, *tower.remarks)) if checkpoint.remarks else tower
+
+
+def _read(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     keys = list(checkpoint.tensors)
     linearised = next((key for key in keys if _LINEARISED.search(key)), None)
     if linearised is not None:
@@ -80,12 +92,24 @@ def read_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tow
         )
     if "peft_type" in checkpoint.config or any(".lora_A." in key for key in keys):
         return _adapted(checkpoint, pretrained)
-    prefix = open_clip_prefix(keys)
-    if prefix is not None:
-        return _open_clip(checkpoint, prefix)
-    root = hugging_face.find_root(keys)
-    if root is not None:
-        return _hugging_face(checkpoint, root, pretrained)
+    place = _found(checkpoint)
+    source = str(checkpoint.path)
+    towers = find_towers(keys)
+    names = tower_names(keys, place, towers, source)
+    refuse_parametrised(names.values(), source)
+    _refuse_unread(checkpoint, place, names)
+    tower = (_hugging_face if place.hugging_face else _open_clip)(checkpoint, names, pretrained)
+    if checkpoint.tower is not None or len(towers) < 2:
+        return tower
+    same = f"{source}: holds {len(towers)} vision towers of equal weights; the first, {place.prefix!r}, was read."
+    return replace(tower, remarks=(*tower.remarks, same))
+
+
+def _found(checkpoint: Checkpoint) -> Place:
+    if checkpoint.place is not None:
+        return checkpoint.place
+    keys = list(checkpoint.tensors)
+    refuse_parametrised(keys, str(checkpoint.path))
     sample = ", ".join(keys[:3]) or "no tensors"
     raise InputError(
         f"{checkpoint.path}: expected open_clip vision tower keys such as 'visual.conv1.weight', or Hugging Face's "
@@ -93,26 +117,27 @@ def read_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tow
     )
 
 
-def open_clip_prefix(keys: Sequence[str]) -> str | None:
-    """Return what stands before the vision tower's own names (`model.visual.`), None where there is no tower."""
-    found = {key.removesuffix(marker) for key in keys for marker in _MARKERS if key.endswith(marker)}
-    found = {prefix for prefix in found if not prefix or prefix.endswith(".")}
-    candidates = [prefix for prefix in found if prefix.endswith(PREFIX)] or [
-        prefix for prefix in found if any(key.startswith(f"{prefix}transformer.") for key in keys)
-    ]
-    return min(candidates, key=len, default=None)
+def _refuse_unread(checkpoint: Checkpoint, place: Place, names: Mapping[str, str]) -> None:
+    """Raise InputError where a part of the tower is a tensor of a kind that is not read."""
+    own = {key.removeprefix(place.prefix).partition(".")[0] for key in names.values()}
+    for key, kind in checkpoint.unread.items():
+        # Without a prefix, only what lies beside the tower's own tensors is known to belong to it.
+        inside = key.startswith(place.prefix) and (place.prefix or key.partition(".")[0] in own)
+        if inside or key == place.wrapper + PROJECTION:
+            raise InputError(f"{checkpoint.path}: {key!r} must be a plain tensor, found what {kind} makes")
 
 
 def whole_model(checkpoint: Checkpoint) -> Tensors:
-    """Return the tensors of a whole CLIP under open_clip's names, its text tower included if it has one."""
-    keys = list(checkpoint.tensors)
-    prefix = open_clip_prefix(keys)
-    if prefix is not None:
-        wrapper = prefix.removesuffix(PREFIX) if prefix.endswith(PREFIX) else prefix
-        return _renamed(checkpoint.tensors, {k.removeprefix(wrapper): k for k in keys if k.startswith(wrapper)})
-    root = hugging_face.find_root(keys)
+    """Return the tensors of a whole CLIP under open_clip's names, its text tower included if it has one.
+
+    Where there are several, it is that around the vision tower that `read_tower` takes.
+    """
+    place, keys, source = _found(checkpoint), list(checkpoint.tensors), str(checkpoint.path)
+    names = model_names(keys, place, find_towers(keys), source)
+    if not place.hugging_face:
+        return _renamed(checkpoint.tensors, names)
     vision = read_tower(checkpoint).tensors
-    text = hugging_face.text_makers(checkpoint.tensors, root or "")
+    text = hugging_face.text_makers(_renamed(checkpoint.tensors, names), source)
     return Computed({**{key: partial(pick, vision, key) for key in vision}, **text})
 
 
@@ -120,9 +145,9 @@ def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
     return Computed({new: partial(pick, tensors, old) for new, old in names.items()})
 
 
-def _open_clip(checkpoint: Checkpoint, prefix: str) -> Tower:
-    names = {PREFIX + key.removeprefix(prefix): key for key in checkpoint.tensors if key.startswith(prefix)}
-    left = [key for key in checkpoint.tensors if not key.startswith(prefix)]
+def _open_clip(checkpoint: Checkpoint, names: Mapping[str, str], _pretrained: Tensors | None) -> Tower:
+    used = set(names.values())
+    left = [key for key in checkpoint.tensors if key not in used]
     kind = f"pickled module {checkpoint.module}" if checkpoint.module else "open_clip weights"
     return Tower(
         _renamed(checkpoint.tensors, names),
@@ -140,8 +165,9 @@ def _activation(classes: frozenset[str]) -> bool | None:
     return False if "GELU" in names else None
 
 
-def _hugging_face(checkpoint: Checkpoint, root: str, pretrained: Tensors | None) -> Tower:
-    makers, used = hugging_face.vision_makers(checkpoint.tensors, root, str(checkpoint.path))
+def _hugging_face(checkpoint: Checkpoint, names: Mapping[str, str], pretrained: Tensors | None) -> Tower:
+    makers, found = hugging_face.vision_makers(_renamed(checkpoint.tensors, names), str(checkpoint.path))
+    used = {names[name] for name in found}
     filled: tuple[str, ...] = ()
     projection = PREFIX + "proj"
     if projection not in makers and pretrained is not None and projection in pretrained:
@@ -160,14 +186,14 @@ def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     if pretrained is None:
         raise InputError(f"{checkpoint.path}: a LoRA adapter holds no model of its own; the pretrained one is needed")
     source = str(checkpoint.path)
-    changes, used = lora.read_changes(checkpoint.tensors, checkpoint.config, pretrained, source)
+    adapter = lora.read_adapter(checkpoint.tensors, checkpoint.config, pretrained, source)
     makers = {
-        name: partial(lora.apply, pretrained, name, changes[name])
-        if name in changes
+        name: partial(lora.apply, pretrained, name, adapter.steps[name], source)
+        if name in adapter.steps
         else partial(pick, pretrained, name)
         for name in pretrained
     }
-    filled = tuple(name for name in pretrained if name not in changes)
-    left = tuple(key for key in checkpoint.tensors if key not in used)
-    kind = f"PEFT LoRA adapter (r = {checkpoint.config.get('r', '?')})"
-    return Tower(Computed(makers), kind, len(used), left, filled)
+    filled = tuple(name for name in pretrained if name not in adapter.steps)
+    left = tuple(key for key in checkpoint.tensors if key not in adapter.used)
+    kind = f"PEFT LoRA adapter (r = {checkpoint.config['r']})"
+    return Tower(Computed(makers), kind, len(adapter.used), left, filled, remarks=adapter.remarks)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from ri_analysis.checkpoints.towers import HUGGING_FACE, PROJECTION
 from ri_analysis.errors import InputError
 
 Tensors = Mapping[str, torch.Tensor]
 Makers = dict[str, Callable[[], torch.Tensor]]
 
-_PATCHES = "embeddings.patch_embedding.weight"
 _VISION = {
     "embeddings.class_embedding": "class_embedding",
     "embeddings.patch_embedding.weight": "conv1.weight",
@@ -41,12 +42,21 @@ _BLOCK = {
 }
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
 _QKV = ("q_proj", "k_proj", "v_proj")
+_NOT_NEEDED = ("embeddings.position_ids",)  # buffers that only count
 
 
-def find_root(keys: Sequence[str]) -> str | None:
-    """Return what stands before the vision model's own names (`vision_model.` or nothing), None without one."""
-    found = [key.removesuffix(_PATCHES) for key in keys if key == _PATCHES or key.endswith("." + _PATCHES)]
-    return min(found, key=len, default=None)
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor of Hugging Face lies: the canonical name, which of q, k, v there (None: all), transposed?"""
+
+    name: str
+    part: int | None = None
+    transposed: bool = False
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return the view of the canonical `tensor` that has Hugging Face's layout."""
+        view = tensor if self.part is None else tensor.chunk(len(_QKV))[self.part]
+        return view.T if self.transposed else view
 
 
 def model_class(config: Mapping[str, Any], filled: bool) -> str:
@@ -67,39 +77,46 @@ def quick_gelu(config: Mapping[str, Any]) -> bool | None:
     return True if config.get("model_type") in ("clip", "clip_vision_model") else None
 
 
-def weight_name(module: str) -> tuple[str, int | None] | None:
-    """Return the canonical weight of the linear layer `module` (without its model's prefix), and which of q, k, v.
-
-    None when the vision tower has no such layer.
-    """
-    found = _LAYER.fullmatch(module + ".weight")
+def place(key: str) -> Place | None:
+    """Return where the vision model's tensor `key` (without its model's prefix) lies; None when it has no such one."""
+    if key == PROJECTION:
+        return Place("visual.proj", transposed=True)
+    if key in _VISION:
+        return Place("visual." + _VISION[key])
+    found = _LAYER.fullmatch(key)
     if found is None:
         return None
-    block, name = f"visual.transformer.resblocks.{found[1]}", found[2]
+    block, name, kind = f"visual.transformer.resblocks.{found[1]}", found[2], found[3]
     part = name.removeprefix("self_attn.")
     if part in _QKV:
-        return f"{block}.attn.in_proj_weight", _QKV.index(part)
-    return (f"{block}.{_BLOCK[name]}.weight", None) if name in _BLOCK else None
+        return Place(f"{block}.attn.in_proj_{kind}", _QKV.index(part))
+    return Place(f"{block}.{_BLOCK[name]}.{kind}") if name in _BLOCK else None
 
 
-def vision_makers(tensors: Tensors, root: str, source: str) -> tuple[Makers, set[str]]:
-    """Return what makes each canonical `visual.` tensor, and the names used."""
-    makers, used = _makers(tensors, root, _VISION, "visual.", source)
-    projection = root.removesuffix("vision_model.") + "visual_projection.weight"
-    if projection in tensors:
-        makers["visual.proj"] = partial(_transposed, tensors, projection)
-        used.add(projection)
+def vision_makers(tensors: Tensors, source: str) -> tuple[Makers, set[str]]:
+    """Return what makes each canonical `visual.` tensor of a vision model under `vision_model.`, and the names used.
+
+    Raises InputError for a tensor inside the vision model that CLIP's has not: it would compute something else.
+    """
+    makers, used = _makers(tensors, HUGGING_FACE, _VISION, "visual.", source)
+    known = used | {HUGGING_FACE + name for name in _NOT_NEEDED}
+    other = [name for name in tensors if name.startswith(HUGGING_FACE) and name not in known]
+    if other:
+        more = f" and {len(other) - 1} more" if other[1:] else ""
+        raise InputError(f"{source}: tensor {other[0]!r}{more} in the vision model, which CLIP's does not have")
+    if PROJECTION in tensors:
+        makers["visual.proj"] = partial(_transposed, tensors, PROJECTION)
+        used.add(PROJECTION)
     return makers, used
 
 
-def text_makers(tensors: Tensors, root: str) -> Makers:
+def text_makers(tensors: Tensors, source: str) -> Makers:
     """Return what makes each tensor of open_clip's text tower and the logit scale; empty where there is none."""
-    outer = root.removesuffix("vision_model.")
-    makers, _ = _makers(tensors, outer + "text_model.", _TEXT, "", outer)
-    if outer + "text_projection.weight" in tensors and makers:
-        makers["text_projection"] = partial(_transposed, tensors, outer + "text_projection.weight")
-    if outer + "logit_scale" in tensors:
-        makers["logit_scale"] = partial(pick, tensors, outer + "logit_scale")
+    makers, _ = _makers(tensors, "text_model.", _TEXT, "", source)
+    if "text_projection.weight" in tensors and makers:
+        makers["text_projection"] = partial(_transposed, tensors, "text_projection.weight")
+    if "logit_scale" in tensors:
+        makers["logit_scale"] = partial(pick, tensors, "logit_scale")
     return makers
 
 
@@ -123,7 +140,8 @@ def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, 
                 if missing is not None:
                     raise InputError(f"{source}: expected tensor {missing!r} beside {key!r}, found none")
                 makers[f"{block}.attn.in_proj_{kind}"] = partial(_joined, tensors, parts)
-            elif layer[2].removeprefix("self_attn.") not in _QKV:
+                used |= set(parts)
+            else:
                 continue
             used.add(key)
     return makers, used

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ri_analysis.checkpoints import lora
 from ri_analysis.checkpoints.stamps import content_digest
 from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
+from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_towers, without_wrappers
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.stamps import Stamp, reading, require_unchanged
 
 _FOLDER_FILES = (
     *("adapter_model.safetensors", "adapter_model.bin"),
@@ -27,9 +31,14 @@ _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark i
 
 
 class SafetensorsMapping(Mapping[str, torch.Tensor]):
-    """The tensors of a safetensors file, each read from the memory map when it is asked for."""
+    """The tensors of a safetensors file, each read from the memory map when it is asked for.
 
-    def __init__(self, path: Path) -> None:
+    `stamp` is the file's from before anything was read of it. A tensor raises ChangedFile once the file has changed:
+    the map would show what lies there now, or end the process where the file became shorter.
+    """
+
+    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
+        self._path, self._stamp = path, stamp or Stamp.settled(path)
         opened: Any = safe_open(path, framework="pt")
         self._file, self._keys = opened, frozenset(opened.keys())
         self._order = tuple(opened.keys())
@@ -37,6 +46,7 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._keys:
             raise KeyError(key)
+        require_unchanged(self._path, self._stamp)
         tensor: torch.Tensor = self._file.get_tensor(key)
         return tensor
 
@@ -47,14 +57,15 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
         return len(self._order)
 
 
-class _Sharded(Mapping[str, torch.Tensor]):
-    """The tensors of several files."""
+class _Gathered(Mapping[str, torch.Tensor]):
+    """Tensors of one or several files under other names: name → where it lies, and what it is called there."""
 
-    def __init__(self, owners: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    def __init__(self, owners: Mapping[str, tuple[Mapping[str, torch.Tensor], str]]) -> None:
         self._owners = owners
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._owners[key][key]
+        tensors, name = self._owners[key]
+        return tensors[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._owners)
@@ -70,14 +81,17 @@ class Checkpoint:
     Parameters
     ----------
     path: the file, or the folder of a Hugging Face model or adapter.
-    tensors: the tensors under the names the file gives them.
-    digest: digest of all files read.
+    tensors: the tensors under the names the file gives them, but for those of wrappers such as `_orig_mod.`.
+    digest: digest of all files read, and of the choice where they hold several vision towers.
     ignored: entries that are not tensors of the model (optimiser state, epoch …).
     module: class of a pickled module, as `src.modeling.ImageEncoder`; empty for a state dict.
     attributes: the pickled module's plain attributes (`normalize` of a head).
     classes: classes of its submodules, none of which was imported.
     config: `config.json` or `adapter_config.json` beside a Hugging Face model.
     size: bytes of all files of tensors.
+    tower: prefix of the vision tower that was asked for, None where none was.
+    unread: tensors of a kind that is not read (quantised, sparse …), and what makes them.
+    remarks: see `Tower`.
     """
 
     path: Path
@@ -89,15 +103,28 @@ class Checkpoint:
     classes: frozenset[str] = frozenset()
     config: Mapping[str, Any] = field(default_factory=dict)
     size: int = 0
+    tower: str | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def place(self) -> Place | None:
+        """Where the vision tower lies, None without one. Raises InputError when it is not clear which is meant."""
+        return choose_tower(self.tensors, self.tower, str(self.path))
 
 
-def read_checkpoint(path: Path, memory: Path | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, memory: Path | None = None, tower: str | None = None) -> Checkpoint:
     """Open the checkpoint at `path`: what kind it is follows from its content, not its name.
 
     Reads safetensors, torch state dicts and whole pickled modules (zip and older format), folders of a Hugging Face
-    model (sharded or not) and of a PEFT adapter. `memory` is a folder that remembers the digests of unchanged files.
-    Raises InputError for a missing, truncated, damaged or unsafe file.
+    model (sharded or not) and of a PEFT adapter. `memory` is a folder that remembers the digests of unchanged files;
+    `tower` is the prefix of the vision tower that is meant, for a file with several. Raises InputError for a missing,
+    truncated, damaged or unsafe file, and when no tower has the prefix.
     """
+    return _with_choice(_without_wrappers(_read(path, memory)), tower)
+
+
+def _read(path: Path, memory: Path | None) -> Checkpoint:
     if path.is_dir():
         return _read_folder(path, memory)
     checkpoint = _read_file(path, memory)
@@ -107,13 +134,31 @@ def read_checkpoint(path: Path, memory: Path | None = None) -> Checkpoint:
     return _with_config(path, checkpoint, config)
 
 
+def _without_wrappers(found: Checkpoint) -> Checkpoint:
+    names = without_wrappers(found.tensors, str(found.path))
+    if all(new == old for new, old in names.items()):
+        return found
+    tensors = _Gathered({new: (found.tensors, old) for new, old in names.items()})
+    return replace(found, tensors=tensors, unread={bare_name(name): kind for name, kind in found.unread.items()})
+
+
+def _with_choice(found: Checkpoint, tower: str | None) -> Checkpoint:
+    chosen = replace(found, tower=tower)
+    prefix = None if tower is None or chosen.place is None else chosen.place.prefix
+    if len(find_towers(found.tensors)) < 2:
+        return chosen
+    # Answers about one tower must never be taken for another's, nor those for what an older version chose.
+    return replace(chosen, digest=digest(found.digest, "tower", json.dumps(prefix)))
+
+
 def _read_file(path: Path, memory: Path | None) -> Checkpoint:
     head = _head(path)
+    stamp = reading(path)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
         content = content_digest(path, memory)
         try:
-            return Checkpoint(path, SafetensorsMapping(path), content, size=path.stat().st_size)
+            return Checkpoint(path, SafetensorsMapping(path, stamp), content, size=path.stat().st_size)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: expected a whole safetensors file, found: {error}") from error
     if head[:4] != ZIP_MAGIC and head[:1] not in _PICKLE_STARTS:
@@ -122,7 +167,7 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
             f"{path}: expected a checkpoint (safetensors, a torch file, or the folder of a Hugging Face model), "
             f"found another kind of file"
         )
-    tensors, flat = read_torch(path)
+    tensors, flat, asked = read_torch(path, stamp)
     content = content_digest(path, memory, verify_records if head[:4] == ZIP_MAGIC else None)
     return Checkpoint(
         path,
@@ -133,7 +178,16 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
         flat.attributes,
         frozenset(flat.classes),
         size=path.stat().st_size,
+        unread=flat.unread,
+        remarks=_not_called(path, asked),
     )
+
+
+def _not_called(path: Path, functions: Sequence[str]) -> tuple[str, ...]:
+    if not functions:
+        return ()
+    more = f" and {len(functions) - 5} more" if functions[5:] else ""
+    return (f"{path}: holds data made by {', '.join(functions[:5])}{more}; nothing was called, the data is left out.",)
 
 
 def _head(path: Path) -> bytes:
@@ -156,19 +210,25 @@ def _refuse_stand_ins(path: Path, head: bytes) -> None:
 
 
 def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
-    name = next((name for name in _FOLDER_FILES if (folder / name).is_file()), None)
-    if name is None:
+    present = [name for name in _FOLDER_FILES if (folder / name).is_file()]
+    if not present:
         raise InputError(f"{folder}: expected a model folder with one of {', '.join(_FOLDER_FILES)}, found none")
+    name, *others = present
     config = _config(folder, name)
     if name.startswith("adapter_model") and not config:
         raise InputError(f"{folder}: expected 'adapter_config.json' beside {name!r}, found none")
     if name.endswith(".index.json"):
-        return _read_shards(folder, name, config, memory)
-    return _with_config(folder, _read_file(folder / name, memory), config)
+        found = _read_shards(folder, name, config, memory)
+    else:
+        found = _with_config(folder, _read_file(folder / name, memory), config)
+    if not others:
+        return found
+    remark = f"{folder}: holds several files of weights; {name} was read, {', '.join(others)} not."
+    return replace(found, remarks=(*found.remarks, remark))
 
 
 def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Checkpoint:
-    content = digest(found.digest, json.dumps(config, sort_keys=True))
+    content = digest(found.digest, json.dumps(config, sort_keys=True), *lora.reading(found.tensors, config))
     return replace(found, path=path, digest=content, config=config)
 
 
@@ -182,10 +242,15 @@ def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Pat
     for key, item in index.items():
         if key not in shards[item].tensors:
             raise InputError(f"{folder / item}: expected tensor {key!r}, which {name!r} places there, found none")
-    owners = {key: shards[item].tensors for key, item in index.items()}
+    owners = {key: (shards[item].tensors, key) for key, item in index.items()}
     content = digest(*(shards[item].digest for item in shards), json.dumps([index, config], sort_keys=True))
     size = sum(shard.size for shard in shards.values())
-    return Checkpoint(folder, _Sharded(owners), content, config=config, size=size)
+    unread = {key: kind for shard in shards.values() for key, kind in shard.unread.items()}
+    ignored = tuple(key for shard in shards.values() for key in shard.ignored)
+    remarks = tuple(remark for shard in shards.values() for remark in shard.remarks)
+    return Checkpoint(
+        folder, _Gathered(owners), content, ignored, config=config, size=size, unread=unread, remarks=remarks
+    )
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
@@ -200,6 +265,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _JSON_LIMIT:
             raise ValueError("it is too large")
+        reading(path)
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, found: {error}") from error

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ri_analysis.files import digest, file_digest, write_text
+from ri_analysis.stamps import Stamp
 
 WORTH_REMEMBERING = 1 << 24  # bytes; smaller files are read in no time
 
@@ -14,15 +15,15 @@ WORTH_REMEMBERING = 1 << 24  # bytes; smaller files are read in no time
 def content_digest(path: Path, memory: Path | None, verify: Callable[[Path], None] | None = None) -> str:
     """Return the content digest of the file at `path`.
 
-    With a folder `memory`, a large file whose size and time of change are the same as last time is not read again.
+    With a folder `memory`, a large file whose identity, size and times are the same as last time is not read again.
     `verify` looks at the file's own checksums first; only what passed it is remembered.
     """
     if memory is None or path.stat().st_size < WORTH_REMEMBERING:
         if verify is not None:
             verify(path)
         return file_digest(path)
-    stat, absolute = path.stat(), path.resolve()
-    stamp = {"path": str(absolute), "size": stat.st_size, "modified": stat.st_mtime_ns}
+    absolute = path.resolve()
+    stamp = {"path": str(absolute), **Stamp.settled(path)._asdict()}
     note = memory / f"{digest(str(absolute))}.json"
     known = _read(note)
     if {key: known.get(key) for key in stamp} == stamp and isinstance(known.get("digest"), str):

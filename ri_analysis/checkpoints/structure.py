@@ -1,24 +1,34 @@
-"""From what a pickle holds — a state dict, an envelope around one, a whole module — to tensors by name."""
+"""From what a pickle holds — a state dict, envelopes around some, a whole module — to tensors by name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ri_analysis.checkpoints.unpickle import Inert, TensorNote
+from ri_analysis.checkpoints.towers import is_optimiser
+from ri_analysis.checkpoints.unpickle import Inert, Storage, TensorNote
 from ri_analysis.errors import InputError
 
-ENVELOPES = ("state_dict", "model_state_dict", "model", "module", "net")
-_MODULE_LIMIT = 100_000  # modules in one model: more is a structure that repeats itself without end
+_LIMIT = 1 << 27  # characters of names in all, each entry's counted with _COST more; a few MB are plenty
+_COST = 64
+_DEPTH_LIMIT = 100
+_NAME_LIMIT = 1_000  # characters of a name
 
 
 @dataclass
 class Flat:
-    """Tensors by name, and what else was there: entries left out, the module's class and its plain attributes."""
+    """Tensors by name, and what else was there.
+
+    A tensor's name is the path to it, joined by dots, without what all of them share. `ignored` are entries without
+    tensors, `unread` those made from tensor data by a call that is not one of torch's plain ones, and by which.
+    `module` is the outermost pickled module's class, `attributes` its plain attributes, `classes` those of all modules.
+    """
 
     tensors: dict[str, TensorNote] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
     module: str = ""
     attributes: dict[str, object] = field(default_factory=dict)
     classes: set[str] = field(default_factory=set)
@@ -27,67 +37,119 @@ class Flat:
 def flatten(tree: Any, source: str) -> Flat:
     """Return the tensors of a state dict, of a whole module, or of a lone tensor (named `tensor`).
 
-    Raises InputError where there are none.
+    State dicts and modules are found wherever dictionaries, lists and plain objects hold them, but an optimiser's
+    state is left out. Raises InputError where there are none.
     """
-    flat = Flat()
     if isinstance(tree, TensorNote):
-        flat.tensors["tensor"] = tree
-    elif isinstance(tree, Inert):
-        flat.module = tree.path
-        flat.attributes = {k: v for k, v in tree.attributes.items() if isinstance(v, bool | int | float | str)}
-        _Walk(flat, source).module(tree, "")
-    elif isinstance(tree, dict):
-        return _flatten_dict(tree, source)
-    if not flat.tensors:
+        return Flat({"tensor": tree})
+    walk = _Walk(source)
+    if not walk.look_into(tree, ""):
         raise InputError(f"{source}: expected a state dict or a module, found {_what(tree)} without tensors")
-    return flat
-
-
-def _flatten_dict(tree: Mapping[Any, Any], source: str) -> Flat:
-    inner = next((key for key in ENVELOPES if _holds_tensors(tree.get(key))), None)
-    if inner is not None:
-        flat = flatten(tree[inner], source)
-        flat.ignored += [str(key) for key in tree if key != inner]
-        return flat
-    flat = Flat()
-    for key, value in tree.items():
-        if isinstance(value, TensorNote):
-            flat.tensors[str(key)] = value
-        else:
-            flat.ignored.append(str(key))
-    if not flat.tensors:
-        sample = ", ".join(str(key) for key in list(tree)[:3]) or "nothing"
-        raise InputError(f"{source}: expected a state dict of tensors, found {sample} without tensors")
-    return flat
-
-
-def _holds_tensors(value: object) -> bool:
-    if isinstance(value, Inert):
-        return "_modules" in value.attributes
-    return isinstance(value, dict) and any(isinstance(item, TensorNote) for item in value.values())
+    return walk.result()
 
 
 class _Walk:
-    """Walks a module's parameters, buffers and submodules as `Module.state_dict` does."""
+    """Looks into everything that holds something, and into modules as `Module.state_dict` does."""
 
-    def __init__(self, flat: Flat, source: str) -> None:
-        self._flat, self._source, self._seen = flat, source, 0
+    def __init__(self, source: str) -> None:
+        self._source, self._flat = source, Flat()
+        self._places: list[str] = []  # what stands before the names of each state dict and module that holds tensors
+        self._seen = 0
 
-    def module(self, module: Inert, prefix: str, above: tuple[int, ...] = ()) -> None:
-        self._seen += 1
-        if id(module) in above or self._seen > _MODULE_LIMIT or len(above) > 200:
-            raise InputError(f"{self._source}: expected a tree of modules, found one that holds itself at {prefix!r}")
+    def result(self) -> Flat:
+        """Return what was found, under names without the path that all tensors share."""
+        flat, shared = self._flat, os.path.commonprefix(self._places)  # noqa: RUF071 (cut at a dot below)
+        outer = shared[: shared.rfind(".") + 1]
+        flat.tensors = {name.removeprefix(outer): note for name, note in flat.tensors.items()}
+        flat.unread = {name.removeprefix(outer): kind for name, kind in flat.unread.items()}
+        flat.ignored = [name.removeprefix(outer) for name in flat.ignored]
+        return flat
+
+    def look_into(self, value: object, prefix: str, above: tuple[int, ...] = ()) -> bool:
+        """Take the tensors in `value`, which `prefix` leads to; return whether there are any."""
+        if isinstance(value, Inert) and _is_module(value):
+            return self._whole_module(value, prefix)
+        if isinstance(value, dict) and "param_groups" in value:  # as in every optimiser's state dict
+            return False
+        before, left = len(self._flat.tensors), []
+        for key, item in _entries(value):
+            name = f"{prefix}{key}"
+            self._visit(name, value, above)
+            if isinstance(item, TensorNote):
+                self._take(name, item)
+                if self._places[-1:] != [prefix]:
+                    self._places.append(prefix)
+            elif is_optimiser(key) or not self.look_into(item, f"{name}.", (*above, id(value))):
+                left.append((name, item))
+        if len(self._flat.tensors) == before:
+            return False
+        self._flat.ignored += [name for name, _ in left]
+        self._flat.unread |= {name: _what(item) for name, item in left if _made_of_data(item)}
+        return True
+
+    def _whole_module(self, module: Inert, prefix: str) -> bool:
+        if not self._flat.module:
+            self._flat.module = module.path
+            self._flat.attributes = {k: v for k, v in module.attributes.items() if isinstance(v, int | float | str)}
+        before = len(self._flat.tensors)
+        self._module(module, prefix)
+        self._places += [prefix] if len(self._flat.tensors) > before else []
+        return len(self._flat.tensors) > before
+
+    def _module(self, module: Inert, prefix: str, above: tuple[int, ...] = ()) -> None:
+        self._visit(prefix, module, above)
         self._flat.classes.add(module.path)
         attributes = module.attributes
         scripted = module.path.startswith("__torch__")
         own = attributes if scripted else {**_dict(attributes, "_parameters"), **_buffers(attributes)}
+        inner = attributes if scripted else _dict(attributes, "_modules")
+        self._seen += _COST * (len(attributes) + len(own) + len(inner))
         for name, value in own.items():
             if isinstance(value, TensorNote):
-                self._flat.tensors[f"{prefix}{name}"] = value
-        inner = attributes if scripted else _dict(attributes, "_modules")
+                self._take(f"{prefix}{name}", value)
+            elif _made_of_data(value):
+                self._flat.unread[f"{prefix}{name}"] = _what(value)
         for name, child in inner.items():
             if isinstance(child, Inert):
-                self.module(child, f"{prefix}{name}.", (*above, id(module)))
+                self._module(child, f"{prefix}{name}.", (*above, id(module)))
+
+    def _take(self, name: str, tensor: TensorNote) -> None:
+        if name in self._flat.tensors:
+            raise InputError(f"{self._source}: two tensors are called {name!r}")
+        self._flat.tensors[name] = tensor
+
+    def _visit(self, name: str, value: object, above: tuple[int, ...]) -> None:
+        """Raise InputError where the structure holds itself, or so much over and over that it has no end."""
+        if len(name) > _NAME_LIMIT:
+            raise InputError(f"{self._source}: a name of {len(name)} characters, which starts {name[:80]!r}")
+        self._seen += _COST + len(name)
+        if id(value) in above or len(above) > _DEPTH_LIMIT or self._seen > _LIMIT:
+            raise InputError(f"{self._source}: expected a tree, found a structure that holds itself at {name[:80]!r}")
+
+
+def _is_module(value: Inert) -> bool:
+    return "_modules" in value.attributes or value.path.startswith("__torch__")
+
+
+def _entries(value: object) -> Iterator[tuple[str, Any]]:
+    """Yield what `value` holds, under names; of a list only what holds something itself."""
+    if isinstance(value, dict):
+        yield from ((str(key), item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        yield from ((str(i), item) for i, item in enumerate(value) if isinstance(item, dict | list | tuple | Inert))
+    elif isinstance(value, Inert):
+        yield from ((str(key), item) for key, item in {**value.attributes, **value.entries}.items())
+
+
+def _made_of_data(value: object, depth: int = 2) -> bool:
+    """Whether `value` stands for a tensor that a call of another kind makes: quantised, sparse, an array of NumPy."""
+    if isinstance(value, Inert):
+        if value.path.rpartition(".")[2].startswith(("_rebuild", "_reconstruct")):
+            return True
+        value = value.arguments
+    if isinstance(value, list | tuple) and not isinstance(value, Storage) and depth > 0:
+        return any(_made_of_data(item, depth - 1) for item in value[:4])
+    return isinstance(value, TensorNote | Storage)
 
 
 def _dict(attributes: Mapping[str, Any], name: str) -> dict[Any, Any]:
@@ -96,8 +158,7 @@ def _dict(attributes: Mapping[str, Any], name: str) -> dict[Any, Any]:
 
 
 def _buffers(attributes: Mapping[str, Any]) -> dict[Any, Any]:
-    transient = attributes.get("_non_persistent_buffers_set")
-    left_out = set(_texts(transient))
+    left_out = set(_texts(attributes.get("_non_persistent_buffers_set")))
     return {name: value for name, value in _dict(attributes, "_buffers").items() if name not in left_out}
 
 
@@ -109,4 +170,6 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _what(tree: object) -> str:
+    if isinstance(tree, dict) and tree:
+        return ", ".join(str(key)[:80] for key in list(tree)[:3])
     return tree.path if isinstance(tree, Inert) else type(tree).__name__

@@ -15,17 +15,21 @@ from typing import IO, Any, NamedTuple, cast
 import torch
 
 from ri_analysis.checkpoints.structure import Flat, flatten
-from ri_analysis.checkpoints.unpickle import Storage, TensorNote, unpickle
+from ri_analysis.checkpoints.unpickle import STRUCTURE_LIMIT, Found, TensorNote, unpickle
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Stamp, require_unchanged
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, lengths of name and extra field
-_STRUCTURE_LIMIT = 1 << 28  # bytes of pickled structure; real ones are below a few megabytes
 _DTYPES = {
     name: getattr(torch, name)
-    for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+    for name in (
+        *("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"),
+        *("uint16", "uint32", "uint64", "complex64", "complex128"),
+        *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+    )
 }
 
 
@@ -37,18 +41,21 @@ class Record(NamedTuple):
 
 
 class TorchTensors(Mapping[str, torch.Tensor]):
-    """The tensors of a torch file by name, each a view of the memory map."""
+    """The tensors of a torch file by name, each a view of the memory map; see SafetensorsMapping on `stamp`."""
 
-    def __init__(self, path: Path, flat: Flat, records: Mapping[str, Record]) -> None:
+    def __init__(self, path: Path, stamp: Stamp, flat: Flat, records: Mapping[str, Record]) -> None:
+        self._path, self._stamp = path, stamp
         self._notes = flat.tensors
         self._records = records
         for name, note in self._notes.items():
             _check(path, name, note, records)
+        require_unchanged(path, stamp)
         # A private map: writing to a tensor never reaches the file.
-        self._bytes = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+        self._bytes = torch.UntypedStorage.from_file(str(path), False, stamp.size)
 
     def __getitem__(self, key: str) -> torch.Tensor:
         note = self._notes[key]
+        require_unchanged(self._path, self._stamp)
         record = self._records[note.storage.key]
         data = cast(Any, self._bytes)[record.start : record.start + record.length]
         empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
@@ -61,16 +68,20 @@ class TorchTensors(Mapping[str, torch.Tensor]):
         return len(self._notes)
 
 
-def read_torch(path: Path) -> tuple[TorchTensors, Flat]:
-    """Return the tensors of the torch file at `path` and the rest of its structure.
+def read_torch(path: Path, stamp: Stamp) -> tuple[TorchTensors, Flat, tuple[str, ...]]:
+    """Return the tensors of the torch file at `path`, the rest of its structure, and functions it asks to call.
 
-    Raises InputError for a truncated file, sizes that can't be, and a pickle that would run code.
+    Those functions are other libraries' and not known to make a plain value; nothing was called.
+
+    `stamp` is the file's from before anything was read of it. Raises InputError for a truncated file, sizes that can't
+    be, and a pickle that would run code.
     """
     with path.open("rb") as stream:
         is_zip = stream.read(4) == ZIP_MAGIC
-    tree, records = _read_zip(path) if is_zip else _read_legacy(path)
+    found = Found()
+    tree, records = _read_zip(path, found) if is_zip else _read_legacy(path, found)
     flat = flatten(tree, str(path))
-    return TorchTensors(path, flat, records), flat
+    return TorchTensors(path, stamp, flat, records), flat, tuple(sorted(found.asked))
 
 
 def verify_records(path: Path) -> None:
@@ -93,7 +104,7 @@ def verify_records(path: Path) -> None:
 def _archive(path: Path, stream: IO[bytes]) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged archive can fail in any way
         raise InputError(f"{path}: expected a whole torch checkpoint, found: {error} (is it truncated?)") from None
     size = path.stat().st_size
     for entry in archive.infolist():
@@ -102,10 +113,10 @@ def _archive(path: Path, stream: IO[bytes]) -> zipfile.ZipFile:
                 f"{path}: record {entry.filename!r} must be stored as it is, found {entry.compress_size} bytes that "
                 f"unpack to {entry.file_size}"
             )
-        if entry.header_offset + entry.file_size > size:
+        if entry.header_offset < 0 or entry.header_offset + entry.file_size > size:
             raise InputError(
-                f"{path}: record {entry.filename!r} declares {entry.file_size} bytes in a file of {size}; "
-                f"it is truncated or damaged"
+                f"{path}: record {entry.filename!r} declares {entry.file_size} bytes from byte {entry.header_offset} "
+                f"on in a file of {size}; it is truncated or damaged"
             )
     return archive
 
@@ -119,7 +130,7 @@ def _data_start(path: Path, stream: IO[bytes], entry: zipfile.ZipInfo) -> int:
     return int(entry.header_offset + _LOCAL_HEADER.size + name + extra)
 
 
-def _read_zip(path: Path) -> tuple[Any, dict[str, Record]]:
+def _read_zip(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
     with path.open("rb") as stream, _archive(path, stream) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         main = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -130,10 +141,10 @@ def _read_zip(path: Path) -> tuple[Any, dict[str, Record]]:
         order = entries.get(root + "byteorder")
         if order is not None and _bytes(stream, starts[order.filename], order.file_size) != b"little":
             raise InputError(f"{path}: expected little-endian data, found another byte order")
-        if entries[main[0]].file_size > _STRUCTURE_LIMIT:
+        if entries[main[0]].file_size > STRUCTURE_LIMIT:
             raise InputError(f"{path}: 'data.pkl' holds {entries[main[0]].file_size} bytes, too many for a structure")
         data = _bytes(stream, starts[main[0]], entries[main[0]].file_size)
-        tree = unpickle(io.BytesIO(data), str(path))
+        tree = unpickle(io.BytesIO(data), str(path), found=found)
     prefix = root + "data/"
     records = {
         name.removeprefix(prefix): Record(starts[name], entry.file_size)
@@ -148,7 +159,7 @@ def _bytes(stream: IO[bytes], start: int, length: int) -> bytes:
     return stream.read(length)
 
 
-def _read_legacy(path: Path) -> tuple[Any, dict[str, Record]]:
+def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
     """Read the format before torch 1.6: five pickles, then the storages one after the other."""
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -159,24 +170,27 @@ def _read_legacy(path: Path) -> tuple[Any, dict[str, Record]]:
             )
         version, system = unpickle(stream, str(path)), unpickle(stream, str(path))
         if version != _LEGACY_PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise InputError(f"{path}: expected torch's format {_LEGACY_PROTOCOL}, little-endian, found {version!r}")
-        types: dict[str, Storage] = {}
-        tree, keys = unpickle(stream, str(path), storages=types), unpickle(stream, str(path))
+            raise InputError(f"{path}: expected torch's format {_LEGACY_PROTOCOL}, little-endian, found another")
+        tree, keys = unpickle(stream, str(path), found=found), unpickle(stream, str(path))
         position = mapped.tell()
         records = {}
-        for key in keys if isinstance(keys, list) else ():
+        for key in map(_plain_key, keys if isinstance(keys, list) else ()):
             head = mapped[position : position + 8]
             if len(head) < 8:
                 raise InputError(f"{path}: truncated: storage {key!r} is missing at byte {position} of {size}")
-            dtype = _DTYPES.get(types[str(key)].dtype) if str(key) in types else None
+            dtype = _DTYPES.get(found.storages[key].dtype) if key in found.storages else None
             if dtype is None:
                 raise InputError(f"{path}: storage {key!r} must be of a plain type and belong to a tensor")
             length = int.from_bytes(head, "little", signed=True) * dtype.itemsize
             if length < 0 or position + 8 + length > size:
                 raise InputError(f"{path}: truncated: storage {key!r} declares {length} bytes in a file of {size}")
-            records[str(key)] = Record(position + 8, length)
+            records[key] = Record(position + 8, length)
             position += 8 + length
     return tree, records
+
+
+def _plain_key(key: object) -> str:
+    return str(key) if isinstance(key, str | int) else "?"
 
 
 def _check(path: Path, name: str, note: TensorNote, records: Mapping[str, Record]) -> None:

@@ -1,8 +1,12 @@
 """Read the structure of a pickle without running anything in it.
 
-No class or function that a pickle names is ever imported or called. Classes become inert stand-ins that keep their
-arguments and their state; the few functions that rebuild tensors are replaced by ones that only note where the tensor's
-data lies. A pickle that asks for any other function to be called is refused with that function's name.
+No class or function that a pickle names is ever imported or called. A class becomes an inert stand-in that keeps its
+arguments and its state, and so does what a function of another library would return; the few functions that rebuild
+tensors are replaced by ones that only note where the tensor's data lies. A pickle that asks for a call that could run
+code, load files or reach other modules is refused with that function's name: it would be harmful elsewhere.
+
+The structure is bounded before it is built: its bytes, its operations, and what may be a dictionary's key, because the
+hash of a tuple that holds itself many times over would take for ever.
 """
 
 from __future__ import annotations
@@ -13,25 +17,49 @@ import pickletools
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, Any, NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import IO, Any, ClassVar, NamedTuple, cast
 
 from ri_analysis.errors import InputError
+
+STRUCTURE_LIMIT = 1 << 26  # bytes of one pickle, without the tensors; real ones hold a few megabytes
+OPERATION_LIMIT = 2_000_000  # a model of 1,000 tensors takes 60,000
+_NAME_LIMIT = 1_000  # characters of a class's name
+_NAMES_LIMIT = 10_000  # of different classes and functions
+_ARGUMENT_LIMIT = 1_000  # of one call
+_KEYS = (str, int, float, bool, bytes, type(None))  # of dictionaries and sets; entries under others are left out
+_WORDS = 1 << 63
 
 # Calls into the standard library that only make a value. They are not made either: an inert stand-in takes their place.
 _PLAIN = {
     *("builtins." + name for name in ("object", "set", "frozenset", "list", "tuple", "dict", "bytearray", "bytes")),
     *("builtins." + name for name in ("complex", "slice", "range", "int", "float", "str", "bool")),
-    *("collections." + name for name in ("Counter", "defaultdict", "deque", "UserDict")),
+    *("collections." + name for name in ("Counter", "defaultdict", "deque", "UserDict", "UserList", "ChainMap")),
     *("datetime." + name for name in ("date", "datetime", "time", "timedelta", "timezone")),
     *("pathlib." + name for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath")),
+    *("pathlib.PureWindowsPath", "zoneinfo.ZoneInfo", "zoneinfo.ZoneInfo._unpickle", "ipaddress.IPv4Address"),
     *("_codecs.encode", "argparse.Namespace", "decimal.Decimal", "fractions.Fraction", "functools.partial"),
     *("logging.getLogger", "re._compile", "types.SimpleNamespace", "uuid.UUID", "random.Random", "enum.Enum"),
+    *("array.array", "array._array_reconstructor", "time.struct_time", "itertools.count", "copyreg.__newobj__"),
 }
+# Of these libraries, functions whose names begin with an underscore and these others are known to make plain values;
+# other libraries' functions are mentioned in a remark.
+_KNOWN = ("numpy", "pandas", "torch")
 _PLAIN_FUNCTIONS = {
-    *("numpy.dtype", "numpy.ndarray", "torch.device", "torch.dtype", "torch.Size", "torch.serialization._get_layout"),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    *("torch.Generator", "torch._C.Generator"),
+    *("numpy.dtype", "numpy.ndarray", "torch.device", "torch.dtype"),
+    *(f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")),
+}
+# Packages whose functions run, load or make code, and names of functions that do so in whatever package.
+_GATEWAYS = {
+    *("os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "importlib", "runpy", "pty", "ctypes", "code"),
+    *("webbrowser", "pickle", "marshal", "multiprocessing", "cloudpickle", "dill", "pip", "IPython", "setuptools"),
+}
+_RUNNERS = {
+    *("eval", "exec", "execfile", "compile", "system", "popen", "spawn", "run", "call", "check_call", "check_output"),
+    *("open", "getattr", "setattr", "delattr", "globals", "__import__", "import_module", "runstring", "run_module"),
+    *("load", "loads", "unpickle", "read_pickle", "load_module", "attrgetter", "methodcaller", "main"),
+    *("load_state_dict_from_url", "download_url_to_file", "_load_from_bytes"),
+    *("reduce_graph_module", "reduce_package_graph_module", "reduce_deploy_graph_module"),  # source text of torch.fx
 }
 
 
@@ -52,6 +80,10 @@ class TensorNote:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
+    def __setstate__(self, state: object) -> None:
+        """Refuse what would change a note behind its back."""
+        raise pickle.UnpicklingError("state for a tensor")
+
 
 class Mapped(dict[Any, Any]):
     """An OrderedDict of the pickle; what else was attached to it is dropped."""
@@ -61,34 +93,46 @@ class Mapped(dict[Any, Any]):
 
 
 class _Named(type):
-    """A class that was not imported; calling it makes an inert object when its name is harmless, else it is refused."""
+    """A class or function that was not imported; calling it makes an inert object, or is refused."""
 
     path: str
+    module: str
+    found: Found
 
     def __call__(cls, *arguments: object, **_: object) -> object:
-        return _call(cls.path, cls, arguments)
+        return _call(cls, arguments)
 
 
 class Inert(metaclass=_Named):
-    """An object of a class that was not imported: what it was made of and what its state was."""
+    """What a class or a function that was not imported would have made: its arguments, its state and its entries."""
 
-    path = ""
+    path = module = ""
     arguments: tuple[object, ...]
     state: object
+    entries: dict[Any, Any]
+    __getinitargs__ = ()  # the oldest opcodes too make objects by calling the class
 
     def __new__(cls, *arguments: object, **_: object) -> Inert:
         return _make(cls, arguments)
+
+    def __call__(self, *_: object) -> object:
+        raise Unsafe(f"what {self.path} returns")
 
     def __setstate__(self, state: object) -> None:
         self.state = state
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The object's attributes as they were pickled."""
-        state = self.state[0] if isinstance(self.state, tuple) and self.state else self.state
-        return {key: value for key, value in state.items() if isinstance(key, str)} if isinstance(state, dict) else {}
+        """The object's attributes as they were pickled, those in slots too."""
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        dicts = [part for part in parts[:2] if isinstance(part, dict)]
+        return {key: value for part in dicts for key, value in part.items() if isinstance(key, str)}
 
-    # What a list, set or dictionary in disguise is filled through; its items are not needed.
+    def __setitem__(self, key: object, value: object) -> None:
+        """Take an entry of a class derived from dict."""
+        _put(self.entries, key, value)
+
+    # What a list or set in disguise is filled through; its items are not needed.
     def append(self, item: object) -> None:
         """Take an item of a class derived from list."""
 
@@ -98,14 +142,21 @@ class Inert(metaclass=_Named):
     def add(self, item: object) -> None:
         """Take an item of a class derived from set."""
 
-    def __setitem__(self, key: object, value: object) -> None:
-        """Take an entry of a class derived from dict."""
-
 
 def _make(named: _Named, arguments: tuple[object, ...]) -> Inert:
     made = object.__new__(cast(type[Inert], named))
-    made.arguments, made.state = arguments, None
+    made.arguments, made.state, made.entries = arguments, None, {}
     return made
+
+
+def _is_key(key: object) -> bool:
+    """Whether hashing and comparing `key` is cheap, whatever a file makes of it."""
+    return type(key) in _KEYS and not (type(key) is int and not -_WORDS <= key < 2 * _WORDS)
+
+
+def _put(target: dict[Any, Any], key: object, value: object) -> None:
+    if _is_key(key):
+        target[key] = value
 
 
 class _Function:
@@ -127,76 +178,213 @@ class Unsafe(Exception):
     """The pickle asks for a function to be called; the message is its name."""
 
 
-def unpickle(stream: IO[bytes], source: str, *, latin: bool = False, storages: dict[str, Storage] | None = None) -> Any:
+@dataclass
+class Found:
+    """What a pickle says beside its structure: the storages it refers to, and functions it asks to call.
+
+    Only those functions of other libraries are held that are not known to make a plain value.
+    """
+
+    storages: dict[str, Storage] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    _names: dict[tuple[str, str], _Named] = field(default_factory=dict)
+
+    def named(self, module: str, name: str) -> _Named:
+        """Return what stands for the class or function `name` of `module`."""
+        key = (module, name)
+        if key not in self._names:
+            if len(self._names) >= _NAMES_LIMIT:
+                raise _TooLarge(f"more than {_NAMES_LIMIT:,} names of classes")
+            about = {"path": f"{module}.{name}", "module": module, "found": self}
+            self._names[key] = _Named(name, (Inert,), about)
+        return self._names[key]
+
+
+def unpickle(
+    stream: IO[bytes], source: str, *, latin: bool = False, found: Found | None = None, limit: int = STRUCTURE_LIMIT
+) -> Any:
     """Return the structure of the pickle that starts at `stream`'s position, which is left behind its end.
 
     The result holds plain containers and values, `Mapped`, `Inert` and `TensorNote` objects. `latin` reads the text of
-    Python 2 as Latin-1; `storages` is filled with every storage the pickle refers to, by key. Raises InputError naming
-    `source` for a damaged pickle and for one that would run code.
+    Python 2 as Latin-1; `found` is filled; `limit` bounds the pickle's bytes. Raises InputError naming `source` for a
+    damaged pickle, for one that is too large to be a structure, and for one that would run code.
     """
     start = stream.tell()
     try:
-        end = _scan(stream, start)
-        stream.seek(start)
-        reader = _Reader(io.BytesIO(stream.read(end - start)), "latin-1" if latin else "utf-8", storages)
-        return reader.load()
+        data = stream.read(limit + 1)
+        end = _scan(io.BytesIO(data), limit)
+        stream.seek(start + end)
+        return _Reader(io.BytesIO(data[:end]), "latin-1" if latin else "utf-8", found or Found()).load()
     except Unsafe as error:
         raise InputError(
-            f"{source}: unsafe: loading it would call {error}; nothing was run. Ask for weights saved as a state dict "
-            f"or safetensors"
+            f"{source}: unsafe: loading it would call {_short(error)}; nothing was run. Ask for weights saved as a "
+            f"state dict or safetensors"
         ) from None
+    except _TooLarge as error:
+        raise InputError(f"{source}: too large for the structure of a checkpoint: {error}") from None
     except Exception as error:  # a hostile or damaged pickle can fail in any way, and all of them mean the same
-        raise InputError(f"{source}: expected a whole pickle, found damaged data ({error})") from None
+        raise InputError(f"{source}: expected a whole pickle, found damaged data ({_short(error)})") from None
 
 
-def _scan(stream: IO[bytes], start: int) -> int:
-    """Return where the pickle ends. Raises ValueError where it is cut off or would claim memory it does not fill."""
-    stream.seek(0, io.SEEK_END)
-    size = stream.tell() - start
-    stream.seek(start)
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
-            raise ValueError(f"memo index {argument} in {size} bytes")
-        if opcode.name.startswith("EXT"):
-            raise ValueError("extension codes are not part of checkpoints")
+class _TooLarge(Exception):
+    """The pickle is beyond what is read; the message says by what."""
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error)[:200].split())
+
+
+def _scan(stream: IO[bytes], limit: int) -> int:
+    """Return where the pickle ends. Raises ValueError where it is cut off, _TooLarge beyond the limits."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    try:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            if count == OPERATION_LIMIT:
+                raise _TooLarge(f"more than {OPERATION_LIMIT:,} operations")
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
+                raise ValueError(f"memo index {argument} in {size} bytes")
+            if opcode.name.startswith("EXT"):
+                raise ValueError("extension codes are not part of checkpoints")
+    except ValueError:
+        if size > limit and stream.tell() >= limit:
+            raise _TooLarge(f"more than {limit:,} bytes without tensors") from None
+        raise
     return stream.tell()
 
 
-class _Reader(pickle.Unpickler):
+# The pickle module's own unpickler in Python, because that in C hashes a key before anybody can look at it.
+class _Reader(pickle._Unpickler):
     """An unpickler that imports nothing."""
 
-    def __init__(self, stream: IO[bytes], encoding: str, storages: dict[str, Storage] | None) -> None:
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    def __init__(self, stream: IO[bytes], encoding: str, found: Found) -> None:
         super().__init__(stream, encoding=encoding, errors="replace")
-        self._storages: dict[str, Storage] = {} if storages is None else storages
-        self._known: dict[str, object] = {path: _Function(path, run) for path, run in _FUNCTIONS.items()}
+        self._found = found
+        functions = {**_FUNCTIONS, **dict.fromkeys(("collections.OrderedDict", "typing.OrderedDict"), self._mapped)}
+        self._known: dict[str, _Function] = {path: _Function(path, run) for path, run in functions.items()}
+        self._copied = 0
 
     def find_class(self, module: str, name: str) -> Any:
         # Older protocols write Python 2's names.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        module = "pathlib" if module == "pathlib._local" else module  # Python 3.13
         path = f"{module}.{name}"
-        if path not in self._known:
-            self._known[path] = _Named(name, (Inert,), {"path": path})
-        return self._known[path]
+        if len(path) > _NAME_LIMIT:
+            raise ValueError(f"a name of {len(path)} characters")
+        return self._known.get(path) or self._found.named(module, name)
 
     def persistent_load(self, pid: Any) -> object:
         if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":
             return pid[1]  # the older format keeps a class's source text beside it
-        kind, storage, key, _, count, *view = pid
-        if kind != "storage" or (view and view[0] is not None):
-            raise pickle.UnpicklingError(f"unknown reference {pid!r}")
-        return self._storages.setdefault(str(key), Storage(_dtype(storage), str(key), int(count)))
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or (pid[5:] and pid[5] is not None):
+            raise pickle.UnpicklingError("a reference to something else than a storage")
+        _, storage, key, _, count, *_ = pid
+        if type(key) not in (str, int) or not _is_key(key):
+            raise pickle.UnpicklingError("a storage whose key is neither text nor a number")
+        (count,) = _whole((count,))
+        return self._found.storages.setdefault(str(key), Storage(_dtype(storage), str(key), count))
+
+    def _mapped(self, items: Any = ()) -> Mapped:
+        pairs = list(items.items() if isinstance(items, dict) else items)
+        self._copied += len(pairs)
+        if self._copied > OPERATION_LIMIT:  # one list may be named again and again
+            raise _TooLarge(f"more than {OPERATION_LIMIT:,} entries of dictionaries")
+        made = Mapped()
+        for key, value in pairs:
+            _put(made, key, value)
+        return made
+
+    def _arguments(self) -> tuple[Any, ...]:
+        found = self.stack.pop()
+        if not isinstance(found, tuple) or len(found) > _ARGUMENT_LIMIT:
+            raise pickle.UnpicklingError("a call with more arguments than any real one")
+        return found
+
+    def load_reduce(self) -> None:
+        arguments = self._arguments()
+        self.stack[-1] = self.stack[-1](*arguments)
+
+    def load_newobj(self) -> None:
+        arguments, named = self._arguments(), self.stack.pop()
+        if not isinstance(named, _Named):
+            raise pickle.UnpicklingError("a new object of what is no class")
+        self.append(_make(named, arguments))
+
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()  # keyword arguments
+        self.load_newobj()
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._fill([key, value])
+
+    def load_setitems(self) -> None:
+        self._fill(self.pop_mark())
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._fill(items)
+
+    def load_additems(self) -> None:
+        items, target = self.pop_mark(), self.stack[-1]
+        for item in items:
+            if _is_key(item):
+                target.add(item)
+
+    def load_frozenset(self) -> None:
+        self.append(frozenset(item for item in self.pop_mark() if _is_key(item)))
+
+    def _fill(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict | Inert):
+            raise pickle.UnpicklingError("entries for something else than a dictionary")
+        entries = target if isinstance(target, dict) else target.entries
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            _put(entries, key, value)
+
+    dispatch |= {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
+    }
 
 
-def _call(path: str, named: _Named, arguments: tuple[Any, ...]) -> object:
-    root, last = path.partition(".")[0], path.rpartition(".")[2]
-    standard = root in sys.stdlib_module_names
-    # Enum members and bound methods are pickled as getattr(class or object, name).
-    member = path == "builtins.getattr" and len(arguments) == 2 and _is_foreign(arguments[0])
-    # By convention a capital letter begins a class. Making an inert object of it runs nothing of it.
-    foreign_class = not standard and last[:1].isupper()
-    if not (member or foreign_class or path in _PLAIN or path in _PLAIN_FUNCTIONS):
-        raise Unsafe(path)
+def _call(named: _Named, arguments: tuple[Any, ...]) -> object:
+    path = named.path
+    if path == "builtins.getattr" and len(arguments) == 2 and isinstance(arguments[1], str):
+        return _member(arguments[0], arguments[1])
+    if path not in _PLAIN:
+        if not _is_foreign(named) or _runs(named):
+            raise Unsafe(path)
+        root, last = path.partition(".")[0], path.rpartition(".")[2]
+        # By convention a capital letter begins a class.
+        if not (last[:1].isupper() or path in _PLAIN_FUNCTIONS or (root in _KNOWN and last.startswith("_"))):
+            named.found.asked.add(path)
+    for argument in arguments:
+        if isinstance(argument, _Named) and _runs(argument):
+            raise Unsafe(argument.path)
     return _make(named, arguments)
+
+
+def _member(owner: Any, name: str) -> object:
+    """Return what stands for a member of a class: enum members and class methods are pickled by `getattr`."""
+    if not isinstance(owner, _Named | Inert) or not (_is_foreign(owner) or owner.path in _PLAIN):
+        raise Unsafe("builtins.getattr")
+    kind = owner if isinstance(owner, _Named) else type(owner)
+    if len(kind.path) + len(name) > _NAME_LIMIT:
+        raise ValueError(f"a name of {len(name)} characters")
+    return kind.found.named(kind.module, f"{kind.path.removeprefix(kind.module + '.')}.{name}")
 
 
 def _is_foreign(value: object) -> bool:
@@ -204,16 +392,33 @@ def _is_foreign(value: object) -> bool:
     return isinstance(path, str) and path.partition(".")[0] not in sys.stdlib_module_names
 
 
+def _runs(named: _Named) -> bool:
+    """Whether a call of what is named could run code, load a file or reach into another module."""
+    attributes = named.path.removeprefix(named.module + ".").split(".")
+    through = sys.stdlib_module_names.intersection(attributes[:-1])  # as in `os.system` of the module `torch`
+    return attributes[-1] in _RUNNERS or named.path.partition(".")[0] in _GATEWAYS or bool(through)
+
+
 def _reconstruct(named: Any, *_: object) -> object:
     if not isinstance(named, _Named):
-        raise pickle.UnpicklingError(f"expected a class to make, found {named!r}")
+        raise pickle.UnpicklingError("expected a class to make")
     return _make(named, ())
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: object) -> TensorNote:
     if not isinstance(storage, Storage):
         raise pickle.UnpicklingError("a tensor without storage")
-    return TensorNote(storage, int(offset), tuple(int(side) for side in shape), tuple(int(step) for step in stride))
+    (start,) = _whole((offset,))
+    return TensorNote(storage, start, _whole(shape), _whole(stride))
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    """Return what must be a few plain integers."""
+    if not isinstance(numbers, tuple | list) or len(numbers) > 64:
+        raise pickle.UnpicklingError("a tensor whose shape is no short list")
+    if not all(type(item) is int and abs(item) < _WORDS for item in numbers):
+        raise pickle.UnpicklingError("a tensor whose place or shape is no number")
+    return tuple(numbers)
 
 
 def _typed_tensor(
@@ -225,7 +430,9 @@ def _typed_tensor(
 
 def _from_type(build: Any, _kind: object, arguments: Any, _state: object) -> object:
     if not isinstance(build, _Function):
-        raise Unsafe(getattr(build, "path", repr(build)))
+        raise Unsafe(build.path if isinstance(build, _Named) else "an object")
+    if not isinstance(arguments, tuple) or len(arguments) > 64:
+        raise pickle.UnpicklingError("a tensor made of what is no short list")
     return build(*arguments)
 
 
@@ -237,13 +444,18 @@ def _dtype(named: Any) -> str:
 
 _STORAGES = {
     **{"Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Bool": "bool"},
+    **{
+        "ComplexFloat": "complex64",
+        "ComplexDouble": "complex128",
+        "QInt8": "int8",
+        "QUInt8": "uint8",
+        "QInt32": "int32",
+    },
     **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Untyped": "uint8"},
     **{"double": "float64", "float": "float32", "half": "float16", "long": "int64", "int": "int32"},
 }
 
 _FUNCTIONS: dict[str, Callable[..., object]] = {
-    "collections.OrderedDict": Mapped,
-    "typing.OrderedDict": Mapped,
     "copyreg._reconstructor": _reconstruct,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -251,5 +463,5 @@ _FUNCTIONS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_parameter": lambda data, *_: data,
     "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch.Size": lambda sides=(): tuple(sides),
+    "torch.Size": lambda sides=(): _whole(sides),
 }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from ri_analysis.errors import InputError
 from ri_analysis.files import atomic_path
 
 _NAMES = {
@@ -37,7 +38,7 @@ def write_safetensors(
 
     `layout` gives each tensor's shape and the data type it is stored in; `tensors` must come in the same order.
     The header's keys keep that order and nothing of the machine or the time enters, so that equal input gives equal
-    bytes. Raises ValueError when a tensor does not fit the layout.
+    bytes. Raises InputError for values that are not finite as stored, ValueError when a tensor does not fit the layout.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
@@ -55,6 +56,13 @@ def write_safetensors(
             if name != wanted or tuple(tensor.shape) != shape:
                 raise ValueError(f"expected {wanted} {shape} next, found {name} {tuple(tensor.shape)}")
             flat = tensor.detach().to("cpu", dtype).contiguous().reshape(-1)
+            # A finite sum means finite values and is far cheaper than looking at each; the converse need not hold.
+            if dtype.is_floating_point and not (torch.isfinite(flat.sum()) or torch.isfinite(flat).all()):
+                bad = int((~torch.isfinite(flat)).sum())
+                raise InputError(
+                    f"{path}: tensor {name!r} must be finite as {_NAMES[dtype]}, found {bad} NaN or infinite of "
+                    f"{flat.numel()} values; nothing was written"
+                )
             stream.write(flat.view(torch.uint8).numpy().data)
         if next(expected, None) is not None:
             raise ValueError("fewer tensors than the layout promises")

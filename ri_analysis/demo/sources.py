@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ri_analysis.demo.glyphs import Typeface, installed_typefaces
+from ri_analysis.suite.decoding import open_image
 
 SIZE = 28
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -131,7 +132,7 @@ def _idx_pair(folder: Path, prefix: str, suffix: str) -> Labelled:
 def _cifar(folder: Path, train: bool) -> Labelled:
     names = [f"data_batch_{i}.png" for i in range(1, 6)] if train else ["test_batch.png"]
     # One PNG row is one image, its 1,024 pixels side by side.
-    pixels = np.concatenate([np.asarray(Image.open(folder / name).convert("RGB")) for name in names])
+    pixels = np.concatenate([np.asarray(open_image(folder / name).convert("RGB")) for name in names])
     images = pixels.reshape(-1, 32, 32, 3)
     small = np.stack(
         [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for image in images]
@@ -176,7 +177,7 @@ def _emoji(folder: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
         name = str(entry["name"] or entry["short_name"]).lower()
         if entry["category"] in ("Flags", "Component") or not path.is_file():
             continue
-        found[name] = on_colour(Image.open(path).convert("RGBA"), _random_colour(rng))
+        found[name] = on_colour(open_image(path).convert("RGBA"), _random_colour(rng))
     return found
 
 
@@ -187,7 +188,7 @@ def _clip_art(folder: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
         if not parts or "icons" in parts:
             continue
         try:
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 file.thumbnail((96, 96), Image.Resampling.BOX)
                 image = file.convert("RGBA")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -2,7 +2,7 @@
 
 from ri_analysis.encoder.architecture import Architecture, architecture_of, read_architecture
 from ri_analysis.encoder.heads import Head, HeadLoader, build_head, load_head, load_heads, save_head
-from ri_analysis.encoder.tower import Encoder, check_fit
+from ri_analysis.encoder.tower import Encoder, check_fit, require_directions
 
 __all__ = [
     "Architecture",
@@ -15,5 +15,6 @@ __all__ = [
     "load_head",
     "load_heads",
     "read_architecture",
+    "require_directions",
     "save_head",
 ]

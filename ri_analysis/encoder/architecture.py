@@ -15,6 +15,7 @@ import torch
 from ri_analysis.encoder.last_block import spare_patches
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.stamps import reading
 from ri_analysis.suite import Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
 
@@ -103,7 +104,8 @@ def _transient(tower: torch.nn.Module) -> Iterator[str]:
 
 def architecture_of(suite: Suite) -> Architecture:
     """Return a suite's architecture, with the preprocessing of its pretrained tag if it has one."""
-    return read_architecture(suite.spec.architecture, suite.spec.path.parent, suite.spec.pretrained)
+    with suite.files.noting():
+        return read_architecture(suite.spec.architecture, suite.spec.path.parent, suite.spec.pretrained)
 
 
 def read_architecture(name: str, folder: Path, pretrained: str = "") -> Architecture:
@@ -119,6 +121,7 @@ def read_architecture(name: str, folder: Path, pretrained: str = "") -> Architec
         return _architecture(name, config, preprocessing_config(name, pretrained, folder))
     path = folder / name
     try:
+        reading(path)
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected an open_clip model config, found: {error}") from error

@@ -11,11 +11,19 @@ from pathlib import Path
 import open_clip
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model, write_safetensors
+from ri_analysis.caches import seal, sealed
+from ri_analysis.checkpoints import (
+    Checkpoint,
+    classifier_weight,
+    read_checkpoint,
+    whole_model,
+    write_safetensors,
+)
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.suite import Suite
+from ri_analysis.task_vectors import FLOATS
 
 # A pickled ImageEncoder keeps the text projection but not the transformer before it.
 _TEXT_MARKERS = ("transformer.resblocks.0.ln_1.weight",)
@@ -60,10 +68,11 @@ class HeadLoader:
         """Return the head of a task. Raises InputError when it does not fit the tower, its class names or its data."""
         task, names = self._suite.task(name), self._suite.class_names(name)
         if task.head is not None:
-            head = load_head(task.head, names, self._width, task.logit_scale)
+            with self._suite.files.noting():
+                head = load_head(task.head, names, self._width, task.logit_scale)
         else:
             head = self._built(names or _own_names(self._suite, name), task.templates)
-        _check_labels(self._suite, name, head)
+        _check_labels(self._suite, name)
         return head
 
     @property
@@ -81,8 +90,14 @@ class HeadLoader:
             return build_head(self._text_tower, classes, templates)
         name = digest(pretrained, self._architecture.fingerprint, json.dumps([list(classes), list(templates)]))
         path = folder / f"{name}.safetensors"
-        if not path.is_file():
-            save_head(path, build_head(self._text_tower, classes, templates))
+        if not sealed(path, name):
+            built = build_head(self._text_tower, classes, templates)
+            self._suite.files.check()
+            try:
+                save_head(path, built)
+            except OSError:  # a full or read-only disk: build it every time
+                return built
+            seal(path, name)
         return load_head(path, classes, self._width)
 
 
@@ -96,22 +111,25 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     tensors = checkpoint.tensors
     if checkpoint.attributes.get("normalize") is False:
         raise InputError(f"{path}: expected a head for unit features, found one with normalize = False")
-    weight = next((tensors[key] for key in tensors if key.rpartition(".")[2] == "weight"), None)
-    if weight is None and len(tensors) == 1:
-        weight = tensors[next(iter(tensors))]
-    if weight is None:
-        raise InputError(f"{path}: expected a tensor 'weight', found {', '.join(tensors) or 'no tensors'}")
-    if weight.ndim != 2 or weight.shape[1] != width:
+    weight = classifier_weight(checkpoint)
+    if weight.shape[1] != width:
         raise InputError(f"{path}: 'weight' must have shape (classes, {width}), found {tuple(weight.shape)}")
+    for key, tensor in tensors.items():
+        if tensor.dtype not in FLOATS:
+            raise InputError(f"{path}: {key!r} must be float16, bfloat16, float32 or float64, found {tensor.dtype}")
     if not torch.isfinite(weight).all():
         raise InputError(f"{path}: 'weight' must be finite, found NaN or infinite values")
-    if any(key.rpartition(".")[2] == "bias" and bool(tensors[key].any()) for key in tensors):
+    if any(bool(tensors[key].any()) for key in tensors if _last(key) == "bias"):
         raise InputError(f"{path}: expected a head without bias, found a 'bias' that is not zero")
     if classes is None:
         classes = [f"class {index}" for index in range(len(weight))]
     if len(classes) != len(weight):
         raise InputError(f"{path}: the head has {len(weight)} classes, the class names are {len(classes)}")
     return Head((weight.float() * logit_scale).contiguous(), tuple(classes))
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def save_head(path: Path, head: Head) -> None:
@@ -171,15 +189,8 @@ def _own_names(suite: Suite, task: str) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in found)
 
 
-def _check_labels(suite: Suite, task: str, head: Head) -> None:
-    for split in ("test", "validation"):
-        if split == "validation" and suite.task(task).validation is None:
-            continue
-        images = suite.task_data(task, split)
-        assert images.labels is not None  # task data is always read with labels
-        found = int(images.labels.max()) + 1
-        if found > len(head.classes):
-            raise InputError(
-                f"{images.source}: labels go up to class {found - 1}, so at least {found} classes, "
-                f"but the head of task {task!r} has {len(head.classes)}"
-            )
+def _check_labels(suite: Suite, task: str) -> None:
+    """Open a task's images: what labels do not fit its head is refused there, before anything is measured."""
+    suite.task_data(task)
+    if suite.task(task).validation is not None:
+        suite.task_data(task, "validation")

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.last_block import every_token
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.suite import ImageSet
 
 Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
@@ -46,6 +46,19 @@ def _fitting(
 def _refuse_missing(names: set[str], source: str) -> None:
     if names:
         raise InputError(f"{source}: tensor {PREFIX + sorted(names)[0]!r} missing ({len(names)} in all)")
+
+
+def require_directions(features: torch.Tensor, source: str) -> torch.Tensor:
+    """Return the unit `features` (n, embed_dim) of the model called `source`.
+
+    Raises NotFinite where they have no direction: the tower's outputs were NaN, infinite or zero.
+    """
+    if not bool((features.norm(dim=1) > 0.5).all()):
+        raise NotFinite(
+            f"{source}: its outputs are NaN, infinite or zero, so there is nothing to measure; its weights are too "
+            f"large or wrong: choose a smaller scale or coefficient, or look at the experts by `ri-analysis check`"
+        )
+    return features
 
 
 class Encoder:
@@ -115,7 +128,10 @@ class Encoder:
         source: str = "weights",
         progress: Callable[[int], None] | None = None,
     ) -> list[torch.Tensor]:
-        """Return the features of several image sets under the same weights, which are loaded once."""
+        """Return the features of several image sets under the same weights, which are loaded once.
+
+        Raises NotFinite, naming `source`, where there are none to be had: see `require_directions`.
+        """
         done, results = 0, []
         with self._lock, torch.inference_mode():
             self.load(weights, source)
@@ -124,7 +140,8 @@ class Encoder:
                 parts = []
                 for start in range(0, len(chosen), self.batch):
                     rows = chosen[start : start + self.batch]
-                    parts.append(self.forward(self.preprocess(images.pixels(rows, self.image_size))).cpu())
+                    found = self.forward(self.preprocess(images.pixels(rows, self.image_size))).cpu()
+                    parts.append(require_directions(found, source))
                     done += len(rows)
                     if progress is not None:
                         progress(done)

@@ -12,11 +12,15 @@ import torch
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_tower
 from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit
+from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import task_vector_gram
+from ri_analysis.engine.own_tasks import expert_remarks, try_experts
+from ri_analysis.engine.remarks import head_remarks, tower_remarks
 from ri_analysis.engine.store import Store, default_workspace
+from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
-from ri_analysis.suite.images import listing
 from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path
@@ -86,15 +90,24 @@ class Report:
         return table.assign(path=table["path"].astype(str), **counts)
 
 
-def check_suite(suite: str, workspace: Path | None = None, progress: CheckProgress | None = None) -> Report:
+def check_suite(
+    suite: str,
+    workspace: Path | None = None,
+    progress: CheckProgress | None = None,
+    device: str = "auto",
+    files: Watch | None = None,
+) -> Report:
     """Check a suite file and every file it names: weights, heads, images, expert sets.
 
-    All weights are read once; `workspace` (the user's data directory by default) keeps what need not be looked at
-    again, and may hold more expert sets. Raises InputError for a workspace that can't be written, and what `progress`
+    All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
+    `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
+    sets; `files` watches the files read. Raises InputError for a workspace that can't be written, and what `progress`
     raises.
     """
+    files = files or Watch()
     try:
-        spec, problems = parse_spec(suite_path(suite))
+        with files.noting():
+            spec, problems = parse_spec(suite_path(suite))
     except InputError as error:
         return Report(
             [Finding("suite file", str(error), "give the path of a suite file, or the name of an embedded suite")]
@@ -102,7 +115,7 @@ def check_suite(suite: str, workspace: Path | None = None, progress: CheckProgre
     if spec is None:
         return Report([Finding("suite file", problem, "correct the suite file") for problem in problems])
     folder = workspace or default_workspace()
-    return _Check(Suite(spec, folder), Store(folder), progress).run()
+    return _Check(Suite(spec, folder, files), Store(folder, files.check), progress, device).run()
 
 
 @dataclass(frozen=True)
@@ -115,8 +128,9 @@ class _Step:
 
 
 class _Check:
-    def __init__(self, suite: Suite, store: Store, progress: CheckProgress | None) -> None:
+    def __init__(self, suite: Suite, store: Store, progress: CheckProgress | None, device: str) -> None:
         self.suite, self.store, self.progress = suite, store, progress or (lambda share, what: None)
+        self.device = device
         self.report = Report()
         self.sound: dict[str, list[str]] = {experts: [] for experts in suite.expert_sets}
 
@@ -161,12 +175,13 @@ class _Check:
                 _Step(f"images {task}", partial(self.images, task), f"correct 'data' or 'validation' of {where}")
             )
         for source in suite.spec.auxiliary:
-            read = partial(_count, suite.auxiliary_data, source.name)
+            read = partial(self.count, suite.auxiliary_data, source.name)
             found.append(_Step(f"auxiliary {source.name}", read, f"correct 'data' of [[auxiliary]] {source.name!r}"))
         for domain in suite.spec.unseen:
-            read = partial(_count, suite.unseen_data, domain.name)
+            read = partial(self.count, suite.unseen_data, domain.name)
             found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
-        return found
+        remedy = "give each task the expert that was fine-tuned on it"
+        return [*found, _Step("experts on their own tasks", self.own_tasks, remedy)]
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -180,6 +195,7 @@ class _Check:
         source, tower = self.suite.pretrained, read_tower(self.suite.pretrained)
         check_fit(self.architecture, tower.tensors, str(source.path))
         self.account("pretrained", "", source, tower)
+        self.report.remarks += tower.remarks
         _activation(source, tower, self.architecture)
         _tag_activation(self.suite, self.architecture)
         count = sum(tensor.numel() for tensor in tower.tensors.values())
@@ -192,8 +208,7 @@ class _Check:
         TaskVectors(self.suite.zero_shot, {task: tower.tensors}, {task: str(checkpoint.path)})
         _activation(checkpoint, tower, self.architecture)
         self.sound[experts].append(task)
-        if experts == ORIGINAL:
-            self.remark(checkpoint, tower)
+        self.report.remarks += tower_remarks(checkpoint, tower)
         return f"{checkpoint.path.name}, {tower.kind}"
 
     def weights(self, experts: str, progress: CheckProgress) -> str:
@@ -211,6 +226,7 @@ class _Check:
                 about = f"expert {task} ({experts})"
                 self.attempt(_Step(about, partial(_finite, read, vectors.names), _AGAIN), progress)
             raise  # noted already, under the name of the one that it is about
+        self.report.remarks += weight_remarks(self.suite, self.store, experts, tasks)
         return f"all values of {len(tasks)} experts are finite"
 
     def account(self, model: str, experts: str, checkpoint: Checkpoint, tower: Tower) -> None:
@@ -231,30 +247,10 @@ class _Check:
             )
         )
 
-    def remark(self, checkpoint: Checkpoint, tower: Tower) -> None:
-        """Remark what was left out of a file and what was taken from the pretrained model instead."""
-        if tower.filled:
-            many = len(tower.filled) > 3
-            names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
-            self.report.remarks.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
-        if tower.ignored:
-            self.report.remarks.append(f"{checkpoint.path}: entries not needed: {listing(tower.ignored, 3)}")
-        self.report.remarks += tower.remarks
-
     def head(self, task: str, _progress: CheckProgress) -> str:
         head = self.heads.load(task)
-        scale, source = head.scale, self.suite.task(task).head or f"head of {task}"
-        if scale is None:
-            self.report.remarks.append(
-                f"{source}: rows have different lengths, so there is no one logit scale; used as it is"
-            )
-        elif abs(scale - 1) < 0.01:
-            self.report.remarks.append(
-                f"{source}: rows have length 1, so logits are bare cosines and probabilities nearly uniform: "
-                f"interference in nats will be tiny. CLIP's scale is 100: "
-                f"add `logit_scale = 100.0` to [[task]] {task!r}"
-            )
-        return f"{len(head.classes)} classes" + ("" if scale is None else f", logit scale {scale:.4g}")
+        self.report.remarks += head_remarks(self.suite, task, head)
+        return f"{len(head.classes)} classes" + ("" if head.scale is None else f", logit scale {head.scale:.4g}")
 
     def images(self, task: str, _progress: CheckProgress) -> str:
         counts = []
@@ -264,18 +260,31 @@ class _Check:
             images = self.suite.task_data(task, split)
             counts.append(f"{len(images)} {split}")
             self.report.remarks += images.remarks
-            _order(self.suite, task, images)
         return ", ".join(counts)
+
+    def own_tasks(self, progress: CheckProgress) -> str:
+        """Let each expert and the pretrained model answer on some images, where nothing else is wrong."""
+        if self.report.findings:
+            return ""
+        evaluator = Evaluator(self.suite, self.store.workspace, self.device)
+        found = try_experts(evaluator, lambda done, total: progress(done / total, ""))
+        remarks = expert_remarks(self.suite, found)
+        self.report.remarks += remarks
+        tasks = len(self.suite.tasks)
+        return (
+            f"{tasks - len(remarks)} of {tasks} better than guessing and not worse than zero-shot, on {found.n} images"
+        )
+
+    def count(self, read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
+        images = read(name)
+        self.report.remarks += images.remarks
+        return f"{len(images)} images"
 
 
 def _expert_remedy(task: str, experts: str) -> str:
     if experts == ORIGINAL:
         return f"give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] {task!r}"
     return f"make the expert set {experts!r} anew by `ri-analysis resolve`, or take it out"
-
-
-def _count(read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
-    return f"{len(read(name))} images"
 
 
 def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: CheckProgress) -> str:
@@ -302,19 +311,3 @@ def _tag_activation(suite: Suite, architecture: Architecture) -> None:
             f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
             f"computes GELU; use '{architecture.name}-quickgelu'"
         )
-
-
-def _order(suite: Suite, task: str, images: ImageSet) -> None:
-    """Raise InputError where the data's own class names are the suite's in another order."""
-    own = [_plain(name) for name in images.classes]
-    given = [_plain(name) for name in suite.class_names(task) or ()]
-    if sorted(own) == sorted(given) and own != given:
-        index = next(index for index, (left, right) in enumerate(zip(own, given, strict=True)) if left != right)
-        raise InputError(
-            f"{suite.task(task).classes}: class {index} must be {images.classes[index]!r} as in {images.source}, "
-            f"found {given[index]!r}: the same names in another order"
-        )
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())

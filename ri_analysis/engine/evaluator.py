@@ -33,7 +33,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=name)
+        torch.ones(1, device=name).item()  # "meta" can't
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device: expected auto, cpu or a GPU of this machine, found {name!r}") from error
@@ -62,7 +62,7 @@ class Evaluator:
     ) -> None:
         self.suite, self.device = suite, pick_device(device)
         self._format = number_format
-        self.store = store or Store(workspace or default_workspace())
+        self.store = store or Store(workspace or default_workspace(), suite.files.check)
         self._directions = Directions(most=FEW)
         self._task_statistics = TaskStatistics(
             suite, self.store.workspace / "statistics", self.device, lambda: self.architecture, lambda: self.heads
@@ -188,7 +188,7 @@ class Evaluator:
         def prepare(progress: Progress | None) -> None:
             self.statistics(recipe, progress)
 
-        return Model("merged model", recipe.digest(ingredients), weights, prepare)
+        return Model(recipe.source, recipe.digest(ingredients), weights, prepare)
 
     # --- images -------------------------------------------------------------------------------------------
 
@@ -216,10 +216,16 @@ class Evaluator:
         return self._evaluate(self.model(recipe), recipe.to_dict(), recipe.tasks, split, limit, progress)
 
     def measure_file(
-        self, path: Path, *, split: str = TEST, limit: int | None = None, progress: Progress | None = None
+        self,
+        path: Path,
+        *,
+        tower: str | None = None,
+        split: str = TEST,
+        limit: int | None = None,
+        progress: Progress | None = None,
     ) -> Evaluation:
-        """Measure somebody else's merged checkpoint on every task."""
-        model = file_model(self.suite, path)
+        """Measure somebody else's merged checkpoint on every task; `tower` chooses among several vision towers."""
+        model = file_model(self.suite, path, tower)
         return self._evaluate(model, {"merged": str(path)}, self.suite.tasks, split, limit, progress)
 
     def crosstalk(

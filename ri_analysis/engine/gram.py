@@ -11,31 +11,51 @@ import pandas as pd
 
 from ri_analysis.engine.store import Store
 from ri_analysis.files import digest
-from ri_analysis.measures.weights import cosines, gram_matrix
+from ri_analysis.measures.weights import cosines, gram_matrix, projections
 from ri_analysis.merging.lines import block_index
 from ri_analysis.suite import ORIGINAL, Suite
 
 VERSION = "1"  # raise when the inner products change their meaning
 
 Matrix = npt.NDArray[np.float64]
+_ARRAYS = ("grams", "pretrained", "along")
 
 
 @dataclass(frozen=True)
 class Gram:
     """Inner products of task vectors, tensor by tensor: `grams` (P, T, T), and ‖θ₀‖² of each tensor, `pretrained` (P,).
 
-    `names` (P,) are the floating-point tensors, `tasks` (T,) the experts.
+    `names` (P,) are the floating-point tensors, `tasks` (T,) the experts; `along` (P, T) are the products ⟨τ, θ₀⟩.
     """
 
     tasks: tuple[str, ...]
     names: tuple[str, ...]
     grams: Matrix
     pretrained: Matrix
+    along: Matrix
 
     def select(self, tasks: Sequence[str]) -> Gram:
         """Return the part of `tasks` alone, in that order."""
         rows = [self.tasks.index(task) for task in tasks]
-        return Gram(tuple(tasks), self.names, self.grams[:, rows][:, :, rows], self.pretrained)
+        return Gram(tuple(tasks), self.names, self.grams[:, rows][:, :, rows], self.pretrained, self.along[:, rows])
+
+    def place(self) -> tuple[Matrix, Matrix, Matrix]:
+        """Return where the experts lie, (T,) each: ‖τ_t‖ / ‖θ₀‖, ‖θ_t‖ / ‖θ₀‖ and cos(θ_t, θ₀), 0 where θ_t is."""
+        base, along = self.pretrained.sum(), self.along.sum(axis=0)
+        squares = np.diag(self.grams.sum(axis=0))
+        lengths = np.sqrt(np.maximum(base + 2 * along + squares, 0))
+        product = base + along
+        cosine = np.divide(product, lengths * np.sqrt(base), out=np.zeros_like(product), where=lengths > 0)
+        return np.sqrt(squares / base), lengths / np.sqrt(base), cosine
+
+    def distance(self, task: str, other: str | None = None) -> float:
+        """Return ‖θ_t − θ_u‖ / ‖θ₀‖ of two experts, ‖τ_t‖ / ‖θ₀‖ of one."""
+        gram, one = self.grams.sum(axis=0), self.tasks.index(task)
+        square = gram[one, one]
+        if other is not None:
+            two = self.tasks.index(other)
+            square = square + gram[two, two] - 2 * gram[one, two]
+        return float(np.sqrt(max(square, 0) / self.pretrained.sum()))
 
     def cosine(self) -> Matrix:
         """Return cos(τ_i, τ_j) over all parameters (T, T); NaN where a task vector is zero."""
@@ -76,20 +96,34 @@ def task_vector_gram(
     Cancelled. Raises InputError for a value that is not finite.
     """
     names = tuple(tasks or suite.set_tasks(experts))
-    weights = [suite.pretrained.digest, *(suite.expert(task, experts).digest for task in names)]
-    key = digest(VERSION, "gram", *weights)
-    kept = store.get(key)
-    if kept is None:
+    found = kept_gram(suite, store, experts, names)
+    if found is None:
         vectors = suite.task_vectors(experts, names)
         total = sum(vectors.is_float(name) for name in vectors.names)
-        tensors, grams, sizes = [], [], []
+        tensors, grams, sizes, along = [], [], [], []
         for layer in vectors.walk():
             tensors.append(layer.name)
             grams.append(gram_matrix(layer))
             sizes.append(float(layer.pretrained.double().square().sum()))
+            along.append(projections(layer))
             if progress is not None:
                 progress(len(tensors), total)
-        kept = {"names": np.array(tensors), "grams": np.array(grams), "pretrained": np.array(sizes)}
-        store.put(key, kept)
-    arrays = kept["grams"].astype(np.float64), kept["pretrained"].astype(np.float64)
+        found = Gram(names, tuple(tensors), np.array(grams), np.array(sizes), np.array(along))
+        arrays = {name: getattr(found, name) for name in _ARRAYS}
+        store.put(_key(suite, experts, names), {"names": np.array(tensors), **arrays})
+    return found
+
+
+def kept_gram(suite: Suite, store: Store, experts: str = ORIGINAL, tasks: Sequence[str] | None = None) -> Gram | None:
+    """Return what `task_vector_gram` has kept in the store, None where it has yet to read the weights."""
+    names = tuple(tasks or suite.set_tasks(experts))
+    kept = store.get(_key(suite, experts, names))
+    if kept is None:
+        return None
+    arrays = (kept[name].astype(np.float64) for name in _ARRAYS)
     return Gram(names, tuple(kept["names"].astype(str).tolist()), *arrays)
+
+
+def _key(suite: Suite, experts: str, tasks: Sequence[str]) -> str:
+    weights = [suite.pretrained.digest, *(suite.expert(task, experts).digest for task in tasks)]
+    return digest(VERSION, "gram with the pretrained model", *weights)

@@ -7,7 +7,6 @@ encoded, once.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,8 @@ from ri_analysis.encoder import Encoder, Head
 from ri_analysis.engine.models import PRETRAINED, Model, expert_model, pretrained_model
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, Section
 from ri_analysis.engine.store import Arrays, Record, Store
-from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.json_text import to_json
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.memory import Recent
 from ri_analysis.progress import Counter, Progress
@@ -80,7 +79,7 @@ class Measurement:
     def outcomes(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Outcomes]:
         """Measure; each model's answers are kept as soon as they are known. `progress` counts images to encode.
 
-        Raises InputError where a model's features are not finite, and what `progress` raises.
+        Raises NotFinite where a model's outputs are, and what `progress` raises.
         """
         counter = self._begin(requests, progress)
         return [self._answer(request, counter) for request in requests]
@@ -259,7 +258,6 @@ class Measurement:
                 model.weights(counter.alive), sets, source=model.name, progress=counter.within
             )
             for (name, places), features in zip(lacking.items(), made, strict=True):
-                _refuse_not_finite(model, features)
                 found[name][torch.from_numpy(places)] = features
             counter.advance(sum(map(len, lacking.values())))
         return found
@@ -318,8 +316,8 @@ class Measurement:
         arrays: Arrays = {"predicted": outcome.predicted}
         if outcome.divergence is not None:
             arrays["divergence"] = outcome.divergence
-        description = json.dumps({"suite": self.suite.name, "model": model.name, "section": section.name})
-        versions = json.dumps({"ri-analysis": __version__, "torch": torch.__version__})
+        description = to_json({"suite": self.suite.name, "model": model.name, "section": section.name})
+        versions = to_json({"ri-analysis": __version__, "torch": torch.__version__})
         record = Record(description, versions, seconds)
         self.store.put_nested(self.name(model, "outcome", section), len(outcome.rows), arrays, record)
 
@@ -375,12 +373,3 @@ def _joined(one: Outcome, other: Outcome) -> Outcome:
 
     predicted = both(one.predicted, other.predicted)
     return Outcome(rows, predicted, both(one.labels, other.labels), both(one.divergence, other.divergence))  # type: ignore[arg-type]
-
-
-def _refuse_not_finite(model: Model, features: torch.Tensor) -> None:
-    bad = int((~torch.isfinite(features)).any(dim=1).sum())
-    if bad:
-        raise InputError(
-            f"{model.name}: features must be finite, found NaN or infinite values for {bad} of {len(features)} images; "
-            f"its weights are too large for this number format: take a smaller λ, or look for a damaged file"
-        )

@@ -12,6 +12,7 @@ from ri_analysis.checkpoints import read_checkpoint
 from ri_analysis.encoder.tower import Weights
 from ri_analysis.files import digest
 from ri_analysis.progress import Progress
+from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.task_vectors import TaskVectors
 
@@ -48,14 +49,20 @@ def expert_model(suite: Suite, task: str, experts: str = ORIGINAL) -> Model:
     return Model(str(checkpoint.path), checkpoint.digest, weights)
 
 
-def file_model(suite: Suite, path: Path) -> Model:
-    """Return somebody else's merged checkpoint, read as an expert's would be."""
-    checkpoint = read_checkpoint(path)
+def file_model(suite: Suite, path: Path, tower: str | None = None) -> Model:
+    """Return somebody else's merged checkpoint, read as an expert's would be; `tower` chooses among several.
 
-    def weights(_: Progress | None) -> Weights:
+    Its weights end with ChangedFile where the file is another by then.
+    """
+    files = Watch()
+    with files.noting():
+        checkpoint = read_checkpoint(path, tower=tower)
+
+    def weights(_: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
         towers = {"merged": suite.tower(checkpoint).tensors}
         vectors = TaskVectors(suite.zero_shot, towers, {"merged": str(path)})
-        return ((name, vectors.expert(name, "merged")) for name in vectors.names)
+        yield from ((name, vectors.expert(name, "merged")) for name in vectors.names)
+        files.check()
 
     return Model(str(path), checkpoint.digest, weights)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sqlite3
+import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +20,13 @@ import safetensors.numpy
 from platformdirs import user_data_path
 
 from ri_analysis.errors import InputError
+from ri_analysis.files import in_words
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+
+_SEAL, _CHECK = b"RI-1", 16  # before an answer's bytes: what says that a check follows, and the check's length
+
+_NPZ = b"PK"
 
 _PATIENCE = 30.0  # seconds to wait for another process that writes
 _SET_UP = (
@@ -31,7 +40,6 @@ _SET_UP = (
     "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, description TEXT NOT NULL, versions TEXT NOT NULL, "
     "seconds REAL NOT NULL)",
 )
-
 _NEAREST = (
     "SELECT count, value FROM {} WHERE key = ? AND count >= ? ORDER BY count LIMIT 1",
     "SELECT count, value FROM {} WHERE key = ? AND count < ? ORDER BY count DESC LIMIT 1",
@@ -44,6 +52,8 @@ DELETE FROM features WHERE rowid IN (
         row_number() OVER (ORDER BY used DESC, rowid DESC) AS place FROM features
     ) WHERE upto > ? AND place > 1
 )"""
+
+Statement = tuple[str, tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -63,21 +73,66 @@ def default_workspace() -> Path:
 class Store:
     """Named arrays by key, in one SQLite file (write-ahead log: several processes may read and write).
 
-    `in_memory` keeps answers for this process alone, for one that hands them to another to keep.
+    Every answer carries a check of its bytes. One that does not fit is dropped, so that it is measured again, and a
+    file that is no store any more is set aside for a new one. Where nothing can be written any more (a read-only
+    folder, a full disk), it answers what it holds, and keeps new answers in memory. All of that is said once on stderr.
+
+    Parameters
+    ----------
+    workspace: the folder that the file lies in.
+    guard: called before an answer is kept; raises where the answer is good for nothing.
+    in_memory: keep answers for this process alone, which hands them to another to keep.
+
+    Raises InputError for a folder that holds no store and can't be written, and for a damaged file that can't be set
+    aside.
     """
 
-    def __init__(self, workspace: Path, *, in_memory: bool = False) -> None:
-        self.workspace = workspace
-        path = workspace / "store.sqlite"
-        self._lock = threading.Lock()
+    def __init__(self, workspace: Path, guard: Callable[[], None] = lambda: None, *, in_memory: bool = False) -> None:
+        self.workspace, self._guard = workspace, guard
+        self._path = workspace / "store.sqlite"
+        self._where: Path | str = ":memory:" if in_memory else self._path
+        self._lock = threading.RLock()
+        self._sound: set[str] = set()  # keys of answers that were looked at and fit
+        self._unwritten: dict[str, Arrays] = {}
+        self._unwritten_nested: dict[tuple[str, str], dict[int, Arrays]] = {}
+        self._said: set[str] = set()
         try:
             workspace.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                ":memory:" if in_memory else path, timeout=_PATIENCE, check_same_thread=False
-            )
-            self._set_up()
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"{path}: expected a workspace that can be written, found: {error}") from error
+            self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            why = in_words(error) if isinstance(error, OSError) else str(error)
+            if not self._open_to_read():
+                raise InputError(
+                    f"{self._path}: expected a workspace that can be written, found: {why}; name another folder by "
+                    f"--workspace"
+                ) from error
+            self._say_unwritten(why)
+
+    def _open(self) -> None:
+        for last in (False, True):
+            self._connection = self._connect(self._where)
+            self._file = _inode(self._path)
+            try:
+                return self._set_up()
+            except sqlite3.DatabaseError as error:
+                if last or not _is_damage(error):
+                    raise
+                self._set_aside(error)
+
+    def _connect(self, name: Path | str, uri: bool = False) -> sqlite3.Connection:
+        return sqlite3.connect(name, timeout=_PATIENCE, check_same_thread=False, uri=uri)
+
+    def _open_to_read(self) -> bool:
+        """Open what lies there without writing; return whether that is a store."""
+        # `immutable` does without the files that a write-ahead log needs; it is right only where nobody writes.
+        for way in ("mode=ro", "immutable=1"):
+            try:
+                self._connection = self._connect(f"{self._path.resolve().as_uri()}?{way}", uri=True)
+                self._connection.execute("SELECT 1 FROM answers, records, outcomes, features LIMIT 1")
+                return True
+            except sqlite3.Error:
+                continue
+        return False
 
     def _set_up(self) -> None:
         end = time.monotonic() + _PATIENCE
@@ -93,91 +148,169 @@ class Store:
                     raise
             time.sleep(0.02)
 
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        """Give a damaged file, with its log, another name; one that another process put there meanwhile stays."""
+        self._connection.close()
+        self._sound.clear()
+        if _inode(self._path) != self._file:
+            return
+        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                part = Path(f"{self._path}{suffix}")
+                with suppress(FileNotFoundError):  # another process is quicker
+                    part.rename(f"{self._path}{aside}{suffix}")
+        except OSError as failure:
+            raise InputError(
+                f"{self._path}: expected the store of a workspace, found: {error}; it can't be set aside: "
+                f"{in_words(failure)}; name another folder by --workspace"
+            ) from error
+        self._say(f"can't be read ({error}); set aside as {self._path.name}{aside}, answers are measured again")
+
+    def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
+        """Carry out statements as one; return the first row of the last. A damaged file is replaced by a new one."""
+        with self._lock:
+            try:
+                return self._tell(statements)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._set_aside(error)
+                self._open()
+                return self._tell(statements)
+
+    def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        try:
+            return self._ask((query, values))
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self._path}: can't be read: {error}") from error
+
+    def _tell(self, statements: Sequence[Statement]) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = None
+        with self._connection:
+            for text, values in statements:
+                row = self._connection.execute(text, values).fetchone()
+        return row
+
     def get(self, key: str) -> Arrays | None:
         """Return the arrays kept under `key`, None when there are none."""
-        with self._lock:
-            row = self._connection.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
-        if row is None:
-            return None
-        return load(row[0])
+        row = self._row("SELECT value FROM answers WHERE key = ?", key)
+        found = None if row is None else _unsealed(row[0])
+        if found is not None:
+            self._sound.add(key)
+            return found
+        if row is not None:
+            self._drop(key)
+        return self._unwritten.get(key)
 
     def has(self, key: str) -> bool:
         """Whether something is kept under `key`."""
-        with self._lock:
-            return self._connection.execute("SELECT 1 FROM answers WHERE key = ?", (key,)).fetchone() is not None
+        if key not in self._sound:
+            return self.get(key) is not None
+        return self._row("SELECT 1 FROM answers WHERE key = ?", key) is not None
 
     def record(self, key: str) -> Record | None:
         """Return how the answer under `key` came about, None when that was not noted."""
-        query = "SELECT description, versions, seconds FROM records WHERE key = ?"
-        with self._lock:
-            row = self._connection.execute(query, (key,)).fetchone()
+        row = self._row("SELECT description, versions, seconds FROM records WHERE key = ?", key)
         return None if row is None else Record(*row)
 
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
-        row = (key, save(arrays), time.time())
-        with self._lock, self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row)
-            if record is not None:
-                values = (key, record.description, record.versions, record.seconds)
-                self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)
+        self._guard()
+        row = (key, _sealed(arrays), time.time())
+        if not self._write(("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row), *_noting(key, record)):
+            self._unwritten[key] = dict(arrays)
 
-    # --- answers about subsets, each part of every larger one ---------------------------------------------
+    def _write(self, *statements: Statement) -> bool:
+        """Carry out statements; return whether it could be written: an answer that can't be kept is still an answer."""
+        try:
+            self._ask(*statements)
+        except sqlite3.OperationalError as error:
+            self._say_unwritten(str(error))
+            return False
+        return True
+
+    # --- answers about subsets of images, each part of every larger one -----------------------------------
 
     def nested(self, key: str, count: int) -> tuple[int, Arrays] | None:
         """Return the answer about the smallest subset of at least `count` images, else about the largest smaller one.
 
         With it, how many images it is about. None where nothing is kept under `key`.
         """
-        with self._lock:
-            row = self._nearest("outcomes", key, count)
-        return None if row is None else (row[0], load(row[1]))
+        return self._nearest("outcomes", key, count)
 
     def put_nested(self, key: str, count: int, arrays: Arrays, record: Record | None = None) -> None:
         """Keep the answer about a subset of `count` images; one already there stays (it is the same one)."""
-        row = (key, count, save(arrays), time.time())
-        with self._lock, self._connection:
-            self._connection.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", row)
-            if record is not None:
-                values = (f"{key}:{count}", record.description, record.versions, record.seconds)
-                self._connection.execute("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)
+        self._guard()
+        row = (key, count, _sealed(arrays), time.time())
+        written = ("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", row)
+        if not self._write(written, *_noting(f"{key}:{count}", record)):
+            self._unwritten_nested.setdefault(("outcomes", key), {})[count] = arrays
 
     def features(self, key: str, count: int) -> npt.NDArray[np.float32] | None:
         """Return kept features (m, embed_dim) of the nearest subset, as `nested` chooses it."""
-        with self._lock:
-            row = self._nearest("features", key, count)
-            if row is not None:
-                self._used(key, row[0])
-        return None if row is None else np.frombuffer(bytearray(row[1]), np.float32).reshape(row[0], -1)
+        found = self._nearest("features", key, count)
+        if found is None:
+            return None
+        query = "UPDATE features SET used = ? WHERE key = ? AND count = ? AND used < ?"
+        now = time.time()  # noted to the minute: a write for every reading would be slow
+        with suppress(sqlite3.OperationalError):
+            self._ask((query, (now, key, found[0], now - 60)))
+        return found[1]["features"].astype(np.float32, copy=False)
 
     def features_count(self, key: str, count: int) -> int:
         """Return of how many of a subset's `count` images features are kept."""
-        query = "SELECT max(count) FROM features WHERE key = ?"
-        with self._lock:
-            most = self._connection.execute(query, (key,)).fetchone()[0]
-        return min(count, most or 0)
+        row = self._row("SELECT max(count) FROM features WHERE key = ?", key)
+        kept = 0 if row is None else row[0] or 0
+        return min(count, max(kept, *self._unwritten_nested.get(("features", key), {}), 0))
 
     def put_features(self, key: str, features: npt.NDArray[np.float32]) -> None:
         """Keep features (n, embed_dim) of a subset; the least recently used go beyond FEATURES bytes."""
-        row = (key, len(features), features.astype(np.float32, copy=False).tobytes(), time.time())
-        with self._lock, self._connection:
-            self._connection.execute("DELETE FROM features WHERE key = ? AND count < ?", row[:2])
-            self._connection.execute("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", row)
-            self._connection.execute(_DROP_OLD_FEATURES, (FEATURES,))
+        self._guard()
+        count, arrays = len(features), {"features": features.astype(np.float32, copy=False)}
+        if not self._write(
+            ("DELETE FROM features WHERE key = ? AND count < ?", (key, count)),
+            ("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", (key, count, _sealed(arrays), time.time())),
+            (_DROP_OLD_FEATURES, (FEATURES,)),
+        ):
+            self._unwritten_nested.setdefault(("features", key), {})[count] = dict(arrays)
 
-    def _nearest(self, table: str, key: str, count: int) -> tuple[int, bytes] | None:
+    def _nearest(self, table: str, key: str, count: int) -> tuple[int, Arrays] | None:
+        held = self._unwritten_nested.get((table, key), {})
         for query in _NEAREST:
-            row = self._connection.execute(query.format(table), (key, count)).fetchone()
-            if row is not None:
-                return int(row[0]), row[1]
-        return None
+            while (row := self._row(query.format(table), key, count)) is not None:
+                found = _unsealed(row[1])
+                if found is not None:
+                    held = held | {int(row[0]): found}
+                    break
+                self._drop_nested(table, key, row[0])
+                if self._row(query.format(table), key, count) == row:  # nothing can be written
+                    break
+            if any(kept >= count for kept in held):
+                break
+        enough = [kept for kept in held if kept >= count]
+        best = min(enough) if enough else max(held, default=None)
+        return None if best is None else (best, held[best])
 
-    def _used(self, key: str, count: int) -> None:
-        """Note that features were used, to the minute: a write for every reading would be slow."""
-        query = "UPDATE features SET used = ? WHERE key = ? AND count = ? AND used < ?"
-        now = time.time()
-        with self._connection:
-            self._connection.execute(query, (now, key, count, now - 60))
+    def _drop_nested(self, table: str, key: str, count: int) -> None:
+        with suppress(sqlite3.OperationalError):
+            self._ask((f"DELETE FROM {table} WHERE key = ? AND count = ?", (key, count)))
+        self._say("holds damaged answers; they are dropped and measured again")
+
+    def _drop(self, key: str) -> None:
+        """Take out an answer that is not what was kept."""
+        with suppress(sqlite3.OperationalError):  # where nothing can be written it stays, and is no answer all the same
+            self._ask(("DELETE FROM answers WHERE key = ?", (key,)), ("DELETE FROM records WHERE key = ?", (key,)))
+        self._say("holds damaged answers; they are dropped and measured again")
+
+    def _say_unwritten(self, why: str) -> None:
+        self._say(f"new answers are not kept: {why}")
+
+    def _say(self, what: str) -> None:
+        """Say something on stderr, once."""
+        if what not in self._said:
+            self._said.add(what)
+            print(f"note  {self._path}: {what}", file=sys.stderr)
 
     def close(self) -> None:
         """Close the file."""
@@ -185,23 +318,60 @@ class Store:
 
 
 def known(arrays: Arrays | None) -> Arrays:
-    """Return an answer that is certain to be in the store."""
-    assert arrays is not None  # it was just put there
+    """Return an answer that is in the store. Raises InputError where it was found damaged since it was looked for."""
+    if arrays is None:
+        raise InputError("the store lost an answer while it was read (is the disk in order?); ask again")
     return arrays
 
 
-def save(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    """Return arrays as bytes: safetensors, which are read ten times as fast as npz, or npz where they hold text."""
+def _noting(key: str, record: Record | None) -> list[Statement]:
+    if record is None:
+        return []
+    values = (key, record.description, record.versions, record.seconds)
+    return [("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)]
+
+
+def _sealed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
+    """Return arrays as bytes that carry their own check.
+
+    They are safetensors, which are read ten times as fast as npz, or npz where they hold text.
+    """
     if any(array.dtype.kind == "U" for array in arrays.values()):
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        return buffer.getvalue()
-    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        data = buffer.getvalue()
+    else:
+        data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    return _SEAL + _check(data) + data
 
 
-def load(data: bytes) -> Arrays:
-    """Return the arrays that `save` made bytes of."""
-    if data[:2] != b"PK":
-        return dict(safetensors.numpy.load(data))
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def _unsealed(value: object) -> Arrays | None:
+    """Return the arrays that `_sealed` made bytes of; None where they are not what they were.
+
+    What was kept before there was a seal is an npz file, whose parts have checks of their own.
+    """
+    if not isinstance(value, bytes):
+        return None
+    start = len(_SEAL) + _CHECK
+    data = value[start:] if value.startswith(_SEAL) else value
+    if data is not value and value[len(_SEAL) : start] != _check(data):
+        return None
+    try:
+        if not data.startswith(_NPZ):
+            return dict(safetensors.numpy.load(data))
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except Exception:  # zipfile, numpy and safetensors raise nearly anything for bytes that are not theirs
+        return None
+
+
+def _check(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECK).digest()
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ri_analysis.caches import seal, sealed
 from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.checkpoints.reader import SafetensorsMapping
 from ri_analysis.encoder import Architecture, Encoder, Head
@@ -60,7 +61,9 @@ class TaskStatistics:
         if statistic is None:
             return None
         files = {group: self._path(recipe, group) for group in _groups(statistic, recipe)}
-        missing = {group: self._cost(statistic, recipe, group) for group, path in files.items() if not path.exists()}
+        missing = {
+            group: self._cost(statistic, recipe, group) for group, path in files.items() if not sealed(path, path.stem)
+        }
         done = 0
         for group, cost in missing.items():
             self._compute(statistic, recipe, group, files[group], _part(progress, done, sum(missing.values())))
@@ -68,9 +71,10 @@ class TaskStatistics:
         return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
 
     def kept(self, recipe: MergeRecipe) -> bool:
-        """Whether `of` would compute nothing."""
+        """Whether `of` would compute nothing, unless a file was damaged since."""
         statistic = find_method(recipe.method).statistic
-        return statistic is None or all(self._path(recipe, group).exists() for group in _groups(statistic, recipe))
+        paths = [] if statistic is None else [self._path(recipe, group) for group in _groups(statistic, recipe)]
+        return all(sealed(path, path.stem, read=False) for path in paths)
 
     def _compute(
         self,
@@ -90,8 +94,10 @@ class TaskStatistics:
             self._folder,
         )
         found = statistic.compute(observed, **_options(statistic, recipe))
+        self._suite.files.check()
         layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}
         write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})
+        seal(path, path.stem)
 
     def _cost(self, statistic: Statistic, recipe: MergeRecipe, tasks: tuple[str, ...]) -> int:
         sizes = [len(self._images(recipe.method, task)) for task in tasks]

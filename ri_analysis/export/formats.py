@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
 
-from ri_analysis.export import browser, paper
+from ri_analysis.export import browser, glyphs, paper
 from ri_analysis.export.snapshot import Snapshot
 
 DPI = 300  # of PNG
@@ -51,7 +51,7 @@ def _sized(drawn: bytes, printed: go.Figure, description: str) -> bytes:
 
 def _with_dpi(drawn: bytes) -> bytes:
     stream = io.BytesIO()
-    with Image.open(io.BytesIO(drawn)) as picture:
+    with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
         picture.save(stream, "PNG", dpi=(DPI, DPI), optimize=True)
     return stream.getvalue()
 
@@ -110,6 +110,8 @@ def archive(snapshots: Sequence[Snapshot]) -> bytes:
                 if can_draw or not item.drawn:
                     files.writestr(f"{name}/{name}.{item.suffix}", item.write(snapshot))
             files.writestr(f"{name}/{name}.txt", words(snapshot))
+        if can_draw and (note := glyphs.about_images(snapshot.printed for snapshot in snapshots)):
+            files.writestr("FONTS.txt", f"{note}\n")
         if not can_draw:
             files.writestr("NO-IMAGES.txt", f"{browser.missing()}\n")
     return stream.getvalue()

@@ -19,8 +19,8 @@ from functools import cached_property
 
 import torch
 
-from ri_analysis.checkpoints.canonical import PREFIX
-from ri_analysis.encoder import Architecture
+from ri_analysis.checkpoints.towers import PREFIX
+from ri_analysis.encoder import Architecture, require_directions
 from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
@@ -110,7 +110,7 @@ class LiveProbe:
             tower = self._tower()
             self._load(tower, recipe)
             inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
-            features = tower.features(inputs.to(tower.dtype)).cpu()
+            features = require_directions(tower.features(inputs.to(tower.dtype)).cpu(), recipe.source)
             parts = torch.split(features, [len(self._inputs[task]) for task in recipe.tasks])
             return self._sample.outcomes(dict(zip(recipe.tasks, parts, strict=True)))
 

@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from ri_analysis.task_vectors import Layer
+from ri_analysis.task_vectors import PIECE, Layer
 
 Matrix = npt.NDArray[np.float64]
 
@@ -80,6 +81,13 @@ def gram_matrix(layer: Layer) -> Matrix:
         part = piece.double().numpy()
         gram += part @ part.T
     return gram
+
+
+def projections(layer: Layer) -> Matrix:
+    """Return the inner products (T,) of one tensor's task vectors with the pretrained tensor, summed in float64."""
+    base = torch.split(layer.pretrained.reshape(-1), PIECE)
+    parts = (piece.double() @ part.double() for piece, part in zip(layer.pieces(), base, strict=True))
+    return np.asarray(sum(part.numpy() for part in parts), np.float64)
 
 
 def singular_task_interference(parts: Iterable[Triples]) -> float:

@@ -115,6 +115,11 @@ class MergeRecipe:
         return values | {"hyperparameters": self.settings, "coefficients": dict(self.coefficients)}
 
     @property
+    def source(self) -> str:
+        """What the merged model is called in an error: with all that it takes to make it again."""
+        return f"merged model ({self.arguments()})"
+
+    @property
     def ingredients(self) -> tuple[str, ...]:
         """What is merged: `pretrained`, each task for its expert, and each task's images where the method sees them."""
         images = self.tasks if find_method(self.method).statistic is not None else ()

@@ -10,6 +10,7 @@ import torch
 
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 from ri_analysis.errors import InputError
+from ri_analysis.json_text import to_json
 from ri_analysis.merging.merge import Progress, merge
 from ri_analysis.merging.method import Statistics
 from ri_analysis.merging.recipe import MergeRecipe
@@ -39,16 +40,16 @@ def merge_to_file(
     progress: called with (tensors read, tensors to read over all passes) after every tensor; may raise Cancelled.
 
     The same recipe of the same weights gives the same bytes. Raises InputError for a tensor whose merged values
-    `dtype` cannot hold.
+    are not finite as `dtype`, and for a file of weights that changes meanwhile.
     """
     vectors = task_vectors.select(recipe.tasks)
     layout = {name: _stored(vectors, name, dtype) for name in vectors.names}
-    header = {"format": "pt", "recipe": json.dumps(recipe.to_dict()), **(metadata or {})}
+    header = {"format": "pt", "recipe": to_json(recipe.to_dict()), **(metadata or {})}
     if ingredients is not None:
         used = {name: ingredients[name] for name in recipe.ingredients}
-        header |= {"ingredients": json.dumps(used), "digest": recipe.digest(ingredients)}
+        header |= {"ingredients": to_json(used), "digest": recipe.digest(ingredients)}
     tensors = merge(vectors, recipe, statistics=statistics, progress=progress)
-    write_safetensors(path, layout, _checked(tensors, layout, path), header)
+    write_safetensors(path, layout, _until_unchanged(tensors, vectors), header)
 
 
 def recipe_of(path: Path) -> MergeRecipe:
@@ -66,14 +67,9 @@ def _stored(vectors: TaskVectors, name: str, dtype: torch.dtype) -> tuple[tuple[
     return vectors.shape(name), dtype if vectors.is_float(name) else vectors.pretrained(name).dtype
 
 
-def _checked(
-    tensors: Iterator[tuple[str, torch.Tensor]],
-    layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
-    path: Path,
+def _until_unchanged(
+    tensors: Iterator[tuple[str, torch.Tensor]], vectors: TaskVectors
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, tensor in tensors:
-        tensor = tensor.to(layout[name][1])
-        # A finite sum means finite values and is far cheaper to take than looking at each; the converse need not hold.
-        if tensor.is_floating_point() and not (torch.isfinite(tensor.sum()) or torch.isfinite(tensor).all()):
-            raise InputError(f"{path}: tensor {name!r} of the merge has values that {tensor.dtype} cannot hold")
-        yield name, tensor
+    """Yield the tensors, and end only where they were all made of the files as they were opened."""
+    yield from tensors
+    vectors.require_unchanged()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis.encoder import Encoder
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.files import atomic_path
 from ri_analysis.hyperparameters import Value
 from ri_analysis.suite import ImageSet
@@ -61,7 +61,8 @@ class Descent:
     def run(self, loss: Loss, report: Callable[[int, tuple[float, ...]], None]) -> list[list[float]]:
         """Take the steps that are left; return [step, *loss parts] rows of the whole run.
 
-        `report` is called with the step and its loss parts, and may raise Cancelled.
+        `report` is called with the step and its loss parts, and may raise Cancelled. Raises NotFinite for a loss that
+        is not a finite number.
         """
         module = self.encoder.module
         parameters = [parameter for parameter in module.parameters() if parameter.is_floating_point()]
@@ -80,6 +81,11 @@ class Descent:
                 pixels = self.images.pixels(rows, self.encoder.image_size)
                 parts = loss(self.encoder.forward(self.encoder.preprocess(pixels)), rows)
                 optimizer.zero_grad(set_to_none=True)
+                if not torch.isfinite(parts[-1]):
+                    raise NotFinite(
+                        f"{self.state.parent}: the loss of step {step} is not a finite number; choose a smaller "
+                        f"learning rate than lr = {rate:g}, or look at the experts by `ri-analysis check`"
+                    )
                 parts[-1].backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 values = tuple(part.item() for part in parts)
@@ -109,8 +115,12 @@ class Descent:
 
     def _save(self, step: int, optimizer: torch.optim.Optimizer, history: list[list[float]]) -> None:
         state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
-        with atomic_path(self.state) as temporary:
-            torch.save(state | {"weights": self.encoder.state()}, temporary)
+        with atomic_path(self.state) as temporary, temporary.open("wb") as stream:
+            try:
+                torch.save(state | {"weights": self.encoder.state()}, stream)
+            except RuntimeError as error:
+                # Where the disk is full, only what PyTorch met says so.
+                raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[list[float]]]:
         """Load the last saved state, if there is one; return its step and loss history."""

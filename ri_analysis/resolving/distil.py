@@ -63,6 +63,7 @@ def distil(
     encoder.load(merged(), "merged model")
     state = output.with_suffix(".pt")
     Descent(encoder, images, values, (seed,), state).run(loss, report)
+    suite.files.check()
     tensors = encoder.state()
     layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}
     write_safetensors(output, layout, tensors.items(), {"method": "distilled"})

@@ -19,6 +19,7 @@ from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
 from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
+from ri_analysis.json_text import to_json
 from ri_analysis.resolving.descent import SCHEDULES, Descent, Indices
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
@@ -106,10 +107,10 @@ def resolve(
     folder = _folder(suite, name, directory)
     source = sample(suite.auxiliary_data(auxiliary), images, seed)
     plan = _plan(suite, auxiliary, source, names, values, seed)
-    _begin(folder, plan, resume)
-
     architecture = architecture_of(suite)
     heads = load_heads(suite, architecture, names)
+    _begin(folder, plan, resume)
+
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size)
     descents = {
@@ -127,7 +128,8 @@ def resolve(
         "seconds": round(time.monotonic() - started, 1),
         "versions": {"ri-analysis": __version__, "torch": torch.__version__},
     }
-    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    suite.files.check()
+    write_text(folder / RECORD, to_json(record, indent=1) + "\n")
     for leftover in (folder / _RUN, *(_history_path(folder, task) for task in names)):
         leftover.unlink(missing_ok=True)
     return folder
@@ -189,7 +191,8 @@ class _Run:
         source = str(self.suite.expert(self.task).path)
         expert = _teacher(encoder, weights, self.descent.images, self.descent.rows(), source)
         history = self._train(expert, progress)
-        write_text(_history_path(self.folder, self.task), json.dumps(history))
+        self.suite.files.check()
+        write_text(_history_path(self.folder, self.task), to_json(history))
         original = self.suite.tower(self.suite.expert(self.task)).tensors
         state = encoder.state()
         layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
@@ -255,7 +258,7 @@ def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder}: expected an empty or new folder, found other files in it")
-        write_text(path, json.dumps(plan))
+        write_text(path, to_json(plan))
         return
     if not resume:
         raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start anew")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,17 +11,19 @@ from typing import Any
 import pandas as pd
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.errors import InputError
-from ri_analysis.export import formats, paper
+from ri_analysis.errors import InputError, WriteError
+from ri_analysis.export import formats, glyphs, paper
 from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
+from ri_analysis.json_text import to_json
 from ri_analysis.markdown import around_section, markdown_table, write_section
 from ri_analysis.studies.conducting.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Chart, Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
+MANIFEST = "manifest.json"
 _WIDTH = 6.75  # inches: both columns of most venues
 
 
@@ -40,7 +41,7 @@ def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: 
             chart.figure.write_html(path, include_plotlyjs="directory")
     if images:
         _write_images(charts, folder)
-    write_text(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
+    write_text(folder / MANIFEST, to_json(record, indent=1) + "\n")
 
 
 def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
@@ -52,6 +53,10 @@ def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
                 drawn = formats.image(printed, kind)
                 with atomic_path(folder / f"{name}.{kind}") as path:
                     path.write_bytes(drawn)
+        if note := glyphs.about_images(chart.figure for chart in charts.values()):
+            print(f"note  {folder}: {note}", file=sys.stderr)
+    except WriteError:
+        raise
     except InputError as error:  # the study itself is whole without them
         print(f"no images beside the HTML figures: {error}", file=sys.stderr)
 

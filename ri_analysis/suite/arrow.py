@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,17 +14,25 @@ import numpy as np
 
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
-from ri_analysis.suite.images import EncodedImages, ImageSet, Indices, file_stamps
+from ri_analysis.stamps import reading
+from ri_analysis.suite.file_stamps import FileStamps
+from ri_analysis.suite.images import EncodedImages, ImageSet, Indices
+from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
 
 _IMAGES = ("image", "img", "images", "jpg", "img_bytes")
 _LABELS = ("label", "labels", "fine_label", "class", "cls", "coarse_label")
 Fetch = Callable[[int], Any]
+_NUMBER = re.compile(r"(\d+)")
+_PART_OF = re.compile(r"-\d+-of-(\d+)(-[0-9a-f]+)?$")  # train-00000-of-00002, which may end in a hash
+_SPARK = re.compile(r"part-\d{5}-.*")
+_PARTS = ("", "part", "shard", "data", "chunk", "file")
+_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One column over several files: `fetch` of a row, how many there are, and all of it at once."""
+    """One column over several files: `fetch` of a row, how many there are, and all of it at once, as pyarrow has it."""
 
     fetch: Fetch
     count: int
@@ -37,7 +46,7 @@ def is_arrow(path: Path) -> bool:
     return path.suffix == ".parquet" and path.is_file()
 
 
-def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
+def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | None = None) -> ImageSet:
     """Open a saved data set. Images stay encoded in the memory-mapped files until they are asked for.
 
     Raises InputError naming the splits where `path` holds several, and for missing columns.
@@ -54,20 +63,28 @@ def read_table(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
             files, features, columns = _open_arrow(path)
         image, label = _columns(path, features, tuple(columns), labelled)
         fetch, count = columns[image].fetch, columns[image].count
-        labels = None if label is None else _labels(path, columns[label])
+        labels, classes = (None, ()) if label is None else _labels(path, label, columns[label])
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: expected a whole Hugging Face data set, found: {error}") from error
     if count == 0:
         raise InputError(f"{path}: expected images, found none")
-    content = digest(file_stamps(path if path.is_dir() else path.parent, files))
-    return EncodedImages(str(path), content, _bytes(path, fetch), labels, how, _names(features, label), count)
+    stamps = FileStamps.of(path if path.is_dir() else path.parent, files, memory)
+    classes, left = classes or _names(features, label), _incomplete(path, files)
+    content, read = digest(stamps.digest), _bytes(path, fetch, stamps)
+    return EncodedImages(str(path), content, read, labels, how, classes, count, left, memory=memory)
 
 
-def _bytes(path: Path, fetch: Fetch) -> Callable[[int], bytes]:
+def _bytes(path: Path, fetch: Fetch, stamps: FileStamps) -> Callable[[int], bytes]:
+    import pyarrow as pa
+
     def read(index: int) -> bytes:
-        value = fetch(index)
+        stamps.check()  # a table that became shorter would end the process
+        try:
+            value = fetch(index)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: row {index}: expected a whole Hugging Face data set, found: {error}") from error
         found = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(found, bytes):
             raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")
@@ -88,11 +105,11 @@ def _columns(path: Path, features: dict[str, Any], names: Sequence[str], labelle
     return image, label if labelled else None
 
 
-def _labels(path: Path, column: _Column) -> Indices:
-    labels = np.asarray(column.whole())
-    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
-        raise InputError(f"{path}: labels must be non-negative integers, found {labels.dtype}, least {labels.min()}")
-    return labels.astype(np.int64)
+def _labels(path: Path, name: str, column: _Column) -> tuple[Indices, tuple[str, ...]]:
+    """Return the labels of a column and, where they are texts, the class names."""
+    values = column.whole()
+    found = np.array(values.to_pylist(), object) if values.null_count else values.to_numpy()
+    return read_labels(f"{path}: column {name!r}", found, column.count)
 
 
 def _names(features: dict[str, Any], label: str | None) -> tuple[str, ...]:
@@ -107,19 +124,41 @@ def _open_arrow(folder: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
     if state.get("_indices_data_files"):
         raise InputError(f"{folder}: holds a selection of rows; save it after `flatten_indices()`")
     files = [folder / Path(item["filename"]).name for item in state["_data_files"]]
+    for file in (folder / "state.json", folder / "dataset_info.json", *files):
+        if file.is_file():
+            reading(file)
     table = pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])
     info_path = folder / "dataset_info.json"
     info = json.loads(info_path.read_text(encoding="utf-8")) if info_path.is_file() else {}
 
     def column(name: str) -> _Column:
         values = table[name]
-        return _Column(lambda index: values[index].as_py(), len(values), values.to_numpy)
+        return _Column(lambda index: values[index].as_py(), len(values), lambda: values)
 
     return files, dict(info.get("features") or {}), {name: column(name) for name in table.column_names}
 
 
 def _parquets(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet"))
+    """Return a folder's parquet files in the order of their numbers."""
+    found = (file for file in folder.glob("*.parquet") if not file.name.startswith("."))
+    return sorted(found, key=lambda file: [int(part) if part.isdigit() else part for part in _NUMBER.split(file.name)])
+
+
+def _split(file: Path) -> str:
+    """Return the split that a parquet file's name gives: the name without what numbers the split's parts, or ""."""
+    stem = _PART_OF.sub("", file.stem)
+    plain = re.sub(r"[\W\d_]+", "", stem).lower()
+    if plain in _PARTS or _SPARK.fullmatch(stem):
+        return ""
+    return plain if plain in _SPLITS else stem
+
+
+def _incomplete(path: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """Return a remark where file names say how many files there are, and some are missing."""
+    said = {int(found[1]) for file in files if (found := _PART_OF.search(file.stem))}
+    if path.is_file() or len(said) != 1 or max(said) <= len(files):
+        return ()
+    return (f"{path}: holds {len(files)} files, and their names say that there are {max(said)}",)
 
 
 def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
@@ -127,11 +166,14 @@ def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
     import pyarrow.parquet as pq
 
     files = [path] if path.is_file() else _parquets(path)
-    splits = sorted({file.name.partition("-")[0] for file in files})
+    splits: dict[str, list[str]] = {}
+    for file in files:
+        splits.setdefault(_split(file), []).append(file.name)
     if len(splits) > 1:
-        raise InputError(
-            f"{path}: holds the splits {', '.join(splits)}; keep one in a folder of its own, or name one file"
-        )
+        names = ", ".join(split or f"{files[0]} (without a name)" for split, files in splits.items())
+        raise InputError(f"{path}: holds the splits {names}; keep one in a folder of its own, or name one file")
+    for file in files:
+        reading(file)
     opened = [pq.ParquetFile(file, memory_map=True) for file in files]
     groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
     ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])
@@ -148,10 +190,17 @@ def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
             return read(number)[index - before].as_py()
 
         def whole() -> Any:
-            return pa.chunked_array([c for n in range(len(groups)) for c in read(n).chunks]).to_numpy()
+            return pa.chunked_array([c for n in range(len(groups)) for c in read(n).chunks])
 
         return _Column(fetch, int(ends[-1]) if len(ends) else 0, whole)
 
-    schema = opened[0].schema_arrow
+    features = [_features(file.schema_arrow) for file in opened]
+    other = next((file for file, found in zip(files, features, strict=True) if found != features[0]), None)
+    if other is not None:
+        raise InputError(f"{path}: expected files of the same columns and class names, {other.name} has others")
+    return files, features[0], {name: column(name) for name in opened[0].schema_arrow.names}
+
+
+def _features(schema: Any) -> dict[str, Any]:
     meta = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    return files, dict(meta.get("info", {}).get("features") or {}), {name: column(name) for name in schema.names}
+    return dict(meta.get("info", {}).get("features") or {})

@@ -14,6 +14,8 @@ from PIL import Image
 
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.stamps import reading
+from ri_analysis.suite.decoding import MOST_PIXELS, to_rgb
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _MODES = ("shortest", "longest", "squash")
@@ -35,7 +37,7 @@ class Preprocessing:
 
 def fit(image: Image.Image, size: int, how: Preprocessing = Preprocessing()) -> npt.NDArray[np.uint8]:
     """Return `image` as RGB pixels (size, size, 3), as torchvision's Resize and CenterCrop make it for open_clip."""
-    image = image.convert("RGB")
+    image = to_rgb(image)
     if image.size != (size, size):
         image = _resized(image, size, how)
     return np.asarray(image, dtype=np.uint8)
@@ -53,8 +55,12 @@ def _resized(image: Image.Image, size: int, how: Preprocessing) -> Image.Image:
         return canvas
     short = min(image.size)
     width, height = (size if side == short else int(size * side / short) for side in image.size)
-    image = image.resize((width, height), filter_)
     left, top = round((width - size) / 2), round((height - size) / 2)
+    if width * height > MOST_PIXELS:  # a long strip: only what is kept of it is made
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return image.resize((size, size), filter_, box)
+    image = image.resize((width, height), filter_)
     return image.crop((left, top, left + size, top + size))
 
 
@@ -78,6 +84,7 @@ def preprocessing_config(architecture: str, pretrained: str, folder: Path) -> Ma
     """Return open_clip's `preprocess_cfg` of a model JSON or a pretrained tag; empty when there is none."""
     if architecture.endswith(".json"):
         try:
+            reading(folder / architecture)
             document = json.loads((folder / architecture).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}  # whoever builds the model says what is wrong with the file

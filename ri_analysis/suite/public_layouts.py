@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -30,8 +31,11 @@ import numpy.typing as npt
 
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
 from ri_analysis.errors import InputError
-from ri_analysis.files import file_digest
-from ri_analysis.suite.images import SUFFIXES, ArrayImages, ImageSet
+from ri_analysis.files import digest, file_digest
+from ri_analysis.stamps import reading
+from ri_analysis.suite.decoding import SUFFIXES
+from ri_analysis.suite.images import ArrayImages, ImageSet
+from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
 
 Indices = npt.NDArray[np.int64]
@@ -56,6 +60,7 @@ def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
     if reader is None:
         return None
     try:
+        reading(path)
         found = reader(path)
     except InputError:
         raise
@@ -64,12 +69,25 @@ def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
     if isinstance(found, Listed):
         return found
     images, labels, classes = found
-    if len(images) != len(labels) or len(images) == 0 or labels.min() < 0:
+    if len(images) != len(labels):
         raise InputError(f"{path}: expected as many labels as images, found {len(labels)} and {len(images)}")
-    return ArrayImages(str(path), file_digest(path), images, labels.astype(np.int64), how, classes)
+    content = file_digest(path)
+    if reader in (_idx, _stl10):  # their labels lie in a file of their own
+        content = digest(content, labels.tobytes())
+    return ArrayImages(str(path), content, images, labels, how, classes)
 
 
-Arrays = tuple[npt.NDArray[np.uint8], npt.NDArray[Any], Sequence[str]]
+Arrays = tuple[npt.NDArray[np.uint8], Indices, Sequence[str]]
+
+
+def _numbers(path: Path, values: Any, *, first: int = 0, last: float = math.inf) -> Indices:
+    """Return the class numbers that the file `path` gives, counted from `first`. Raises InputError for others."""
+    numbers = np.atleast_1d(np.asarray(values))
+    found, names = read_labels(f"{path}: labels", numbers, len(numbers))
+    if names or (len(found) and not first <= found.min() <= found.max() <= last):
+        wanted = f"numbers from {first}" + ("" if last == math.inf else f" to {last}")
+        raise InputError(f"{path}: labels must be {wanted}, found {numbers.min()} … {numbers.max()}")
+    return found
 
 
 def _idx(path: Path) -> Arrays:
@@ -77,10 +95,9 @@ def _idx(path: Path) -> Arrays:
     images = _read_idx(path)
     if "emnist" in path.name.lower():  # EMNIST is stored on its side
         images = images.transpose(0, 2, 1)
-    values = _read_idx(path.parent / labels).astype(np.int64)
-    if "letters" in path.name:  # its classes count from 1
-        values = values - 1
-    return np.ascontiguousarray(images), values, ()
+    first = 1 if "letters" in path.name else 0
+    values = _numbers(path.parent / labels, _read_idx(path.parent / labels), first=first)
+    return np.ascontiguousarray(images), values - first, ()
 
 
 def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
@@ -96,6 +113,7 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _unpacked(path: Path) -> bytes:
+    reading(path)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
         data: bytes = stream.read(_LIMIT + 1)
     if len(data) > _LIMIT:
@@ -110,12 +128,13 @@ def _cifar(path: Path) -> Arrays:
     if meta is not None:
         names = _entries(meta).get("label_names" if "labels" in found else "fine_label_names", ())
     pixels = _array(found["data"], path).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(pixels), np.asarray(labels), tuple(map(str, names))
+    return np.ascontiguousarray(pixels), _numbers(path, labels), tuple(map(str, names))
 
 
 def _entries(path: Path) -> dict[str, Any]:
+    reading(path)
     with path.open("rb") as stream:
-        found = unpickle(stream, str(path), latin=True)
+        found = unpickle(stream, str(path), latin=True, limit=_LIMIT)
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a pickled dictionary, found {type(found).__name__}")
     return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
@@ -136,26 +155,32 @@ def _array(found: object, path: Path) -> npt.NDArray[np.uint8]:
 def _matlab(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
 
+    reading(path)
     found: dict[str, Any] = loadmat(path, squeeze_me=True)
     return found
 
 
 def _svhn(path: Path) -> Arrays:
     found = _matlab(path)
-    return np.ascontiguousarray(found["X"].transpose(3, 0, 1, 2)), found["y"].astype(np.int64) % 10, ()
+    digits = _numbers(path, found["y"], last=10) % 10  # a 0 is called 10
+    return np.ascontiguousarray(found["X"].transpose(3, 0, 1, 2)), digits, ()
 
 
 def _stl10(path: Path) -> Arrays:
     images = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
     names = path.parent / "class_names.txt"
+    if names.is_file():
+        reading(names)
     classes = names.read_text(encoding="utf-8").split() if names.is_file() else []
-    labels = np.fromfile(path.parent / path.name.replace("_X", "_y"), np.uint8).astype(np.int64) - 1
-    return np.ascontiguousarray(images), labels, classes
+    labels = path.parent / path.name.replace("_X", "_y")
+    reading(labels)
+    return np.ascontiguousarray(images), _numbers(labels, np.fromfile(labels, np.uint8), first=1) - 1, classes
 
 
 def _flowers(path: Path) -> Listed:
-    numbers = np.atleast_1d(_matlab(path)["tstid"]).astype(np.int64)
-    labels = np.atleast_1d(_matlab(path.parent / "imagelabels.mat")["labels"]).astype(np.int64)
+    given = path.parent / "imagelabels.mat"
+    labels = _numbers(given, _matlab(given)["labels"], first=1)
+    numbers = _numbers(path, _matlab(path)["tstid"], first=1, last=len(labels))
     files = [path.parent / "jpg" / f"image_{number:05d}.jpg" for number in numbers]
     return Listed(path.parent, files, labels[numbers - 1] - 1)
 
@@ -167,7 +192,7 @@ def _cars(path: Path) -> Listed:
     folder = "cars_train" if "train" in path.name else "cars_test"
     root = path.parent if (path.parent / folder).is_dir() else path.parent.parent
     files = [root / folder / str(row["fname"]) for row in rows]
-    return Listed(root, files, np.asarray([int(row["class"]) for row in rows], np.int64) - 1)
+    return Listed(root, files, _numbers(path, [int(row["class"]) for row in rows], first=1) - 1)
 
 
 def _rows(path: Path, delimiter: str) -> list[dict[str, str]]:
@@ -180,7 +205,7 @@ def _gtsrb(path: Path) -> Listed:
     rows = _rows(path, ";")
     folder = next((item for item in path.parent.rglob("Final_Test/Images") if item.is_dir()), path.parent)
     files = [folder / row["Filename"] for row in rows]
-    return Listed(path.parent, files, np.asarray([int(row["ClassId"]) for row in rows], np.int64))
+    return Listed(path.parent, files, _numbers(path, [int(row["ClassId"]) for row in rows]))
 
 
 def _fer2013(path: Path) -> Arrays:
@@ -190,7 +215,7 @@ def _fer2013(path: Path) -> Arrays:
     if not rows or "emotion" not in rows[0]:
         raise InputError(f"{path}: expected labelled rows ('emotion', 'pixels'), found none; try 'icml_face_data.csv'")
     pixels = np.stack([np.asarray(row["pixels"].split(), np.uint8).reshape(48, 48) for row in rows])
-    return pixels, np.asarray([int(row["emotion"]) for row in rows]), ()
+    return pixels, _numbers(path, [int(row["emotion"]) for row in rows]), ()
 
 
 def _list(path: Path) -> Listed:
@@ -203,12 +228,14 @@ def _list(path: Path) -> Listed:
     if missing is not None or not found:
         raise InputError(f"{path}: expected image files as it lists them below {root}, found no {missing!r}")
     files = [file for file in found if file is not None]
-    if all(len(words) > 1 and words[1].isdigit() for words in lines):
-        labels = np.asarray([int(words[1]) for words in lines], np.int64)
-        return Listed(root, files, labels - labels.min())
     names = [file.parent.name for file in files]
-    classes = sorted(set(names))
-    return Listed(root, files, np.asarray([classes.index(name) for name in names], np.int64), tuple(classes))
+    if all(len(words) > 1 and re.fullmatch(r"-?\d+", words[1]) for words in lines):
+        of_pets = all(len(words) == 4 for words in lines)  # OxfordIIITPet: image, class from 1, species, breed
+        numbers = _numbers(path, [int(words[1]) for words in lines], first=int(of_pets))
+        if of_pets:
+            return Listed(root, files, numbers - 1)
+        names = list(map(str, numbers))
+    return Listed(root, files, *read_labels(f"{path}: labels", names, len(files)))
 
 
 def _locate(folders: Sequence[Path], name: str) -> Path | None:

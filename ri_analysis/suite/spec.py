@@ -11,14 +11,19 @@ from typing import Any
 
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.stamps import reading
 from ri_analysis.suite.generators import GENERATORS
+
+NAMES, ORDER = "names", "order"  # what `labels` may say
 
 
 @dataclass(frozen=True)
 class TaskSpec:
     """One `[[task]]`: a head is a file, or is built from class names and templates through the text tower.
 
-    `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on.
+    `logit_scale` multiplies the weights of a head file; `images_per_class` caps the images measured on; `tower` is the
+    prefix of the vision tower that is meant, where the expert's file holds several. `labels` says which row of the head
+    a class of the data is: the row of its name, or (ORDER) that of its place.
     """
 
     name: str
@@ -30,6 +35,8 @@ class TaskSpec:
     validation: Path | None = None
     logit_scale: float = 1.0
     images_per_class: int | None = None
+    tower: str | None = None
+    labels: str = NAMES
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,15 @@ class AuxiliarySpec:
 
 @dataclass(frozen=True)
 class UnseenSpec:
-    """One `[[unseen]]`: a domain no expert saw. Labels index the tasks' classes, joined in the order listed."""
+    """One `[[unseen]]`: a domain no expert saw. Labels index the tasks' classes, joined in the order listed.
+
+    `labels` is as in TaskSpec.
+    """
 
     name: str
     tasks: tuple[str, ...]
     data: Path
+    labels: str = NAMES
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,10 @@ class ResolvedSpec:
 
 @dataclass(frozen=True)
 class SuiteSpec:
-    """A suite file in full, its paths absolute. `root` is where relative paths of weights and images start."""
+    """A suite file in full, its paths absolute.
+
+    `root` is where relative paths of weights and images start; `tower` is that of `pretrained`, as a task's.
+    """
 
     path: Path
     root: Path
@@ -75,6 +89,7 @@ class SuiteSpec:
     auxiliary: tuple[AuxiliarySpec, ...]
     unseen: tuple[UnseenSpec, ...]
     resolved: tuple[ResolvedSpec, ...]
+    tower: str | None = None
 
     @property
     def pretrained_path(self) -> Path:
@@ -104,6 +119,8 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "validation": (Path, False),
             "logit_scale": (float, False),
             "images_per_class": (int, False),
+            "tower": (str, False),
+            "labels": (str, False),
         },
     ),
     "auxiliary": (
@@ -117,13 +134,20 @@ _TABLES: dict[str, tuple[type, dict[str, tuple[type, bool]]]] = {
             "oracle": (bool, False),
         },
     ),
-    "unseen": (UnseenSpec, {"name": (str, True), "tasks": (list, True), "data": (Path, True)}),
+    "unseen": (
+        UnseenSpec,
+        {"name": (str, True), "tasks": (list, True), "data": (Path, True), "labels": (str, False)},
+    ),
     "resolved": (
         ResolvedSpec,
         {"name": (str, True), "directory": (Path, True), "default": (bool, False)},
     ),
 }
-_MODEL: dict[str, tuple[type, bool]] = {"architecture": (str, True), "pretrained": (str, True)}
+_MODEL: dict[str, tuple[type, bool]] = {
+    "architecture": (str, True),
+    "pretrained": (str, True),
+    "tower": (str, False),
+}
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "text"),
     Path: ((str,), "a path"),
@@ -148,6 +172,7 @@ def read_spec(path: Path) -> SuiteSpec:
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that are not empty. Raises InputError."""
     try:
+        reading(path)
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected one text a line, found: {error}") from error
@@ -157,6 +182,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
 def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     """Return the suite file's content, or None with every finding about its text."""
     try:
+        reading(path)
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         return None, [f"{path}: expected a suite file, found none ({error.strerror})"]
@@ -174,8 +200,10 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
         reader.relations(sections)
     if reader.findings:
         return None, reader.findings
-    root, pretrained = reader.root, model["pretrained"]
-    return SuiteSpec(reader.path, root, name, model["architecture"], pretrained, *sections.values()), []
+    tasks, auxiliary, unseen, resolved = sections.values()
+    return SuiteSpec(
+        reader.path, reader.root, name, **model, tasks=tasks, auxiliary=auxiliary, unseen=unseen, resolved=resolved
+    ), []
 
 
 class _Reader:
@@ -267,6 +295,7 @@ class _Reader:
         for item in sections["auxiliary"]:
             self.auxiliary(item)
         for domain in sections["unseen"]:
+            self.labels(f"[[unseen]] ({domain.name})", domain.labels)
             for name in domain.tasks:
                 if name not in tasks:
                     self.note(f"[[unseen]] ({domain.name})", f"unknown task {name!r}; {suggest(name, tasks)}")
@@ -282,6 +311,7 @@ class _Reader:
             self.note(where, "a name must not hold '=', ',', '/' or a backslash")
         if task.head is None and not task.templates:
             self.note(where, "expected a head, or classes with templates to build one, found neither")
+        self.labels(where, task.labels)
         if task.images_per_class is not None and task.images_per_class < 1:
             self.note(where, f"images_per_class must be at least 1, found {task.images_per_class}")
         if not 0 < task.logit_scale < float("inf"):
@@ -289,6 +319,10 @@ class _Reader:
         for template in task.templates:
             if template.count("{}") != 1:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")
+
+    def labels(self, where: str, how: str) -> None:
+        if how not in (NAMES, ORDER):
+            self.note(where, f"labels must be {NAMES!r} or {ORDER!r}, found {how!r}")
 
     def auxiliary(self, item: AuxiliarySpec) -> None:
         where = f"[[auxiliary]] ({item.name})"

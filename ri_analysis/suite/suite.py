@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, Tower, read_checkpoint, read_tower, vision_tower
+from ri_analysis.checkpoints import Checkpoint, Tower, classifier_weight, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.stamps import Watch
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
+from ri_analysis.suite.labels import Rows, by_rows
 from ri_analysis.suite.preprocessing import Preprocessing, read_preprocessing
 from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_lines, read_spec
 from ri_analysis.task_vectors import TaskVectors
@@ -45,18 +47,28 @@ def suite_path(suite: str) -> Path:
     return path
 
 
-def open_suite(suite: str = "demo", workspace: Path | None = None) -> Suite:
-    """Open an embedded suite by name, or a suite file by path; `workspace` adds the expert sets resolved there."""
-    return Suite(read_spec(suite_path(suite)), workspace)
+def open_suite(suite: str = "demo", workspace: Path | None = None, files: Watch | None = None) -> Suite:
+    """Open an embedded suite by name, or a suite file by path; `workspace` adds the expert sets resolved there.
+
+    `files` watches the files read, the suite file among them; several that open the same suite may share one.
+    """
+    files = files or Watch()
+    with files.noting():
+        return Suite(read_spec(suite_path(suite)), workspace, files)
 
 
 class Suite:
-    """An opened suite. Weights stay memory-mapped; images are read once and kept."""
+    """An opened suite. Weights stay memory-mapped; images are read once and kept.
 
-    def __init__(self, spec: SuiteSpec, workspace: Path | None = None) -> None:
-        self.spec, self._workspace = spec, workspace
-        self._checkpoint = lru_cache(maxsize=None)(partial(read_checkpoint, memory=self.memory("digests")))
+    `files` are all files as they were when they were first read: what is measured, merged or trained is good for
+    nothing, and must not be kept, once `files.check()` finds that one of them has changed.
+    """
+
+    def __init__(self, spec: SuiteSpec, workspace: Path | None = None, files: Watch | None = None) -> None:
+        self.spec, self._workspace, self.files = spec, workspace, files or Watch()
+        self._checkpoint = lru_cache(maxsize=None)(self._read_checkpoint)
         self._images = lru_cache(maxsize=None)(self._read_images)
+        self._labelled = lru_cache(maxsize=None)(self._read_labelled)
 
     @property
     def name(self) -> str:
@@ -77,31 +89,78 @@ class Suite:
         task: TaskSpec = _named("task", name, self.spec.tasks)
         return task
 
+    def reads(self, path: Path) -> Path | None:
+        """Return the file or folder of this suite that `path` is, or lies in, by whatever name; None for another."""
+        if not path.exists():
+            return None
+        spec, place = self.spec, path.resolve()
+        named = [spec.path, spec.path.parent / spec.architecture, self.pretrained.path]
+        named += [file for item in self.resolved for file in item.directory.glob("*")]
+        for task in spec.tasks:
+            named += [item for item in (task.expert, task.head, task.classes, task.data, task.validation) if item]
+        named += [item.data for item in spec.unseen] + [item.data for item in spec.auxiliary if item.data]
+        there = (item for item in named if item.exists())
+        return next((item for item in there if item.samefile(path) or item.resolve() in place.parents), None)
+
     # --- images -------------------------------------------------------------------------------------------
 
     def task_data(self, name: str, split: str = "test") -> ImageSet:
-        """Return the labelled images of a task; `split` is "test" or "validation"."""
+        """Return the images of a task, `split` "test" or "validation"; their labels are rows of the task's head."""
         task = self.task(name)
         path = task.data if split == "test" else task.validation
         if path is None:
             raise InputError(f"{self.spec.path}: task {name!r} has no validation images")
-        return self._images(path, labelled=True, cap=task.images_per_class)
+        return self._labelled(path, (name,), f"[[task]] {name!r}", task.labels, task.images_per_class)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """How images are resized and cropped, from open_clip's config of the model."""
-        return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
+        with self.files.noting():
+            return read_preprocessing(self.spec.architecture, self.spec.pretrained, self.spec.path.parent)
 
-    def _read_images(self, path: Path, *, labelled: bool, cap: int | None = None) -> ImageSet:
-        images = read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
+    def _read_images(self, path: Path, *, labelled: bool) -> ImageSet:
+        with self.files.noting():
+            return read_images(path, labelled=labelled, how=self.preprocessing, memory=self.memory("images"))
+
+    def _read_labelled(self, path: Path, tasks: tuple[str, ...], table: str, how: str, cap: int | None) -> ImageSet:
+        """Return at most `cap` images of each class at `path`; labels are the rows of the tasks' heads, joined."""
+        images, rows = self._images(path, labelled=True), self._rows(tasks, path, table)
+        if rows is not None:
+            images = by_rows(images, rows, how)
         if cap is None or images.labels is None:
             return images
         chosen = per_class(images.labels, cap)
         return images if len(chosen) == len(images) else Subset(images, chosen)
 
+    def _rows(self, tasks: tuple[str, ...], path: Path, table: str) -> Rows | None:
+        """Return the rows that the images at `path` belong to, None where a head can't be read: that is said there."""
+        heads = [self._head_rows(self.task(task), path) for task in tasks]
+        known = [head for head in heads if head is not None]
+        if len(known) < len(heads):
+            return None
+        named = all(names for _, names in known)
+        names = tuple(name for _, names in known for name in names) if named else ()
+        sources = [self.task(task).classes or self.task(task).data for task in tasks]
+        return Rows(sum(count for count, _ in known), names, " and ".join(map(str, sources)), table)
+
+    def _head_rows(self, task: TaskSpec, path: Path) -> tuple[int, tuple[str, ...]] | None:
+        """Return how many rows a task's head has, and their class names as far as anything but `path` gives them."""
+        given = self.class_names(task.name)
+        names = self._images(task.data, labelled=True).classes if given is None else given
+        if task.head is None:
+            return (len(names), names) if names else None
+        try:
+            count = len(classifier_weight(self._checkpoint(task.head)))
+        except InputError:
+            return None
+        if given is None and (len(names) != count or path == task.data):
+            return count, ()
+        return (count, names) if len(names) == count else None
+
     def unseen_data(self, name: str) -> ImageSet:
-        """Return the labelled images of an unseen domain."""
-        return self._images(self.unseen(name).data, labelled=True)
+        """Return the images of an unseen domain; their labels are rows of its tasks' heads, joined."""
+        domain = self.unseen(name)
+        return self._labelled(domain.data, domain.tasks, f"[[unseen]] {name!r}", domain.labels, None)
 
     def unseen(self, name: str) -> UnseenSpec:
         """Return the declaration of the unseen domain `name`."""
@@ -124,9 +183,14 @@ class Suite:
     def class_names(self, name: str) -> tuple[str, ...] | None:
         """Return a task's class names, None where the suite gives only a head file."""
         path = self.task(name).classes
-        return None if path is None else read_lines(path)
+        with self.files.noting():
+            return None if path is None else read_lines(path)
 
     # --- weights ------------------------------------------------------------------------------------------
+
+    def _read_checkpoint(self, path: Path, tower: str | None = None) -> Checkpoint:
+        with self.files.noting():
+            return read_checkpoint(path, self.memory("digests"), tower)
 
     @cached_property
     def pretrained(self) -> Checkpoint:
@@ -134,7 +198,7 @@ class Suite:
         path = self.spec.pretrained_path
         if not path.exists() and not path.suffix:
             path = _pretrained_tag(self.spec.architecture, self.spec.pretrained)
-        return self._checkpoint(path)
+        return self._checkpoint(path, tower=self.spec.tower)
 
     @property
     def resolved(self) -> tuple[ResolvedSpec, ...]:
@@ -206,7 +270,7 @@ class Suite:
         """Return the checkpoint of one expert of an expert set."""
         name = self.expert_set(experts)
         if name == ORIGINAL:
-            return self._checkpoint(self.task(task).expert)
+            return self._checkpoint(self.task(task).expert, tower=self.task(task).tower)
         return self._checkpoint(self.resolved_set(name).directory / f"{self.task(task).name}.safetensors")
 
     def set_tasks(self, experts: str) -> tuple[str, ...]:
@@ -218,11 +282,11 @@ class Suite:
         return tuple(task for task in self.tasks if (folder / f"{task}.safetensors").is_file())
 
     def task_vectors(self, experts: str = ORIGINAL, tasks: tuple[str, ...] | None = None) -> TaskVectors:
-        """Return the task vectors of an expert set; all are memory-mapped."""
+        """Return the task vectors of an expert set; all are memory-mapped. Writers ask them to `require_unchanged`."""
         checkpoints = {task: self.expert(task, experts) for task in tasks or self.set_tasks(experts)}
         sources = {task: str(checkpoint.path) for task, checkpoint in checkpoints.items()}
         towers = {task: self.tower(checkpoint).tensors for task, checkpoint in checkpoints.items()}
-        return TaskVectors(self.zero_shot, towers, {"pretrained": str(self.pretrained.path), **sources})
+        return TaskVectors(self.zero_shot, towers, {"pretrained": str(self.pretrained.path), **sources}, self.files)
 
     @cached_property
     def zero_shot(self) -> Mapping[str, torch.Tensor]:

@@ -50,9 +50,10 @@ def parts(progress: Progress | None, place: int, count: int) -> Progress | None:
 
 
 def _carry_out(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
+    memory = resources.memory()  # the one of now: after `reopen` there is another
     evaluator = resources.evaluator(resources.BACKGROUND, suite)
     answer = work(evaluator, lambda done, total: job.report(done / max(1, total)))
-    resources.memory().put(key, answer)
+    memory.put(key, answer)
 
 
 def explain(job: Job | None) -> None:

@@ -12,6 +12,7 @@ from ri_analysis.engine import Evaluator, Report
 from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.figures import experts as figures
 from ri_analysis.files import write_text
+from ri_analysis.json_text import to_json
 from ri_analysis.suite import EMBEDDED
 from ri_analysis.ui import background, frame, opening, recipes, resources, state
 
@@ -64,7 +65,7 @@ def _remember(suite: str) -> None:
     """Put a suite at the head of those opened last; not being able to is no reason to stop."""
     listed = list(dict.fromkeys([suite, *_recent()]))[:_REMEMBERED]
     try:
-        write_text(_note(), json.dumps(listed, indent=2))
+        write_text(_note(), to_json(listed, indent=2))
     except OSError:
         return
 

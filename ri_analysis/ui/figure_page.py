@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ri_analysis.export import browser, formats, paper, standard, venues
+from ri_analysis.export import browser, formats, glyphs, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
 from ri_analysis.ui import crosstalk, frame, kept, measuring, recipes, resources, tray
@@ -109,6 +109,8 @@ def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None
         st.caption(
             "SVG and PDF hold this figure's drawing as a picture made of pixels; only titles and scales are vectors."
         )
+    if can_draw and (note := glyphs.about_images([snapshot.printed])):
+        st.caption(frame.plain(note))
     with st.container(horizontal=True):
         for form in formats.FORMATS.values():
             st.download_button(

@@ -13,6 +13,7 @@ from ri_analysis.suite import EMBEDDED
 from ri_analysis.ui import background, frame, resources
 from ri_analysis.ui.jobs import Job, Jobs
 
+_SEEN = "opening.seen"  # the opening of a suite that this session has drawn last
 _DRAWN = "opening.drawn"  # whether the page's frame was drawn for a suite that is open
 
 PATIENCE = 0.5  # seconds a page waits before it shows progress: most suites are looked through in less
@@ -33,11 +34,21 @@ def evaluator() -> Evaluator:
 
 
 def is_open() -> bool:
-    """Whether pages can measure on the open suite now; asked once a run, for what is drawn around the page."""
+    """Whether pages can measure on the open suite now; asked once a run, for what is drawn around the page.
+
+    A suite of which a file has changed is opened anew.
+    """
+    _renew()
     report = None if _shipped() else _looked_through(resources.suite_name()).result
     found = _shipped() or (report is not None and not report.findings)
     st.session_state[_DRAWN] = found
     return found
+
+
+def remarks() -> Sequence[str]:
+    """Return what is worth knowing about the open suite's files; nothing until that is known."""
+    report = None if _shipped() else _looked_through(resources.suite_name()).result
+    return () if report is None else report.remarks
 
 
 def open_report() -> Report:
@@ -57,19 +68,40 @@ def open_report() -> Report:
 
 
 def start(suite: str) -> Job:
-    """Look a suite through anew in the background."""
-    resources.forget_files()
+    """Read a suite's files anew, and look them through in the background."""
+    resources.reopen(suite)
+    return _look_through(suite)
+
+
+def _look_through(suite: str) -> Job:
     jobs, name = _jobs(), _name(suite)
-    jobs.drop(name)
-    folder = resources.workspace()
+    folder, files = resources.workspace(), resources.files(suite)
 
     def work(job: Job) -> Report:
         def note(share: float, what: str) -> None:
             job.report(share, None if what in job.notes[-1:] else what)
 
-        return check_suite(suite, folder, note)
+        return check_suite(suite, folder, note, files=files)
 
     return jobs.start(name, f"Opening {suite}", work)
+
+
+def renew(reason: str) -> None:
+    """Open the suite anew, for `reason`, and draw the page again."""
+    resources.reopen(resources.suite_name(), reason)
+    st.rerun()
+
+
+def _renew() -> None:
+    """Open the suite anew where a file has changed; where that was done, by any session, say so."""
+    suite = resources.suite_name()
+    changed = resources.files(suite).changed_anywhere()
+    if changed is not None:
+        renew(f"{changed}: changed since it was opened")
+    seen, now = st.session_state.get(_SEEN), resources.stamp(suite)
+    if seen is not None and seen[0] == now[0] and seen != now and resources.reopened(suite):
+        st.toast(frame.plain(f"{resources.reopened(suite)}; the suite was opened anew."), icon="🔄", duration="long")
+    st.session_state[_SEEN] = now
 
 
 def job_of(suite: str) -> Job | None:
@@ -116,7 +148,7 @@ def _shipped() -> bool:
 
 def _looked_through(suite: str) -> Job:
     """Return the latest look through a suite, started here when there was none; quick ones have ended."""
-    job = job_of(suite) or start(suite)
+    job = job_of(suite) or _look_through(suite)
     job.wait(PATIENCE)
     return job
 
@@ -126,5 +158,5 @@ def _jobs() -> Jobs:
 
 
 def _name(suite: str) -> str:
-    path, modified = resources.stamp(suite)
-    return f"{path}:{modified}"
+    path, opened = resources.stamp(suite)
+    return f"{path}:{opened}"

@@ -13,6 +13,7 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
+from ri_analysis.stamps import Watch
 from ri_analysis.suite import open_suite, suite_path
 from ri_analysis.ui import state
 from ri_analysis.ui.jobs import Jobs
@@ -48,13 +49,17 @@ def device() -> str:
     return os.environ.get(DEVICE) or "auto"
 
 
-def stamp(suite: str) -> tuple[str, int]:
-    """Return the path of a suite's file and when it was changed; (the name itself, 0) where there is no such file."""
+def stamp(suite: str) -> tuple[str, str]:
+    """Return the path of a suite's file, the name itself where there is none, and what names how it was opened last.
+
+    The latter changes with the suite file, and with each call of `reopen`.
+    """
     try:
         path = suite_path(suite)
-        return str(path), path.stat().st_mtime_ns
+        place, modified = str(path), path.stat().st_mtime_ns
     except (InputError, OSError):
-        return suite, 0
+        place, modified = suite, 0
+    return place, f"{modified}:{_reopened().get(place, (0, ''))[0]}"
 
 
 def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
@@ -63,18 +68,42 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
     Background jobs have evaluators of their own, so that pages need not wait. Raises InputError when the suite can't
     be read.
     """
-    path, modified = stamp(suite or suite_name())
-    return _evaluator(path, modified, str(workspace()), device(), purpose)
+    path, opened = stamp(suite or suite_name())
+    return _evaluator(path, opened, str(workspace()), device(), purpose)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _evaluator(path: str, modified: int, folder: str, device_name: str, purpose: str) -> Evaluator:
-    return Evaluator(open_suite(path, Path(folder)), Path(folder), device_name)
+def _evaluator(path: str, opened: str, folder: str, device_name: str, purpose: str) -> Evaluator:
+    return Evaluator(open_suite(path, Path(folder), _files(path, opened)), Path(folder), device_name)
 
 
-def forget_files() -> None:
-    """Have files of weights and images read anew when they are next asked for."""
+def files(suite: str) -> Watch:
+    """Return the files of a suite as all sessions and jobs have opened them."""
+    return _files(*stamp(suite))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _files(path: str, opened: str) -> Watch:
+    return Watch()
+
+
+def reopen(suite: str, reason: str = "") -> None:
+    """Have a suite's files read anew, in every session, when they are next asked for."""
+    place, _ = stamp(suite)
+    _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
     _evaluator.clear()
+    memory.clear()
+
+
+def reopened(suite: str) -> str:
+    """Return why a suite was opened anew the last time, empty where the reader asked for it or it never was."""
+    return _reopened().get(stamp(suite)[0], (0, ""))[1]
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _reopened() -> dict[str, tuple[int, str]]:
+    """How often each suite was opened anew, and why the last time."""
+    return {}
 
 
 class Memory:
@@ -107,10 +136,11 @@ def memory() -> Memory:
 
 def remembered(key: Hashable, work: Callable[[], Answer]) -> Answer:
     """Return what is held in memory under `key`, worked out first where nothing is."""
-    found: Answer | None = memory().get(key)
+    held = memory()  # the one of now: after `reopen` there is another
+    found: Answer | None = held.get(key)
     if found is None:
         found = work()
-        memory().put(key, found)
+        held.put(key, found)
     return found
 
 

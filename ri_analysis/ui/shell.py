@@ -14,6 +14,8 @@ from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
 from ri_analysis.arenas import bound_arenas
+from ri_analysis.errors import ChangedFile
+from ri_analysis.figures import words
 from ri_analysis.ui import controls, frame, guide, opening, recipes, resources, state, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
@@ -56,10 +58,21 @@ def run(pages: Sequence[StreamlitPage]) -> None:
         if opening.is_open():
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
+                _remarks(opening.remarks())
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(partial(recipes.in_address, page.url_path))
         guide.visited(page.url_path)
-        page.run()
+        try:
+            page.run()
+        except ChangedFile as error:
+            opening.renew(str(error).partition(";")[0])
+
+
+def _remarks(found: Sequence[str]) -> None:
+    """Draw what is worth knowing about the open suite's files, folded up."""
+    if found:
+        with st.expander(f"{words.count(len(found), 'remark')} about this suite's files", icon=":material/info:"):
+            st.markdown("\n".join(f"- {frame.plain(line)}" for line in found))
 
 
 def _label(page: StreamlitPage) -> str:

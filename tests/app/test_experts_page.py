@@ -156,3 +156,25 @@ def test_the_record_of_recent_suites_may_be_damaged(app: AppTest, other: Path, w
     open_suite_file(app, other)
     assert not app.exception
     assert json.loads((workspace / "recent.json").read_text()) == [str(other)]
+
+
+@pytest.fixture
+def good_experts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say nothing about the tiny suite's experts: they are random."""
+    monkeypatch.setattr("ri_analysis.engine.check.expert_remarks", lambda *_: ())
+
+
+@pytest.mark.usefixtures("good_experts")
+def test_remarks_about_the_files_stand_on_every_page(app: AppTest, tiny: Path) -> None:
+    head = tiny.parent / "head-Greens.safetensors"
+    save_file({"weight": torch.nn.functional.normalize(load_file(head)["weight"])}, head)
+    app.run()
+    assert not app.exception
+    folded = [item for item in app.sidebar.expander if "about this suite" in item.label]
+    assert [item.label for item in folded] == ["1 remark about this suite's files"]
+    assert "rows have length 1" in folded[0].markdown[0].value
+
+
+@pytest.mark.usefixtures("good_experts")
+def test_without_remarks_nothing_stands_there(app: AppTest) -> None:
+    assert not [item for item in app.run().sidebar.expander if "about this suite" in item.label]

@@ -85,7 +85,7 @@ def test_a_head_that_does_not_fit_its_data_names_both_counts(tiny: Path) -> None
         arrays = {name: file[name] for name in file.files}
     arrays["labels"][0] = 5
     np.savez(tiny.parent / "Blues-test.npz", **arrays)
-    with pytest.raises(InputError, match="at least 6 classes, but the head of task 'Blues' has 2"):
+    with pytest.raises(InputError, match=r"at least 6 classes, but the head of .*'Blues' has 2"):
         load_heads(open_suite(str(tiny)), read_architecture("model.json", tiny.parent))
 
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import pickle
+import runpy
+import shutil
 import struct
+import time
+import webbrowser
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -45,6 +50,16 @@ def hostile(path: Path) -> dict[str, Any]:
         "importlib.import_module": Run(importlib.import_module, "antigravity"),
         "torch.hub.load": Run(torch.hub.load, "x/y", "z"),
         "torch.serialization.load": Run(torch.load, str(path)),
+        "posix.abort": Run(os.abort),
+        "shutil.rmtree": Run(shutil.rmtree, str(path)),
+        "runpy.run_path": Run(runpy.run_path, str(path)),
+        "io.open": Run(open, str(path / MARK), "w"),
+        "builtins.__import__": Run(__import__, "antigravity"),
+        "webbrowser.open": Run(webbrowser.open, "https://example.org"),
+        "operator.attrgetter": Run(operator.attrgetter, "system"),
+        "builtins.map": Run(map, os.system, [touch]),
+        "torch.storage._load_from_bytes": Run(torch.storage._load_from_bytes, b""),
+        "torch.fx.graph_module.reduce_graph_module": Run(torch.fx.graph_module.reduce_graph_module, {}, ""),
     }
 
 
@@ -83,6 +98,31 @@ RAW = {
         "builtins.getattr",
     ),
     "a dotted name": (b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93)R.", "torch.os.system"),
+    "an instance without arguments": (b"(ios\nabort\n.", "os.abort"),
+    "a function of a library that hides another": (
+        b"\x80\x04\x8c\x05numpy\x8c\x0asys.stdout\x93)R.",
+        "numpy.sys.stdout",
+    ),
+    "a partial of a function": (b"\x80\x02cfunctools\npartial\ncos\nsystem\nX\x01\x00\x00\x00a\x86R.", "os.system"),
+    "an argument of a library's function": (b"\x80\x02cnumpy\nvectorize\ncos\nsystem\n\x85R.", "os.system"),
+    "what a call returned": (b"\x80\x02cfoo\nmake\n)R)R.", "what foo.make returns"),
+    "members of members": (
+        b"\x80\x02cbuiltins\ngetattr\ncbuiltins\ngetattr\ncnumpy\nlinalg\nX\x02\x00\x00\x00os\x86RX\x06\x00\x00\x00system\x86R"
+        b"X\x01\x00\x00\x00a\x85R.",
+        "numpy.linalg.os.system",
+    ),
+    "a member of a plain class": (
+        b"\x80\x02cbuiltins\ngetattr\ncbuiltins\nobject\nX\x0e\x00\x00\x00__subclasses__\x86R)R.",
+        "builtins.object.__subclasses__",
+    ),
+    "a function that loads": (
+        b"\x80\x02cjoblib.numpy_pickle\nload\nX\x01\x00\x00\x00a\x85R.",
+        "joblib.numpy_pickle.load",
+    ),
+    "a package that makes functions": (
+        b"\x80\x02ccloudpickle.cloudpickle\n_make_function\n)R.",
+        "cloudpickle.cloudpickle._make_function",
+    ),
     "a rebuild of another kind": (
         b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nNX\x04\x00\x00\x00trueNtR.",
         "os.system",
@@ -113,6 +153,15 @@ def test_hand_made_pickles_do_nothing(tmp_path: Path, name: str, monkeypatch: py
         b"\x80\x02\x82\x01.",  # an extension code
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aK\x01s\x86b.",  # state for a function
         b"\x80\x02" + b"(" * 50 + b".",
+        # state for a tensor: another shape behind its back
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000"
+        b"X\x03\x00\x00\x00cpuK\x04tQK\x00K\x02\x85K\x01\x85\x89ctorch\nSize\n)Rt"
+        b"R}X\x05\x00\x00\x00shapeK\x63\x85sb.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NK\x00K\x02\x85K\x01\x85tR.",  # no storage
+        b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n)X\x03\x00\x00\x00cpuK\x04tQ.",  # a tuple as its key
+        b"\x80\x02]K\x00K\x01s.",  # an entry for a list
+        b"\x80\x02" + b"\x8a\xff" + b"\x7f" * 255 + b"Q.",  # a huge number as a reference
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.",  # a bytearray longer than the file
         b"\x80\x02ccollections\nOrderedDict\n)R}\x86.",
         b"\x80",
     ],
@@ -134,6 +183,113 @@ def test_numbers_and_enums_of_other_libraries_are_harmless(tmp_path: Path) -> No
     torch.save({"state_dict": vision(model()), **extras}, tmp_path / "x.pt")
     checkpoint = read_checkpoint(tmp_path / "x.pt")
     assert set(checkpoint.ignored) == set(extras)
+
+
+def deep_tuple(levels: int = 39) -> bytes:
+    """A tuple that holds itself twice, level by level: 2^levels leaves, whose hash would take for ever."""
+    return b")q\x00" + b"".join(b"h%c h%c \x86q%c".replace(b" ", b"") % (n, n, n + 1) for n in range(levels))
+
+
+ENDLESS = {
+    "a key": b"\x80\x02}" + deep_tuple() + b"K\x01s.",
+    "keys": b"\x80\x02}(" + deep_tuple() + b"K\x01u.",
+    "an old dictionary": b"\x80\x02(" + deep_tuple() + b"K\x01d.",
+    "a set": b"\x80\x04\x8f(" + deep_tuple() + b"\x90.",
+    "a frozen set": b"\x80\x04(" + deep_tuple() + b"\x91.",
+    "an ordered dictionary": b"\x80\x02ccollections\nOrderedDict\n]" + deep_tuple() + b"K\x01\x86a\x85R.",
+    "an entry of a class": b"\x80\x02cfoo\nFoo\n)\x81" + deep_tuple() + b"K\x01s.",
+    "a reference": b"\x80\x02" + deep_tuple() + b"Q.",
+    "a storage's key": b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    + deep_tuple()
+    + b"X\x03\x00\x00\x00cpuK\x04tQ.",
+    "a shape": b"\x80\x02ctorch\nSize\n" + deep_tuple() + b"\x85R.",
+    "a dictionary in itself": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+    "dictionaries": b"\x80\x02}q\x00"
+    + b"".join(b"}q%c(X\x01\x00\x00\x00ah%cX\x01\x00\x00\x00bh%cu" % (n + 1, n, n) for n in range(39))
+    + b".",
+    "lists": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "one list named again and again": b"\x80\x02("
+    + b"(K\x01K\x02" * 5_000
+    + b"l" * 5_000
+    + b"".join([b"q\x00", b"ccollections\nOrderedDict\nq\x01", b"h\x01h\x00\x85R0" * 5_000, b"."]),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("old", [False, True])
+def test_structures_without_end_are_one_message_at_once(name: str, old: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    if old:
+        parts = [pickle.dumps(item, 2) for item in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+        path.write_bytes(b"".join([*parts, ENDLESS[name], pickle.dumps([], 2)]))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", ENDLESS[name])
+    start = time.monotonic()
+    with pytest.raises(InputError) as error:
+        read_checkpoint(path)
+    assert time.monotonic() - start < 10
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("code", [b"(", b"]", b"}", b"\x8f", b"(1"])
+@pytest.mark.parametrize("old", [False, True])
+def test_more_operations_than_a_structure_takes_are_refused_before_they_are_done(
+    code: bytes, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ri_analysis.checkpoints import unpickle
+
+    monkeypatch.setattr(unpickle, "OPERATION_LIMIT", 1_000)
+    monkeypatch.setattr(unpickle._Reader, "load", lambda _: pytest.fail("it is built"))
+    whole = b"\x80\x04" + code * 2_000 + b"."
+    if old:
+        (tmp_path / "x.pt").write_bytes(whole)
+    else:
+        with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+            archive.writestr("archive/data.pkl", whole)
+    with pytest.raises(InputError, match="too large for the structure of a checkpoint: more than 1,000 operations"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_structure_of_many_bytes_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"\x80\x02\x8e" + struct.pack("<Q", 1 << 26) + b"a" * (1 << 26) + b".")
+    with pytest.raises(InputError, match="more than 67,108,864 bytes without tensors"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+def test_more_classes_than_a_checkpoint_names_are_refused(tmp_path: Path) -> None:
+    names = b"".join(b"cfoo\nA%d\n0" % number for number in range(10_001))
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + names + b"N.")
+    with pytest.raises(InputError, match="more than 10,000 names of classes"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+def test_many_tensors_and_a_tokenizers_pairs_are_no_attack(tmp_path: Path) -> None:
+    import open_clip
+
+    tokenizer = open_clip.SimpleTokenizer()
+    with foreign(open_clip.SimpleTokenizer):
+        torch.save({"state_dict": vision(model()), "tokenizer": vars(tokenizer)["bpe_ranks"]}, tmp_path / "a.pt")
+    assert len(read_checkpoint(tmp_path / "a.pt").tensors) == len(vision(model()))
+    many = {f"layers.{number}.weight": torch.zeros(1) for number in range(5_000)}
+    torch.save(many, tmp_path / "b.pt")
+    assert len(read_checkpoint(tmp_path / "b.pt").tensors) == 5_000
+
+
+@pytest.mark.parametrize("shift", [1, 50, 1 << 31])
+def test_a_directory_that_places_records_before_the_file_is_one_message(shift: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+    whole = bytearray(path.read_bytes())
+    place = whole.rindex(b"PK\x05\x06") + 16
+    struct.pack_into("<I", whole, place, struct.unpack_from("<I", whole, place)[0] + shift)
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match=rf"declares \d+ bytes from byte -{shift} on in a file of \d+"):
+        read_checkpoint(path)
 
 
 # --- damage -------------------------------------------------------------------------------------------------------

@@ -116,7 +116,14 @@ def test_norms_and_cosines_of_a_case_worked_by_hand() -> None:
     # two experts; in block 2 τ = (3, 4) and (4, -3), outside the blocks τ = (2,) and (0,)
     grams = np.array([[[25.0, 0.0], [0.0, 25.0]], [[4.0, 0.0], [0.0, 0.0]]])
     names = ("visual.transformer.resblocks.1.ln_1.weight", "visual.proj")
-    gram = Gram(("A", "B"), names, grams, np.array([100.0, 16.0]))
+    gram = Gram(("A", "B"), names, grams, np.array([100.0, 16.0]), np.array([[10.0, -20.0], [5.0, 0.0]]))
+    # ‖θ₀‖² = 116; ‖θ_A‖² = 116 + 2 · 15 + 29, ⟨θ_A, θ₀⟩ = 131; ‖θ_B‖² = 116 - 2 · 20 + 25, ⟨θ_B, θ₀⟩ = 96
+    distances, lengths, cosines = gram.place()
+    np.testing.assert_allclose(distances**2, [29 / 116, 25 / 116])
+    np.testing.assert_allclose(lengths**2, [175 / 116, 101 / 116])
+    np.testing.assert_allclose(cosines, [131 / (116 * 175) ** 0.5, 96 / (116 * 101) ** 0.5])
+    assert gram.distance("A", "B") ** 2 == pytest.approx(54 / 116)  # their task vectors are orthogonal
+    assert gram.distance("B") ** 2 == pytest.approx(25 / 116)
     table = gram.norm_table().set_index(["task", "block"])
     assert table.loc[("A", 2)].tolist() == [5.0, 0.5]
     assert table.loc[("A", 0)].tolist() == [2.0, 0.5]

@@ -469,7 +469,10 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
         (["study", "joined", *common], "unknown study 'joined'; did you mean 'joint'"),
         (["study", "joint", *common], "--out: expected a folder"),
         (["study", "joint", *common, "--set", "levels=2"], "unknown hyperparameter 'levels'"),
-        (["study", "joint", *common, "--set", "methods="], "expected at least one method"),
+        (
+            ["study", "joint", *common, "--set", "methods=", "--out", str(tmp_path / "o")],
+            "expected at least one method",
+        ),
     ):
         assert main(words) == 2
         assert message in capsys.readouterr().err

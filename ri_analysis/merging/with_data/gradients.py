@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.checkpoints.towers import PREFIX
 
 if TYPE_CHECKING:
     from ri_analysis.encoder import Encoder

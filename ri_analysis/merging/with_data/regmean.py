@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ri_analysis.checkpoints.canonical import PREFIX
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
 from ri_analysis.merging.method import Method, Observed, Statistic, scale

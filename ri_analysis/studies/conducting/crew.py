@@ -151,8 +151,11 @@ def threads_each(jobs: int) -> int:
 
 
 def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
+    if _evaluator(place).suite.files.changed() is not None:
+        _evaluator.cache_clear()  # a worker may outlive a study
     evaluator, started = _evaluator(place), time.perf_counter()
     result = work.compute(evaluator)
+    evaluator.suite.files.check()
     return result, time.perf_counter() - started
 
 

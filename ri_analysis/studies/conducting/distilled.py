@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from ri_analysis.caches import discard, seal, sealed
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.models import Model
@@ -64,7 +65,7 @@ class Distilled:
             found = self.kept(evaluator)
             if found is not None:
                 return found
-            if not path.exists():
+            if not sealed(path, path.stem):
                 distil(
                     evaluator.suite,
                     lambda: evaluator.merged(recipe),
@@ -76,12 +77,13 @@ class Distilled:
                     seed=self.seed,
                     progress=None if progress is None else lambda share: progress(round(share * total), total),
                 )
+                seal(path, path.stem)
             return evaluator.measurement.outcomes([self._request(evaluator)])[0]
 
     def keep(self, evaluator: Evaluator, result: Outcomes, seconds: float) -> None:
         """See Work; the distilled weights themselves are not needed any more."""
         evaluator.measurement.keep(self._request(evaluator), result, seconds)
-        self._path(evaluator).unlink(missing_ok=True)
+        discard(self._path(evaluator))
 
     def _request(self, evaluator: Evaluator) -> Request:
         path = self._path(evaluator)

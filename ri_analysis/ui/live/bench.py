@@ -175,7 +175,7 @@ class Bench:
 def bench() -> Bench:
     """Return this session's bench for the open suite."""
     suite = resources.stamp(resources.suite_name())
-    held: dict[tuple[str, int], Bench] = st.session_state.setdefault(_BENCH, {})
+    held: dict[tuple[str, str], Bench] = st.session_state.setdefault(_BENCH, {})
     if suite not in held:
         held.clear()
         held[suite] = Bench()
@@ -188,5 +188,5 @@ def probe(evaluator: Evaluator) -> LiveProbe:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _probe(_evaluator: Evaluator, path: str, modified: int, folder: str, device: str) -> LiveProbe:
+def _probe(_evaluator: Evaluator, path: str, opened: str, folder: str, device: str) -> LiveProbe:
     return LiveProbe(_evaluator)

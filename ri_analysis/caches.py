@@ -1,0 +1,55 @@
+"""Caches that carry what they were made from and a check of what they hold; one that does not fit is made again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ri_analysis.files import digest, file_digest, write_text
+
+
+def write_note(path: Path, made_from: str, value: Any) -> None:
+    """Keep `value`, which JSON can hold, made from what `made_from` names. On a full or read-only disk nothing is."""
+    note = {"made_from": made_from, "check": _check(made_from, value), "value": value}
+    with suppress(OSError):
+        write_text(path, json.dumps(note))
+
+
+def read_note(path: Path, made_from: str) -> Any:
+    """Return what `write_note` kept; None where there is no such note, or it is damaged, altered or about another."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        fits = note["made_from"] == made_from and note["check"] == _check(made_from, note["value"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return note["value"] if fits else None
+
+
+def seal(path: Path, made_from: str) -> None:
+    """Note beside the whole file at `path` what it was made from and the digest of its content."""
+    write_note(_seal(path), made_from, file_digest(path))
+
+
+def sealed(path: Path, made_from: str, *, read: bool = True) -> bool:
+    """Whether the file at `path` was made from what `made_from` names and still holds what it held when it was sealed.
+
+    Without `read` the content is taken on trust: for large files, where a wrong answer only costs time.
+    """
+    content = read_note(_seal(path), made_from)
+    return content is not None and path.is_file() and (not read or file_digest(path) == content)
+
+
+def discard(path: Path) -> None:
+    """Remove a sealed file with its seal."""
+    path.unlink(missing_ok=True)
+    _seal(path).unlink(missing_ok=True)
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seal")
+
+
+def _check(made_from: str, value: Any) -> str:
+    return digest(made_from, json.dumps(value, sort_keys=True))

@@ -1,0 +1,158 @@
+"""Damage to the store: an answer that is not what was kept is measured again, and a file that is no store set aside."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ri_analysis.engine.crew import here
+from ri_analysis.engine.points import Bench, Point
+
+from ri_analysis.engine import Evaluator, Store
+from ri_analysis.engine.store import Record
+from ri_analysis.suite import open_suite
+
+ANSWER = {"a": np.arange(5000, dtype=np.float32), "b": np.array(["x", "y"])}
+
+
+def _rewrite(workspace: Path, change: Callable[[bytes], bytes | None]) -> None:
+    with sqlite3.connect(workspace / "store.sqlite") as file:
+        for key, value in file.execute("SELECT key, value FROM answers").fetchall():
+            file.execute("UPDATE answers SET value = ? WHERE key = ?", (change(value), key))
+    file.close()
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda value: value[: len(value) // 2],
+    "empty": lambda value: b"",
+    "one bit": lambda value: value[:9000] + bytes([value[9000] ^ 1]) + value[9001:],
+    "a page of zeros": lambda value: value[:4096] + bytes(4096) + value[8192:],
+    "zeros at the start": lambda value: bytes(4096) + value[4096:],
+    "longer": lambda value: value + b"more",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("old", [False, True], ids=["now", "kept by an earlier version"])
+def test_a_damaged_answer_is_dropped_and_said_once(
+    damage: str, old: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for key in ("first", "second"):
+        store.put(key, ANSWER, Record("what", "versions", 1.0))
+    store.close()
+    if old:
+        _rewrite(tmp_path, lambda _: _npz(ANSWER))
+        assert np.array_equal(Store(tmp_path).get("first")["a"], ANSWER["a"])  # type: ignore[index]
+    if old and damage == "longer":
+        return  # npz files may be followed by anything: what they hold is still right
+    _rewrite(tmp_path, DAMAGE[damage])
+    store = Store(tmp_path)
+    assert not store.has("first")
+    assert store.get("second") is None
+    assert store.record("first") is None
+    path = tmp_path / "store.sqlite"
+    assert capsys.readouterr().err == f"note  {path}: holds damaged answers; they are dropped and measured again\n"
+    store.put("first", ANSWER, Record("what", "versions", 2.0))
+    for opened in (store, Store(tmp_path)):
+        found = opened.get("first")
+        assert found is not None
+        assert found["a"].tolist() == ANSWER["a"].tolist()
+        assert found["b"].tolist() == ["x", "y"]
+        assert opened.has("first")
+        assert opened.record("first") == Record("what", "versions", 2.0)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _zero_pages(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + bytes(len(content) - 4096))
+
+
+def _no_store(path: Path) -> None:
+    path.write_bytes(b"this is no SQLite file at all, but something else " * 400)
+
+
+@pytest.mark.parametrize("damage", [_cut, _zero_pages, _no_store])
+def test_a_damaged_file_is_set_aside_for_a_new_one(
+    damage: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "store.sqlite"
+    store = Store(tmp_path)
+    for number in range(20):
+        store.put(f"key {number}", ANSWER)
+    store.close()
+    damage(path)
+    damaged = path.read_bytes()
+    store = Store(tmp_path)
+    answers = [store.get(f"key {number}") for number in range(20)]
+    assert any(answer is None for answer in answers)
+    for number in range(20):
+        store.put(f"key {number}", ANSWER)
+    assert all(store.has(f"key {number}") for number in range(20))
+    aside = [item for item in tmp_path.glob("store.sqlite.damaged-*") if item.suffix != ".sqlite-wal"]
+    assert len(aside) >= 1
+    assert aside[0].read_bytes()[-1000:] == damaged[-1000:]
+    said = [line for line in capsys.readouterr().err.splitlines() if "set aside as store.sqlite.damaged-" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"note  {path}: can't be read (")
+
+
+def test_a_store_that_another_process_has_set_aside_is_not_set_aside_again(tmp_path: Path) -> None:
+    first, second = Store(tmp_path), Store(tmp_path)
+    for number in range(20):
+        first.put(f"key {number}", ANSWER)
+    first.close()
+    second.close()
+    _no_store(tmp_path / "store.sqlite")
+    first, second = Store(tmp_path), Store(tmp_path)
+    first.put("new", ANSWER)
+    assert second.has("new")
+    assert len(list(tmp_path.glob("store.sqlite.damaged-*"))) == 1
+
+
+def test_a_workspace_that_cannot_be_written_is_still_one_message(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite").mkdir()
+    with pytest.raises(ValueError, match=r"store\.sqlite"):
+        Store(tmp_path)
+    assert list(tmp_path.glob("store.sqlite*")) == [tmp_path / "store.sqlite"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros at the start"])
+def test_every_kind_of_answer_is_measured_again(damage: str, tiny: Path, workspace: Path) -> None:
+    def ask() -> list[pd.DataFrame | np.ndarray]:
+        evaluator = Evaluator(open_suite(str(tiny), workspace), workspace, "cpu")
+        recipe, bench = evaluator.recipe("averaging"), Bench(evaluator)
+        point = Point(recipe, "test")
+        for done in here(bench, [point], None):
+            point.keep(bench, done.result, done.seconds)
+        return [evaluator.measure(recipe).table, evaluator.crosstalk(), np.array(point.carry_out(bench).accuracy)]
+
+    before = ask()
+    _rewrite(workspace, DAMAGE[damage])
+    for old, new in zip(before, ask(), strict=True):
+        assert old.equals(new) if isinstance(old, pd.DataFrame) else (old == new).all()
+
+
+def test_the_guard_is_asked_before_an_answer_is_kept(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise RuntimeError("not now")
+
+    store = Store(tmp_path, refuse)
+    with pytest.raises(RuntimeError, match="not now"):
+        store.put("k", ANSWER)
+    assert not store.has("k")
