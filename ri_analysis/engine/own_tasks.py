@@ -50,7 +50,8 @@ def try_experts(evaluator: Evaluator, progress: Progress | None = None) -> Evalu
 
     There are fewer for a larger model, so that it stays short, but never fewer than 8.
     """
-    return evaluator.measure_file(evaluator.suite.pretrained.path, limit=_images(evaluator), progress=progress)
+    path, tower = evaluator.suite.pretrained.path, evaluator.suite.spec.tower
+    return evaluator.measure_file(path, tower=tower, limit=_images(evaluator), progress=progress)
 
 
 def _images(evaluator: Evaluator) -> int:

@@ -130,9 +130,9 @@ def test_a_suite_that_is_ready_just_after_the_sidebar_was_drawn_gets_its_recipe(
 ) -> None:
     known, waits, wait = threading.Event(), [], Job.wait
 
-    def looked_through(*arguments: Any) -> Report:
+    def looked_through(*arguments: Any, **options: Any) -> Report:
         known.wait(60)
-        return check_suite(*arguments)
+        return check_suite(*arguments, **options)
 
     def first_in_vain(job: Job, seconds: float) -> None:
         waits.append(seconds)
