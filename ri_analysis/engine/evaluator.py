@@ -213,7 +213,9 @@ class Evaluator:
 
         `limit` measures a stratified subset of that many images a task instead of all.
         """
-        return self._evaluate(self.model(recipe), recipe.to_dict(), recipe.tasks, split, limit, progress)
+        return self.measure_model(
+            self.model(recipe), recipe.to_dict(), recipe.tasks, split=split, limit=limit, progress=progress
+        )
 
     def measure_file(
         self,
@@ -226,7 +228,34 @@ class Evaluator:
     ) -> Evaluation:
         """Measure somebody else's merged checkpoint on every task; `tower` chooses among several vision towers."""
         model = file_model(self.suite, path, tower)
-        return self._evaluate(model, {"merged": str(path)}, self.suite.tasks, split, limit, progress)
+        return self.measure_model(
+            model, {"merged": str(path)}, self.suite.tasks, split=split, limit=limit, progress=progress
+        )
+
+    def measure_model(
+        self,
+        model: Model,
+        recipe: dict[str, object],
+        tasks: tuple[str, ...],
+        *,
+        split: str = TEST,
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluation:
+        """Measure any model on tasks, beside the pretrained model and the experts; `recipe` says what it is."""
+        self.choose_number_format(progress)
+        requests = self._requests(model, tasks, split, limit)
+        *experts, zero_shot, merged = self.measurement.outcomes(requests, progress)
+        return Evaluation(
+            self.suite.name,
+            recipe,
+            merged.correct,
+            _by_name(experts),
+            zero_shot.correct,
+            merged.divergence,
+            full=limit is None or all(limit >= len(part.images) for part in requests[-1].sections),
+            number_format=str(self.number_format).removeprefix("torch."),
+        )
 
     def crosstalk(
         self,
@@ -254,29 +283,6 @@ class Evaluator:
         parts = self.sections(tasks, split)
         experts = [Request(self.expert(part.name), (part,), limit, True) for part in parts]
         return [*experts, Request(self.pretrained, parts, limit, True), Request(model, parts, limit, True)]
-
-    def _evaluate(
-        self,
-        model: Model,
-        recipe: dict[str, object],
-        tasks: tuple[str, ...],
-        split: str,
-        limit: int | None,
-        progress: Progress | None,
-    ) -> Evaluation:
-        self.choose_number_format(progress)
-        requests = self._requests(model, tasks, split, limit)
-        *experts, zero_shot, merged = self.measurement.outcomes(requests, progress)
-        return Evaluation(
-            self.suite.name,
-            recipe,
-            merged.correct,
-            _by_name(experts),
-            zero_shot.correct,
-            merged.divergence,
-            full=limit is None or all(limit >= len(part.images) for part in requests[-1].sections),
-            number_format=str(self.number_format).removeprefix("torch."),
-        )
 
 
 def _by_name(found: Sequence[Outcomes]) -> dict[str, Flags]:

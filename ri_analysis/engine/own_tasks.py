@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ri_analysis.engine.evaluation import Evaluation
-from ri_analysis.engine.evaluator import Evaluator, Progress
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.progress import Progress
 from ri_analysis.statistics import bootstrap_mean, wilson
 from ri_analysis.suite import Suite
 
@@ -50,8 +51,8 @@ def try_experts(evaluator: Evaluator, progress: Progress | None = None) -> Evalu
 
     There are fewer for a larger model, so that it stays short, but never fewer than 8.
     """
-    path, tower = evaluator.suite.pretrained.path, evaluator.suite.spec.tower
-    return evaluator.measure_file(path, tower=tower, limit=_images(evaluator), progress=progress)
+    tasks = evaluator.suite.tasks
+    return evaluator.measure_model(evaluator.pretrained, {}, tasks, limit=_images(evaluator), progress=progress)
 
 
 def _images(evaluator: Evaluator) -> int:

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from ri_analysis.engine.crew import Place, _bench, _on_worker, here
-from ri_analysis.engine.points import Bench, Point
 from safetensors.torch import load_file, save_file
 
 from ri_analysis.checkpoints import read_checkpoint, stamps
@@ -31,6 +29,8 @@ from ri_analysis.files import file_digest
 from ri_analysis.merging import merge_to_file
 from ri_analysis.resolving import resolve
 from ri_analysis.stamps import Stamp, Watch, reading
+from ri_analysis.studies.conducting.crew import Place, _evaluator, _on_worker, here
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
 from ri_analysis.suite.data import read_images
 
@@ -47,10 +47,10 @@ def _fisher(evaluator: Evaluator, progress: Progress) -> Any:
 
 
 def _point(evaluator: Evaluator, progress: Progress) -> Any:
-    bench, point = Bench(evaluator), Point(_recipe(evaluator), "test")
-    for done in here(bench, [point], progress):
-        point.keep(bench, done.result, done.seconds)
-    kept = point.kept(bench)
+    point = Point(_recipe(evaluator), "test")
+    for done in here(evaluator, [point], progress):
+        point.keep(evaluator, done.result, done.seconds)
+    kept = point.kept(evaluator)
     assert kept is not None
     return kept.divergence
 
@@ -74,7 +74,7 @@ QUESTIONS: dict[str, Ask] = {
 }
 
 
-KEPT_BY_THEN = ("blame", "plane", "drift", "blocks", "embedding")  # at the last call of progress
+KEPT_BY_THEN = ("blocks",)  # at the last call of progress
 
 
 def _same(one: Any, two: Any) -> bool:
@@ -259,14 +259,14 @@ def test_somebody_elses_merge_is_measured_as_it_was_opened(evaluator: Evaluator,
 
 
 def test_a_worker_that_outlives_a_change_opens_the_suite_anew(tiny: Path, workspace: Path) -> None:
-    place, path = Place(str(tiny), workspace, "cpu", float32=True), tiny.parent / "original" / "Reds.safetensors"
+    place, path = Place(str(tiny), workspace, "cpu", torch.float32), tiny.parent / "original" / "Reds.safetensors"
     point = Point(_open(tiny, workspace).recipe("averaging"), "test")
     old, _ = _on_worker(place, point)
     (tiny.parent / "next").write_bytes(_another(tiny, path))
     (tiny.parent / "next").rename(path)
     found, _ = _on_worker(place, point)
-    expected = point.carry_out(Bench(_open(tiny, workspace), float32=True))
-    _bench.cache_clear()
+    expected = point.compute(_open(tiny, workspace))
+    _evaluator.cache_clear()
     assert found.interference == pytest.approx(expected.interference) != old.interference
 
 

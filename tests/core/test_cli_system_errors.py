@@ -72,7 +72,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         "ri_analysis.merging.merge_to_file",
         "ri_analysis.resolving.resolve",
         "ri_analysis.engine.Evaluator.measure",
-        "ri_analysis.studies.conduct.plan",
+        "ri_analysis.studies.conducting.conduct.plan",
     ):
         monkeypatch.setattr(name, begun)
 

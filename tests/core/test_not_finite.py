@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ri_analysis.engine.live import LiveProbe
-from ri_analysis.engine.points import Bench, Point
 from safetensors.torch import load_file, save_file
 
 from ri_analysis.checkpoints import write_safetensors
@@ -25,8 +23,10 @@ from ri_analysis.engine.embedding import collect
 from ri_analysis.engine.plane import pair_plane
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.json_text import to_json
+from ri_analysis.live.probe import LiveProbe
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.resolving import resolve
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
 
 
@@ -44,13 +44,13 @@ WAYS: dict[str, tuple[Callable[[Evaluator, MergeRecipe], Any], str]] = {
     "crosstalk": (lambda e, r: e.crosstalk(), r"Reds\.safetensors: its outputs are NaN"),
     "drift": (lambda e, r: measure_drift(e, r), r"Reds\.safetensors: its outputs are NaN"),
     "blame": (lambda e, r: blame(e, r), r"Reds\.safetensors: its outputs are NaN"),
-    "point": (lambda e, r: Point(r, "test").carry_out(Bench(e)), r"Reds\.safetensors: its outputs are NaN"),
-    "unlabelled point": (lambda e, r: Point(r, "left-out").carry_out(Bench(e)), MERGED),
+    "point": (lambda e, r: Point(r, "test").compute(e), r"Reds\.safetensors: its outputs are NaN"),
+    "unlabelled point": (lambda e, r: Point(r, "left-out").compute(e), MERGED),
     "blocks": (lambda e, r: drift_by_block(e, r), MERGED),
     "embedding": (lambda e, r: collect(e, {"before": r}), r"Reds\.safetensors: its outputs are NaN"),
     "plane": (
         lambda e, r: pair_plane(e, ("Reds", "Greens"), alphas=(0, 1)),
-        r"pretrained \+1·τ of Reds \+0·τ of Greens",
+        r"Reds\.safetensors: its outputs are NaN",
     ),
     "live": (lambda e, r: LiveProbe(e, 2)._look(r), MERGED),
 }
@@ -68,7 +68,7 @@ def test_a_scale_that_is_too_large_is_one_message_with_the_recipe(evaluator: Eva
     recipe = evaluator.recipe("task-arithmetic", {"scale": 2}, tasks=["Greens", "Blues"], coefficients={"Blues": 1e37})
     for ask in (
         evaluator.measure,
-        lambda r: Point(r, "test").carry_out(Bench(evaluator)),
+        lambda r: Point(r, "test").compute(evaluator),
         LiveProbe(evaluator, 2)._look,
     ):
         with pytest.raises(NotFinite, match=MERGED.replace("scale=.*", r"scale=2\.0 --coefficient Blues=1e\+37")):

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ri_analysis.engine.crew import here
-from ri_analysis.engine.points import Bench, Point
 
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.engine.store import Record
+from ri_analysis.studies.conducting.crew import here
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
 
 ANSWER = {"a": np.arange(5000, dtype=np.float32), "b": np.array(["x", "y"])}
@@ -136,11 +136,11 @@ def test_a_workspace_that_cannot_be_written_is_still_one_message(tmp_path: Path)
 def test_every_kind_of_answer_is_measured_again(damage: str, tiny: Path, workspace: Path) -> None:
     def ask() -> list[pd.DataFrame | np.ndarray]:
         evaluator = Evaluator(open_suite(str(tiny), workspace), workspace, "cpu")
-        recipe, bench = evaluator.recipe("averaging"), Bench(evaluator)
+        recipe = evaluator.recipe("averaging")
         point = Point(recipe, "test")
-        for done in here(bench, [point], None):
-            point.keep(bench, done.result, done.seconds)
-        return [evaluator.measure(recipe).table, evaluator.crosstalk(), np.array(point.carry_out(bench).accuracy)]
+        for done in here(evaluator, [point], None):
+            point.keep(evaluator, done.result, done.seconds)
+        return [evaluator.measure(recipe).table, evaluator.crosstalk(), np.array(point.compute(evaluator).accuracy)]
 
     before = ask()
     _rewrite(workspace, DAMAGE[damage])

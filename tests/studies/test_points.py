@@ -128,7 +128,7 @@ def test_what_a_worker_measured_is_kept(evaluator: Evaluator):
     )
     assert record is not None
     assert record.seconds == 1.5
-    assert json.loads(record.description) == {"suite": "tiny", "model": "merged model", "section": "Reds"}
+    assert json.loads(record.description) == {"suite": "tiny", "model": point.recipe.source, "section": "Reds"}
     assert "torch" in json.loads(record.versions)
 
 
