@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -132,22 +134,35 @@ class Encoder:
 
         Raises NotFinite, naming `source`, where there are none to be had: see `require_directions`.
         """
-        done, results = 0, []
+        done, parts = 0, [list[torch.Tensor]() for _ in sets]
         with self._lock, torch.inference_mode():
             self.load(weights, source)
-            for images, indices in sets:
-                chosen = np.arange(len(images)) if indices is None else np.asarray(indices)
-                parts = []
-                for start in range(0, len(chosen), self.batch):
-                    rows = chosen[start : start + self.batch]
-                    found = self.forward(self.preprocess(images.pixels(rows, self.image_size))).cpu()
-                    parts.append(require_directions(found, source))
-                    done += len(rows)
-                    if progress is not None:
-                        progress(done)
-                results.append(torch.cat(parts))
+            for place, pixels in self._decoded(sets):
+                found = self.forward(self.preprocess(pixels)).cpu()
+                parts[place].append(require_directions(found, source))
+                done += len(pixels)
+                if progress is not None:
+                    progress(done)
+            results = [torch.cat(part) for part in parts]
         # Leave inference mode: callers may differentiate through what is computed from the features.
         return [result.clone() for result in results]
+
+    def _decoded(self, sets: Chosen) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """Yield the pixels of each batch with its set's place; the next batch is decoded while one is used."""
+        batches = []
+        for place, (images, indices) in enumerate(sets):
+            chosen = np.arange(len(images)) if indices is None else np.asarray(indices)
+            starts = range(0, len(chosen), self.batch)
+            batches += [(place, images, chosen[start : start + self.batch]) for start in starts]
+        with ThreadPoolExecutor(1, "ri-analysis-decoder") as ahead:
+            futures = deque[tuple[int, Future[npt.NDArray[np.uint8]]]]()
+            for place, images, rows in batches:
+                futures.append((place, ahead.submit(images.pixels, rows, self.image_size)))
+                if len(futures) > 1:
+                    first, future = futures.popleft()
+                    yield first, future.result()
+            for last, future in futures:
+                yield last, future.result()
 
     def block_tokens_of_many(
         self,
