@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ri_analysis.engine.store import Arrays, Store
 from ri_analysis.files import digest
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.statistics import kl_divergence
-from ri_analysis.suite import ORIGINAL, Suite
+from ri_analysis.suite import Suite
 
 LARGE = 16 << 20  # parameters; a smaller tower is quick in float32
 PROBE = 24  # images, shared out among the tasks, on which the formats are compared
@@ -48,10 +49,10 @@ class Trial:
         agrees = found["nats"] <= NATS and found["shift"] <= SHIFT
         return torch.bfloat16 if agrees and found["faster"] >= FASTER else torch.float32
 
-    @property
+    @cached_property
     def needed(self) -> bool:
         """Whether there is anything to decide."""
-        return self.suite.task_vectors(ORIGINAL).size >= LARGE
+        return sum(shape.numel() for shape in self.architecture.tower_shapes().values()) >= LARGE
 
     @property
     def done(self) -> bool:
