@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from ri_analysis import figures, ui
+from ri_analysis import ui
+from ri_analysis.analyses import find_analysis
 
 st.title("Do these experts disturb each other?", anchor=False)
 evaluator, pair = ui.evaluator(), None
@@ -17,18 +18,10 @@ st.header("Before and after RI", anchor=False, divider="gray")
 st.markdown(f"Merged by {ui.describe(pair)}. Change the method on the left.")
 numbers, progress, by_task = st.empty(), st.empty(), st.empty()
 for comparison in ui.stages(evaluator, pair, progress):
-    full = comparison.before.full
     with numbers.container():
         ui.numbers(comparison)
-        ui.figure(
-            figures.headline(comparison.headline_table(), dark=ui.dark()),
-            figures.reading.HEADLINE,
-            comparison.headline_table(),
-            ui.resting_on(comparison.n, len(comparison.before.table), full),
-            "headline" if full else "headline-probe",
-        )
+        ui.accuracy_figure(pair, comparison, "headline")
 with by_task.container():
-    ui.by_task(comparison)
+    ui.by_task(pair, comparison)
 
-st.header("Who disturbs whom", anchor=False, divider="gray")
-ui.crosstalk.section(evaluator, pair)
+ui.analysis.section(evaluator, pair, find_analysis("crosstalk"))

@@ -230,46 +230,70 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _interference(options: argparse.Namespace) -> int:
-    import pandas as pd
+    from ri_analysis.analyses.report import as_json, as_text, chosen
+    from ri_analysis.sides import Sides
 
-    from ri_analysis.engine.interference import interference_report
-
+    wanted = chosen(options.only, blame=options.blame)
+    given = _options(options.option, [analysis.name for analysis in wanted])
     evaluator = _evaluator(options)
     recipe = _recipe(evaluator, options)
-    _note_files(evaluator, recipe.tasks, [recipe.experts])
-    show = _Progress("measuring")
-    report = interference_report(evaluator, recipe, with_blame=options.blame, seed=options.seed, progress=show)
+    after = None if options.after is None else recipe.with_experts(evaluator.suite.expert_set(options.after))
+    _note_files(evaluator, recipe.tasks, [recipe.experts] if after is None else [recipe.experts, after.experts])
+    recipes, show = Sides(recipe, after), _Progress("measuring")
+    answers = {
+        analysis.name: None
+        if not options.only and analysis.refusal(evaluator, recipe)
+        else analysis.ask(
+            evaluator,
+            recipes,
+            given.get(analysis.name),
+            analysis.limit if options.limit is None else options.limit,
+            show,
+        )
+        for analysis in wanted
+    }
     show.end()
     if options.json:
-        print(to_json(report, indent=2))
-        return 0
-    print("crosstalk of each expert (row) on each task (column), nats")
-    print(pd.DataFrame(report["crosstalk"]).T.to_string(float_format="{:.4f}".format))
-    print(f"mean off the diagonal  {report['crosstalk_off_diagonal_mean']:.4f}")
+        whole = bool(options.only) or after is not None
+        print(to_json(as_json(evaluator.suite.name, recipes, answers, whole=whole), indent=2))
+    else:
+        print(as_text(answers))
     return 0
 
 
+def _options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the options of each analysis: NAME.k=v is one analysis's, k=v that of the only one."""
+    found: dict[str, dict[str, str]] = {}
+    for key, value in _pairs(texts, "--option").items():
+        owner, dot, name = key.rpartition(".")
+        if not dot and len(names) != 1:
+            raise InputError(f"--option {key}: expected NAME.{key}=VALUE, with NAME one of {', '.join(names)}")
+        if dot and owner not in names:
+            raise InputError(f"--option {key}: expected an analysis that is asked for, found {owner!r}")
+        found.setdefault(owner or names[0], {})[name] = value
+    return found
+
+
 def _report(options: argparse.Namespace) -> int:
-    from ri_analysis.engine import Comparison
+    from ri_analysis.analyses import find_analysis
     from ri_analysis.export import glyphs, standard
     from ri_analysis.files import atomic_path
+    from ri_analysis.sides import Sides
     from ri_analysis.suite import ORIGINAL
 
     evaluator = _evaluator(options)
     _check_output(evaluator.suite, options.out)
     chosen = _recipe(evaluator, options)
     resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
-    recipes = [chosen.with_experts(ORIGINAL)] + ([chosen.with_experts(resolved)] if resolved else [])
+    recipes = Sides(ORIGINAL, resolved).map(chosen.with_experts)
     _note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
     show = _Progress("measuring")
-    found = [evaluator.measure(recipe, progress=show) for recipe in recipes]
-    disturbed = [
-        evaluator.crosstalk(recipe.experts, tasks=recipe.tasks, limit=standard.IMAGES, progress=show)
-        for recipe in recipes
+    answers = [
+        find_analysis(name).ask(evaluator, recipes, limit=limit, progress=show)
+        for name, limit in standard.LIMITS.items()
     ]
     show.end()
-    comparison = Comparison(found[0], found[1] if resolved else None)
-    snapshots = standard.standard_set(evaluator, recipes, comparison, disturbed, options.suite)
+    snapshots = standard.standard_set(evaluator, answers, options.suite)
     with atomic_path(options.out) as path:
         path.write_bytes(standard.written(evaluator, snapshots))
     if note := glyphs.about_pages(snapshot.figure for snapshot in snapshots):
@@ -427,6 +451,14 @@ def _pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
     return found
 
 
+def _positive(text: str) -> int:
+    """Return a count of at least one, as argparse wants it."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {number}")
+    return number
+
+
 def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name for name in text.split(",") if name)
 
@@ -525,9 +557,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--json", action="store_true", help="print JSON")
 
-    interference = _command(commands, "interference", _interference, "say who disturbs whom, and in which block")
+    interference = _command(commands, "interference", _interference, "analyse a merge: who disturbs whom, and where")
     _recipe_flags(interference)
-    interference.add_argument("--blame", action="store_true", help="also share the drift out over the experts")
+    interference.add_argument(
+        "--after", metavar="NAME", help="also merge this expert set, and compare: ri, or its name"
+    )
+    interference.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ANALYSIS",
+        help="this analysis instead of the usual ones; may be given more than once (see docs/tables.md)",
+    )
+    interference.add_argument(
+        "--option", action="append", default=[], metavar="K=V", help="an option of an analysis; ANALYSIS.K=V of several"
+    )
+    interference.add_argument(
+        "--limit", type=_positive, metavar="N", help="measure on at most N images a task, a fixed sample"
+    )
+    interference.add_argument("--blame", action="store_true", help="also say which expert causes the drift")
     interference.add_argument("--json", action="store_true", help="print JSON")
 
     merge = _command(commands, "merge", _merge, "merge by a recipe into a safetensors file that open_clip loads")

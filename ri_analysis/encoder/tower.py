@@ -176,7 +176,9 @@ class Encoder:
 
         A tower without a class token gives the mean over its tokens. Raises InputError when the tower has no blocks.
         """
-        blocks = self._blocks()
+        blocks = self.blocks
+        if not blocks:
+            raise InputError(f"{self.architecture.name}: expected a vision transformer, found a tower without blocks")
         seen: list[list[torch.Tensor]] = [[] for _ in blocks]
         with self._lock:  # also while the hooks are on: another session's images must not come in between
             hooks = [
@@ -195,13 +197,15 @@ class Encoder:
         """Return a context in which the last block computes all tokens, as a look at its inputs needs, not just one."""
         return every_token(self.module)
 
-    def _blocks(self) -> list[torch.nn.Module]:
+    @property
+    def blocks(self) -> list[torch.nn.Module]:
+        """The tower's transformer blocks; none where it is no transformer."""
         for path in ("transformer.resblocks", "trunk.blocks"):
             try:
                 return list(self.module.get_submodule(path).children())
             except AttributeError:
                 continue
-        raise InputError(f"{self.architecture.name}: expected a vision transformer, found a tower without blocks")
+        return []
 
     def _token(self, output: torch.Tensor) -> torch.Tensor:
         """Return the class token (batch, width) of a block's output."""

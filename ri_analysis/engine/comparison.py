@@ -1,4 +1,4 @@
-"""Two evaluations side by side: the tables behind the figures."""
+"""Two evaluations side by side."""
 
 from __future__ import annotations
 
@@ -8,25 +8,18 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
+from ri_analysis.sides import Sides
 from ri_analysis.statistics import Interval
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Sides[Evaluation]):
     """A merge of the original experts, and the same of the RI-adapted ones where there are any."""
-
-    before: Evaluation
-    after: Evaluation | None
 
     @property
     def n(self) -> int:
         """Images measured, over all tasks."""
         return self.before.n
-
-    @property
-    def after_table(self) -> pd.DataFrame | None:
-        """The table after RI."""
-        return None if self.after is None else self.after.table
 
     @property
     def accuracy_change(self) -> Change | None:
@@ -38,31 +31,6 @@ class Comparison:
         """The paired change of the mean interference, None without an RI set."""
         return None if self.after is None else interference_change(self.before, self.after)
 
-    def headline_table(self) -> pd.DataFrame:
-        """Return the means: the columns `model`, `measure`, `value`, `low`, `high` of `figures.headline`."""
-        rows = [
-            ("zero_shot", "accuracy", self.before.mean_zero_shot_accuracy),
-            ("before", "accuracy", self.before.mean_accuracy),
-            ("expert", "accuracy", self.before.mean_expert_accuracy),
-            ("before", "interference", self.before.mean_interference),
-        ]
-        if self.after is not None:
-            rows.insert(2, ("after", "accuracy", self.after.mean_accuracy))
-            rows.append(("after", "interference", self.after.mean_interference))
-        return pd.DataFrame(
-            [
-                {"model": model, "measure": measure, "value": value, "low": low, "high": high}
-                for model, measure, (value, (low, high)) in rows
-            ]
-        )
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per task and expert set: both evaluations' tables, stacked under the column `experts`."""
-        found = [self.before] if self.after is None else [self.before, self.after]
-        tables = [evaluation.table.assign(experts=str(evaluation.recipe["experts"])) for evaluation in found]
-        stacked = pd.concat(tables, ignore_index=True)
-        return stacked[["task", "experts", *(name for name in stacked if name not in ("task", "experts"))]]
-
 
 def pinned_table(pinned: Mapping[str, Comparison], now: Comparison | None) -> pd.DataFrame:
     """Return pinned recipes beside the current one: the columns of `figures.pinned`, one row a recipe and model.
@@ -73,15 +41,12 @@ def pinned_table(pinned: Mapping[str, Comparison], now: Comparison | None) -> pd
     shown = pinned if now is None else {"now": now, **pinned}
     rows = []
     for name, comparison in shown.items():
-        sides = {"before": comparison.before, "after": comparison.after}
-        for stage, evaluation in sides.items():
-            if evaluation is None:
-                continue
+        for stage, evaluation in comparison.stages.items():
             row: dict[str, object] = {"recipe": name, "stage": stage, "n": evaluation.n}
             for measure in ("accuracy", "interference"):
                 value, (low, high) = getattr(evaluation, f"mean_{measure}")
                 row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
-            current = None if now is None or name == "now" else (now.before if stage == "before" else now.after)
+            current = None if now is None or name == "now" else now.stages.get(stage)
             rows.append(row | _differences(current, evaluation))
     return pd.DataFrame(rows)
 

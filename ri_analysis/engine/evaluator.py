@@ -275,9 +275,12 @@ class Evaluator:
 
     def kept(self, recipe: MergeRecipe, *, split: str = TEST, limit: int | None = None) -> bool:
         """Whether `measure` would encode nothing."""
-        if self._format is None and not self._trial.done:
-            return False
-        return self.measurement.cost(self._requests(self.model(recipe), recipe.tasks, split, limit)) == 0
+        return self.known(self._requests(self.model(recipe), recipe.tasks, split, limit))
+
+    def known(self, requests: Sequence[Request]) -> bool:
+        """Whether nothing has to be encoded for some requests."""
+        chosen = self._format is not None or self._trial.done
+        return chosen and self.measurement.cost(requests) == 0
 
     def _requests(self, model: Model, tasks: tuple[str, ...], split: str, limit: int | None) -> list[Request]:
         parts = self.sections(tasks, split)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from ri_analysis.analyses import Answer
 from ri_analysis.checkpoints import vision_tower
-from ri_analysis.engine import Evaluator
+from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
-
-# Which command prints the numbers of a figure, by the figure's name; `measure` prints those of all others' recipes.
-_COMMANDS = {"crosstalk": "interference", "drift-by-block": "interference", "blame": "interference --blame"}
+from ri_analysis.sides import Sides
 
 
 def suite_in_words(evaluator: Evaluator) -> str:
@@ -95,11 +94,29 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
     return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
 
 
-def origin(evaluator: Evaluator, recipes: Sequence[MergeRecipe], suite: str, figure: str, address: str = "") -> Origin:
-    """Return where the numbers of a figure of recipes come from; `suite` is what a command calls the suite."""
-    verb = _COMMANDS.get(figure.removesuffix("-probe"), "measure")
-    commands = [command(recipe, suite, verb) for recipe in recipes]
+def answer_command(evaluator: Evaluator, answer: Answer[Any], suite: str) -> str:
+    """Return the shell command that prints an answer's tables."""
+    recipes = answer.recipes
+    parts = ["ri-analysis", "interference", shlex.quote(suite), recipes.before.arguments()]
+    parts += [] if recipes.after is None else ["--after", shlex.quote(recipes.after.experts)]
+    parts += ["--only", answer.analysis]
+    parts += [f"--option {shlex.quote(f'{name}={value}')}" for name, value in answer.options.items()]
+    parts += [] if answer.limit is None else ["--limit", str(answer.limit)]
+    workspace = evaluator.store.workspace
+    parts += [] if workspace == default_workspace() else ["--workspace", shlex.quote(str(workspace))]
+    return " ".join([*parts, "--json"])
+
+
+def origin(evaluator: Evaluator, recipes: Sides[MergeRecipe], suite: str, address: str = "") -> Origin:
+    """Return where the numbers of measured recipes come from; `suite` is what a command calls the suite."""
+    commands = [command(recipe, suite) for recipe in recipes]
     return origin_of(evaluator, commands, address, map(recipe_in_words, recipes))
+
+
+def origin_of_answer(evaluator: Evaluator, answer: Answer[Any], suite: str, address: str = "") -> Origin:
+    """Return where the numbers of an analysis's figures come from; see `origin`."""
+    command = answer_command(evaluator, answer, suite)
+    return origin_of(evaluator, [command], address, map(recipe_in_words, answer.recipes))
 
 
 def origin_of(evaluator: Evaluator, commands: Iterable[str], address: str = "", recipes: Iterable[str] = ()) -> Origin:

@@ -95,7 +95,7 @@ def _figure(place: int, snapshot: Snapshot) -> str:
 <div id="figure-{place}" role="img" aria-label="{escape(words, quote=True)}"></div>
 <figcaption>{escape(snapshot.caption)} <span class="n">{escape(snapshot.n)}</span></figcaption>
 </figure>
-<details><summary>How these numbers came about</summary>{definitions(snapshot.origin.lines())}</details>
+<details><summary>How this was computed</summary>{definitions(snapshot.origin.lines())}</details>
 <details class="data"><summary>The table behind it</summary>{table(snapshot.table)}</details>
 </section>"""
 

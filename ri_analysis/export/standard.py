@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
-import pandas as pd
-
-from ri_analysis import figures
-from ri_analysis.engine import Comparison, Evaluator
+from ri_analysis.analyses import Answer, find_analysis
+from ri_analysis.engine import Evaluator
 from ri_analysis.export import facts, report
 from ri_analysis.export.snapshot import Snapshot, now, versions
-from ri_analysis.figures import reading
-from ri_analysis.merging import MergeRecipe
 
-IMAGES = 128  # images per expert and task for crosstalk
+LIMITS = {"accuracy": None, "crosstalk": 128}  # the analyses that it is made of, with the most images a task
+FIGURES = ("headline", "accuracy-by-task", "interference-by-task", "crosstalk")
 
 _METHOD = (
     "Accuracy is the share of a task's test images that a model gets right, with Wilson 95% intervals; means over "
@@ -25,40 +23,16 @@ _METHOD = (
 )
 
 
-def standard_set(
-    evaluator: Evaluator,
-    recipes: Sequence[MergeRecipe],
-    comparison: Comparison,
-    crosstalk: Sequence[pd.DataFrame],
-    suite: str,
-    address: str = "",
-) -> list[Snapshot]:
-    """Return means, accuracy and interference per task, and crosstalk, of one recipe before and after RI.
-
-    `crosstalk` holds one table per recipe; `suite` is what a command calls the suite.
-    """
-    before, after = comparison.before.table, comparison.after_table
-    n = reading.resting_on(comparison.n, len(before), comparison.before.full)
-    means, by_task = comparison.headline_table(), comparison.table()
-    disturbed = pd.concat(
-        [table.assign(experts=recipe.experts) for recipe, table in zip(recipes, crosstalk, strict=True)],
-        ignore_index=True,
-    )
-
-    crosses = figures.crosstalk_matrices(crosstalk[0], crosstalk[1] if len(crosstalk) > 1 else None)
-    rests = reading.crosstalk_rests_on(crosstalk[0])
-    drawn = [
-        ("headline", figures.headline(means), means, reading.HEADLINE, n),
-        ("accuracy-by-task", figures.accuracy_by_task(before, after), by_task, reading.ACCURACY_BY_TASK, n),
-        ("interference-by-task", figures.interference_by_task(before, after), by_task, reading.INTERFERENCE_BY_TASK, n),
-        ("crosstalk", crosses, disturbed, reading.CROSSTALK, rests),
-    ]
-    if len(before) == 1:
-        drawn.pop()  # nobody to disturb
-    return [
-        Snapshot.of(chart, table, name, how, rest, facts.origin(evaluator, recipes, suite, name, address))
-        for name, chart, table, how, rest in drawn
-    ]
+def standard_set(evaluator: Evaluator, answers: Iterable[Answer[Any]], suite: str, address: str = "") -> list[Snapshot]:
+    """Return the usual figures among those of some analyses' answers; `suite` is what a command calls the suite."""
+    found = []
+    for answer in answers:
+        analysis = find_analysis(answer.analysis)
+        tables, origin = analysis.tables(answer), facts.origin_of_answer(evaluator, answer, suite, address)
+        for name, chart in analysis.charts(answer, False).items():
+            if name in FIGURES:
+                found.append(Snapshot.of(chart.figure, tables[name], name, chart.how_to_read, chart.n, origin))
+    return found
 
 
 def summary(evaluator: Evaluator) -> str:

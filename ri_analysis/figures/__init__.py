@@ -2,7 +2,6 @@
 
 from ri_analysis.figures.accuracy import accuracy_bars, accuracy_by_task
 from ri_analysis.figures.clouds import clouds
-from ri_analysis.figures.crosstalk import crosstalk_matrices
 from ri_analysis.figures.headline import headline
 from ri_analysis.figures.interference import interference_by_task
 from ri_analysis.figures.losses import loss_curves
@@ -12,7 +11,6 @@ __all__ = [
     "accuracy_bars",
     "accuracy_by_task",
     "clouds",
-    "crosstalk_matrices",
     "headline",
     "interference_by_task",
     "loss_curves",

@@ -8,17 +8,19 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures import look, words
-from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
+from ri_analysis.figures.look import EXPERT, ZERO_SHOT, Role
+from ri_analysis.sides import Sides
 
 # Columns of an evaluation's table that hold each reference model's accuracy.
 _REFERENCES = ((ZERO_SHOT, "zero_shot_accuracy"), (EXPERT, "expert_accuracy"))
 
 
-def accuracy_by_task(before: pd.DataFrame, after: pd.DataFrame | None, *, dark: bool = False) -> go.Figure:
+def accuracy_by_task(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
     """One row per task: zero-shot to expert as a band, the merged models as points with their intervals.
 
-    `before` and `after` are evaluations' tables of the same tasks; `after` is None where there is no RI set.
+    `tables` are evaluations' tables of the same tasks.
     """
+    before = tables.before
     figure, band = go.Figure(), {"color": look.shades(dark).band, "width": 9}
     rows = list(range(len(before)))
     for row, (low, high) in enumerate(zip(before["zero_shot_accuracy"], before["expert_accuracy"], strict=True)):
@@ -26,29 +28,25 @@ def accuracy_by_task(before: pd.DataFrame, after: pd.DataFrame | None, *, dark: 
     for role, column in _REFERENCES:
         mark = {"symbol": role.symbol, "size": 14, "color": role.colour, "line": {"width": 3, "color": role.colour}}
         figure.add_scatter(x=before[column], y=rows, marker=mark, **_series(before, role, column))
-    for role, table, shift in ((BEFORE, before, -0.15), (AFTER, after, 0.15)):
-        if table is not None:
-            figure.add_scatter(
-                x=table["accuracy"],
-                y=[row + shift for row in rows],
-                error_x=look.error_bar(table, "accuracy", "accuracy_low", "accuracy_high", role.colour),
-                marker={"symbol": role.symbol, "size": 9, "color": role.colour},
-                **_series(table, role, "accuracy"),
-            )
+    for (role, table), shift in zip(look.roles(tables), (-0.15, 0.15), strict=False):
+        figure.add_scatter(
+            x=table["accuracy"],
+            y=[row + shift for row in rows],
+            error_x=look.error_bar(table, "accuracy", "accuracy_low", "accuracy_high", role.colour),
+            marker={"symbol": role.symbol, "size": 9, "color": role.colour},
+            **_series(table, role, "accuracy"),
+        )
     look.finish(figure, dark=dark, height=104 + look.row_height(len(rows)) * len(rows))
     figure.update_yaxes(tickvals=rows, ticktext=list(before["task"]), range=[len(rows) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure.update_xaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], zeroline=False)
 
 
-def accuracy_bars(
-    before: pd.DataFrame, after: pd.DataFrame | None, *, normalised: bool = False, dark: bool = False
-) -> go.Figure:
+def accuracy_bars(tables: Sides[pd.DataFrame], *, normalised: bool = False, dark: bool = False) -> go.Figure:
     """Bars per task for zero-shot, merged before and after RI, and expert; normalised divides each by the expert's."""
-    figure = go.Figure()
+    figure, before = go.Figure(), tables.before
     series: list[tuple[Role, pd.DataFrame, str]] = [(ZERO_SHOT, before, "zero_shot_accuracy")]
-    series += [(BEFORE, before, "accuracy")]
-    series += [(AFTER, after, "accuracy")] if after is not None else []
+    series += [(role, table, "accuracy") for role, table in look.roles(tables)]
     series += [] if normalised else [(EXPERT, before, "expert_accuracy")]
     for role, table, column in series:
         shown = _relative(table, column) if normalised else table

@@ -1,23 +1,18 @@
-"""Drift: per task with its change beside it, and over the images."""
+"""Drift per task, with its change beside it."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look, words
-from ri_analysis.figures.look import AFTER, BEFORE, Role
-
-Values = npt.NDArray[np.floating]
-_BINS, _PER_BIN = 40, 6  # bins at most, and images for each of them at least
+from ri_analysis.figures.look import Role
+from ri_analysis.sides import Sides
 
 
 def drift_by_task(
-    before: pd.DataFrame,
-    after: pd.DataFrame | None,
+    tables: Sides[pd.DataFrame],
     change: pd.DataFrame | None,
     unit: str,
     *,
@@ -26,28 +21,27 @@ def drift_by_task(
 ) -> go.Figure:
     """Bars of drift per task before and after RI on one scale; beside them the paired change with its interval.
 
-    `before` and `after` are drift tables (None where there is no RI set), `change` a drift change table (None for bars
-    alone); `quantity` is what the axis calls the drift.
+    `tables` are drift tables, `change` a drift change table (None for bars alone); `quantity` is what the axis calls
+    the drift.
     """
-    wide = after is not None and change is not None
-    figure = make_subplots(cols=2 if wide else 1, shared_yaxes=True, horizontal_spacing=0.05)
-    for role, table in ((BEFORE, before), (AFTER, after)):
-        if table is not None:
-            figure.add_bar(
-                x=table["drift"],
-                y=table["task"],
-                orientation="h",
-                name=role.name,
-                marker_color=role.colour,
-                error_x=look.error_bar(table, "drift", "drift_low", "drift_high", look.shades(dark).text),
-                hovertext=_hover(table, role, quantity, unit),
-                hovertemplate="%{hovertext}<extra></extra>",
-                row=1,
-                col=1,
-            )
-    if change is not None and wide:
+    figure = make_subplots(cols=1 if change is None else 2, shared_yaxes=True, horizontal_spacing=0.05)
+    for role, table in look.roles(tables):
+        figure.add_bar(
+            x=table["drift"],
+            y=table["task"],
+            orientation="h",
+            name=role.name,
+            marker_color=role.colour,
+            error_x=look.error_bar(table, "drift", "drift_low", "drift_high", look.shades(dark).text),
+            hovertext=_hover(table, role, quantity, unit),
+            hovertemplate="%{hovertext}<extra></extra>",
+            row=1,
+            col=1,
+        )
+    if change is not None:
         _add_change(figure, change, unit, dark)
-    look.finish(figure, dark=dark, height=104 + look.row_height(len(before)) * len(before))
+    rows = len(tables.before)
+    look.finish(figure, dark=dark, height=104 + look.row_height(rows) * rows)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return figure.update_xaxes(title=f"{quantity} ({unit})", rangemode="tozero", col=1)
 
@@ -68,31 +62,6 @@ def _add_change(figure: go.Figure, change: pd.DataFrame, unit: str, dark: bool) 
     )
     figure.add_vline(x=0, line={"color": shade.muted, "width": 1}, row=1, col=2)
     figure.update_xaxes(title=f"change, after − before ({unit})", rangemode="tozero", col=2)
-
-
-def drift_histogram(before: Values, after: Values | None, unit: str, *, dark: bool = False) -> go.Figure:
-    """Share of images by drift, before and after RI in the same bins; the last bin holds all beyond it."""
-    shown = [values for values in (before, after) if values is not None]
-    top = float(np.quantile(np.concatenate(shown), 0.99)) or 1.0
-    edges = np.linspace(0, top, min(_BINS, max(8, len(before) // _PER_BIN)) + 1)
-    figure = go.Figure()
-    for role, values in ((BEFORE, before), (AFTER, after)):
-        if values is not None:
-            counts, _ = np.histogram(np.clip(values, 0, top), edges)
-            of = words.count(len(values), "image")
-            figure.add_scatter(
-                x=np.repeat(edges, 2)[1:-1],
-                y=np.repeat(counts / len(values), 2),
-                mode="lines",
-                name=role.name,
-                line={"color": role.colour, "width": 2},
-                fill="tozeroy",
-                fillcolor=look.faint(role.colour),
-                hovertemplate=f"%{{y:.1%}} of {of} near %{{x:.3g}} {unit}<extra></extra>",
-            )
-    look.finish(figure, dark=dark, height=280)
-    figure.update_yaxes(title="share of images", tickformat=".0%", rangemode="tozero")
-    return figure.update_xaxes(title=f"drift ({unit})", showgrid=False)
 
 
 def _hover(table: pd.DataFrame, role: Role, quantity: str, unit: str) -> list[str]:

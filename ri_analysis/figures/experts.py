@@ -6,21 +6,22 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures.matrices import Axes, before_and_after
+from ri_analysis.sides import Sides
 
 OUTSIDE = "other"  # what is outside the transformer blocks
 
 
-def norms_by_block(before: pd.DataFrame, after: pd.DataFrame | None = None, *, dark: bool = False) -> go.Figure:
+def norms_by_block(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
     """‖τ_t‖ / ‖θ₀‖ of every expert (row) in every block (column); tables as `Gram.norm_table` returns them."""
     axes = Axes("expert", "transformer block", "‖τ‖ / ‖θ₀‖ (%)", "<b>{row}</b>, block {column}")
-    return before_and_after(_norms(before), None if after is None else _norms(after), axes, dark=dark)
+    return before_and_after(tables.map(_norms), axes, dark=dark)
 
 
-def cosine_matrices(before: pd.DataFrame, after: pd.DataFrame | None = None, *, dark: bool = False) -> go.Figure:
+def cosine_matrices(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
     """cos(τ_i, τ_j) of every pair of experts; tables as `Gram.cosine_table` returns them."""
     cell = "<b>{row}</b> and <b>{column}</b>"
     axes = Axes("expert", "expert", "cosine", cell, own="<b>{row}</b> with itself", signed=True)
-    return before_and_after(_cosines(before), None if after is None else _cosines(after), axes, dark=dark)
+    return before_and_after(tables.map(_cosines), axes, dark=dark)
 
 
 def _norms(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import plotly.graph_objects as go
+
+from ri_analysis.sides import Sides
+
+Side = TypeVar("Side")
 
 # Okabe & Ito 2008, told apart with every common colour blindness.
 OKABE_ITO = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2", "#B8A800", "#8A8F98")
@@ -59,6 +63,11 @@ CONFIG: dict[str, Any] = {
     "toImageButtonOptions": {"format": "svg", "filename": "ri-analysis"},
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
+
+
+def roles(sides: Sides[Side]) -> list[tuple[Role, Side]]:
+    """Return what there is before and after RI, each with its role."""
+    return list(zip((BEFORE, AFTER), sides, strict=False))
 
 
 def shades(dark: bool) -> Shades:

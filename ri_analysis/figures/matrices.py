@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look
+from ri_analysis.sides import Sides
 
 Matrix = npt.NDArray[np.float64]
+Ends = tuple[pd.DataFrame, pd.DataFrame]
+Pivot = Callable[[pd.DataFrame, str], pd.DataFrame]
 _DIGITS = 2  # in the cells; hovers have one more
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
 _SHORT = 3  # letters of a name that needs no turning
@@ -56,28 +59,29 @@ def square(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def before_and_after(
-    before: pd.DataFrame,
-    after: pd.DataFrame | None,
-    axes: Axes,
-    intervals: Sequence[tuple[pd.DataFrame, pd.DataFrame] | None] = (None, None),
-    *,
-    dark: bool = False,
+    tables: Sides[pd.DataFrame], axes: Axes, intervals: Sides[Ends] | None = None, *, dark: bool = False
 ) -> go.Figure:
     """Draw matrices (index: rows, columns: columns) before and after RI on one scale, and after − before beside them.
 
     NaN cells stay empty. `intervals` are the low and high ends of each matrix's cells, for the hover.
     """
-    tables = [before] if after is None else [before, after]
-    panels = len(tables) + (after is not None)
+    panels = 2 * len(tables) - 1
     figure = make_subplots(cols=panels, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=_TITLES[:panels])
     shown = [_cells(table, axes) for table in tables]
-    for place, (table, cells, ends) in enumerate(zip(tables, shown, intervals, strict=False), 1):
-        figure.add_trace(_heatmap(before, cells, _hover(table, axes, ends), "coloraxis"), row=1, col=place)
-    if after is not None:
-        hover = _hover_change(before, after, axes)
-        figure.add_trace(_heatmap(before, shown[1] - shown[0], hover, "coloraxis2"), row=1, col=3)
+    ends = [None] * len(tables) if intervals is None else intervals
+    for place, (table, cells, end) in enumerate(zip(tables, shown, ends, strict=True), 1):
+        figure.add_trace(_heatmap(tables.before, cells, _hover(table, axes, end), "coloraxis"), row=1, col=place)
+    if tables.after is not None:
+        hover = _hover_change(tables.before, tables.after, axes)
+        figure.add_trace(_heatmap(tables.before, shown[1] - shown[0], hover, "coloraxis2"), row=1, col=3)
     _scales(figure, shown, axes, dark)
-    return _layout(figure, before, axes, dark)
+    return _layout(figure, tables.before, axes, dark)
+
+
+def with_ends(tables: Sides[pd.DataFrame], column: str, axes: Axes, cells: Pivot, *, dark: bool = False) -> go.Figure:
+    """Draw a column of tables before and after RI, with its intervals; `cells` makes a matrix of a table's column."""
+    ends = tables.map(lambda table: (cells(table, f"{column}_low"), cells(table, f"{column}_high")))
+    return before_and_after(tables.map(lambda table: cells(table, column)), axes, ends, dark=dark)
 
 
 def _cells(table: pd.DataFrame, axes: Axes) -> Matrix:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from ri_analysis.figures import words
 
 HEADLINE = "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals."
@@ -12,24 +10,20 @@ ACCURACY_BY_TASK = (
     "the less the merge lost."
 )
 INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
-CROSSTALK = (
-    "Each row is an expert on its own, each column a task whose outputs it moves away from the pretrained model's; "
-    "darker is less. Both matrices share one scale, the diagonal (what an expert learned for itself) is left out."
-)
 
 
 def resting_on(n: int, tasks: int, full: bool) -> str:
-    """Say on how many images a figure rests."""
-    images = words.count(n, "test image")
+    """Say on how many images a figure is based where the others follow by themselves."""
     if not full:
-        return f"A first look at {images} of {words.count(tasks, 'task')}; all of them follow."
-    return f"Rests on all {images} of {words.count(tasks, 'task')}; bars show 95% intervals."
+        return f"A first look at {words.count(n, 'test image')} of {words.count(tasks, 'task')}; all of them follow."
+    return based_on(n, tasks, full)
 
 
-def crosstalk_rests_on(table: pd.DataFrame) -> str:
-    """Say on how many images a crosstalk table rests."""
-    images = words.count(int(table["n"].max()), "test image")
-    return f"Rests on up to {images} for each of {len(table)} pairs of expert and task."
+def based_on(n: int, tasks: int, full: bool, limit: int | None = None) -> str:
+    """Say on how many images a figure is based, `limit` a task at most."""
+    images = f"{'all ' if full else ''}{words.count(n, 'test image')} of {words.count(tasks, 'task')}"
+    sample = "" if full else f", a fixed sample of at most {limit} a task"
+    return f"Based on {images}{sample}; bars show 95% intervals."
 
 
 def title(name: str) -> str:

@@ -8,11 +8,12 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import spread, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along, compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import DISTANCES, default_settings
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
-from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 

@@ -10,13 +10,14 @@ import pandas as pd
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import spread, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import SHARED, length, points_before, runs_of
 from ri_analysis.studies.conducting.distilled import Distilled
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.study import Chart, Rounds, Study, changed, measured, method_names
+from ri_analysis.studies.study import Rounds, Study, changed, measured, method_names
 from ri_analysis.studies.verdicts import below, beside_the_paper, mean_over
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import surfaces, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
 from ri_analysis.studies import averaging, sensitivity
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import NOTHING, in_points, mean_over
 
 

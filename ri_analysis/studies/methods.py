@@ -14,6 +14,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.engine.sections import VALIDATION
 from ri_analysis.figures import look, spread, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
@@ -30,7 +31,7 @@ from ri_analysis.studies.grids import (
     mergeable,
     scales,
 )
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, changed, measured
+from ri_analysis.studies.study import Part, Rounds, Study, changed, measured
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, every, in_points, mean_over, within
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}

@@ -15,12 +15,13 @@ from ri_analysis.errors import InputError, WriteError
 from ri_analysis.export import formats, glyphs, paper
 from ri_analysis.export.snapshot import now, versions
 from ri_analysis.figures import words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
 from ri_analysis.json_text import to_json
 from ri_analysis.markdown import around_section, markdown_table, write_section
 from ri_analysis.studies.conducting.conduct import Plan, seconds_an_image
-from ri_analysis.studies.study import Chart, Study
+from ri_analysis.studies.study import Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
 MANIFEST = "manifest.json"

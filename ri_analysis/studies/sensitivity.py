@@ -14,6 +14,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.statistics import Interval, normal_mean
@@ -21,7 +22,7 @@ from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
-from ri_analysis.studies.study import Chart, Part, Rounds, Study, before_and_after, method_names
+from ri_analysis.studies.study import Part, Rounds, Study, before_and_after, method_names
 from ri_analysis.studies.surface import (
     MARGIN,
     Axis,

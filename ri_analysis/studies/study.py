@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import plotly.graph_objects as go
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
+from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import find_method
+from ri_analysis.sides import Sides
 from ri_analysis.statistics import bootstrap_mean
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import ORIGINAL
@@ -25,15 +26,6 @@ Rounds = Generator[Sequence[Work], list[Any], pd.DataFrame]
 """Yields work, is sent its results in the same order, and so on; returns the tidy table."""
 Part = Generator[Sequence[Work], list[Any], None]
 """Some of a study's rounds."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure of a study, and one sentence on how to read it; a `title` where it is one of several alike."""
-
-    figure: go.Figure
-    how_to_read: str
-    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +51,8 @@ class Study:
 
 def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     """Return the expert sets to compare by stage, "before" and "after" RI; only the former where there is no RI set."""
-    resolved = evaluator.suite.default_resolved
-    return {"before": [ORIGINAL]} | ({} if resolved is None else {"after": [resolved]})
+    sides = Sides(ORIGINAL, evaluator.suite.default_resolved)
+    return {stage: [experts] for stage, experts in sides.stages.items()}
 
 
 def method_names(settings: Mapping[str, Value]) -> list[str]:

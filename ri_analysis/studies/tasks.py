@@ -9,10 +9,11 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
-from ri_analysis.studies.study import Chart, Rounds, Study
+from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import beside_the_paper, greater, in_points, mean_over
 
 

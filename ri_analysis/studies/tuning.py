@@ -14,6 +14,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.engine.sections import AUXILIARY, VALIDATION
 from ri_analysis.figures import spread, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
@@ -21,7 +22,7 @@ from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
-from ri_analysis.studies.study import Chart, Rounds, Study, measured, method_names, over_seeds
+from ri_analysis.studies.study import Rounds, Study, measured, method_names, over_seeds
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 WAYS = {

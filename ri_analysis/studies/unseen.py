@@ -11,13 +11,14 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Flags, Outcomes
 from ri_analysis.engine.sections import LEFT_OUT, UNSEEN
 from ri_analysis.figures import spread, words
+from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.statistics import wilson
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.study import Chart, Rounds, Study, method_names, over_seeds
+from ri_analysis.studies.study import Rounds, Study, method_names, over_seeds
 from ri_analysis.studies.surface import MARGIN
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, in_points, mean_over, within
 

@@ -19,12 +19,19 @@ Drawing = Callable[[], None]
 
 
 def on_request(
-    key: tuple[Hashable, ...], label: str, title: str, work: Work, note: str = "", so_far: Drawing | None = None
+    key: tuple[Hashable, ...],
+    label: str,
+    title: str,
+    work: Work,
+    note: str = "",
+    so_far: Drawing | None = None,
+    *,
+    at_once: bool = False,
 ) -> Any:
     """Return the answer under `key`; None, with a button, progress or what went wrong on the page, until it is there.
 
     `work` gets the background evaluator and a Progress that raises Cancelled once the reader asks for it.
-    `so_far` draws what there is of the answer while it is worked out.
+    `so_far` draws what there is of the answer while it is worked out; `at_once` starts without the button.
     """
     found = resources.memory().get(key)
     if found is not None:
@@ -33,13 +40,15 @@ def on_request(
     job = resources.jobs().get(name)
     if job is None or not job.running:
         explain(job)
-        left, right = st.columns([2, 5], vertical_alignment="center")
-        if not left.button(label, key=f"start.{key[0]}", width="stretch"):
-            right.caption(note)
-            return None
+        if not at_once or (job is not None and job.error is not None):
+            left, right = st.columns([2, 5], vertical_alignment="center")
+            if not left.button(label, key=f"start.{key[0]}", width="stretch"):
+                right.caption(note)
+                return None
         suite = resources.suite_name()
-        resources.jobs().start(name, title, lambda job: _carry_out(job, key, work, suite))
-        st.rerun()  # without the button
+        job = resources.jobs().start(name, title, lambda job: _work(job, key, work, suite))
+        if not at_once:
+            st.rerun()  # without the button
     watch(job, so_far)
     return None
 
@@ -49,7 +58,7 @@ def parts(progress: Progress | None, place: int, count: int) -> Progress | None:
     return None if progress is None else lambda done, total: progress(place * total + done, count * total)
 
 
-def _carry_out(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
+def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
     memory = resources.memory()  # the one of now: after `reopen` there is another
     evaluator = resources.evaluator(resources.BACKGROUND, suite)
     answer = work(evaluator, lambda done, total: job.report(done / max(1, total)))
@@ -61,7 +70,7 @@ def explain(job: Job | None) -> None:
     if job is None or job.error is None:
         return
     if isinstance(job.error, Cancelled):
-        st.caption("Cancelled. What was measured is kept: another start goes on from there.")
+        st.caption("Cancelled. What was measured is saved: starting again resumes there.")
     else:
         st.error(f"{job.title} stopped: {job.error}")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from ri_analysis.analyses.analysis import stacked
 from ri_analysis.engine import Evaluator, Report
-from ri_analysis.engine.gram import task_vector_gram
+from ri_analysis.engine.gram import Gram, task_vector_gram
 from ri_analysis.figures import experts as figures
 from ri_analysis.files import write_text
 from ri_analysis.json_text import to_json
@@ -180,30 +181,30 @@ def files(report: Report) -> None:
 def changes(evaluator: Evaluator, report: Report) -> None:
     """Draw how large each task vector is, block by block, and how much they point the same way, before and after RI."""
     pair, seen = recipes.chosen_pair(evaluator), {item.experts for item in report.files}
-    sets = [recipe.experts for recipe in pair.recipes]
+    sets = pair.map(lambda recipe: recipe.experts)
     if not seen.issuperset(sets):
         st.info("An expert set is newer than the last look through the files.", icon=":material/info:")
         opening.again()
         return
     # The look through has read all weights: these are kept.
-    found = [task_vector_gram(evaluator.suite, evaluator.store, name).select(pair.before.tasks) for name in sets]
+    found = sets.map(lambda name: task_vector_gram(evaluator.suite, evaluator.store, name).select(pair.before.tasks))
     st.markdown("**How far each block was moved**")
-    tables = [item.norm_table() for item in found]
+    tables = found.map(Gram.norm_table)
     how = (
         "Brighter is further: the length of an expert's task vector τ in a block, in percent of the length of the "
         f"pretrained weights there; “{figures.OUTSIDE}” is all that is outside the blocks."
     )
-    chart = figures.norms_by_block(*tables, dark=frame.dark())
-    frame.figure(chart, how, pair.stacked(tables), _REST, "task-vector-norms")
+    chart = figures.norms_by_block(tables, dark=frame.dark())
+    frame.figure(chart, how, stacked(pair, tables), _REST, "task-vector-norms")
     if len(pair.before.tasks) > 1:
         st.markdown("**Do they point the same way?**")
-        tables = [item.cosine_table() for item in found]
+        tables = found.map(Gram.cosine_table)
         how = (
             "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (vermillion) the "
             "same way, below it (blue) against each other."
         )
-        chart = figures.cosine_matrices(*tables, dark=frame.dark())
-        frame.figure(chart, how, pair.stacked(tables), _REST, "task-vector-cosines")
+        chart = figures.cosine_matrices(tables, dark=frame.dark())
+        frame.figure(chart, how, stacked(pair, tables), _REST, "task-vector-cosines")
 
 
-_REST = "Rests on all weights of the vision tower; no images."
+_REST = "Based on all weights of the vision tower; no images."

@@ -10,10 +10,11 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ri_analysis.analyses import find_analysis
 from ri_analysis.export import browser, formats, glyphs, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import crosstalk, frame, kept, measuring, recipes, resources, tray
+from ri_analysis.ui import analysis, frame, kept, recipes, resources, tray
 
 _OWN = "another width"
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
@@ -68,16 +69,17 @@ def section() -> None:
 
 def _standard_button() -> None:
     """Draw the button that pins the usual figures of the recipe on the left."""
-    slot = st.empty()
+    slot = st.container()
     if not st.button("Pin the usual figures of this recipe", key="tray.standard", icon=":material/playlist_add:"):
         return
     evaluator = resources.evaluator()
     pair = recipes.chosen_pair(evaluator)
-    comparison = measuring.compare(evaluator, pair, slot=slot)
-    with measuring.Meter("Measuring who disturbs whom", slot) as meter:
-        tables = crosstalk.measure(evaluator, pair, standard.IMAGES, meter)
-    suite = resources.suite_name()
-    for snapshot in standard.standard_set(evaluator, pair.recipes, comparison, tables, suite, tray.address()):
+    with slot:
+        answers = [
+            analysis.measured(evaluator, pair, each, each.settled(pair.before.tasks, {}), limit)
+            for each, limit in ((find_analysis(name), limit) for name, limit in standard.LIMITS.items())
+        ]
+    for snapshot in standard.standard_set(evaluator, answers, resources.suite_name(), tray.address()):
         tray.add(snapshot)
     st.rerun()
 
@@ -124,7 +126,7 @@ def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None
                 on_click="ignore",
                 disabled=form.drawn and not can_draw,
             )
-    with st.expander("How these numbers came about"):
+    with st.expander("How this was computed"):
         for label, text in snapshot.origin.lines():
             st.markdown(f"**{label}**")
             st.code(text, language=None, wrap_lines=True)

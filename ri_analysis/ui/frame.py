@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ri_analysis.errors import InputError
 from ri_analysis.export import formats
 from ri_analysis.figures import look
+from ri_analysis.figures.chart import Chart
 from ri_analysis.ui import tray
 
 
@@ -31,16 +32,25 @@ def boundary() -> Iterator[None]:
         st.error(plain(str(error)), icon="⚠️")
 
 
-def figure(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str = "") -> None:
-    """Show a figure, one sentence on how to read it, on how many images it rests, and the table behind it.
+def chart(drawn: Chart, table: pd.DataFrame, name: str, source: tray.Source) -> None:
+    """Show a chart under its title; see `figure`."""
+    if drawn.title:
+        st.markdown(f"**{drawn.title}**")
+    figure(drawn.figure, drawn.how_to_read, table, drawn.n, name, source)
 
-    `name` names the downloads and must be unique on the page. `n` is empty where the sentence says it, and `command`
-    is what gives the numbers where it is not the chosen recipe that does.
+
+def figure(
+    chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: tray.Source = None
+) -> None:
+    """Show a figure, one sentence on how to read it, on how many images it is based, and the table behind it.
+
+    `name` names the downloads and must be unique on the page. `n` is empty where the sentence says it. `source` is
+    what gives the numbers: an analysis's answer, a command, or by default the measured recipe.
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
     st.plotly_chart(chart, theme=None, config=config, key=f"{kind(chart)}.{name}", alt=how_to_read)
     with caption(f"{how_to_read} *{n}*" if n else how_to_read, table, name):
-        tray.pin_button(chart, how_to_read, table, n, name, command)
+        tray.pin_button(chart, how_to_read, table, n, name, source)
 
 
 def kind(chart: go.Figure) -> str:

@@ -27,7 +27,7 @@ def numbers(comparison: Comparison) -> None:
 def _accuracy(comparison: Comparison) -> None:
     change = comparison.accuracy_change
     delta = None if change is None else _delta(words.points(change.value))
-    shown = words.percent(_shown(comparison).mean_accuracy[0])
+    shown = words.percent(comparison.last.mean_accuracy[0])
     st.metric("Mean accuracy", shown, delta, delta_description=_against(comparison), help=_HELP["accuracy"])
     lines = [] if change is None else [f"change {words.points_range(*change.interval)}"]
     for name, evaluation in _sides(comparison):
@@ -39,7 +39,7 @@ def _accuracy(comparison: Comparison) -> None:
 def _normalised(comparison: Comparison) -> None:
     before, after = comparison.before.mean_normalised_accuracy, comparison.after
     delta = None if after is None else _delta(words.points(after.mean_normalised_accuracy - before))
-    shown = words.percent(_shown(comparison).mean_normalised_accuracy)
+    shown = words.percent(comparison.last.mean_normalised_accuracy)
     label = "Normalised accuracy"
     st.metric(label, shown, delta, delta_description=_against(comparison), help=_HELP["normalised"])
     zero_shot, expert = comparison.before.mean_zero_shot_accuracy[0], comparison.before.mean_expert_accuracy[0]
@@ -52,7 +52,7 @@ def _normalised(comparison: Comparison) -> None:
 def _interference(comparison: Comparison) -> None:
     change = comparison.interference_change
     delta = None if change is None else _delta(words.nats_change(change.value))
-    shown = words.nats(_shown(comparison).mean_interference[0])
+    shown = words.nats(comparison.last.mean_interference[0])
     st.metric(
         "Mean interference ξ",
         shown,
@@ -73,15 +73,9 @@ def _delta(text: str) -> str:
     return text.replace("−", "-")
 
 
-def _shown(comparison: Comparison) -> Evaluation:
-    """Return the evaluation whose value stands large: the one after RI where there is one."""
-    return comparison.before if comparison.after is None else comparison.after
-
-
 def _against(comparison: Comparison) -> str | None:
     return None if comparison.after is None else "by RI"
 
 
 def _sides(comparison: Comparison) -> list[tuple[str, Evaluation]]:
-    before = [("before RI", comparison.before)]
-    return before if comparison.after is None else [*before, ("after RI", comparison.after)]
+    return [(f"{stage} RI", evaluation) for stage, evaluation in comparison.stages.items()]

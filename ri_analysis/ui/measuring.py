@@ -68,8 +68,8 @@ def compare(
 ) -> Comparison:
     """Measure both recipes of a pair, with progress."""
     with Meter("Measuring a first look" if limit else "Measuring", slot) as meter:
-        found = [measure(evaluator, recipe, limit=limit, meter=meter) for recipe in pair.recipes]
-    return Comparison(found[0], found[1] if len(found) > 1 else None)
+        found = [measure(evaluator, recipe, limit=limit, meter=meter) for recipe in pair.all]
+    return Comparison.of(found)
 
 
 def stages(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> Iterator[Comparison]:
@@ -84,4 +84,4 @@ def stages(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> Iterator[C
 
 def known(evaluator: Evaluator, pair: Pair) -> bool:
     """Whether a pair can be had without encoding an image."""
-    return all(evaluator.kept(recipe) for recipe in pair.recipes)
+    return all(evaluator.kept(recipe) for recipe in pair.all)

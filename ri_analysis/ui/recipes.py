@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe, Method
+from ri_analysis.sides import Sides
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import resources, state
 
@@ -22,22 +20,8 @@ PIN = "pin."  # A, B and C: recipes kept beside the current one
 COEFFICIENT_RANGE = (-1.0, 2.0)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One merge of the original experts, and the same of the RI-adapted ones where there are any."""
-
-    before: MergeRecipe
-    after: MergeRecipe | None
-
-    @property
-    def recipes(self) -> list[MergeRecipe]:
-        """The one or two recipes."""
-        return [self.before] if self.after is None else [self.before, self.after]
-
-    def stacked(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Return the recipes' tables as one, with a column `experts` that names the expert set."""
-        named = [table.assign(experts=recipe.experts) for recipe, table in zip(self.recipes, tables, strict=True)]
-        return pd.concat(named, ignore_index=True)
+Pair = Sides[MergeRecipe]
+"""One merge of the original experts, and the same of the RI-adapted ones where there are any."""
 
 
 # Each function below reads the reader's choice, or other texts of the same form: those of a pinned recipe.

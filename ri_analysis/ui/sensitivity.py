@@ -76,7 +76,7 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     )
     axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
     assert axes[0] is not None  # the first axis has no such choice
-    staged = zip(("before", "after"), pair.recipes, strict=False)
+    staged = zip(("before", "after"), pair.all, strict=False)
     return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in staged]
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from ri_analysis.analyses import Answer
 from ri_analysis.export import facts
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import words
 from ri_analysis.ui import recipes, resources
 
 _TRAY, _NUMBERS = "ri.tray", "ri.tray.numbers"
+Source = str | Answer[Any] | None
+"""What gives a figure's numbers: a command, an analysis's answer, or by default the measured recipe."""
 MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
 
 
@@ -33,8 +37,10 @@ def pinned() -> list[Pinned]:
     return found
 
 
-def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str = "") -> None:
-    """Draw the button that puts a figure into the tray; `command` gives its numbers where they are no recipes'."""
+def pin_button(
+    chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source = None
+) -> None:
+    """Draw the button that puts a figure into the tray."""
     st.button(
         "Pin",
         key=f"pin.{name}",
@@ -42,18 +48,19 @@ def pin_button(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, 
         icon=":material/keep:",
         help="Keep this figure as it is on the Figures page, to save it for a paper or put it into a report",
         on_click=_pin,
-        args=(chart, how_to_read, table, n, name, command),
+        args=(chart, how_to_read, table, n, name, source),
     )
 
 
-def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, command: str) -> None:
-    evaluator = resources.evaluator()
-    if command:
-        source = facts.origin_of(evaluator, [command], address())
+def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source) -> None:
+    evaluator, suite = resources.evaluator(), resources.suite_name()
+    if isinstance(source, str):
+        origin = facts.origin_of(evaluator, [source], address())
+    elif source is not None:
+        origin = facts.origin_of_answer(evaluator, source, suite, address())
     else:
-        made_of = recipes.chosen_pair(evaluator).recipes
-        source = facts.origin(evaluator, made_of, resources.suite_name(), name, address())
-    add(Snapshot.of(chart, table, name, how_to_read, n, source))
+        origin = facts.origin(evaluator, recipes.chosen_pair(evaluator), suite, address())
+    add(Snapshot.of(chart, table, name, how_to_read, n, origin))
 
 
 def add(snapshot: Snapshot) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from shown import clean
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.drift import measure_drift
 from ri_analysis.ui import gallery
 
 

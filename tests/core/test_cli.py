@@ -91,7 +91,9 @@ def test_interference_prints_who_disturbs_whom(shell: Shell) -> None:
     assert all(set(row) == set(found["crosstalk"]) for row in found["crosstalk"].values())
     code, out, _ = shell("interference")
     assert code == 0
-    assert "mean off the diagonal" in out
+    assert "On average an expert moves another task's predictions by" in out
+    assert out.count("Which expert causes the drift?") == 0
+    assert "Which expert causes the drift?" in shell("interference", "--blame")[1]
 
 
 def test_merge_writes_what_measure_measures(shell: Shell, tmp_path: Path) -> None:

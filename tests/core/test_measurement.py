@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ri_analysis.analyses.clouds import collect
+from ri_analysis.analyses.contribution import contributions
+from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, Store
-from ri_analysis.engine.blame import blame
-from ri_analysis.engine.drift import measure_drift
-from ri_analysis.engine.embedding import collect
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.models import combined_model
 from ri_analysis.engine.outcomes import Outcomes
@@ -69,7 +69,7 @@ def test_all_analyses_of_a_recipe_share_one_measurement(evaluator: Evaluator, en
     assert encoded() == 0
     collect(evaluator, {"before": recipe})
     assert encoded() == 0
-    blame(evaluator, recipe, limit=12)
+    contributions(evaluator, recipe, limit=12)
     # Coalitions of one and two of three tasks, each on its own tasks' 12 images: the full one is known.
     assert encoded() == 12 * (3 * 1 + 3 * 2)
     evaluator.crosstalk()

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.drift import measure_drift
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import METHODS
 from ri_analysis.suite import open_suite

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import MODEL, TASKS, make_suite
 
+from ri_analysis.analyses.blocks import drift_by_block
 from ri_analysis.encoder import check_fit, read_architecture
 from ri_analysis.encoder.last_block import ClassTokenBlock
 from ri_analysis.engine import Evaluator, check_suite
-from ri_analysis.engine.blocks import drift_by_block
 from ri_analysis.errors import InputError
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.suite import open_suite

@@ -13,10 +13,12 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from ri_analysis import figures
+from ri_analysis.analyses.crosstalk import crosstalk_matrices
 from ri_analysis.errors import InputError
 from ri_analysis.export import browser, formats, paper, report, venues
 from ri_analysis.export.snapshot import Origin, Snapshot
 from ri_analysis.figures import look
+from ri_analysis.sides import Sides
 
 TASKS = ["MNIST", "Letters", "Birds"]
 ORIGIN = Origin("tiny", "abc", ("averaging",), ("ri-analysis measure tiny",), "", (("torch", "2"),), "2026-01-01")
@@ -35,7 +37,7 @@ def means() -> pd.DataFrame:
 
 
 def matrices(dark: bool = False) -> go.Figure:
-    return figures.crosstalk_matrices(crosstalk(0.1), crosstalk(0.03), dark=dark)
+    return crosstalk_matrices(Sides(crosstalk(0.1), crosstalk(0.03)), dark=dark)
 
 
 def snapshot(figure: go.Figure | None = None) -> Snapshot:

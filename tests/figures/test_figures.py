@@ -7,6 +7,7 @@ import pytest
 from ri_analysis import figures
 from ri_analysis.export import paper
 from ri_analysis.figures import look, words
+from ri_analysis.sides import Sides
 
 TASKS = ["MNIST", "Letters", "Birds"]
 
@@ -25,22 +26,13 @@ def evaluation(shift: float = 0.0, tasks: list[str] = TASKS) -> pd.DataFrame:
     return table
 
 
-def crosstalk(level: float, tasks: list[str] = TASKS) -> pd.DataFrame:
-    rows = []
-    for row, expert in enumerate(tasks):
-        for column, task in enumerate(tasks):
-            value = 9.0 if row == column else level * (1 + row + 2 * column)
-            rows.append((expert, task, value, value / 2, value * 2, 50))
-    return pd.DataFrame(rows, columns=["expert", "task", "crosstalk", "crosstalk_low", "crosstalk_high", "n"])
-
-
 def trace(figure, name):
     return next(item for item in figure.data if item.name == name)
 
 
 def test_accuracy_by_task_shows_the_table_and_its_intervals():
     before, after = evaluation(), evaluation(0.1)
-    figure = figures.accuracy_by_task(before, after)
+    figure = figures.accuracy_by_task(Sides(before, after))
     for role, table, column in (
         (look.ZERO_SHOT, before, "zero_shot_accuracy"),
         (look.EXPERT, before, "expert_accuracy"),
@@ -59,7 +51,7 @@ def test_accuracy_by_task_shows_the_table_and_its_intervals():
 
 
 def test_hover_says_interval_expert_and_number_of_images():
-    text = trace(figures.accuracy_by_task(evaluation(), None), look.BEFORE.name).hovertext[0]
+    text = trace(figures.accuracy_by_task(Sides(evaluation())), look.BEFORE.name).hovertext[0]
     for part in ("MNIST", "40.0%", "37.0–45.0%", "57% of the expert's 70.0%", "zero-shot 20.0%", "100 images"):
         assert part in text
 
@@ -67,9 +59,9 @@ def test_hover_says_interval_expert_and_number_of_images():
 def test_colours_of_roles_are_the_same_in_every_figure():
     before, after = evaluation(), evaluation(0.1)
     for figure in (
-        figures.accuracy_by_task(before, after),
-        figures.accuracy_bars(before, after, dark=True),
-        figures.interference_by_task(before, after),
+        figures.accuracy_by_task(Sides(before, after)),
+        figures.accuracy_bars(Sides(before, after), dark=True),
+        figures.interference_by_task(Sides(before, after)),
     ):
         assert trace(figure, look.BEFORE.name).marker.color == "#D55E00"
         assert trace(figure, look.AFTER.name).marker.color == "#0072B2"
@@ -77,9 +69,9 @@ def test_colours_of_roles_are_the_same_in_every_figure():
 
 def test_accuracy_bars_absolute_and_normalised():
     before, after = evaluation(), evaluation(0.1)
-    absolute = figures.accuracy_bars(before, after)
+    absolute = figures.accuracy_bars(Sides(before, after))
     np.testing.assert_array_equal(trace(absolute, look.EXPERT.name).y, before["expert_accuracy"])
-    normalised = figures.accuracy_bars(before, after, normalised=True)
+    normalised = figures.accuracy_bars(Sides(before, after), normalised=True)
     assert look.EXPERT.name not in [item.name for item in normalised.data]
     bars = trace(normalised, look.AFTER.name)
     np.testing.assert_allclose(bars.y, after["normalised_accuracy"])
@@ -91,7 +83,7 @@ def test_normalised_bars_leave_out_a_task_whose_expert_gets_nothing_right():
     before = evaluation()
     before.loc[0, "expert_accuracy"] = 0.0
     before.loc[0, "normalised_accuracy"] = np.nan
-    bars = trace(figures.accuracy_bars(before, None, normalised=True), look.BEFORE.name)
+    bars = trace(figures.accuracy_bars(Sides(before), normalised=True), look.BEFORE.name)
     assert np.isnan(bars.y[0])
     assert np.isfinite(bars.y[1:]).all()
     assert "not defined" in bars.hovertext[0]
@@ -99,18 +91,15 @@ def test_normalised_bars_leave_out_a_task_whose_expert_gets_nothing_right():
 
 def test_interference_by_task():
     before, after = evaluation(), evaluation(0.1)
-    figure = figures.interference_by_task(before, after)
+    figure = figures.interference_by_task(Sides(before, after))
     np.testing.assert_array_equal(trace(figure, look.AFTER.name).x, after["interference"])
     np.testing.assert_allclose(trace(figure, look.BEFORE.name).error_x.arrayminus, 0.1)
     assert "nats" in figure.layout.xaxis.title.text
 
 
-@pytest.mark.parametrize(
-    "draw", [figures.accuracy_by_task, figures.accuracy_bars, figures.interference_by_task, figures.crosstalk_matrices]
-)
+@pytest.mark.parametrize("draw", [figures.accuracy_by_task, figures.accuracy_bars, figures.interference_by_task])
 def test_without_an_ri_set_there_is_no_after(draw):
-    table = crosstalk(0.1) if draw is figures.crosstalk_matrices else evaluation()
-    figure = draw(table, None)
+    figure = draw(Sides(evaluation()))
     assert look.AFTER.name not in [item.name for item in figure.data]
     assert figure.data
 
@@ -130,33 +119,6 @@ def test_headline_keeps_the_order_of_the_table():
     np.testing.assert_array_equal(figure.data[0].x, [0.2, 0.4, 0.7])
     np.testing.assert_array_equal(figure.data[1].x, [0.5])
     assert "40.0%" in figure.layout.yaxis.ticktext[1]
-
-
-def test_crosstalk_shares_one_scale_and_leaves_the_diagonal_out():
-    before, after = crosstalk(0.1), crosstalk(0.01)
-    figure = figures.crosstalk_matrices(before, after)
-    first, second, change = figure.data
-    assert first.coloraxis == second.coloraxis == "coloraxis"
-    assert change.coloraxis == "coloraxis2"
-    assert np.isnan(np.diag(np.array(first.z, dtype=float))).all()
-    assert first.z[0][1] == pytest.approx(0.3)  # expert 0 moves task 1: 0.1 · (1 + 0 + 2)
-    assert first.z[1][0] == pytest.approx(0.2)
-    np.testing.assert_allclose(change.z, np.array(second.z, float) - np.array(first.z, float))
-    assert figure.layout.coloraxis.cmin == 0
-    assert figure.layout.coloraxis.cmax == pytest.approx(0.6)  # the diagonal's 9 nats have no part in it
-    assert figure.layout.coloraxis2.cmin == -figure.layout.coloraxis2.cmax
-    assert "what it learned" in first.hovertext[0][0]
-    assert "before" in change.hovertext[0][1]
-
-
-def test_crosstalk_prints_values_only_where_there_is_room():
-    few = figures.crosstalk_matrices(crosstalk(0.1), crosstalk(0.01))
-    assert few.data[0].text[0][1] == "0.30"
-    assert few.data[0].text[0][0] == ""
-    tasks = [f"task {index}" for index in range(20)]
-    many = figures.crosstalk_matrices(crosstalk(0.1, tasks), crosstalk(0.01, tasks))
-    assert many.data[0].text is None
-    assert many.layout.height > few.layout.height
 
 
 def test_loss_curves_keep_the_tasks_colours():
@@ -180,7 +142,7 @@ def test_task_colours_are_distinct_and_stable():
 
 
 def test_themes_differ_in_ground_and_text_only():
-    light, dark = (figures.interference_by_task(evaluation(), None, dark=dark) for dark in (False, True))
+    light, dark = (figures.interference_by_task(Sides(evaluation()), dark=dark) for dark in (False, True))
     assert light.layout.template.layout.paper_bgcolor == "#FFFFFF"
     assert dark.layout.template.layout.paper_bgcolor == look.DARK.background
     assert light.data[0].marker.color == dark.data[0].marker.color

@@ -100,9 +100,9 @@ class Bench:
     # --- measuring ----------------------------------------------------------------------------------------
 
     def _from_memory(self, evaluator: Evaluator, pair: Pair) -> None:
-        held = [resources.memory().get(measuring.memory_key("measure", evaluator, recipe)) for recipe in pair.recipes]
+        held = [resources.memory().get(measuring.memory_key("measure", evaluator, recipe)) for recipe in pair.all]
         if all(evaluation is not None for evaluation in held):
-            self.take(pair, Comparison(held[0], held[1] if len(held) > 1 else None))
+            self.take(pair, Comparison.of(held))
 
     def _await(self, evaluator: Evaluator, pair: Pair, small: bool) -> str | None:
         """Have a pair measured and wait a moment for it; return what went wrong, where something did."""
@@ -133,8 +133,8 @@ class Bench:
             return None
         if self._looked is None or self._looked[0] != pair:
             last = self.measured
-            references = [last.before, last.after or last.before]
-            self._looked = pair, probe.estimates(pair.recipes, references[: len(pair.recipes)])
+            references = (last.before, last.last)
+            self._looked = pair, probe.estimates(pair.all, references[: len(pair.all)])
         return self._looked[1]
 
     def _follow(self, probe: LiveProbe, pair: Pair, held: str) -> None:
@@ -143,7 +143,7 @@ class Bench:
         direction = Direction.of(base, held, recipe_texts())
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
-            self._line = Line(direction, probe.affordable(POINT, MOST), len(pair.recipes))
+            self._line = Line(direction, probe.affordable(POINT, MOST), len(pair.all))
         if self._line is not None:
             self._refine(self._line)
 

@@ -25,7 +25,7 @@ def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
     memory = resources.memory()
 
     def work(job: Job) -> Comparison:
-        shares = [0.0] * len(pair.recipes)
+        shares = [0.0] * len(pair.all)
 
         def progress(place: int) -> Progress:
             def report(done: int, total: int) -> None:
@@ -36,12 +36,12 @@ def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
 
         futures = [
             _BOTH.submit(_measure, each, recipe, progress(place), small)
-            for place, (each, recipe) in enumerate(zip(evaluators, pair.recipes, strict=False))
+            for place, (each, recipe) in enumerate(zip(evaluators, pair.all, strict=False))
         ]
         found = [future.result() for future in futures]
-        for recipe, evaluation in zip(pair.recipes, found, strict=True):
+        for recipe, evaluation in zip(pair.all, found, strict=True):
             memory.put(measuring.memory_key("measure", evaluator, recipe), evaluation)
-        return Comparison(found[0], found[1] if len(found) > 1 else None)
+        return Comparison.of(found)
 
     return resources.jobs(PURPOSE).start(key, "Measuring all test images", work)
 

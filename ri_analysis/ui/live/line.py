@@ -123,7 +123,7 @@ class Line:
         found, errors = [], []
         if self.points == 0:
             return None
-        for surrogate, reference in zip(self._surrogates, (last.before, last.after or last.before), strict=False):
+        for surrogate, reference in zip(self._surrogates, (last.before, last.last), strict=False):
             outcome = surrogate.outcomes(position)
             if outcome is None:
                 return None
@@ -154,8 +154,8 @@ class Line:
 
         def measure(position: float) -> list[Features]:
             pair = recipes.chosen_pair(evaluator, way.at(position))
-            sections = evaluator.sections(pair.recipes[0].tasks)
-            requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.recipes]
+            sections = evaluator.sections(pair.all[0].tasks)
+            requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.all]
             return list(evaluator.measurement.features(requests, alive))
 
         low, high = way.fitting(way.low), way.fitting(way.high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ri_analysis.engine import Evaluation, Evaluator
@@ -86,11 +87,7 @@ def rows(view: View, last: Comparison | None) -> dict[str, Any]:
     `last` is what was measured last: its experts and its zero-shot accuracies are marked beside the bars.
     """
     found: dict[str, Any] = {}
-    shown: list[Evaluation] | list[Estimate] | None = None
-    if view.exact is not None:
-        shown = [view.exact.before] if view.exact.after is None else [view.exact.before, view.exact.after]
-    else:
-        shown = view.estimates
+    shown: Sequence[Evaluation | Estimate] | None = view.estimates if view.exact is None else view.exact.all
     if shown is None:
         return found
     for each in shown:

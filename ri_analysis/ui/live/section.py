@@ -106,9 +106,10 @@ def figures_section(evaluator: Evaluator) -> None:
     if comparison is None:
         st.caption("Numbers and figures with their tables follow as soon as all test images are measured.")
         return
-    st.markdown(f"Merged by {recipes.describe(recipes.chosen_pair(evaluator))}.")
+    pair = recipes.chosen_pair(evaluator)
+    st.markdown(f"Merged by {recipes.describe(pair)}.")
     headline.numbers(comparison)
-    sections.by_task(comparison)
+    sections.by_task(pair, comparison)
 
 
 def pins_section(evaluator: Evaluator) -> None:
@@ -126,8 +127,8 @@ def pins_section(evaluator: Evaluator) -> None:
             continue
         st.markdown(f"**{slot}** · {recipes.describe(pair)}")
         with measuring.Meter(f"Measuring {slot}") as meter:
-            found = [measuring.measure(evaluator, recipe, meter=meter) for recipe in pair.recipes]
-        shown[slot] = Comparison(found[0], found[1] if len(found) > 1 else None)
+            found = [measuring.measure(evaluator, recipe, meter=meter) for recipe in pair.all]
+        shown[slot] = Comparison.of(found)
     now = _exact_now(evaluator)
     if shown:
         _compare_pins(shown, now)
@@ -159,7 +160,7 @@ def take_away(evaluator: Evaluator) -> None:
     except InputError:
         return
     held, names = bench(), ("before RI", "after RI")
-    for place, (column, name) in enumerate(zip(st.columns(2), names[: len(pair.recipes)], strict=False)):
+    for place, (column, name) in enumerate(zip(st.columns(2), names[: len(pair.all)], strict=False)):
         column.download_button(
             f"Merged model {name}",
             partial(_checkpoint, evaluator, held, place),
@@ -177,7 +178,7 @@ def take_away(evaluator: Evaluator) -> None:
 def _checkpoint(evaluator: Evaluator, held: Bench, place: int) -> bytes:
     """Return the file of the merge that stands under the hand when it is asked for."""
     assert held.pair is not None  # the section was drawn before its button
-    recipe = held.pair.recipes[place]
+    recipe = held.pair.all[place]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "merged.safetensors"
         merge_to_file(
@@ -204,7 +205,7 @@ def notes(evaluator: Evaluator) -> None:
 def copies(pair: Pair) -> list[dict[str, str]]:
     """Return what can be copied besides the link: shell commands and Python that give the same numbers."""
     verb = f"measure --workspace {shlex.quote(str(resources.workspace()))}" if _own_workspace() else "measure"
-    commands = "\n".join(command(recipe, resources.suite_name(), verb) for recipe in pair.recipes)
+    commands = "\n".join(command(recipe, resources.suite_name(), verb) for recipe in pair.all)
     return [{"label": "Copy command", "text": commands}, {"label": "Copy Python", "text": snippet(pair)}]
 
 
@@ -218,7 +219,7 @@ def snippet(pair: Pair) -> str:
         "",
         f"workspace = {place}",
         f"evaluator = Evaluator(open_suite({resources.suite_name()!r}, workspace), workspace)",
-        f"recipes = [{', '.join(_recipe_call(recipe) for recipe in pair.recipes)}]",
+        f"recipes = [{', '.join(_recipe_call(recipe) for recipe in pair.all)}]",
         "for recipe in recipes:",
         "    print(evaluator.measure(recipe).table)",
     ]

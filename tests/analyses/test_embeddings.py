@@ -4,25 +4,18 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny import TASKS
 
+from ri_analysis.analyses.clouds import EXPERT, PRETRAINED, Clouds, collect
+from ri_analysis.analyses.embeddings import ANALYSIS, drift_sizes, together
+from ri_analysis.analyses.map_payload import COLOURS, payload
+from ri_analysis.analyses.maps import pca_map, umap_known, umap_map
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.embedding import (
-    AFTER,
-    BEFORE,
-    EXPERT,
-    PRETRAINED,
-    Clouds,
-    collect,
-    pca_map,
-    umap_known,
-    umap_map,
-)
 from ri_analysis.errors import Cancelled
-from ri_analysis.ui.embeddings import drift_sizes
+from ri_analysis.sides import AFTER, BEFORE, Sides
 from ri_analysis.ui.map import picture_sheet
-from ri_analysis.ui.map.payload import COLOURS, payload
 
 
 @pytest.fixture
@@ -41,6 +34,17 @@ def test_clouds_hold_the_same_images_under_every_model(evaluator: Evaluator, clo
     cosine = (clouds.features[EXPERT] * clouds.features[AFTER]).sum(axis=1)
     assert clouds.images[f"{AFTER}_drift"].to_numpy() == pytest.approx(1 - cosine, abs=1e-5)
     assert f"{EXPERT}_drift" not in clouds.images
+
+
+def test_both_sides_together_are_what_is_collected_at_once(evaluator: Evaluator, clouds: Clouds) -> None:
+    recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
+    answer = ANALYSIS.ask(evaluator, Sides(recipe, recipe.with_experts("mild")))
+    found, drawn = together(answer.results), pca_map(clouds)
+    assert found.clouds.keys == clouds.keys
+    assert list(found.clouds.features) == list(clouds.features)
+    pd.testing.assert_frame_equal(found.clouds.images, clouds.images)
+    for model, points in drawn.points.items():
+        np.testing.assert_array_equal(found.drawn.points[model], points)
 
 
 def test_pca_is_that_of_the_experts(clouds: Clouds) -> None:

@@ -1,4 +1,4 @@
-"""From clouds and a map to what the component draws."""
+"""From clouds and a map to what the interactive map and the figure for print draw."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 from plotly.colors import sample_colorscale
 
-from ri_analysis.engine.embedding import AFTER, BEFORE, EXPERT, PRETRAINED, Map
+from ri_analysis.analyses.clouds import EXPERT, PRETRAINED
+from ri_analysis.analyses.maps import Map
 from ri_analysis.figures import look, words
+from ri_analysis.sides import AFTER, BEFORE
 
 TITLES = {
     PRETRAINED: "pretrained",
@@ -44,7 +46,7 @@ def payload(
     pictures: str,
     dark: bool = False,
 ) -> dict[str, Any]:
-    """Return the component's data for the points `rows` of `images`.
+    """Return the drawing's data for the points `rows` of `images`.
 
     `models` are shown left and right; `tasks` are all of the suite's, so that each keeps its colour; `name` names the
     map, so that zoom and place survive a change of colour; `pictures` names the sheet of thumbnails.

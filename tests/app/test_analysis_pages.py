@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import runpy
 import time
 from pathlib import Path
@@ -12,14 +11,17 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis.analyses import Answer
+from ri_analysis.analyses.drift import ANALYSIS as DRIFT
+from ri_analysis.analyses.drift import Drift, measure_drift
+from ri_analysis.analyses.images import drift_histogram, image_table
+from ri_analysis.analyses.plane import plane_figure
+from ri_analysis.analyses.weight_space import short_name
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.drift import measure_drift
 from ri_analysis.figures import drift as drift_figures
-from ri_analysis.figures import weights as weight_figures
 from ri_analysis.figures.matrices import Axes, before_and_after
+from ri_analysis.sides import Sides
 from ri_analysis.ui import frame, images, opening, resources
-from ri_analysis.ui.drift import Drifts
-from ri_analysis.ui.recipes import Pair
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
@@ -72,7 +74,7 @@ def test_interference_page_shows_what_the_engine_measures(visit, evaluator: Eval
     app = visit("interference")
     before = measure_drift(evaluator, evaluator.recipe("task-arithmetic")).table("kl")
     assert f"{before['drift'].mean():.3g}" in text(app)
-    assert "Rests on all 72 test images of 3 tasks" in text(app)
+    assert "Based on all 72 test images of 3 tasks" in text(app)
     choice = next(item for item in app.segmented_control if "Distance" in item.label)
     choice.set_value("disagreement")
     clean(app.run())
@@ -95,43 +97,24 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     return found
 
 
-def described(name: str) -> set[str]:
-    """Return the columns that docs/tables.md gives for a file, its patterns in angle brackets filled in."""
-    lines = (PAGES.parent / "docs" / "tables.md").read_text(encoding="utf-8").splitlines()
-    line = next(line for line in lines if line.startswith("|") and f"`{name}`" in line.split("|")[1])
-    columns = set(re.findall(r"`([^`]+)`", line.split("|", 3)[3]))
-    filled = {"<side>": ("before", "after"), "<model>": ("pretrained", "expert", "before", "after")}
-    for pattern, values in filled.items():
-        columns |= {column.replace(pattern, value) for column in columns for value in values}
-    return columns
-
-
-def test_every_table_of_the_interference_page_is_described(visit, tables: dict[str, pd.DataFrame]):
-    press(press(visit("interference"), "Find who is to blame"), "Draw the plane")
-    assert {name for name in tables if not name.endswith("-probe")} == {
-        "drift", "drift-images", "crosstalk", "drift-by-block", "blame", "weight-cosine", "weight-interference",
+def test_every_table_of_the_pages_is_an_analysis(visit, tables: dict[str, pd.DataFrame]):
+    """What analyses declare is tested over the registry; here nothing else is offered."""
+    press(press(visit("interference"), "Compute contributions"), "Compute the plane")
+    assert set(tables) == {
+        "drift", "drift-images", "crosstalk", "drift-by-block", "contribution", "weight-cosine", "weight-interference",
         "overlap", "plane",
     }  # fmt: skip
-    for name, table in tables.items():
-        name = name.removesuffix("-probe")
-        columns = {column.removesuffix("_low").removesuffix("_high") for column in table}
-        assert columns - {"Reds", "Greens"} <= described(name), name  # the plane has a column for each of its tasks
-        assert ("experts" in columns) == (name != "drift-images")
-
-
-def test_the_tables_of_the_embeddings_page_are_described(visit, tables: dict[str, pd.DataFrame]):
+    tables.clear()
     visit("embeddings")
     assert set(tables) == {"map-pca", "feature-drift"}
-    assert set(tables["map-pca"]) <= described("map-pca")
-    assert set(tables["feature-drift"]) - {"drift_low", "drift_high"} == described("feature-drift")
 
 
-def test_blame_and_plane_come_on_request(visit):
+def test_contribution_and_plane_come_on_request(visit):
     app = visit("interference")
-    assert "largest single blame" not in text(app)
-    app = press(app, "Find who is to blame")
-    assert "largest single blame" in text(app)
-    app = press(app, "Draw the plane")
+    assert "largest single contribution" not in text(app)
+    app = press(app, "Compute contributions")
+    assert "largest single contribution" in text(app)
+    app = press(app, "Compute the plane")
     assert "At each point the two experts are added" in text(app)
 
 
@@ -146,14 +129,13 @@ def test_embeddings_page_draws_pca_at_once(visit):
 
 
 @pytest.fixture
-def drifts(evaluator: Evaluator) -> Drifts:
+def drifts(evaluator: Evaluator) -> Answer[Drift]:
     recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
-    pair = Pair(recipe, recipe.with_experts("mild"))
-    return Drifts(pair, tuple(measure_drift(evaluator, each) for each in pair.recipes))
+    return DRIFT.ask(evaluator, Sides(recipe, recipe.with_experts("mild")), {"distance": "js"})
 
 
-def test_image_tables_count_flips_and_filter(drifts: Drifts):
-    table = images.image_table(drifts, "kl", "Greens")
+def test_image_tables_count_flips_and_filter(drifts: Answer[Drift]):
+    table = image_table(drifts.results, "kl", "Greens")
     assert len(table) == 24
     classes = images.class_table(table, "before")
     lost = table[table["before_outcome"] == "lost"]
@@ -165,14 +147,13 @@ def test_image_tables_count_flips_and_filter(drifts: Drifts):
     assert most["after_drift"].is_monotonic_decreasing
 
 
-def test_drift_figures_draw_their_tables(drifts: Drifts):
-    assert drifts.after is not None
-    before, after = drifts.before.table("kl"), drifts.after.table("kl")
-    figure = drift_figures.drift_by_task(before, after, None, "nats")
-    assert list(figure.data[0].x) == before["drift"].tolist()
+def test_drift_figures_draw_their_tables(drifts: Answer[Drift]):
+    tables = drifts.results.map(lambda drift: drift.table("kl"))
+    figure = drift_figures.drift_by_task(tables, None, "nats")
+    assert list(figure.data[0].x) == tables.before["drift"].tolist()
     assert figure.data[1].marker.color == "#0072B2"
-    values = drifts.before.values("kl")["Reds"]
-    line = drift_figures.drift_histogram(values, None, "nats").data[0]
+    values = drifts.results.before.values("kl")["Reds"]
+    line = drift_histogram(Sides(values), "nats").data[0]
     assert sum(line.y[::2]) == pytest.approx(1)
 
 
@@ -181,13 +162,13 @@ def test_matrices_share_a_scale_and_print_when_few(tasks: int):
     names = [f"task {index}" for index in range(tasks)]
     before = pd.DataFrame(0.5, index=names, columns=names)
     axes = Axes("expert", "task", "nats", "{row} on {column}")
-    figure = before_and_after(before, before * 0.5, axes, [(before, before), None])
+    figure = before_and_after(Sides(before, before * 0.5), axes, Sides((before, before), (before, before)))
     assert figure.layout.coloraxis.cmin == 0
     assert figure.layout.coloraxis.cmax == 0.5
     assert figure.data[2].z[0][0] == -0.25
     assert (figure.data[0].texttemplate is not None) == (tasks == 2)
     assert "95% interval" in figure.data[0].hovertext[0][0]
-    signed = before_and_after(-before, None, Axes("a", "b", "cosine", "{row}{column}", signed=True))
+    signed = before_and_after(Sides(-before), Axes("a", "b", "cosine", "{row}{column}", signed=True))
     assert (signed.layout.coloraxis.cmin, signed.layout.coloraxis.cmax) == (-0.5, 0.5)
 
 
@@ -195,7 +176,9 @@ def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
     names = ["a", "b"]
     before = pd.DataFrame([[9.0, 0.5], [0.25, 9.0]], index=names, columns=names)
     axes = Axes("expert", "task", "blame", "{row} on {column}", "nats", own="{row} on itself", signed=True)
-    figure = before_and_after(before, before * 2, axes, [(before - 0.125, before + 0.125), None])
+    figure = before_and_after(
+        Sides(before, before * 2), axes, Sides((before - 0.125, before + 0.125), (before, before))
+    )
     assert figure.layout.coloraxis.cmax == 1.0
     assert figure.layout.coloraxis.colorbar.title.text == "blame (nats)"
     assert np.isnan(figure.data[2].z[0][0])
@@ -205,8 +188,8 @@ def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
     assert figure.data[2].hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
 
 
-def test_the_drift_table_names_its_expert_sets_and_pairs_the_change(drifts: Drifts):
-    table = drifts.table("js").set_index(["experts", "task"])
+def test_the_drift_table_names_its_expert_sets_and_pairs_the_change(drifts: Answer[Drift]):
+    table = DRIFT.tables(drifts)["drift"].set_index(["experts", "task"])
     assert list(table.index.get_level_values("experts").unique()) == ["original", "mild"]
     change = table.loc[("mild", "Reds"), "drift"] - table.loc[("original", "Reds"), "drift"]
     assert table.loc[("mild", "Reds"), "change"] == pytest.approx(change, abs=1e-6)
@@ -215,7 +198,7 @@ def test_the_drift_table_names_its_expert_sets_and_pairs_the_change(drifts: Drif
 
 def test_plane_and_layer_names():
     table = pd.DataFrame({"alpha_1": [0, 0, 1, 1], "alpha_2": [0, 1, 0, 1], "error": [0.0, 0.1, 0.2, 0.5]})
-    figure = weight_figures.plane(table, None, ("a", "b"))
+    figure = plane_figure(Sides(table), ("a", "b"))
     assert figure.data[0].z.tolist() == [[0.0, 0.2], [0.1, 0.5]]
-    assert weight_figures.short_name("visual.transformer.resblocks.2.attn.in_proj_weight") == "3 attn.in_proj"
-    assert weight_figures.short_name("visual.proj") == "proj"
+    assert short_name("visual.transformer.resblocks.2.attn.in_proj_weight") == "3 attn.in_proj"
+    assert short_name("visual.proj") == "proj"

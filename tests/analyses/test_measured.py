@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,20 +12,23 @@ from experts import noise, rotation, with_experts
 from safetensors.torch import load_file
 from tiny import TASKS
 
+from ri_analysis.analyses.blocks import drift_by_block
+from ri_analysis.analyses.contribution import contributions
+from ri_analysis.analyses.drift import ANALYSIS as DRIFT
+from ri_analysis.analyses.drift import drift_changes, measure_drift
+from ri_analysis.analyses.geometry import weight_geometry
+from ri_analysis.analyses.plane import pair_plane
+from ri_analysis.analyses.report import as_json, chosen
 from ri_analysis.encoder import Encoder, save_head
 from ri_analysis.encoder.heads import Head
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.blame import blame
-from ri_analysis.engine.blocks import drift_by_block
-from ri_analysis.engine.drift import drift_change, drift_known, measure_drift
-from ri_analysis.engine.geometry import weight_geometry
 from ri_analysis.engine.gram import task_vector_gram
-from ri_analysis.engine.interference import interference_report
-from ri_analysis.engine.plane import pair_plane
 from ri_analysis.engine.store import known
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.sides import Sides
 from ri_analysis.task_vectors import Layer, TaskVectors
 
 FULL = {"scale": 1.0}
@@ -84,7 +88,7 @@ def test_experts_on_disjoint_features_leave_each_other_alone(disjoint: Evaluator
     assert crosstalk["Reds", "Greens"] == pytest.approx(0, abs=1e-5)
     assert crosstalk["Reds", "Reds"] > 0.01
     assert measure_drift(disjoint, recipe).table("kl").drift.tolist() == pytest.approx([0] * 3, abs=1e-5)
-    table = blame(disjoint, recipe)
+    table = contributions(disjoint, recipe)
     assert table[["left_out", "shapley"]].to_numpy() == pytest.approx(0, abs=1e-5)
     assert weight_geometry(disjoint).gram.cosine()[0, 1] == pytest.approx(0, abs=1e-6)
     plane = pair_plane(disjoint, ("Reds", "Blues"), alphas=(0.0, 1.0))
@@ -98,9 +102,9 @@ def culprit(tiny: Path) -> Evaluator:
     return with_experts(tiny, lambda task, tensors: noise(tensors, sizes[task], len(task), "resblocks.1."))
 
 
-def test_blame_block_and_flips_name_the_expert_that_was_scaled_up(culprit: Evaluator) -> None:
+def test_contribution_block_and_flips_name_the_expert_that_was_scaled_up(culprit: Evaluator) -> None:
     recipe = culprit.recipe("task-arithmetic", FULL)
-    table = blame(culprit, recipe).set_index(["expert", "task"])
+    table = contributions(culprit, recipe).set_index(["expert", "task"])
     for task in ("Reds", "Greens"):
         other = "Greens" if task == "Reds" else "Reds"
         assert table.share["Blues", task] == pytest.approx(1, abs=0.02)
@@ -122,7 +126,7 @@ def test_blame_block_and_flips_name_the_expert_that_was_scaled_up(culprit: Evalu
 
 
 def test_shapley_values_share_what_the_others_cause(evaluator: Evaluator) -> None:
-    table = blame(evaluator, evaluator.recipe("task-arithmetic", FULL))
+    table = contributions(evaluator, evaluator.recipe("task-arithmetic", FULL))
     assert table.exact.all()
     for _, rows in table.groupby("task"):
         caused = rows.together.iloc[0] - rows.alone.iloc[0]
@@ -139,16 +143,16 @@ def test_shapley_values_share_what_the_others_cause(evaluator: Evaluator) -> Non
     row = table[(table.expert == "Greens") & (table.task == "Reds")].iloc[0]
     assert row.shapley == pytest.approx(by_hand, abs=1e-5)
     assert row.left_out == pytest.approx(drift["Reds", "Greens", "Blues"] - drift["Reds", "Blues"], abs=1e-5)
-    sampled = blame(evaluator, evaluator.recipe("task-arithmetic", FULL), exact_up_to=2, order_pairs=2)
+    sampled = contributions(evaluator, evaluator.recipe("task-arithmetic", FULL), exact_up_to=2, order_pairs=2)
     assert not sampled.exact.any()
     assert sampled.shapley.tolist() == pytest.approx(table.shapley.tolist(), abs=1e-6)  # both orders of two players
 
 
-def test_blame_needs_methods_that_merge_fewer(evaluator: Evaluator) -> None:
+def test_contribution_needs_methods_that_merge_fewer(evaluator: Evaluator) -> None:
     with pytest.raises(InputError, match="slerp merges exactly 2"):
-        blame(evaluator, evaluator.recipe("slerp", tasks=["Reds", "Blues"]))
+        contributions(evaluator, evaluator.recipe("slerp", tasks=["Reds", "Blues"]))
     with pytest.raises(InputError, match="at least two experts"):
-        blame(evaluator, evaluator.recipe("averaging", tasks=["Reds"]))
+        contributions(evaluator, evaluator.recipe("averaging", tasks=["Reds"]))
 
 
 def test_the_plane_agrees_with_plain_forward_passes(evaluator: Evaluator) -> None:
@@ -183,7 +187,7 @@ def test_answers_are_kept_and_cancelled_work_goes_on(evaluator: Evaluator, monke
     recipe, seen = evaluator.recipe("task-arithmetic", FULL), list[tuple[int, int]]()
 
     def work(progress: object = None) -> None:
-        for call in (measure_drift, drift_by_block, blame):
+        for call in (measure_drift, drift_by_block, contributions):
             call(evaluator, recipe, progress=progress)  # type: ignore[operator]
         pair_plane(evaluator, ("Reds", "Blues"), alphas=(0.0, 1.0), progress=progress)  # type: ignore[arg-type]
 
@@ -192,12 +196,12 @@ def test_answers_are_kept_and_cancelled_work_goes_on(evaluator: Evaluator, monke
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        blame(evaluator, recipe, progress=cancel)
-    assert not drift_known(evaluator, recipe)
+        contributions(evaluator, recipe, progress=cancel)
+    assert not DRIFT.known(evaluator, recipe, {}, None)
     work(lambda done, total: seen.append((done, total)))
     assert all(done <= total for done, total in seen)
     assert seen[-1][0] == seen[-1][1]
-    assert drift_known(evaluator, recipe)
+    assert DRIFT.known(evaluator, recipe, {}, None)
     monkeypatch.setattr(Encoder, "features_of_many", lambda *_, **__: pytest.fail("computed again"))
     work()
 
@@ -265,21 +269,28 @@ def test_a_probe_is_seeded_and_nested(evaluator: Evaluator) -> None:
     assert np.allclose(both.drift_x, both.drift_y, atol=1e-5)
     assert len(both) == 18
     after = measure_drift(evaluator, recipe.with_experts("mild"))
-    change = drift_change(whole, after, "js")
+    change = drift_changes(Sides(whole, after), "js")
+    assert change is not None
+    assert drift_changes(Sides(whole), "js") is None
     means = after.table("js").drift - whole.table("js").drift
     assert change.change.tolist() == pytest.approx(means.tolist(), abs=1e-6)
 
 
+def report(evaluator: Evaluator, recipe: MergeRecipe, *, blame: bool = False) -> dict[str, Any]:
+    answers = {each.name: each.ask(evaluator, Sides(recipe), limit=each.limit) for each in chosen((), blame=blame)}
+    return json.loads(json.dumps(as_json("tiny", Sides(recipe), answers, whole=False), allow_nan=False))
+
+
 def test_report_is_json_and_agrees_with_its_parts(evaluator: Evaluator) -> None:
     recipe = evaluator.recipe("averaging", experts="ri")
-    report = json.loads(json.dumps(interference_report(evaluator, recipe, with_blame=True), allow_nan=False))
+    found = report(evaluator, recipe, blame=True)
     crosstalk = evaluator.crosstalk("mild").set_index(["expert", "task"]).crosstalk
-    off = [report["crosstalk"][one][two] for one in TASKS for two in TASKS if one != two]
-    assert report["crosstalk"]["Reds"]["Blues"] == pytest.approx(crosstalk["Reds", "Blues"])
-    assert report["crosstalk_off_diagonal_mean"] == pytest.approx(np.mean(off))
-    assert len(report["drift_by_block"]) == 6
-    assert set(report["drift"]) == set(DISTANCES)
-    assert len(report["blame"]) == 6
-    assert report["weight_space"]["cosine"]["Reds"]["Reds"] == pytest.approx(1)
-    assert report["weight_space"]["cosine_with_crosstalk"]["pairs"] == 3
-    assert interference_report(evaluator, recipe)["blame"] is None
+    off = [found["crosstalk"][one][two] for one in TASKS for two in TASKS if one != two]
+    assert found["crosstalk"]["Reds"]["Blues"] == pytest.approx(crosstalk["Reds", "Blues"])
+    assert found["crosstalk_off_diagonal_mean"] == pytest.approx(np.mean(off))
+    assert len(found["drift_by_block"]) == 6
+    assert set(found["drift"]) == set(DISTANCES)
+    assert len(found["blame"]) == 6
+    assert found["weight_space"]["cosine"]["Reds"]["Reds"] == pytest.approx(1)
+    assert found["weight_space"]["cosine_with_crosstalk"]["pairs"] == 3
+    assert report(evaluator, recipe)["blame"] is None

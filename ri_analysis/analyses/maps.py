@@ -1,61 +1,22 @@
-"""Maps of features: several models' features of the same images, placed in one plane that the experts define."""
+"""Maps of features: models placed in one plane that the experts define."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
+from ri_analysis.analyses.clouds import EXPERT, Clouds, Points
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.measurement import VERSION, Request
-from ri_analysis.engine.outcomes import Section, labels
+from ri_analysis.engine.measurement import VERSION
 from ri_analysis.engine.store import known
 from ri_analysis.files import digest
-from ri_analysis.measures.distances import DISTANCES, Outputs
-from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Counter, Progress
 
-Points = npt.NDArray[np.float32]
-
-MOST_POINTS = 4000  # UMAP compares all pairs exactly below 4,096, and maps stay smooth to handle
-PRETRAINED, EXPERT, BEFORE, AFTER = "pretrained", "expert", "before", "after"
 _NEIGHBOURS, _MIN_DISTANCE, _SEED = 15, 0.1, 0  # UMAP's own defaults; a seed makes it repeatable
 _AGAIN = "again"
 _PLACING = 1_000  # points placed between two looks at the cancel button
-
-
-@dataclass(frozen=True)
-class Clouds:
-    """Features of the same images under several models.
-
-    `features`: model → (n, embed_dim) unit rows, `expert` being each image's own task's expert. `images`: one row per
-    point: `id` ("task:index"), `task`, `index`, `class`, and for each model `<model>_says`, `<model>_right`; for each
-    but the expert `<model>_drift` = 1 − cosine to the expert's feature, measured in feature space. `keys` names each
-    model's features.
-    """
-
-    features: dict[str, Points]
-    images: pd.DataFrame
-    keys: dict[str, str]
-
-    @property
-    def n(self) -> int:
-        """Images, so points of each model."""
-        return len(self.images)
-
-    def table(self, drawn: Map) -> pd.DataFrame:
-        """Return `images` with each model's place on a map: `<model>_x`, `<model>_y` in map units."""
-        places = {
-            f"{name}_{axis}": points[:, column]
-            for name, points in drawn.points.items()
-            for column, axis in enumerate("xy")
-        }
-        return self.images.assign(**places)
 
 
 class Map(NamedTuple):
@@ -65,48 +26,6 @@ class Map(NamedTuple):
     says: str
     floor: float | None
     extent: float
-
-
-def per_task_limit(tasks: int) -> int:
-    """Return how many images a task a map may show."""
-    return max(1, MOST_POINTS // tasks)
-
-
-def collect(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], progress: Progress | None = None) -> Clouds:
-    """Return the features of pretrained, experts, and the merges `before` and `after`, on a seeded sample."""
-    tasks = next(iter(recipes.values())).tasks
-    sections, limit = evaluator.sections(tasks), per_task_limit(len(tasks))
-    models = {PRETRAINED: evaluator.pretrained} | {name: evaluator.model(recipe) for name, recipe in recipes.items()}
-    requests = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
-    requests += [Request(model, sections, limit) for model in models.values()]
-    outputs = evaluator.measurement.outputs(requests, progress)
-    experts = {task: each for found in outputs[: len(tasks)] for task, each in found.items()}
-    found = {EXPERT: experts} | dict(zip(models, outputs[len(tasks) :], strict=True))
-    found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
-    features = {name: np.concatenate([each[task].features.numpy() for task in tasks]) for name, each in found.items()}
-    frames = [
-        _images(evaluator, part, limit, {name: each[part.name] for name, each in found.items()}) for part in sections
-    ]
-    named = {
-        name: [evaluator.measurement.features_name(model, part, limit) for part in sections]
-        for name, model in models.items()
-    }
-    named[EXPERT] = [evaluator.measurement.features_name(evaluator.expert(part.name), part, limit) for part in sections]
-    keys = {name: digest(*parts) for name, parts in named.items()}
-    return Clouds(features, pd.concat(frames, ignore_index=True), keys)
-
-
-def _images(evaluator: Evaluator, section: Section, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:
-    task, rows = section.name, section.rows(limit)
-    names, right = np.array(evaluator.heads[task].classes), labels(section)[rows]
-    table = pd.DataFrame({"id": [f"{task}:{row}" for row in rows], "task": task, "index": rows})
-    table["class"] = names[right]
-    for name, each in found.items():
-        predicted = each.predicted.numpy()
-        table[f"{name}_says"], table[f"{name}_right"] = names[predicted], predicted == right
-        if name != EXPERT:
-            table[f"{name}_drift"] = DISTANCES["cosine"].of(found[EXPERT], each).numpy()
-    return table
 
 
 # --- PCA --------------------------------------------------------------------------------------------------
@@ -128,7 +47,7 @@ def pca_map(clouds: Clouds) -> Map:
 # --- UMAP -------------------------------------------------------------------------------------------------
 
 
-def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int], None] | None = None) -> Map:
+def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Progress | None = None) -> Map:
     """Return a UMAP fitted once on the experts' features, the other models' placed in it by `transform`.
 
     Fit and placements are kept in the store. The noise floor is the median distance between where the fit put the
@@ -136,14 +55,13 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int]
     """
     own, others = _map_keys(clouds)
     absent = [name for name, key in others.items() if not evaluator.store.has(key)]
-    total = 2 + 2 * len(absent)
-    report = _Steps(progress, total if absent or not evaluator.store.has(own) else 1)
-    placed = _Umap(evaluator, own, clouds.features[EXPERT], report) if report.total > 1 else None
-    for name in absent:
-        assert placed is not None  # it is made whenever something is absent
-        features = clouds.features[EXPERT if name == _AGAIN else name]
-        evaluator.store.put(others[name], {"points": placed.place(features)})
-        report.advance(2)
+    if absent or not evaluator.store.has(own):
+        steps = Counter(progress, 2 + 2 * len(absent))
+        placed = _Umap(evaluator, own, clouds.features[EXPERT], steps)
+        for name in absent:
+            features = clouds.features[EXPERT if name == _AGAIN else name]
+            evaluator.store.put(others[name], {"points": placed.place(features)})
+            steps.advance(2)
     points = {EXPERT: _kept(evaluator, own)} | {name: _kept(evaluator, key) for name, key in others.items()}
     again = points.pop(_AGAIN)
     floor = float(np.median(np.linalg.norm(again - points[EXPERT], axis=1)))
@@ -167,27 +85,27 @@ def _map_keys(clouds: Clouds) -> tuple[str, dict[str, str]]:
 class _Umap:
     """A fitted UMAP. Only its coordinates are kept on disk; its neighbour graph is rebuilt from the features."""
 
-    def __init__(self, evaluator: Evaluator, key: str, features: Points, report: _Steps) -> None:
+    def __init__(self, evaluator: Evaluator, key: str, features: Points, steps: Counter) -> None:
         import umap  # slow to import, and needed on request only
 
-        self._features, self._report = features, report
+        self._features, self._steps = features, steps
         settings: dict[str, Any] = {"n_neighbors": min(_NEIGHBOURS, len(features) - 1), "min_dist": _MIN_DISTANCE}
         settings |= {"metric": "precomputed", "random_state": _SEED, "transform_seed": _SEED, "n_jobs": 1}
-        report.advance(0)
+        steps.alive()
         if not evaluator.store.has(key):
             fitted = umap.UMAP(**settings).fit(self._distances(features))
             evaluator.store.put(key, {"points": np.asarray(fitted.embedding_, np.float32)})
         else:
             fitted = umap.UMAP(**settings, transform_mode="graph").fit(self._distances(features))
             fitted.transform_mode, fitted.embedding_ = "embedding", _kept(evaluator, key)
-        report.advance(2)
+        steps.advance(2)
         self._fitted = fitted
 
     def place(self, features: Points) -> Points:
         """Return the coordinates of other features; each batch moves independently of the others."""
         parts = []
         for start in range(0, len(features), _PLACING):
-            self._report.advance(0)
+            self._steps.alive()
             parts.append(self._transform(features[start : start + _PLACING]))
         return np.concatenate(parts).astype(np.float32)
 
@@ -204,18 +122,6 @@ class _Umap:
         """Return 1 − cosine of unit rows to the experts' (k, n): one product, where UMAP would go pair by pair."""
         distances: Points = np.clip(1 - batch @ self._features.T, 0, 2).astype(np.float32)
         return distances
-
-
-class _Steps:
-    """Counts steps; `advance` may raise Cancelled."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
-        self._progress, self.total, self._done = progress, total, 0
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        if self._progress is not None:
-            self._progress(min(self._done, self.total), self.total)
 
 
 def _kept(evaluator: Evaluator, key: str) -> Points:

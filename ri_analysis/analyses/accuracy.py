@@ -1,0 +1,173 @@
+"""Accuracy and interference of a merge, beside zero-shot and the experts."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.engine.evaluation import Evaluation
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.figures import accuracy_bars, accuracy_by_task, headline, interference_by_task, reading, words
+from ri_analysis.figures.chart import Chart
+from ri_analysis.hyperparameters import Value
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
+from ri_analysis.sides import Sides
+
+HEADLINE = "Bars are means over the tasks, each counting the same; the lines across their ends are 95% intervals."
+ACCURACY_BY_TASK = (
+    "The band runs from zero-shot to the expert; the points are the merged models: the nearer to the band's right end, "
+    "the less the merge lost."
+)
+INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
+
+
+def answer_of(recipes: Sides[MergeRecipe], evaluations: Sides[Evaluation], **options: Value) -> Answer[Evaluation]:
+    """Return the answer of evaluations that were measured already."""
+    settled = ANALYSIS.settled(recipes.before.tasks, options)
+    limit = None if evaluations.before.full else max(map(len, evaluations.before.correct.values()))
+    return Answer(ANALYSIS.name, recipes, evaluations, settled, limit)
+
+
+def _measure(
+    evaluator: Evaluator, recipe: MergeRecipe, _: Options, limit: Limit, progress: Progress | None
+) -> Evaluation:
+    return evaluator.measure(recipe, limit=limit, progress=progress)
+
+
+def headline_table(sides: Sides[Evaluation]) -> pd.DataFrame:
+    """Return the means: the columns `model`, `measure`, `value`, `low`, `high` of `figures.headline`."""
+    before = sides.before
+    accuracies = [
+        ("zero_shot", before.mean_zero_shot_accuracy),
+        *((stage, each.mean_accuracy) for stage, each in sides.stages.items()),
+        ("expert", before.mean_expert_accuracy),
+    ]
+    interferences = [(stage, each.mean_interference) for stage, each in sides.stages.items()]
+    return pd.DataFrame(
+        [
+            {"model": model, "measure": measure, "value": value, "low": low, "high": high}
+            for measure, found in (("accuracy", accuracies), ("interference", interferences))
+            for model, (value, (low, high)) in found
+        ]
+    )
+
+
+def model_table(sides: Sides[Evaluation]) -> pd.DataFrame:
+    """Return one row per task with every model's accuracy and interval, absolute and normalised."""
+    before = sides.before.table
+    table = before[["task", "n"]].copy()
+    models = [("zero_shot", before, "zero_shot_accuracy"), ("expert", before, "expert_accuracy")]
+    models += [(stage, each.table, "accuracy") for stage, each in sides.stages.items()]
+    for name, source, column in models:
+        for end in ("", "_low", "_high"):
+            table[name + end] = source[column + end]
+    for stage, each in sides.stages.items():
+        table[f"{stage}_normalised"] = each.table["normalised_accuracy"]
+    return table
+
+
+def _tables(answer: Answer[Evaluation]) -> dict[str, pd.DataFrame]:
+    by_task = answer.stacked(lambda evaluation: evaluation.table)
+    by_task = by_task[["task", "experts", *(name for name in by_task if name not in ("task", "experts"))]]
+    return {
+        "headline": headline_table(answer.results),
+        "accuracy-by-task": by_task,
+        "interference-by-task": by_task,
+        "accuracy": model_table(answer.results),
+    }
+
+
+def _charts(answer: Answer[Evaluation], dark: bool) -> dict[str, Chart]:
+    sides = answer.results
+    tables, n = sides.map(lambda evaluation: evaluation.table), based_on(sides.before)
+    normalised = answer.options["view"] == "normalised"
+    return {
+        "headline": Chart(headline(headline_table(sides), dark=dark), HEADLINE, n=n),
+        "accuracy-by-task": Chart(
+            accuracy_by_task(tables, dark=dark), ACCURACY_BY_TASK, "Accuracy per task", n, half=True
+        ),
+        "interference-by-task": Chart(
+            interference_by_task(tables, dark=dark), INTERFERENCE_BY_TASK, "Interference per task", n, half=True
+        ),
+        "accuracy": Chart(
+            accuracy_bars(tables, normalised=normalised, dark=dark), _HOW[str(answer.options["view"])], n=n
+        ),
+    }
+
+
+def based_on(evaluation: Evaluation) -> str:
+    """Say on how many images a figure is based."""
+    return reading.resting_on(evaluation.n, len(evaluation.table), evaluation.full)
+
+
+def _says(answer: Answer[Evaluation]) -> str:
+    said = [
+        f"{stage} RI mean accuracy **{words.percent(each.mean_accuracy[0])}**, "
+        f"interference **{words.nats(each.mean_interference[0])}**"
+        for stage, each in answer.results.stages.items()
+    ]
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+_HOW = {
+    "absolute": "Absolute: each bar is the share of a task's test images that a model gets right.",
+    "normalised": "Normalised: each bar is a model's accuracy divided by the expert's on the same task, so the line at "
+    "100% is the expert; intervals are the model's own, divided likewise.",
+}
+_BY_TASK = Columns(
+    "an expert set and a task",
+    {
+        "accuracy": "share of test images that the merged model gets right; Wilson interval",
+        "expert_accuracy": "the same of the task's original expert",
+        "zero_shot_accuracy": "the same of the pretrained model",
+        "normalised_accuracy": "accuracy / the expert's",
+        "interference": "mean KL(expert ‖ merged) in nats; bootstrap over images",
+    },
+)
+
+ANALYSIS = Analysis(
+    name="accuracy",
+    title="Accuracy",
+    question="How accurate is the merged model on each task, beside zero-shot and the task's expert?",
+    options=(
+        Option(
+            "view",
+            "how accuracy is shown",
+            "absolute",
+            choices=tuple(_HOW),
+            titles=tuple(_HOW),
+            notes=("the share of test images that is right", "that share divided by the expert's"),
+        ),
+    ),
+    measure=_measure,
+    limits=(32, None),
+    tables=_tables,
+    charts=_charts,
+    says=_says,
+    columns={
+        "headline": Columns(
+            "a model and a measure",
+            {
+                "model": "`zero_shot`, `before`, `after` or `expert`",
+                "measure": "mean over tasks of `accuracy`, or of `interference` in nats",
+                "value": "the mean",
+                "low": "lower end of its 95% interval",
+                "high": "upper end",
+            },
+        ),
+        "accuracy-by-task": _BY_TASK,
+        "interference-by-task": _BY_TASK,
+        "accuracy": Columns(
+            "a task",
+            {
+                "zero_shot": "accuracy of the pretrained model",
+                "expert": "of the task's original expert",
+                "<stage>": "of the merged model",
+                "<stage>_normalised": "that divided by the expert's",
+            },
+        ),
+    },
+    page="accuracy",
+)

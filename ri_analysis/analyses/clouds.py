@@ -1,0 +1,115 @@
+"""Several models' features of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.outcomes import Section, labels
+from ri_analysis.files import digest
+from ri_analysis.measures.distances import DISTANCES, Outputs
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
+
+Points = npt.NDArray[np.float32]
+
+MOST_POINTS = 4000  # UMAP compares all pairs exactly below 4,096, and maps stay smooth to handle
+PRETRAINED, EXPERT = "pretrained", "expert"
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Features of the same images under several models.
+
+    `features`: model → (n, embed_dim) unit rows, `expert` being each image's own task's expert. `images`: one row per
+    point: `id` ("task:index"), `task`, `index`, `class`, and for each model `<model>_says`, `<model>_right`; for each
+    but the expert `<model>_drift` = 1 − cosine to the expert's feature, measured in feature space. `keys` names each
+    model's features.
+    """
+
+    features: dict[str, Points]
+    images: pd.DataFrame
+    keys: dict[str, str]
+
+    @property
+    def n(self) -> int:
+        """Images, so points of each model."""
+        return len(self.images)
+
+    def renamed(self, old: str, new: str) -> Clouds:
+        """Return the same with another name for one model."""
+
+        def name(model: str) -> str:
+            return new if model == old else model
+
+        images = self.images.rename(columns={column: f"{new}{column.removeprefix(old)}" for column in self._of(old)})
+        features = {name(model): each for model, each in self.features.items()}
+        return Clouds(features, images, {name(model): key for model, key in self.keys.items()})
+
+    def _of(self, model: str) -> list[str]:
+        """Return the columns about one model."""
+        return [str(column) for column in self.images if str(column).startswith(f"{model}_")]
+
+    def with_model(self, name: str, other: Clouds) -> Clouds:
+        """Return these clouds and one model of another's, which are of the same images."""
+        features = self.features | {name: other.features[name]}
+        images = pd.concat([self.images, other.images[other._of(name)]], axis=1)
+        return Clouds(features, images, self.keys | {name: other.keys[name]})
+
+
+def per_task_limit(tasks: int) -> int:
+    """Return how many images a task a map may show."""
+    return max(1, MOST_POINTS // tasks)
+
+
+def collect(
+    evaluator: Evaluator,
+    recipes: Mapping[str, MergeRecipe],
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Clouds:
+    """Return the features of pretrained, experts, and the merges, under their names, on a seeded sample.
+
+    It holds as many images a task as a map may show, or `limit` where these are fewer.
+    """
+    tasks = next(iter(recipes.values())).tasks
+    most = per_task_limit(len(tasks))
+    sections, limit = evaluator.sections(tasks), most if limit is None else min(limit, most)
+    models = {PRETRAINED: evaluator.pretrained} | {name: evaluator.model(recipe) for name, recipe in recipes.items()}
+    requests = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
+    requests += [Request(model, sections, limit) for model in models.values()]
+    outputs = evaluator.measurement.outputs(requests, progress)
+    experts = {task: each for found in outputs[: len(tasks)] for task, each in found.items()}
+    found = {EXPERT: experts} | dict(zip(models, outputs[len(tasks) :], strict=True))
+    found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
+    features = {name: np.concatenate([each[task].features.numpy() for task in tasks]) for name, each in found.items()}
+    frames = [
+        _images(evaluator, part, limit, {name: each[part.name] for name, each in found.items()}) for part in sections
+    ]
+    named = {
+        name: [evaluator.measurement.features_name(model, part, limit) for part in sections]
+        for name, model in models.items()
+    }
+    named[EXPERT] = [evaluator.measurement.features_name(evaluator.expert(part.name), part, limit) for part in sections]
+    keys = {name: digest(*parts) for name, parts in named.items()}
+    return Clouds(features, pd.concat(frames, ignore_index=True), keys)
+
+
+def _images(evaluator: Evaluator, section: Section, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:
+    task, rows = section.name, section.rows(limit)
+    names, right = np.array(evaluator.heads[task].classes), labels(section)[rows]
+    table = pd.DataFrame({"id": [f"{task}:{row}" for row in rows], "task": task, "index": rows})
+    table["class"] = names[right]
+    for name, each in found.items():
+        predicted = each.predicted.numpy()
+        table[f"{name}_says"], table[f"{name}_right"] = names[predicted], predicted == right
+        if name != EXPERT:
+            table[f"{name}_drift"] = DISTANCES["cosine"].of(found[EXPERT], each).numpy()
+    return table

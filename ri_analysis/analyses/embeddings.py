@@ -1,0 +1,153 @@
+"""Embeddings: the same images as pretrained, experts and merged models see them, on one map."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.clouds import EXPERT, Clouds, collect
+from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
+from ri_analysis.analyses.maps import Map, pca_map, umap_map
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.figures import clouds as map_figure
+from ri_analysis.figures import words
+from ri_analysis.figures.chart import Chart
+from ri_analysis.measures.drift import drift_table
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
+from ri_analysis.sides import AFTER, BEFORE, Sides
+
+HOW = (
+    "Each point is an image: the same ones in both panels, each as the model named above it sees it. Where some are "
+    "selected, all others are grey."
+)
+_MERGED = "merged"
+
+
+class Embedded(NamedTuple):
+    """Features of the same images under several models, and where a map places them."""
+
+    clouds: Clouds
+    drawn: Map
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per image, with each model's place on the map: `<model>_x`, `<model>_y` in map units."""
+        places = {
+            f"{name}_{axis}": points[:, column]
+            for name, points in self.drawn.points.items()
+            for column, axis in enumerate("xy")
+        }
+        return self.clouds.images.assign(**places)
+
+    def named(self, stage: str) -> Embedded:
+        """Return the same with the merged model called by its stage."""
+        points = {stage if name == _MERGED else name: each for name, each in self.drawn.points.items()}
+        return Embedded(self.clouds.renamed(_MERGED, stage), self.drawn._replace(points=points))
+
+
+def together(sides: Sides[Embedded]) -> Embedded:
+    """Return both merges' features and places as one: their maps are the same, as the experts define it."""
+    first, *rest = (each.named(stage) for stage, each in sides.stages.items())
+    for each in rest:
+        points = first.drawn.points | {AFTER: each.drawn.points[AFTER]}
+        first = Embedded(first.clouds.with_model(AFTER, each.clouds), first.drawn._replace(points=points))
+    return first
+
+
+def _measure(
+    evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit, progress: Progress | None
+) -> Embedded:
+    clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=progress)
+    return Embedded(clouds, umap_map(evaluator, clouds, progress) if options["map"] == "umap" else pca_map(clouds))
+
+
+def drift_sizes(clouds: Clouds) -> pd.DataFrame:
+    """Return the mean drift in feature space: `task`, `drift`, `drift_low`, `drift_high`, `n`, `model`."""
+    tables = []
+    for model in (name for name in clouds.features if name != EXPERT):
+        grouped = clouds.images.groupby("task", sort=False)[f"{model}_drift"]
+        values = {str(task): each.to_numpy(np.float64) for task, each in grouped}
+        tables.append(drift_table(values).assign(model=TITLES[model]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _tables(answer: Answer[Embedded]) -> dict[str, pd.DataFrame]:
+    found = together(answer.results)
+    return {f"map-{answer.options['map']}": found.table(), "feature-drift": drift_sizes(found.clouds)}
+
+
+def _charts(answer: Answer[Embedded], dark: bool) -> dict[str, Chart]:
+    found, name = together(answer.results), f"map-{answer.options['map']}"
+    shown = [str(answer.options[side]) for side in ("left", "right")]
+    models = tuple(model if model in found.clouds.features else BEFORE for model in shown)
+    everything = np.arange(found.clouds.n)
+    data = payload(
+        found.clouds.images,
+        everything,
+        found.drawn,
+        (models[0], models[1]),
+        str(answer.options["colour"]),
+        answer.tasks,
+        name=name,
+        pictures="",
+    )
+    return {name: Chart(map_figure(data), f"{HOW} {found.drawn.says}", n=based_on(found.clouds.n))}
+
+
+def based_on(images: int) -> str:
+    """Say on how many images a map is based."""
+    return f"{words.count(images, 'image')}: a fixed sample of the test images."
+
+
+def _says(answer: Answer[Embedded]) -> str:
+    sizes = drift_sizes(together(answer.results).clouds).groupby("model", sort=False)["drift"].mean()
+    said = ", ".join(f"**{drift:.3f}** {model}" for model, drift in sizes.items())
+    return f"Mean 1 − cosine to the expert's feature of the same image: {said}."
+
+
+_DRIFT = "1 − cosine to the expert's feature, in feature space; not for the expert itself"
+_MAP = Columns(
+    "an image",
+    {
+        "id": "`task:index`",
+        "index": "place in the task's test set",
+        "class": "its class",
+        "<model>_says": "what the model predicts; `<model>` is `pretrained`, `expert`, `before` or `after`",
+        "<model>_right": "whether that is its class",
+        "<model>_x": "place on the map, in map units",
+        "<model>_y": "the same, upwards",
+        "<model>_drift": _DRIFT,
+    },
+)
+
+ANALYSIS = Analysis(
+    name="embeddings",
+    title="Embeddings",
+    question="Where do the same images lie in the features of pretrained, expert and merged models?",
+    options=(
+        Option(
+            "map",
+            "how features are placed in a plane",
+            "pca",
+            choices=("pca", "umap"),
+            titles=("PCA", "UMAP"),
+            measured=True,
+        ),
+        Option("left", "the model on the left", EXPERT, choices=tuple(TITLES), titles=tuple(TITLES.values())),
+        Option("right", "the model on the right", BEFORE, choices=tuple(TITLES), titles=tuple(TITLES.values())),
+        Option("colour", "what colours mean", "task", choices=tuple(COLOURS), titles=tuple(COLOURS.values())),
+    ),
+    measure=_measure,
+    tables=_tables,
+    charts=_charts,
+    says=_says,
+    columns={
+        "map-pca": _MAP,
+        "map-umap": _MAP,
+        "feature-drift": Columns("a model and a task", {"model": "in words", "drift": "mean 1 − cosine"}),
+    },
+    page="embeddings",
+)
