@@ -209,11 +209,13 @@ def _measure(options: argparse.Namespace) -> int:
     if options.merged is not None:
         _note(file_remarks(evaluator.suite, options.merged, options.tower))
         _note_files(evaluator, evaluator.suite.tasks, (), options.split)
-        evaluation = evaluator.measure_file(options.merged, tower=options.tower, split=options.split, progress=show)
+        evaluation = evaluator.measure_file(
+            options.merged, tower=options.tower, split=options.split, limit=options.limit, progress=show
+        )
     else:
         recipe = _recipe(evaluator, options)
         _note_files(evaluator, recipe.tasks, [recipe.experts], options.split)
-        evaluation = evaluator.measure(recipe, split=options.split, progress=show)
+        evaluation = evaluator.measure(recipe, split=options.split, limit=options.limit, progress=show)
     show.end()
     _note(expert_remarks(evaluator.suite, evaluation))
     if options.json:
@@ -555,6 +557,7 @@ def _parser() -> argparse.ArgumentParser:
         default="test",
         help="images to measure on (default %(default)s)",
     )
+    _limit_flag(measure)
     measure.add_argument("--json", action="store_true", help="print JSON")
 
     interference = _command(commands, "interference", _interference, "analyse a merge: who disturbs whom, and where")
@@ -572,9 +575,7 @@ def _parser() -> argparse.ArgumentParser:
     interference.add_argument(
         "--option", action="append", default=[], metavar="K=V", help="an option of an analysis; ANALYSIS.K=V of several"
     )
-    interference.add_argument(
-        "--limit", type=_positive, metavar="N", help="measure on at most N images a task, a fixed sample"
-    )
+    _limit_flag(interference)
     interference.add_argument("--blame", action="store_true", help="also say which expert causes the drift")
     interference.add_argument("--json", action="store_true", help="print JSON")
 
@@ -645,6 +646,12 @@ def _shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None
         "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
     )
     parser.set_defaults(run=run)
+
+
+def _limit_flag(parser: Any) -> None:
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="measure on at most N images a task, a fixed sample"
+    )
 
 
 def _recipe_flags(parser: Any) -> None:

@@ -119,11 +119,14 @@ _HOW = {
 _BY_TASK = Columns(
     "an expert set and a task",
     {
+        "task": "",
+        "experts": "",
         "accuracy": "share of test images that the merged model gets right; Wilson interval",
         "expert_accuracy": "the same of the task's original expert",
         "zero_shot_accuracy": "the same of the pretrained model",
         "normalised_accuracy": "accuracy / the expert's",
         "interference": "mean KL(expert ‖ merged) in nats; bootstrap over images",
+        "n": "",
     },
 )
 
@@ -162,12 +165,15 @@ ANALYSIS = Analysis(
         "accuracy": Columns(
             "a task",
             {
+                "task": "",
                 "zero_shot": "accuracy of the pretrained model",
                 "expert": "of the task's original expert",
                 "<stage>": "of the merged model",
                 "<stage>_normalised": "that divided by the expert's",
+                "n": "",
             },
         ),
     },
     page="accuracy",
+    command="measure",
 )

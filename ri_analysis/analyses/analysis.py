@@ -83,18 +83,11 @@ class Columns:
     """What a row of a table is, and what its columns mean, in Markdown.
 
     `<stage>`, `<model>` and `<task>` in a column's name stand for each of them. The ends of an interval, `x_low` and
-    `x_high`, and the columns of `COMMON` go without saying.
+    `x_high`, go without saying, and so does what `experts`, `task` and `n` mean, which is the same in every table.
     """
 
     row: str
     meaning: Mapping[str, str]
-
-
-COMMON = {
-    "experts": "the expert set that was merged: `original`, or the name of an RI-adapted one",
-    "task": "the task whose images were measured",
-    "n": "how many images a row is based on",
-}
 
 
 def _always(_: Evaluator, __: MergeRecipe) -> str:
@@ -118,7 +111,8 @@ class Analysis(Generic[Result]):
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
 
-    Where it stands: on `page`, in the order of `place`; "" for none.
+    Where it stands: on `page`, in the order of `place`; "" for none. `command` is the one that prints its numbers:
+    "interference", or "measure" for what that prints of each recipe.
     """
 
     name: str
@@ -141,6 +135,7 @@ class Analysis(Generic[Result]):
     contract: Mapping[str, Callable[[Result], Any]] = field(default_factory=dict)
     page: str = "interference"
     place: int = 100
+    command: str = "interference"
 
     @property
     def limit(self) -> Limit:

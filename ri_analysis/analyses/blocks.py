@@ -153,9 +153,12 @@ $$1-\frac{\lVert X^\top Y\rVert_F^2}{\lVert X^\top X\rVert_F\,\lVert Y^\top Y\rV
         "drift-by-block": Columns(
             "an expert set, a task and a transformer block",
             {
+                "experts": "",
+                "task": "",
                 "block": "1 is the first",
                 "cka": "1 − linear CKA of class tokens of merged model and expert",
                 "distance": "mean distance of class tokens in units of the expert's spread",
+                "n": "",
             },
         )
     },

@@ -238,6 +238,8 @@ $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi
         "contribution": Columns(
             "an expert set, an expert and another task",
             {
+                "experts": "",
+                "task": "",
                 "expert": "the expert that contributes",
                 "left_out": "nats by which the task's interference falls when the expert is left out",
                 "shapley": "its Shapley value in nats",
@@ -246,6 +248,7 @@ $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi
                 "together": "the task's interference with all experts, in nats",
                 "alone": "the same with its own expert only",
                 "exact": "whether all orders were counted",
+                "n": "",
             },
         )
     },

@@ -104,9 +104,12 @@ with $\sigma$ the softmax. The free term of RI drives it to zero.""",
         "crosstalk": Columns(
             "an expert set, an expert and a task",
             {
+                "experts": "",
+                "task": "",
                 "expert": "the expert that disturbs",
                 "crosstalk": "mean KL in nats by which the expert alone moves the task's outputs from the pretrained "
                 "model's; the diagonal is what it learned",
+                "n": "",
             },
         )
     },

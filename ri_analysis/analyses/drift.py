@@ -199,10 +199,13 @@ $\theta_t$ is its original expert.""",
         "drift": Columns(
             "an expert set and a task",
             {
+                "experts": "",
+                "task": "",
                 "distance": "`kl`, `js`, `disagreement`, `cosine` or `l1`",
                 "drift": "its mean: nats, a share of images, 1 − cosine, or L1; bootstrap over images, Wilson for "
                 "shares",
                 "change": "after − before RI, paired image by image; empty for `original`",
+                "n": "",
             },
         )
     },

@@ -113,6 +113,7 @@ _MAP = Columns(
     "an image",
     {
         "id": "`task:index`",
+        "task": "",
         "index": "place in the task's test set",
         "class": "its class",
         "<model>_says": "what the model predicts; `<model>` is `pretrained`, `expert`, `before` or `after`",
@@ -147,7 +148,9 @@ ANALYSIS = Analysis(
     columns={
         "map-pca": _MAP,
         "map-umap": _MAP,
-        "feature-drift": Columns("a model and a task", {"model": "in words", "drift": "mean 1 − cosine"}),
+        "feature-drift": Columns(
+            "a model and a task", {"task": "", "model": "in words", "drift": "mean 1 − cosine", "n": ""}
+        ),
     },
     page="embeddings",
 )

@@ -106,6 +106,7 @@ ANALYSIS = Analysis(
         "drift-images": Columns(
             "an image of the chosen task",
             {
+                "task": "",
                 "index": "place in the task's test set",
                 "class": "its class",
                 "expert_says": "what the task's original expert predicts",

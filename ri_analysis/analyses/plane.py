@@ -159,10 +159,12 @@ the weight disentanglement error (Ortiz-Jimenez et al. 2023), from 0 to 2.""",
         "plane": Columns(
             "an expert set and a point of the plane",
             {
+                "experts": "",
                 "alpha_1": "the first expert's coefficient",
                 "alpha_2": "the second expert's coefficient",
                 "error": "weight disentanglement error, 0 to 2",
                 "<task>": "the task's share of images on which the models disagree, for each of the two",
+                "n": "",
             },
         )
     },

@@ -209,11 +209,12 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
     columns={
         "weight-cosine": Columns(
             "an expert set and an ordered pair of experts",
-            {"expert": "one of them", "other": "the other", "cosine": "of their task vectors"},
+            {"experts": "", "expert": "one of them", "other": "the other", "cosine": "of their task vectors"},
         ),
         "weight-interference": Columns(
             "an expert set and a weight matrix",
             {
+                "experts": "",
                 "layer": "its name",
                 "block": "1 is the first, 0 outside the blocks",
                 "interference": "‖(UᵀU−I) Σ (VᵀV−I)‖₁",
@@ -224,6 +225,7 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
         "overlap": Columns(
             "an expert set and a pair of experts",
             {
+                "experts": "",
                 "expert": "one of them",
                 "other": "the other",
                 "cosine": "of their task vectors",

@@ -88,21 +88,22 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """Return what `ri-analysis measure --json` prints."""
-        accuracy, (low, high) = self.mean_accuracy
-        interference, (interference_low, interference_high) = self.mean_interference
         return {
             "suite": self.suite,
             "recipe": self.recipe,
-            "mean_accuracy": accuracy,
-            "mean_accuracy_low": low,
-            "mean_accuracy_high": high,
+            **_with_ends("mean_accuracy", self.mean_accuracy),
             "mean_normalised_accuracy": self.mean_normalised_accuracy,
-            "mean_interference": interference,
-            "mean_interference_low": interference_low,
-            "mean_interference_high": interference_high,
+            **_with_ends("mean_interference", self.mean_interference),
+            **_with_ends("mean_expert_accuracy", self.mean_expert_accuracy),
+            **_with_ends("mean_zero_shot_accuracy", self.mean_zero_shot_accuracy),
             "number_format": self.number_format,
             "tasks": self.table.to_dict(orient="records"),
         }
+
+
+def _with_ends(name: str, mean: tuple[float, Interval]) -> dict[str, float]:
+    value, (low, high) = mean
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def on_tasks(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:

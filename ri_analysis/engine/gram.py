@@ -38,7 +38,9 @@ class Gram:
     def select(self, tasks: Sequence[str]) -> Gram:
         """Return the part of `tasks` alone, in that order."""
         rows = [self.tasks.index(task) for task in tasks]
-        return Gram(tuple(tasks), self.names, self.grams[:, rows][:, :, rows], self.pretrained, self.along[:, rows])
+        # In the order of a fresh answer, so that sums have the same last digit.
+        grams, along = (np.ascontiguousarray(part) for part in (self.grams[:, rows][:, :, rows], self.along[:, rows]))
+        return Gram(tuple(tasks), self.names, grams, self.pretrained, along)
 
     def place(self) -> tuple[Matrix, Matrix, Matrix]:
         """Return where the experts lie, (T,) each: ‖τ_t‖ / ‖θ₀‖, ‖θ_t‖ / ‖θ₀‖ and cos(θ_t, θ₀), 0 where θ_t is."""

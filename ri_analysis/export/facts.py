@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ri_analysis.analyses import Answer
+from ri_analysis.analyses import Answer, find_analysis
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
@@ -94,17 +94,18 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
     return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
 
 
-def answer_command(evaluator: Evaluator, answer: Answer[Any], suite: str) -> str:
-    """Return the shell command that prints an answer's tables."""
-    recipes = answer.recipes
-    parts = ["ri-analysis", "interference", shlex.quote(suite), recipes.before.arguments()]
-    parts += [] if recipes.after is None else ["--after", shlex.quote(recipes.after.experts)]
-    parts += ["--only", answer.analysis]
-    parts += [f"--option {shlex.quote(f'{name}={value}')}" for name, value in answer.options.items()]
-    parts += [] if answer.limit is None else ["--limit", str(answer.limit)]
-    workspace = evaluator.store.workspace
-    parts += [] if workspace == default_workspace() else ["--workspace", shlex.quote(str(workspace))]
-    return " ".join([*parts, "--json"])
+def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> list[str]:
+    """Return the shell commands that print the numbers of an answer's tables."""
+    recipes, workspace = answer.recipes, evaluator.store.workspace
+    shared = [] if answer.limit is None else [f"--limit {answer.limit}"]
+    shared += [] if workspace == default_workspace() else [f"--workspace {shlex.quote(str(workspace))}"]
+    shared += ["--json"]
+    if find_analysis(answer.analysis).command == "measure":
+        return [" ".join([command(recipe, suite), *shared]) for recipe in recipes]
+    asked = [] if recipes.after is None else [f"--after {shlex.quote(recipes.after.experts)}"]
+    asked += [f"--only {answer.analysis}"]
+    asked += [f"--option {shlex.quote(f'{name}={value}')}" for name, value in answer.options.items()]
+    return [" ".join([command(recipes.before, suite, "interference"), *asked, *shared])]
 
 
 def origin(evaluator: Evaluator, recipes: Sides[MergeRecipe], suite: str, address: str = "") -> Origin:
@@ -115,8 +116,8 @@ def origin(evaluator: Evaluator, recipes: Sides[MergeRecipe], suite: str, addres
 
 def origin_of_answer(evaluator: Evaluator, answer: Answer[Any], suite: str, address: str = "") -> Origin:
     """Return where the numbers of an analysis's figures come from; see `origin`."""
-    command = answer_command(evaluator, answer, suite)
-    return origin_of(evaluator, [command], address, map(recipe_in_words, answer.recipes))
+    commands = answer_commands(evaluator, answer, suite)
+    return origin_of(evaluator, commands, address, map(recipe_in_words, answer.recipes))
 
 
 def origin_of(evaluator: Evaluator, commands: Iterable[str], address: str = "", recipes: Iterable[str] = ()) -> Origin:

@@ -1,0 +1,3 @@
+from running import app, patience, start
+
+__all__ = ["app", "patience", "start"]

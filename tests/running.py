@@ -1,0 +1,41 @@
+"""Fixtures that run the app without a browser, for the folders whose conftest.py takes them over."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import AppTest
+
+from ri_analysis.ui import opening, resources
+
+Start = Callable[[Path | str], AppTest]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pages wait until a suite is looked through: AppTest does not come back for fragments."""
+    monkeypatch.setattr(opening, "PATIENCE", 60.0)
+
+
+@pytest.fixture
+def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """The app on a suite, before its first run."""
+
+    def begin(suite: Path | str) -> AppTest:
+        for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
+            monkeypatch.setenv(name, str(value))
+        # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
+        monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+        return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=60)
+
+    return begin
+
+
+@pytest.fixture
+def app(start: Start, tiny: Path) -> AppTest:
+    """The app on the tiny suite, before its first run."""
+    return start(tiny)
