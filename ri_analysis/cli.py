@@ -232,7 +232,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _interference(options: argparse.Namespace) -> int:
-    from ri_analysis.analyses.report import as_json, as_text, chosen
+    from ri_analysis.analyses.report import USUAL, as_json, as_text, chosen
     from ri_analysis.sides import Sides
 
     wanted = chosen(options.only, blame=options.blame)
@@ -240,24 +240,16 @@ def _interference(options: argparse.Namespace) -> int:
     evaluator = _evaluator(options)
     recipe = _recipe(evaluator, options)
     after = None if options.after is None else recipe.with_experts(evaluator.suite.expert_set(options.after))
-    _note_files(evaluator, recipe.tasks, [recipe.experts] if after is None else [recipe.experts, after.experts])
-    recipes, show = Sides(recipe, after), _Progress("measuring")
-    answers = {
-        analysis.name: None
-        if not options.only and analysis.refusal(evaluator, recipe)
-        else analysis.ask(
-            evaluator,
-            recipes,
-            given.get(analysis.name),
-            analysis.limit if options.limit is None else options.limit,
-            show,
-        )
-        for analysis in wanted
-    }
+    recipes, show, answers = Sides(recipe, after), _Progress("measuring"), {}
+    _note_files(evaluator, recipe.tasks, [each.experts for each in recipes])
+    for analysis in wanted:
+        why = analysis.refusal(evaluator, recipe) if not options.only and analysis.name in USUAL else ""
+        limit = analysis.limit if options.limit is None else options.limit
+        answers[analysis.name] = why or analysis.ask(evaluator, recipes, given.get(analysis.name), limit, show)
     show.end()
     if options.json:
         whole = bool(options.only) or after is not None
-        print(to_json(as_json(evaluator.suite.name, recipes, answers, whole=whole), indent=2))
+        print(to_json(as_json(evaluator, recipes, answers, whole=whole), indent=2))
     else:
         print(as_text(answers))
     return 0

@@ -171,5 +171,6 @@ class Analysis(Generic[Result]):
             if why := self.refusal(evaluator, recipe):
                 raise InputError(f"{self.name}: {why}")
         options = self.settled(recipes.before.tasks, given or {})
+        evaluator.choose_number_format(progress)
         found = recipes.map(lambda recipe: self.measure(evaluator, recipe, options, limit, progress))
         return Answer(self.name, recipes, found, options, limit)

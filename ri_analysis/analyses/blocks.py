@@ -100,11 +100,11 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
 
 def _says(answer: Answer[pd.DataFrame]) -> str:
     view = str(answer.options["by"])
-    by_block = [table.groupby("block")[view].mean() for table in answer.results]
+    by_block = answer.results.map(lambda table: table.groupby("block")[view].mean())
     said = [
         f"{stage} RI mean {_VIEWS[view]} is **{means.iloc[0]:.3f}** after the first block and "
         f"**{means.iloc[-1]:.3f}** after the last"
-        for stage, means in zip(("before", "after"), by_block, strict=False)
+        for stage, means in by_block.stages.items()
     ]
     text = "; ".join(said)
     return f"{text[0].upper()}{text[1:]}."

@@ -7,6 +7,7 @@ from typing import Any
 
 from ri_analysis.analyses.analysis import Analysis, Answer
 from ri_analysis.analyses.registry import find_analysis
+from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.plain import rows
 from ri_analysis.sides import Sides
@@ -15,7 +16,8 @@ USUAL = ("crosstalk", "drift", "blocks", "weight-space")
 BLAME = "contribution"
 _ROWS = 24  # of a table that are printed; JSON has all
 
-Answers = Mapping[str, Answer[Any] | None]
+Answers = Mapping[str, Answer[Any] | str]
+"""The answer of each analysis, or why it does not apply."""
 
 
 def chosen(only: Sequence[str], *, blame: bool = False) -> list[Analysis[Any]]:
@@ -27,24 +29,26 @@ def chosen(only: Sequence[str], *, blame: bool = False) -> list[Analysis[Any]]:
     return [find_analysis(name) for name in names]
 
 
-def as_json(suite: str, recipes: Sides[MergeRecipe], answers: Answers, *, whole: bool) -> dict[str, Any]:
+def as_json(evaluator: Evaluator, recipes: Sides[MergeRecipe], answers: Answers, *, whole: bool) -> dict[str, Any]:
     """Return answers as plain JSON values.
 
     Keys: `suite`, `recipe`; every promised entry of the analyses (see `Analysis.contract`), of the first recipe, None
-    where an analysis does not apply; with `whole` also `after`, the other recipe, and `analyses`, for each one by its
-    name what it `says`, its `options`, its `limit` (None for all images), and all `tables` by the name of their file,
-    as figures show them.
+    where an analysis does not apply; with `whole` also `after`, the other recipe, `number_format`, and `analyses`: for
+    each one by its name what it `says`, its `options`, its `limit` (None for all images), and all `tables` by the name
+    of their file, as figures show them.
     """
-    found: dict[str, Any] = {"suite": suite, "recipe": recipes.before.to_dict()}
+    found: dict[str, Any] = {"suite": evaluator.suite.name, "recipe": recipes.before.to_dict()}
     if whole:
         found["after"] = None if recipes.after is None else recipes.after.to_dict()
+        found["number_format"] = str(evaluator.number_format).removeprefix("torch.")
     else:
-        answers = {**answers, BLAME: answers.get(BLAME)}
+        answers = {**answers, BLAME: answers.get(BLAME, "")}
     for name, answer in answers.items():
         for key, value in find_analysis(name).contract.items():
-            found[key] = None if answer is None else value(answer.results.before)
+            found[key] = value(answer.results.before) if isinstance(answer, Answer) else None
     if whole:
-        found["analyses"] = {name: _whole(answer) for name, answer in answers.items() if answer is not None}
+        asked = {name: answer for name, answer in answers.items() if isinstance(answer, Answer)}
+        found["analyses"] = {name: _whole(answer) for name, answer in asked.items()}
     return found
 
 
@@ -63,9 +67,9 @@ def as_text(answers: Answers) -> str:
     return "\n\n".join(_text(find_analysis(name), answer) for name, answer in answers.items())
 
 
-def _text(analysis: Analysis[Any], answer: Answer[Any] | None) -> str:
-    if answer is None:
-        return f"{analysis.title}\nDoes not apply to this merge."
+def _text(analysis: Analysis[Any], answer: Answer[Any] | str) -> str:
+    if isinstance(answer, str):
+        return f"{analysis.title}\nNot for this merge: {answer}."
     parts = [f"{analysis.title}\n{analysis.says(answer).replace('**', '')}"]
     for name, table in analysis.tables(answer).items():
         more = f"\n… {len(table) - _ROWS:,} more rows: --json prints them" if len(table) > _ROWS else ""

@@ -57,7 +57,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = words.count(int(table["n"].iloc[0]), "test image")
     text = (
         "Accuracy at the default λ of the plain merge, of the same merge distilled afterwards, and of the merge after "
-        f"RI, with equally many steps in all. Rests on {n}. {spread.caption(table)}"
+        f"RI, with equally many steps in all. Based on {n}. {spread.caption(table)}"
     )
     return {"after": Chart(compared(table, "title", x_title="mean accuracy over tasks", dark=dark), text)}
 

@@ -119,7 +119,7 @@ def _by_count(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
+    n = f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     text = (
         "Each point is RI on one source, merged at the default λ: left is nearer to the tasks' images, up is more "
         f"gain; 0 is before RI. {n}"

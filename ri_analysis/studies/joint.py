@@ -58,7 +58,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = table.assign(row=table["title"] + ", " + table["labels"])
     text = (
         "The prediction is the best label of the task, where the task is known, or of all tasks together: the distance "
-        "between the two rows is what confusion between tasks costs. Rests on "
+        "between the two rows is what confusion between tasks costs. Based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"joint": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}

@@ -154,7 +154,7 @@ def _reference_rows(evaluator: Evaluator, alone: Mapping[str, Outcomes]) -> list
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     merged = table[table["stage"] != "reference"]
-    images = f"Rests on {words.count(int(merged['n'].iloc[0]), 'test image')}. {spread.caption(merged)}"
+    images = f"Based on {words.count(int(merged['n'].iloc[0]), 'test image')}. {spread.caption(merged)}"
     charts = {
         "accuracy": Chart(
             _accuracy(table, dark),

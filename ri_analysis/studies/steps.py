@@ -26,7 +26,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    n = f"Rests on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
+    n = f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     x_title = "RI steps an expert"
     return {
         "interference": Chart(

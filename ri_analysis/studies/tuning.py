@@ -114,7 +114,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = together.assign(row=together["title"] + ": " + together["tuned"].map(WAYS))
     text = (
         "Each row is a way to choose λ; a small distance between a method's rows means that little is lost without "
-        f"tuning. Rests on {words.count(int(table['n'].iloc[0]), 'test image')}, none of which was used to choose. "
+        f"tuning. Based on {words.count(int(table['n'].iloc[0]), 'test image')}, none of which was used to choose. "
         f"{spread.caption(table)}"
     )
     return {"tuning": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}

@@ -140,7 +140,7 @@ def asked_for(
         return measured(evaluator, recipes, analysis, options, limit)
     key = _key(evaluator, recipes, analysis, options, limit)
     work = partial(_results, analysis, recipes, options, limit)
-    found = background.on_request(key, label, analysis.title, work, note, at_once=at_once)
+    found = background.on_request(key, label, analysis.title.rstrip("?"), work, note, at_once=at_once)
     return None if found is None else Answer(analysis.name, recipes, found, options, limit)
 
 
@@ -162,6 +162,7 @@ def _results(
     evaluator: Evaluator,
     progress: Progress,
 ) -> Sides[Any]:
+    evaluator.choose_number_format(progress)
     count = len(recipes)
     return Sides.of(
         analysis.measure(evaluator, recipe, options, limit, background.parts(progress, place, count))

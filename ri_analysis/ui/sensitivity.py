@@ -76,8 +76,7 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     )
     axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
     assert axes[0] is not None  # the first axis has no such choice
-    staged = zip(("before", "after"), pair.all, strict=False)
-    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in staged]
+    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in pair.stages.items()]
 
 
 def _command(wanted: Sequence[Field]) -> str:
@@ -282,6 +281,6 @@ def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
         format_func=lambda text: f"{values[text]:.3g}",
     )
     part = grid[grid["y"] == values[at]]
-    n = f"Rests on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
+    n = f"Based on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
     how = "One row of the maps above: accuracy along the first axis at this value of the second."
     frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice", command)

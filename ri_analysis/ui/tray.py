@@ -19,7 +19,7 @@ from ri_analysis.ui import recipes, resources
 
 _TRAY, _NUMBERS = "ri.tray", "ri.tray.numbers"
 Source = str | Answer[Any] | None
-"""What gives a figure's numbers: a command, an analysis's answer, or by default the measured recipe."""
+"""What gives a figure's numbers: a command, an analysis's answer, or, where there is neither, the measured recipe."""
 MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
 
 
@@ -54,12 +54,12 @@ def pin_button(
 
 def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source) -> None:
     evaluator, suite = resources.evaluator(), resources.suite_name()
-    if isinstance(source, str):
-        origin = facts.origin_of(evaluator, [source], address())
-    elif source is not None:
-        origin = facts.origin_of_answer(evaluator, source, suite, address())
-    else:
+    if not source:
         origin = facts.origin(evaluator, recipes.chosen_pair(evaluator), suite, address())
+    elif isinstance(source, str):
+        origin = facts.origin_of(evaluator, [source], address())
+    else:
+        origin = facts.origin_of_answer(evaluator, source, suite, address())
     add(Snapshot.of(chart, table, name, how_to_read, n, origin))
 
 

@@ -278,7 +278,7 @@ def test_a_probe_is_seeded_and_nested(evaluator: Evaluator) -> None:
 
 def report(evaluator: Evaluator, recipe: MergeRecipe, *, blame: bool = False) -> dict[str, Any]:
     answers = {each.name: each.ask(evaluator, Sides(recipe), limit=each.limit) for each in chosen((), blame=blame)}
-    return json.loads(json.dumps(as_json("tiny", Sides(recipe), answers, whole=False), allow_nan=False))
+    return json.loads(json.dumps(as_json(evaluator, Sides(recipe), answers, whole=False), allow_nan=False))
 
 
 def test_report_is_json_and_agrees_with_its_parts(evaluator: Evaluator) -> None:

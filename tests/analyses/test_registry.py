@@ -220,6 +220,7 @@ def test_options_are_settled_in_order():
         (["--option", "distance=kl"], "expected NAME.distance=VALUE"),
         (["--only", "drift", "--option", "plane.first=Reds"], "expected an analysis that is asked for, found 'plane'"),
         (["--only", "contribution", "--method", "slerp", "--tasks", "Reds,Blues"], "slerp merges exactly 2"),
+        (["--blame", "--method", "slerp", "--tasks", "Reds,Blues"], "slerp merges exactly 2"),
         (["--only", "plane", "--tasks", "Reds"], "at least two experts"),
         (["--only", "drift", "--after", "nowhere"], "nowhere"),
     ],

@@ -143,7 +143,7 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
         "the choice of images."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
-    frame.figure(chart, text, table, f"Rests on all {n}.", "pinned")
+    frame.figure(chart, text, table, f"Based on all {n}.", "pinned")
 
 
 def _exact_now(evaluator: Evaluator) -> Comparison | None:
