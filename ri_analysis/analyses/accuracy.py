@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import accuracy_bars, accuracy_by_task, headline, interference_by_task, reading, words
@@ -145,7 +145,7 @@ ANALYSIS = Analysis(
         ),
     ),
     measure=_measure,
-    limits=(32, None),
+    limits=(FIRST_LOOK, None),
     tables=_tables,
     charts=_charts,
     says=_says,

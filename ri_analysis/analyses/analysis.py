@@ -19,6 +19,7 @@ from ri_analysis.sides import Sides
 
 Result = TypeVar("Result")
 Options = Mapping[str, Value]
+FIRST_LOOK = 16  # images a task, where more follow
 Limit = int | None
 """The most images a task to measure on; None for all."""
 
@@ -53,6 +54,11 @@ def stacked(recipes: Sides[MergeRecipe], tables: Sides[pd.DataFrame]) -> pd.Data
     """Return each side's table in one, with a column `experts` that names the expert set."""
     named = [table.assign(experts=recipe.experts) for recipe, table in recipes.zip(tables)]
     return pd.concat(named, ignore_index=True)
+
+
+def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows as plain values."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 @dataclass(frozen=True)

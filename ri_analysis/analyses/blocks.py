@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.store import Arrays, known
 from ri_analysis.figures import words
@@ -16,7 +16,6 @@ from ri_analysis.figures.matrices import Axes, with_ends
 from ri_analysis.files import digest
 from ri_analysis.measures.blocks import cka_distance, token_distance
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.plain import rows
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.statistics import bootstrap_mean
 

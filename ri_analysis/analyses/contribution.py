@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.errors import InputError
@@ -17,7 +17,6 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, square, with_ends
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.plain import rows
 from ri_analysis.progress import Progress
 from ri_analysis.statistics import bootstrap_mean
 

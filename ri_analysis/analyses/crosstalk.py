@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.sections import CROSSTALK
@@ -14,7 +14,6 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, square, with_ends
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.plain import plain, rows
 from ri_analysis.progress import Progress
 from ri_analysis.sides import Sides
 
@@ -96,7 +95,7 @@ with $\sigma$ the softmax. The free term of RI drives it to zero.""",
     measure=_measure,
     requests=_requests,
     of_merge=False,
-    limits=(16, 128),
+    limits=(FIRST_LOOK, 128),
     tables=_tables,
     charts=_charts,
     says=_says,
@@ -115,7 +114,7 @@ with $\sigma$ the softmax. The free term of RI drives it to zero.""",
     },
     contract={
         "crosstalk": _by_expert,
-        "crosstalk_off_diagonal_mean": lambda table: plain(off_diagonal_mean(table)),
+        "crosstalk_off_diagonal_mean": lambda table: off_diagonal_mean(table),
         "crosstalk_table": rows,
     },
     place=20,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import labels
@@ -18,7 +18,6 @@ from ri_analysis.figures.drift import drift_by_task
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.plain import rows
 from ri_analysis.progress import Progress
 from ri_analysis.sides import Sides
 
@@ -191,7 +190,7 @@ $\theta_t$ is its original expert.""",
     options=(DISTANCE,),
     measure=_measure,
     requests=_requests,
-    limits=(32, 512),
+    limits=(FIRST_LOOK, 512),
     tables=_tables,
     charts=_charts,
     says=_says,

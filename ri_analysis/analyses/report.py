@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ri_analysis.analyses.analysis import Analysis, Answer
+from ri_analysis.analyses.analysis import Analysis, Answer, rows
 from ri_analysis.analyses.registry import find_analysis
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.plain import rows
 from ri_analysis.sides import Sides
 
 USUAL = ("crosstalk", "drift", "blocks", "weight-space")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import plotly.graph_objects as go
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.analyses.geometry import Geometry, weight_geometry
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import look, words
@@ -15,7 +15,6 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.experts import cosine_matrices
 from ri_analysis.measures.correlation import Correlation
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.plain import plain, rows
 from ri_analysis.progress import Progress
 from ri_analysis.sides import Sides
 
@@ -165,17 +164,17 @@ def short_name(layer: str) -> str:
 _OVERLAPS = {"cosine": "cosine of task vectors", "collision": "singular task interference of the pair"}
 
 
-def _cosines(found: WeightSpace) -> dict[str, dict[str, float | None]]:
+def _cosines(found: WeightSpace) -> dict[str, dict[str, float]]:
     gram = found.geometry.gram
     cells = dict(zip(gram.tasks, gram.cosine(), strict=True))
-    return {one: dict(zip(gram.tasks, map(plain, cells[one]), strict=True)) for one in gram.tasks}
+    return {one: dict(zip(gram.tasks, cells[one].tolist(), strict=True)) for one in gram.tasks}
 
 
 def _as_json(found: WeightSpace) -> dict[str, object]:
     entries: dict[str, object] = {"cosine": _cosines(found), "layers": rows(found.geometry.layers)}
     for overlap in _OVERLAPS:
         rho, chance, pairs = found.correlation(overlap)
-        entries[f"{overlap}_with_crosstalk"] = {"spearman": plain(rho), "chance": plain(chance), "pairs": pairs}
+        entries[f"{overlap}_with_crosstalk"] = {"spearman": rho, "chance": chance, "pairs": pairs}
     return entries
 
 
@@ -202,7 +201,7 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
     cost=_cost,
     button="Compare the weights",
     of_merge=False,
-    limits=(16, 128),
+    limits=(FIRST_LOOK, 128),
     tables=_tables,
     charts=_charts,
     says=_says,

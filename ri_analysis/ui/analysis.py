@@ -21,6 +21,7 @@ from ri_analysis.ui import background, controls, frame, kept, resources
 from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import chosen_value
 
+MOMENT = 1.0  # seconds for which nothing is sent to the background
 PATIENCE = 120.0  # seconds of background work that start unasked
 _FEW = 5  # choices shown as buttons rather than in a list
 
@@ -115,8 +116,8 @@ def answer(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], opti
         if first and not known:
             started = time.monotonic()
             look = measured(evaluator, recipes, analysis, options, first[0])
-            _refine(evaluator, recipes, analysis, options, time.monotonic() - started)
-            return look
+            if not _refine(evaluator, recipes, analysis, options, time.monotonic() - started):
+                return look
     return measured(evaluator, recipes, analysis, options, limit)
 
 
@@ -170,15 +171,19 @@ def _results(
     )
 
 
-def _refine(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, seconds: float) -> None:
-    """See to it that more images are measured: at once, or when asked where it would take long."""
+def _refine(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, seconds: float) -> bool:
+    """See to it that more images than those of a first look of `seconds` are measured: in the background, or when asked
+    where it would take long. Return whether that is too quick for either."""
     first, limit = analysis.limits
-    sizes = [len(part.images) for part in evaluator.sections(recipes.before.tasks)]
-    more = max(sizes) if limit is None else min(limit, max(sizes))
-    expected = seconds * more / (first or more)
-    note = f"A first look at {words.count(first or more, 'image')} a task; more take about {words.duration(expected)}."
+    assert first is not None  # or there was no first look
+    more = max(part.count(limit) for part in evaluator.sections(recipes.before.tasks))
+    expected = seconds * more / first
+    if expected <= MOMENT:
+        return True
+    note = f"A first look at {words.count(first, 'image')} a task; more take about {words.duration(expected)}."
     label = f"Measure {words.count(more, 'image')} a task"
     asked_for(evaluator, recipes, analysis, options, limit, label, note, at_once=expected <= PATIENCE)
+    return False
 
 
 def _covers(evaluator: Evaluator, recipes: Recipes, limit: int | None) -> bool:

@@ -9,13 +9,12 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Comparison, Evaluation, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.ui import resources
 from ri_analysis.ui.recipes import Pair
-
-PROBE = 16  # images a task for a first look
 
 
 class Meter:
@@ -75,7 +74,7 @@ def compare(
 def stages(evaluator: Evaluator, pair: Pair, slot: DeltaGenerator) -> Iterator[Comparison]:
     """Yield a comparison on a probe at once, then on all images; only the latter when it is already known."""
     if not known(evaluator, pair):
-        first = compare(evaluator, pair, limit=PROBE, slot=slot)
+        first = compare(evaluator, pair, limit=FIRST_LOOK, slot=slot)
         yield first
         if first.before.full:
             return

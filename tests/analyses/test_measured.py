@@ -26,6 +26,7 @@ from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.store import known
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import digest
+from ri_analysis.json_text import to_json
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.sides import Sides
@@ -278,7 +279,7 @@ def test_a_probe_is_seeded_and_nested(evaluator: Evaluator) -> None:
 
 def report(evaluator: Evaluator, recipe: MergeRecipe, *, blame: bool = False) -> dict[str, Any]:
     answers = {each.name: each.ask(evaluator, Sides(recipe), limit=each.limit) for each in chosen((), blame=blame)}
-    return json.loads(json.dumps(as_json(evaluator, Sides(recipe), answers, whole=False), allow_nan=False))
+    return json.loads(to_json(as_json(evaluator, Sides(recipe), answers, whole=False)))
 
 
 def test_report_is_json_and_agrees_with_its_parts(evaluator: Evaluator) -> None:

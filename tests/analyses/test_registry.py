@@ -21,8 +21,8 @@ from ri_analysis.analyses.documents import SECTION, in_words
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import answer_commands
+from ri_analysis.json_text import to_json
 from ri_analysis.markdown import around_section
-from ri_analysis.plain import rows
 from ri_analysis.sides import Sides
 from ri_analysis.ui import frame
 
@@ -63,6 +63,11 @@ def asked(evaluator: Evaluator, analysis: Analysis[Any], limit: int | None = 12)
     return analysis.ask(evaluator, Sides(recipe, recipe.with_experts("mild")), OTHERS.get(analysis.name), limit)
 
 
+def printed_rows(table: pd.DataFrame) -> Any:
+    """Return a table's rows as they come out of JSON."""
+    return json.loads(to_json(table.to_dict(orient="records")))
+
+
 def names(patterns: list[str]) -> set[str]:
     filled = {
         "<stage>": ("before", "after"),
@@ -99,7 +104,7 @@ def test_the_command_of_a_figure_prints_its_table_to_the_digit(evaluator: Evalua
     printed = run(command)["analyses"][name]
     assert printed["says"] == analysis.says(answer).replace("**", "")
     for file in analysis.charts(answer, False):
-        assert printed["tables"][file] == rows(analysis.tables(answer)[file]), file
+        assert printed["tables"][file] == printed_rows(analysis.tables(answer)[file]), file
 
 
 def numbers(value: Any) -> set[float]:
@@ -116,7 +121,7 @@ def test_measure_prints_every_number_of_its_figures(evaluator: Evaluator, run: R
     assert len(commands) == 2
     printed = numbers([run(command) for command in commands])
     for file, table in ANALYSES[name].tables(answer).items():
-        assert numbers(rows(table)) <= printed, file
+        assert numbers(printed_rows(table)) <= printed, file
 
 
 def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: Run, monkeypatch: pytest.MonkeyPatch):
@@ -138,7 +143,7 @@ def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: R
     for snapshot in tray:
         (command,) = snapshot.origin.commands
         tables = [each["tables"] for each in run(command)["analyses"].values()]
-        assert tables[0][snapshot.name] == rows(shown[snapshot.name][0])
+        assert tables[0][snapshot.name] == printed_rows(shown[snapshot.name][0])
         assert "cosine" in command
     assert len(tray) == 2
     assert "task=Blues" in tray[1].origin.commands[0]
@@ -175,7 +180,7 @@ def test_one_more_analysis_is_in_the_command_line(extra: Analysis[Any], evaluato
     (command,) = answer_commands(evaluator, answer, str(evaluator.suite.spec.path))
     found = run(command)
     assert found["after"]["experts"] == "mild"
-    assert found["analyses"]["confidence"]["tables"]["confidence"] == rows(extra.tables(answer)["confidence"])
+    assert found["analyses"]["confidence"]["tables"]["confidence"] == printed_rows(extra.tables(answer)["confidence"])
     assert cli.main(shlex.split(command)[1:-1]) == 0  # the same as text
     assert extra.says(answer) in capsys.readouterr().out
 

@@ -15,15 +15,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from ri_analysis.analyses.blocks import drift_by_block
+from ri_analysis.analyses.clouds import collect
+from ri_analysis.analyses.contribution import contributions
+from ri_analysis.analyses.drift import measure_drift
+from ri_analysis.analyses.geometry import weight_geometry
+from ri_analysis.analyses.plane import pair_plane
 from ri_analysis.checkpoints import read_checkpoint, stamps
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.blame import blame
-from ri_analysis.engine.blocks import drift_by_block
-from ri_analysis.engine.drift import measure_drift
-from ri_analysis.engine.embedding import collect
-from ri_analysis.engine.geometry import weight_geometry
 from ri_analysis.engine.gram import task_vector_gram
-from ri_analysis.engine.plane import pair_plane
 from ri_analysis.errors import ChangedFile, InputError
 from ri_analysis.files import file_digest
 from ri_analysis.merging import merge_to_file
@@ -56,7 +56,7 @@ def _point(evaluator: Evaluator, progress: Progress) -> Any:
 
 
 def _features(evaluator: Evaluator, progress: Progress) -> Any:
-    return collect(evaluator, {"before": _recipe(evaluator)}, progress).features
+    return collect(evaluator, {"before": _recipe(evaluator)}, progress=progress).features
 
 
 QUESTIONS: dict[str, Ask] = {
@@ -64,12 +64,12 @@ QUESTIONS: dict[str, Ask] = {
     "crosstalk": lambda evaluator, progress: evaluator.crosstalk(progress=progress),
     "statistics": _fisher,
     "point": _point,
-    "blame": lambda evaluator, progress: blame(evaluator, _recipe(evaluator), progress=progress),
+    "blame": lambda evaluator, progress: contributions(evaluator, _recipe(evaluator), progress=progress),
     "plane": lambda evaluator, progress: pair_plane(evaluator, ("Reds", "Greens"), alphas=(0, 1), progress=progress),
     "drift": lambda evaluator, progress: measure_drift(evaluator, _recipe(evaluator), progress=progress).table(),
     "blocks": lambda evaluator, progress: drift_by_block(evaluator, _recipe(evaluator), progress=progress),
     "embedding": _features,
-    "geometry": lambda evaluator, progress: weight_geometry(evaluator, progress=progress).cosine,
+    "geometry": lambda evaluator, progress: weight_geometry(evaluator, progress=progress).collision,
     "gram": lambda evaluator, progress: task_vector_gram(evaluator.suite, evaluator.store, progress=progress).grams,
 }
 

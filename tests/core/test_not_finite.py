@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ri_analysis.analyses.blocks import drift_by_block
+from ri_analysis.analyses.clouds import collect
+from ri_analysis.analyses.contribution import contributions
+from ri_analysis.analyses.drift import measure_drift
+from ri_analysis.analyses.plane import pair_plane
 from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.cli import main
 from ri_analysis.encoder import require_directions
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.blame import blame
-from ri_analysis.engine.blocks import drift_by_block
-from ri_analysis.engine.drift import measure_drift
-from ri_analysis.engine.embedding import collect
-from ri_analysis.engine.plane import pair_plane
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.json_text import to_json
 from ri_analysis.live.probe import LiveProbe
@@ -43,7 +43,7 @@ WAYS: dict[str, tuple[Callable[[Evaluator, MergeRecipe], Any], str]] = {
     "measure": (lambda e, r: e.measure(r), r"Reds\.safetensors: its outputs are NaN"),
     "crosstalk": (lambda e, r: e.crosstalk(), r"Reds\.safetensors: its outputs are NaN"),
     "drift": (lambda e, r: measure_drift(e, r), r"Reds\.safetensors: its outputs are NaN"),
-    "blame": (lambda e, r: blame(e, r), r"Reds\.safetensors: its outputs are NaN"),
+    "blame": (lambda e, r: contributions(e, r), r"Reds\.safetensors: its outputs are NaN"),
     "point": (lambda e, r: Point(r, "test").compute(e), r"Reds\.safetensors: its outputs are NaN"),
     "unlabelled point": (lambda e, r: Point(r, "left-out").compute(e), MERGED),
     "blocks": (lambda e, r: drift_by_block(e, r), MERGED),

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from ri_analysis import figures
+from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.engine.comparison import Comparison, pinned_table
 from ri_analysis.errors import InputError
@@ -32,7 +33,7 @@ def opened(evaluator: Evaluator) -> None:
         return  # the section says it
     if held.measured is None:
         slot = st.empty()
-        limit = None if measuring.known(evaluator, pair) else measuring.PROBE
+        limit = None if measuring.known(evaluator, pair) else FIRST_LOOK
         held.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
         with slot, st.spinner("Getting the live probe ready"):
             probe(evaluator)
