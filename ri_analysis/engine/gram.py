@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from ri_analysis.engine.store import Store
 from ri_analysis.files import digest
 from ri_analysis.measures.weights import cosines, gram_matrix, projections
 from ri_analysis.merging.lines import block_index
+from ri_analysis.progress import Progress
 from ri_analysis.suite import ORIGINAL, Suite
 
 VERSION = "1"  # raise when the inner products change their meaning
@@ -63,8 +64,8 @@ class Gram:
 
     def cosine_table(self) -> pd.DataFrame:
         """Return one row per ordered pair of experts: `expert`, `other`, `cosine`."""
-        cells = pd.DataFrame(self.cosine(), index=self.tasks, columns=self.tasks)
-        return cells.rename_axis("expert").reset_index().melt("expert", var_name="other", value_name="cosine")
+        experts, others = np.repeat(self.tasks, len(self.tasks)), np.tile(self.tasks, len(self.tasks))
+        return pd.DataFrame({"expert": experts, "other": others, "cosine": self.cosine().ravel()})
 
     def norm_table(self) -> pd.DataFrame:
         """Return one row per task and block: `task`, `block`, `norm` = ‖τ_t‖, `share` = ‖τ_t‖ / ‖θ₀‖ of that block.
@@ -88,9 +89,9 @@ def task_vector_gram(
     store: Store,
     experts: str = ORIGINAL,
     tasks: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Gram:
-    """Return the Gram matrices of an expert set's task vectors, kept in the store.
+    """Return the Gram matrices of an expert set's task vectors, kept in the store; those of some are part of all's.
 
     All weights are read once, one tensor of all experts in memory at a time; `progress` counts tensors and may raise
     Cancelled. Raises InputError for a value that is not finite.
@@ -115,13 +116,15 @@ def task_vector_gram(
 
 
 def kept_gram(suite: Suite, store: Store, experts: str = ORIGINAL, tasks: Sequence[str] | None = None) -> Gram | None:
-    """Return what `task_vector_gram` has kept in the store, None where it has yet to read the weights."""
-    names = tuple(tasks or suite.set_tasks(experts))
-    kept = store.get(_key(suite, experts, names))
-    if kept is None:
-        return None
-    arrays = (kept[name].astype(np.float64) for name in _ARRAYS)
-    return Gram(names, tuple(kept["names"].astype(str).tolist()), *arrays)
+    """Return what is kept of some tasks, or of all of the set, None where the weights have yet to be read."""
+    every = suite.set_tasks(experts)
+    names = tuple(tasks or every)
+    for known in (names, every):
+        kept = store.get(_key(suite, experts, known))
+        if kept is not None:
+            arrays = (kept[name].astype(np.float64) for name in _ARRAYS)
+            return Gram(known, tuple(kept["names"].astype(str).tolist()), *arrays).select(names)
+    return None
 
 
 def _key(suite: Suite, experts: str, tasks: Sequence[str]) -> str:

@@ -65,11 +65,9 @@ def _blocks(evaluator: Evaluator, recipe: MergeRecipe, progress: Progress | None
 
 def _weight_space(evaluator: Evaluator, recipe: MergeRecipe, crosstalk: pd.DataFrame) -> dict[str, Any]:
     geometry = weight_geometry(evaluator, recipe.experts, tasks=recipe.tasks)
+    tasks, cosine = geometry.gram.tasks, geometry.gram.cosine()
     found: dict[str, Any] = {
-        "cosine": {
-            one: {two: _number(geometry.cosine[i, j]) for j, two in enumerate(geometry.tasks)}
-            for i, one in enumerate(geometry.tasks)
-        },
+        "cosine": {one: {two: _number(cosine[i, j]) for j, two in enumerate(tasks)} for i, one in enumerate(tasks)},
         "layers": _rows(geometry.layers),
     }
     for overlap in ("cosine", "collision"):

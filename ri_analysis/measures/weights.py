@@ -30,41 +30,34 @@ class Triples(Protocol):
 Decompose = Callable[[Matrix, int], Triples]  # a matrix and a rank → its leading triples
 
 
-class LayerGeometry(NamedTuple):
-    """One tensor's part in the geometry of T task vectors.
+class Collisions(NamedTuple):
+    """How much the leading singular directions of T task vectors of one matrix collide.
 
-    `gram` (T, T): inner products of the task vectors. For a matrix, `interference` is ‖(UᵀU−I) Σ (VᵀV−I)‖₁ of all
-    experts, `singular_sum` the trace of Σ, `pairs` (T, T) the same interference of two experts at a time and
-    `pair_sums` (T, T) their Σ; for other tensors these are 0.
+    `interference` is ‖(UᵀU−I) Σ (VᵀV−I)‖₁ of all experts, `singular_sum` the trace of Σ, `pairs` (T, T) the same
+    interference of two experts at a time and `pair_sums` (T, T) their Σ.
     """
 
-    name: str
-    gram: Matrix
     interference: float
     singular_sum: float
     pairs: Matrix
     pair_sums: Matrix
 
 
-def layer_geometries(
-    layers: Iterable[Layer],
-    decompose: Decompose,
-    *,
-    rank_share: float | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> list[LayerGeometry]:
-    """Return the geometry of every tensor, one layer of all experts in memory at a time.
+def collisions(deltas: Matrix, decompose: Decompose) -> Collisions:
+    """Return how one matrix's task vectors (T, m, n) collide; `decompose` is the SVD to use.
 
-    `decompose` is the SVD to use; `rank_share` is the share of a matrix's singular directions each expert
-    contributes, 1/T by default as in TSV-M, so that T experts could all be kept apart; `progress` is called with the
-    number of tensors done.
+    Each expert contributes a T-th of the singular directions, as in TSV-M, so that all could be kept apart.
     """
-    found = []
-    for layer in layers:
-        found.append(_geometry(layer, decompose, rank_share or 1 / len(layer.deltas)))
-        if progress is not None:
-            progress(len(found))
-    return found
+    count = len(deltas)
+    rank = max(1, int(min(deltas.shape[1:]) * (1 / count)))
+    parts = [decompose(delta, rank) for delta in deltas]
+    sums = np.array([part.s.sum() for part in parts])
+    pairs, pair_sums = np.zeros((count, count)), np.zeros((count, count))
+    for i in range(count):
+        for j in range(i):
+            pairs[i, j] = pairs[j, i] = _pair_interference(parts[i], parts[j])
+            pair_sums[i, j] = pair_sums[j, i] = sums[i] + sums[j]
+    return Collisions(singular_task_interference(parts), float(sums.sum()), pairs, pair_sums)
 
 
 def cosines(gram: Matrix) -> Matrix:
@@ -100,21 +93,6 @@ def singular_task_interference(parts: Iterable[Triples]) -> float:
     s = np.concatenate([part.s for part in triples])
     identity = np.eye(len(s))
     return float(np.abs((u.T @ u - identity) @ (s[:, None] * (v.T @ v - identity))).sum())
-
-
-def _geometry(layer: Layer, decompose: Decompose, rank_share: float) -> LayerGeometry:
-    gram, count = gram_matrix(layer), len(layer.deltas)
-    pairs, pair_sums = np.zeros((count, count)), np.zeros((count, count))
-    if not layer.is_matrix or not gram.any():
-        return LayerGeometry(layer.name, gram, 0.0, 0.0, pairs, pair_sums)
-    rank = max(1, int(min(layer.pretrained.shape) * rank_share))
-    parts = [decompose(delta, rank) for delta in layer.deltas.double().numpy()]
-    sums = np.array([part.s.sum() for part in parts])
-    for i in range(count):
-        for j in range(i):
-            pairs[i, j] = pairs[j, i] = _pair_interference(parts[i], parts[j])
-            pair_sums[i, j] = pair_sums[j, i] = sums[i] + sums[j]
-    return LayerGeometry(layer.name, gram, singular_task_interference(parts), float(sums.sum()), pairs, pair_sums)
 
 
 def _pair_interference(first: Triples, second: Triples) -> float:

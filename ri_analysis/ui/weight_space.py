@@ -60,7 +60,7 @@ def _draw_weights(evaluator: Evaluator, pair: Pair, found: list[Geometry]) -> No
 
 def _draw_cosines(pair: Pair, found: list[Geometry]) -> None:
     st.markdown("**Cosine of task vectors**")
-    tables = [item.cosine_table() for item in found]
+    tables = [item.gram.cosine_table() for item in found]
     chart = cosine_matrices(*tables, dark=frame.dark())
     how = (
         "0 is independent; far from 0 two experts changed the same weights, the same way (vermillion) or against each "

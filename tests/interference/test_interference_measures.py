@@ -14,7 +14,7 @@ from ri_analysis.measures.disentanglement import disentanglement_table
 from ri_analysis.measures.distances import DISTANCES, Outputs, js_divergence
 from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
 from ri_analysis.measures.shapley import draw_orders, exact_shapley, sampled_shapley
-from ri_analysis.measures.weights import cosines, layer_geometries, singular_task_interference
+from ri_analysis.measures.weights import collisions, cosines, gram_matrix, singular_task_interference
 from ri_analysis.merging.factorisation import truncated_svd
 from ri_analysis.task_vectors import Layer
 
@@ -109,19 +109,19 @@ def test_singular_task_interference_worked_by_hand() -> None:
     same[0, 0], apart[1, 1] = 2, 5
     assert singular_task_interference([truncated_svd(same, 1)] * 2) == pytest.approx(4)
     assert singular_task_interference([truncated_svd(same, 1), truncated_svd(apart, 1)]) == pytest.approx(0)
-    layer = Layer("w", torch.zeros(3, 4), torch.tensor(np.stack([same, same, apart])).float())
-    found = layer_geometries([layer], truncated_svd)[0]
+    deltas = np.stack([same, same, apart])
+    found = collisions(deltas, truncated_svd)
     assert found.interference == pytest.approx(4)
     assert (found.pairs[0, 1], found.pairs[0, 2], found.pair_sums[0, 2]) == pytest.approx((4, 0, 7))
-    assert cosines(found.gram)[0].tolist() == pytest.approx([1, 1, 0])
     assert found.singular_sum == pytest.approx(9)
+    assert cosines(gram_matrix(Layer("w", torch.zeros(3, 4), torch.tensor(deltas).float())))[0].tolist() == [1, 1, 0]
 
 
 def test_singular_task_interference_entry_by_entry() -> None:
-    deltas = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(2))
-    found = layer_geometries([Layer("w", torch.zeros(6, 8), deltas)], truncated_svd)[0]
+    deltas = np.random.default_rng(2).normal(size=(3, 6, 8))
+    found = collisions(deltas, truncated_svd)
     columns = []  # each expert's two (of 6 / 3) leading directions, from the eigenvectors of ΔᵀΔ
-    for delta in deltas.double().numpy():
+    for delta in deltas:
         values, vectors = np.linalg.eigh(delta.T @ delta)
         columns += [
             (math.sqrt(values[-k]), delta @ vectors[:, -k] / math.sqrt(values[-k]), vectors[:, -k]) for k in (1, 2)
@@ -137,15 +137,10 @@ def test_singular_task_interference_entry_by_entry() -> None:
 
 
 def test_the_pairs_interference_is_that_of_two_experts_alone() -> None:
-    deltas = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))
-    found = layer_geometries([Layer("w", torch.zeros(6, 8), deltas)], truncated_svd)[0]
-    two = [truncated_svd(delta.double().numpy(), 2) for delta in deltas[:2]]
+    deltas = np.random.default_rng(0).normal(size=(3, 6, 8))
+    found = collisions(deltas, truncated_svd)
+    two = [truncated_svd(delta, 2) for delta in deltas[:2]]
     assert found.pairs[0, 1] == pytest.approx(singular_task_interference(two))
-
-
-def test_vectors_without_matrices_have_no_singular_interference() -> None:
-    found = layer_geometries([Layer("b", torch.zeros(4), torch.ones(2, 4))], truncated_svd)[0]
-    assert (found.interference, found.singular_sum, found.gram.tolist()) == (0, 0, [[4, 4], [4, 4]])
 
 
 def game(members: frozenset[str]) -> np.ndarray:
