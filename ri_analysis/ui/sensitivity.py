@@ -113,7 +113,10 @@ def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashab
 
 def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
     """Draw the button that starts the measurement, with what it will take."""
-    planned, pace = resources.memory().get((*key, "plan"))
+    looked_up = resources.memory().get((*key, "plan"))
+    if looked_up is None:
+        st.rerun()  # a measurement ended, or others filled the memory, since it was looked up
+    planned, pace = looked_up
     left, right = st.columns([2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     right.caption(

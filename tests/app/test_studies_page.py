@@ -48,7 +48,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert (held.snapshot.name, held.snapshot.origin.recipes) == ("steps-accuracy", ())
     assert held.snapshot.origin.commands[0].startswith("ri-analysis study steps")
     assert "seeds=2" in held.snapshot.origin.commands[0]
-    resources.memory()._items.clear()
+    resources.memory.clear()
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for
     assert app.query_params["studies.steps.seeds"] == "2"

@@ -100,8 +100,9 @@ class Bench:
     # --- measuring ----------------------------------------------------------------------------------------
 
     def _from_memory(self, evaluator: Evaluator, pair: Pair) -> None:
-        held = [resources.memory().get(measuring.memory_key("measure", evaluator, recipe)) for recipe in pair.recipes]
-        if all(evaluation is not None for evaluation in held):
+        keys = [measuring.memory_key("measure", evaluator, recipe) for recipe in pair.recipes]
+        held = [evaluation for key in keys if (evaluation := resources.memory().get(key)) is not None]
+        if len(held) == len(keys):
             self.take(pair, Comparison(held[0], held[1] if len(held) > 1 else None))
 
     def _await(self, evaluator: Evaluator, pair: Pair, small: bool) -> str | None:
