@@ -9,8 +9,8 @@ import torch
 
 from ri_analysis.memory import Recent
 from ri_analysis.merging import MergeRecipe, direction, merge
-from ri_analysis.merging.merge import Progress
 from ri_analysis.merging.method import Statistics
+from ri_analysis.progress import Progress
 from ri_analysis.task_vectors import TaskVectors
 
 BUDGET = 1 << 30  # bytes

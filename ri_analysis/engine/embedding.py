@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from ri_analysis.engine.store import known
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES, Outputs
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Counter, Progress
 
 Points = npt.NDArray[np.float32]
 
@@ -127,7 +127,7 @@ def pca_map(clouds: Clouds) -> Map:
 # --- UMAP -------------------------------------------------------------------------------------------------
 
 
-def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int], None] | None = None) -> Map:
+def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Progress | None = None) -> Map:
     """Return a UMAP fitted once on the experts' features, the other models' placed in it by `transform`.
 
     Fit and placements are kept in the store. The noise floor is the median distance between where the fit put the
@@ -136,7 +136,7 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Callable[[int, int]
     own, others = _map_keys(clouds)
     absent = [name for name, key in others.items() if not evaluator.store.has(key)]
     total = 2 + 2 * len(absent)
-    report = _Steps(progress, total if absent or not evaluator.store.has(own) else 1)
+    report = Counter(progress, total if absent or not evaluator.store.has(own) else 1)
     placed = _Umap(evaluator, own, clouds.features[EXPERT], report) if report.total > 1 else None
     for name in absent:
         assert placed is not None  # it is made whenever something is absent
@@ -166,7 +166,7 @@ def _map_keys(clouds: Clouds) -> tuple[str, dict[str, str]]:
 class _Umap:
     """A fitted UMAP. Only its coordinates are kept on disk; its neighbour graph is rebuilt from the features."""
 
-    def __init__(self, evaluator: Evaluator, key: str, features: Points, report: _Steps) -> None:
+    def __init__(self, evaluator: Evaluator, key: str, features: Points, report: Counter) -> None:
         import umap  # slow to import, and needed on request only
 
         self._features, self._report = features, report
@@ -203,18 +203,6 @@ class _Umap:
         """Return 1 − cosine of unit rows to the experts' (k, n): one product, where UMAP would go pair by pair."""
         distances: Points = np.clip(1 - batch @ self._features.T, 0, 2).astype(np.float32)
         return distances
-
-
-class _Steps:
-    """Counts steps; `advance` may raise Cancelled."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
-        self._progress, self.total, self._done = progress, total, 0
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        if self._progress is not None:
-            self._progress(min(self._done, self.total), self.total)
 
 
 def _kept(evaluator: Evaluator, key: str) -> Points:

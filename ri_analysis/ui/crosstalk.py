@@ -76,7 +76,7 @@ def _refine(evaluator: Evaluator, pair: Pair, probe_seconds: float) -> None:
     expected = probe_seconds * REFINED / PROBE
 
     def work(job: Job) -> object:
-        return measure(other, pair, REFINED, lambda done, total: job.report(done / max(1, total)))
+        return measure(other, pair, REFINED, job.progress)
 
     if job is None or not job.running:
         background.explain(job)

@@ -79,7 +79,7 @@ class Bench:
             problem = self._await(evaluator, pair, probe.small)
             if (found := self.exact_for(pair)) is not None:
                 return View(pair, exact=found)
-        share = None if self._job is None or problem is not None else self._job.fraction
+        share = None if self._job is None or problem is not None else self._job.pace.share
         if live:
             return View(pair, None, self._estimates(probe, pair), share, None, problem, share is not None)
         if moving:
