@@ -38,7 +38,9 @@ class Gram:
     def select(self, tasks: Sequence[str]) -> Gram:
         """Return the part of `tasks` alone, in that order."""
         rows = [self.tasks.index(task) for task in tasks]
-        return Gram(tuple(tasks), self.names, self.grams[:, rows][:, :, rows], self.pretrained, self.along[:, rows])
+        # In C's order, so that sums are the same to the last digit as those of what was computed.
+        grams, along = (np.ascontiguousarray(each) for each in (self.grams[:, rows][:, :, rows], self.along[:, rows]))
+        return Gram(tuple(tasks), self.names, grams, self.pretrained, along)
 
     def place(self) -> tuple[Matrix, Matrix, Matrix]:
         """Return where the experts lie, (T,) each: ‖τ_t‖ / ‖θ₀‖, ‖θ_t‖ / ‖θ₀‖ and cos(θ_t, θ₀), 0 where θ_t is."""

@@ -69,7 +69,7 @@ QUESTIONS: dict[str, Ask] = {
     "drift": lambda evaluator, progress: measure_drift(evaluator, _recipe(evaluator), progress=progress).table(),
     "blocks": lambda evaluator, progress: drift_by_block(evaluator, _recipe(evaluator), progress=progress),
     "embedding": _features,
-    "geometry": lambda evaluator, progress: weight_geometry(evaluator, progress=progress).cosine,
+    "geometry": lambda evaluator, progress: weight_geometry(evaluator, progress=progress).gram.cosine(),
     "gram": lambda evaluator, progress: task_vector_gram(evaluator.suite, evaluator.store, progress=progress).grams,
 }
 
@@ -230,7 +230,7 @@ def test_no_adapted_expert_is_written_of_a_file_that_changes(tiny: Path, workspa
             name="late",
             settings={"steps": 2, "batch": 4},
             tasks=("Reds", "Greens"),
-            progress=lambda state: path.write_bytes(new) if state.task == "Greens" else None,
+            report=lambda now: path.write_bytes(new) if now.task == "Greens" else None,
         )
     folder = workspace / "resolved" / "tiny" / "late"
     assert not (folder / "Greens.safetensors").exists()

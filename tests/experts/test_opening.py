@@ -83,7 +83,7 @@ def test_every_file_is_accounted_for(tiny: Path, workspace: Path) -> None:
 
 def test_progress_rises_names_what_is_looked_at_and_can_cancel(tiny: Path, workspace: Path) -> None:
     seen, notes = list[tuple[int, int]](), list[str]()
-    check_suite(str(tiny), workspace, lambda *step: seen.append(step), notes.append)
+    check_suite(str(tiny), workspace, lambda *step: seen.append(step), note=notes.append)
     assert seen == sorted(seen)
     assert seen[0][0] == 0
     assert seen[-1][0] == seen[-1][1]
