@@ -18,6 +18,7 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.json_text import to_json
 
 _LONGEST = 2000  # characters of an error message
+_EVERY = 10.0  # seconds between two lines of progress where stderr is no terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _close_output()
         return _failed(f"the output can't be written: {in_words(error)}")
     except (KeyboardInterrupt, Cancelled):
-        print("ri-analysis: stopped", file=sys.stderr)
+        _say_last("stopped")
         return 130
 
 
@@ -53,8 +54,13 @@ def _failed(message: str) -> int:
     if len(message) > _LONGEST:
         left_out = len(message) - _LONGEST
         message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"
-    print(f"ri-analysis: {message}", file=sys.stderr)
+    _say_last(message)
     return 2
+
+
+def _say_last(message: str) -> None:
+    over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
+    print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
 
 
 def _close_output() -> None:
@@ -101,8 +107,8 @@ def _app(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from ri_analysis.engine import check_suite
 
-    show = _Progress("checking")
-    report = check_suite(options.suite, options.workspace, show.fraction, options.device)
+    show = _Progress("checking", "steps")
+    report = check_suite(options.suite, options.workspace, show, options.device, note=show.note)
     show.end()
     for line in report.passed:
         print(f"ok    {line}")
@@ -155,7 +161,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.files import check_target
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
-    from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
+    from ri_analysis.studies.conducting.conduct import conduct, plan
     from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
@@ -184,13 +190,9 @@ def _study(options: argparse.Namespace) -> int:
             crew = Crew(Place(*where, number_format), dask_scheduler(options.scheduler))
         else:
             crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
-    show, started = _Progress(study.name, "points"), time.monotonic()
-
-    def report(tally: Tally) -> None:
-        show.fraction(tally.fraction, f"{tally.works}/{planned.works - planned.kept} points")
-
+    show, started = _Progress(study.name), time.monotonic()
     with crew or nullcontext():
-        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, report=report)
+        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
     show.end()
     record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)
@@ -327,7 +329,7 @@ def _resolve(options: argparse.Namespace) -> int:
     from ri_analysis.encoder import load_heads
     from ri_analysis.engine.remarks import suite_remarks
     from ri_analysis.files import check_target
-    from ri_analysis.resolving import ResolveProgress, resolve
+    from ri_analysis.resolving import Losses, resolve
     from ri_analysis.suite import ORIGINAL
     from ri_analysis.suite.suite import RECORD
 
@@ -343,10 +345,10 @@ def _resolve(options: argparse.Namespace) -> int:
     names = tasks or suite.tasks
     heads = load_heads(suite, evaluator.architecture, names)
     _note(suite_remarks(suite, names, [ORIGINAL], heads=heads, splits=(), auxiliary=sources))
-    show = _Progress("resolving")
+    show = _Progress("resolving", "steps")
 
-    def report(state: ResolveProgress) -> None:
-        show.fraction(state.fraction, f"{state.task} step {state.step}/{state.steps} loss {state.loss:.4f}")
+    def report(now: Losses) -> None:
+        show.note(f"{now.task} step {now.step} loss {now.loss:.4f}")
 
     folder = resolve(
         suite,
@@ -358,7 +360,8 @@ def _resolve(options: argparse.Namespace) -> int:
         device=evaluator.device,
         seed=options.seed,
         resume=options.resume,
-        progress=report,
+        progress=show,
+        report=report,
     )
     show.end()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -465,36 +468,52 @@ def _number(text: str, what: str) -> float:
 
 
 class _Progress:
-    """A progress line on stderr with the time left; one line every few seconds where stderr is no terminal."""
+    """A bar on stderr with the time left; where stderr is no terminal, a line every few seconds."""
 
     def __init__(self, what: str, unit: str = "images") -> None:
-        self._what, self._unit, self._started = what, unit, time.monotonic()
-        self._live = sys.stderr.isatty()
-        self._every, self._shown, self._share = (0.1 if self._live else 10.0), self._started, 0.0
+        self._what, self._unit, self._note = what, unit, ""
+        self._live, self._shown = sys.stderr.isatty(), time.monotonic()
+        self._bar: Any = None
+        self._began, self._first, self._done = self._shown, 0, 0
+
+    def note(self, text: str) -> None:
+        """Say what is under way, beside the next numbers."""
+        self._note = text
 
     def __call__(self, done: int, total: int) -> None:
-        self.fraction(done / total, f"{done}/{total} {self._unit}")
-
-    def fraction(self, share: float, detail: str) -> None:
-        now = time.monotonic()
-        if share < self._share:
-            self._started = now  # another stage begins
-        self._share = share
-        if now - self._shown < self._every or share <= 0:
-            return
-        self._shown = now
-        left = (now - self._started) * (1 - share) / share
-        text = f"{self._what} {share:4.0%}  {detail}  {left:.0f} s left"
-        print(
-            f"\r\033[K{text}" if self._live else text,
-            end="" if self._live else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
+        if self._live:
+            self._draw(done, total)
+        else:
+            self._print(done, total)
 
     def end(self) -> None:
-        if self._live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _draw(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or done < self._bar.n or total != self._bar.total:
+            self.end()  # another piece of work begins
+            shown: dict[str, Any] = {"desc": self._what, "unit": f" {self._unit}", "leave": False, "file": sys.stderr}
+            self._bar = tqdm(total=total, initial=done, miniters=0, dynamic_ncols=True, **shown)
+        self._bar.set_postfix_str(self._note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _print(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        now = time.monotonic()
+        if done < self._done:  # another piece of work begins
+            self._began, self._first = now, done
+        self._done = done
+        if now - self._shown < _EVERY or done <= self._first:
+            return
+        self._shown = now
+        form = f"{{desc}} {{percentage:3.0f}}%  {{n_fmt}}/{{total_fmt}} {self._unit}  {{remaining}} left{{postfix}}"
+        shown = {"prefix": self._what, "postfix": self._note, "bar_format": form, "initial": self._first}
+        print(tqdm.format_meter(done, total, now - self._began, **shown), file=sys.stderr, flush=True)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------

@@ -33,13 +33,12 @@ class Map(NamedTuple):
 
 def pca_map(clouds: Clouds) -> Map:
     """Return every model's features on the two main axes of the experts' features."""
-    expert = clouds.features[EXPERT].astype(np.float64)
-    centre = expert.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(expert, rowvar=False))
-    axes = vectors[:, ::-1][:, :2]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # LAPACK's signs are arbitrary: fix them
-    points = {name: ((each - centre) @ axes).astype(np.float32) for name, each in clouds.features.items()}
-    share = float(values[::-1][:2].sum() / values.sum()) if values.sum() > 0 else 0.0
+    from sklearn.decomposition import PCA  # slow to import
+
+    with np.errstate(invalid="ignore"):  # features that are all the same have no variance to hold a share of
+        fitted = PCA(2, svd_solver="covariance_eigh").fit(clouds.features[EXPERT].astype(np.float64))
+    points = {name: fitted.transform(each).astype(np.float32) for name, each in clouds.features.items()}
+    share = float(np.nan_to_num(fitted.explained_variance_ratio_.sum()))
     says = f"The two main axes of the experts' features; they hold {share:.0%} of these features' variance."
     return Map(points, says, None, _extent(points[EXPERT]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ri_analysis.demo.write import declare_resolved
 from ri_analysis.hyperparameters import Value
-from ri_analysis.resolving import ResolveProgress, resolve
+from ri_analysis.resolving import Losses, resolve
 from ri_analysis.suite import ORIGINAL, Suite, open_suite
 from ri_analysis.suite.suite import RECORD
 
@@ -35,8 +35,8 @@ def adapt(folder: Path, settings: Mapping[str, Value], seed: int, report: Callab
         if (output / RECORD).exists():
             shutil.rmtree(output)
 
-        def note(now: ResolveProgress) -> None:
-            if now.step == now.steps:
+        def note(now: Losses) -> None:
+            if now.step == settings["steps"]:
                 report(f"RI on {suite.name}, {now.task}: keep {now.keep:.3f}, free {now.free:.3f} nats")
 
         resolve(
@@ -47,7 +47,7 @@ def adapt(folder: Path, settings: Mapping[str, Value], seed: int, report: Callab
             directory=output,
             seed=seed,
             resume=True,
-            progress=note,
+            report=note,
         )
     declare_resolved(folder, NAME)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
@@ -16,6 +16,7 @@ from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError, NotFinite
+from ri_analysis.progress import Progress
 from ri_analysis.suite import ImageSet
 
 Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
@@ -114,11 +115,11 @@ class Encoder:
         indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
         *,
         source: str = "weights",
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> torch.Tensor:
         """Return f(x; weights) of `images` (those at `indices`, all by default): (n, embed_dim), unit rows, on the CPU.
 
-        `progress` is called with the number of images done after each batch.
+        `progress` counts images, batch by batch.
         """
         return self.features_of_many(weights, [(images, indices)], source=source, progress=progress)[0]
 
@@ -128,13 +129,14 @@ class Encoder:
         sets: Chosen,
         *,
         source: str = "weights",
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> list[torch.Tensor]:
         """Return the features of several image sets under the same weights, which are loaded once.
 
         Raises NotFinite, naming `source`, where there are none to be had: see `require_directions`.
         """
         done, parts = 0, [list[torch.Tensor]() for _ in sets]
+        total = sum(len(images) if indices is None else len(indices) for images, indices in sets)
         with self._lock, torch.inference_mode():
             self.load(weights, source)
             for place, pixels in self._decoded(sets):
@@ -142,7 +144,7 @@ class Encoder:
                 parts[place].append(require_directions(found, source))
                 done += len(pixels)
                 if progress is not None:
-                    progress(done)
+                    progress(done, total)
             results = [torch.cat(part) for part in parts]
         # Leave inference mode: callers may differentiate through what is computed from the features.
         return [result.clone() for result in results]
@@ -170,7 +172,7 @@ class Encoder:
         sets: Chosen,
         *,
         source: str = "weights",
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> list[torch.Tensor]:
         """Return the class tokens of several image sets after each transformer block: (blocks, n, width) each.
 

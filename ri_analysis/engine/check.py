@@ -19,6 +19,7 @@ from ri_analysis.engine.remarks import head_remarks, tower_remarks
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
@@ -28,8 +29,8 @@ from ri_analysis.task_vectors import TaskVectors
 
 _AGAIN = "fetch or make the file again"
 
-# the share that is done, and what is looked at; it may raise Cancelled
-CheckProgress = Callable[[float, str], None]
+# So many other steps take as long as reading all values of an expert set, and as trying the experts on some images.
+_READING, _LOOKING = 20, 40
 
 
 @dataclass(frozen=True)
@@ -93,16 +94,17 @@ class Report:
 def check_suite(
     suite: str,
     workspace: Path | None = None,
-    progress: CheckProgress | None = None,
+    progress: Progress | None = None,
     device: str = "auto",
     files: Watch | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Report:
     """Check a suite file and every file it names: weights, heads, images, expert sets.
 
     All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
     `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
-    sets; `files` watches the files read. Raises InputError for a workspace that can't be written, and what `progress`
-    raises.
+    sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. Raises
+    InputError for a workspace that can't be written.
     """
     files = files or Watch()
     try:
@@ -115,37 +117,40 @@ def check_suite(
     if spec is None:
         return Report([Finding("suite file", problem, "correct the suite file") for problem in problems])
     folder = workspace or default_workspace()
-    return _Check(Suite(spec, folder, files), Store(folder, files.check), progress, device).run()
+    return _Check(Suite(spec, folder, files), Store(folder, files.check), device).run(progress, note)
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of the check: what it looks at, what does it and says what is in order, and what to do if it is not."""
+    """One step of the check: what it looks at, what does it and says what is in order, and what to do if it is not.
+
+    `size` is how long it takes, in steps of the quick kind.
+    """
 
     about: str
-    work: Callable[[CheckProgress], str]
+    work: Callable[[Progress], str]
     remedy: str
+    size: int = 1
 
 
 class _Check:
-    def __init__(self, suite: Suite, store: Store, progress: CheckProgress | None, device: str) -> None:
-        self.suite, self.store, self.progress = suite, store, progress or (lambda share, what: None)
-        self.device = device
+    def __init__(self, suite: Suite, store: Store, device: str) -> None:
+        self.suite, self.store, self.device = suite, store, device
         self.report = Report()
         self.sound: dict[str, list[str]] = {experts: [] for experts in suite.expert_sets}
 
-    def run(self) -> Report:
+    def run(self, progress: Progress | None, note: Callable[[str], None] | None) -> Report:
         steps = self.steps()
-        for number, step in enumerate(steps):
-            self.progress(number / len(steps), step.about)
-            self.attempt(step, partial(self.within, number, len(steps), step.about))
+        counter = Counter(progress, sum(step.size for step in steps))
+        for step in steps:
+            if note is not None:
+                note(step.about)
+            counter.alive()
+            self.attempt(step, partial(_share_of, counter, step.size))
+            counter.advance(step.size)
         return self.report
 
-    def within(self, number: int, count: int, about: str, share: float, what: str = "") -> None:
-        """Say how far a step is."""
-        self.progress((number + share) / count, what or about)
-
-    def attempt(self, step: _Step, progress: CheckProgress) -> None:
+    def attempt(self, step: _Step, progress: Progress) -> None:
         """Carry out one step; note its error, or what it found in order."""
         try:
             text = step.work(progress)
@@ -166,7 +171,7 @@ class _Check:
                         f"expert {task} ({experts})", partial(self.expert, task, experts), _expert_remedy(task, experts)
                     )
                 )
-            found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN))
+            found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN, _READING))
         for task in suite.tasks:
             where = f"[[task]] {task!r}"
             head = f"give a head for the same classes as the data by 'head', or 'classes' with 'templates', of {where}"
@@ -181,7 +186,7 @@ class _Check:
             read = partial(self.count, suite.unseen_data, domain.name)
             found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
         remedy = "give each task the expert that was fine-tuned on it"
-        return [*found, _Step("experts on their own tasks", self.own_tasks, remedy)]
+        return [*found, _Step("experts on their own tasks", self.own_tasks, remedy, _LOOKING)]
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -201,7 +206,7 @@ class _Check:
         count = sum(tensor.numel() for tensor in tower.tensors.values())
         return f"{self.suite.spec.architecture}, {tower.kind}, {count / 1e6:.2f} M parameters in the vision tower"
 
-    def expert(self, task: str, experts: str, _progress: CheckProgress) -> str:
+    def expert(self, task: str, experts: str, _progress: Progress) -> str:
         checkpoint = self.suite.expert(task, experts)
         tower = self.suite.tower(checkpoint)
         self.account(task, experts, checkpoint, tower)
@@ -211,13 +216,13 @@ class _Check:
         self.report.remarks += tower_remarks(checkpoint, tower)
         return f"{checkpoint.path.name}, {tower.kind}"
 
-    def weights(self, experts: str, progress: CheckProgress) -> str:
+    def weights(self, experts: str, progress: Progress) -> str:
         """Read every value of the experts that are sound so far; where one is not finite, go on to name all of them."""
         tasks = tuple(self.sound[experts])
         if not tasks:
             return ""
         try:
-            task_vector_gram(self.suite, self.store, experts, tasks, lambda done, total: progress(done / total, ""))
+            task_vector_gram(self.suite, self.store, experts, tasks, progress)
         except InputError:
             vectors = self.suite.task_vectors(experts, tasks)
             self.attempt(_Step("pretrained", partial(_finite, vectors.pretrained, vectors.names), _AGAIN), progress)
@@ -247,12 +252,12 @@ class _Check:
             )
         )
 
-    def head(self, task: str, _progress: CheckProgress) -> str:
+    def head(self, task: str, _progress: Progress) -> str:
         head = self.heads.load(task)
         self.report.remarks += head_remarks(self.suite, task, head)
         return f"{len(head.classes)} classes" + ("" if head.scale is None else f", logit scale {head.scale:.4g}")
 
-    def images(self, task: str, _progress: CheckProgress) -> str:
+    def images(self, task: str, _progress: Progress) -> str:
         counts = []
         for split in ("test", "validation"):
             if split == "validation" and self.suite.task(task).validation is None:
@@ -262,12 +267,12 @@ class _Check:
             self.report.remarks += images.remarks
         return ", ".join(counts)
 
-    def own_tasks(self, progress: CheckProgress) -> str:
+    def own_tasks(self, progress: Progress) -> str:
         """Let each expert and the pretrained model answer on some images, where nothing else is wrong."""
         if self.report.findings:
             return ""
         evaluator = Evaluator(self.suite, self.store.workspace, self.device)
-        found = try_experts(evaluator, lambda done, total: progress(done / total, ""))
+        found = try_experts(evaluator, progress)
         remarks = expert_remarks(self.suite, found)
         self.report.remarks += remarks
         tasks = len(self.suite.tasks)
@@ -275,7 +280,7 @@ class _Check:
             f"{tasks - len(remarks)} of {tasks} better than guessing and not worse than zero-shot, on {found.n} images"
         )
 
-    def count(self, read: Callable[[str], ImageSet], name: str, _progress: CheckProgress) -> str:
+    def count(self, read: Callable[[str], ImageSet], name: str, _progress: Progress) -> str:
         images = read(name)
         self.report.remarks += images.remarks
         return f"{len(images)} images"
@@ -287,9 +292,9 @@ def _expert_remedy(task: str, experts: str) -> str:
     return f"make the expert set {experts!r} anew by `ri-analysis resolve`, or take it out"
 
 
-def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: CheckProgress) -> str:
+def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: Progress) -> str:
     for number, name in enumerate(names):
-        progress(number / len(names), "")
+        progress(number, len(names))
         read(name)  # raises where a value is NaN or infinite
     return ""
 
@@ -311,3 +316,8 @@ def _tag_activation(suite: Suite, architecture: Architecture) -> None:
             f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
             f"computes GELU; use '{architecture.name}-quickgelu'"
         )
+
+
+def _share_of(counter: Counter, size: int, done: int, total: int) -> None:
+    """Count what is done of a step of such a size."""
+    counter.within(size * done // max(1, total))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
 
+from ri_analysis.memory import Recent
 from ri_analysis.merging import MergeRecipe, direction, merge
-from ri_analysis.merging.merge import Progress
 from ri_analysis.merging.method import Statistics
+from ri_analysis.progress import Progress
 from ri_analysis.task_vectors import TaskVectors
 
 BUDGET = 1 << 30  # bytes
@@ -19,14 +18,14 @@ FEW = 8  # vectors for sliders: λ is moved in a few recipes at a time, and of e
 
 
 class Directions:
-    """The least recently used merged task vectors go when they exceed `budget` bytes together, or are more than `most`.
+    """The merged task vectors used last, up to `budget` bytes together and at most `most`.
 
     A model whose vector alone exceeds half the budget is merged anew, streaming, each time.
     """
 
     def __init__(self, budget: int = BUDGET, most: int | None = None) -> None:
-        self._budget, self._most, self._lock = budget, most, threading.Lock()
-        self._kept: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+        self._budget = budget
+        self._kept: Recent[str, dict[str, torch.Tensor]] = Recent(budget, most)
 
     def merged(
         self,
@@ -59,21 +58,8 @@ class Directions:
     ) -> dict[str, torch.Tensor]:
         others = tuple((name, value) for name, value in recipe.hyperparameters if name != "scale")
         key = replace(recipe, hyperparameters=others).digest(ingredients)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        found = dict(computed)
-        with self._lock:
-            self._kept[key] = found
-            while self._too_much():
-                self._kept.popitem(last=False)
+        found = self._kept.get(key)
+        if found is None:
+            found = dict(computed)
+            self._kept.put(key, found, sum(tensor.nbytes for tensor in found.values()))
         return found
-
-    def _too_much(self) -> bool:
-        held = sum(_bytes(kept) for kept in self._kept.values())
-        return held > self._budget or (self._most is not None and len(self._kept) > self._most)
-
-
-def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())

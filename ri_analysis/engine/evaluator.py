@@ -243,7 +243,7 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> Evaluation:
         """Measure any model on tasks, beside the pretrained model and the experts; `recipe` says what it is."""
-        self.choose_number_format(progress)
+        self.choose_number_format(_waiting(progress))
         requests = self._requests(model, tasks, split, limit)
         *experts, zero_shot, merged = self.measurement.outcomes(requests, progress)
         return Evaluation(
@@ -266,7 +266,7 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Return how far each expert alone moves each task's outputs: see `crosstalk_table`."""
-        self.choose_number_format(progress)
+        self.choose_number_format(_waiting(progress))
         names = tuple(tasks or self.suite.set_tasks(experts))
         parts = self.sections(names, CROSSTALK)
         requests = [Request(self.expert(expert, experts), parts, limit) for expert in names]
@@ -286,6 +286,11 @@ class Evaluator:
         parts = self.sections(tasks, split)
         experts = [Request(self.expert(part.name), (part,), limit, True) for part in parts]
         return [*experts, Request(self.pretrained, parts, limit, True), Request(model, parts, limit, True)]
+
+
+def _waiting(progress: Progress | None) -> Progress | None:
+    """Return the progress of what is quick beside the work that it comes before: none, but it can be cancelled."""
+    return None if progress is None else lambda _, total: progress(0, total)
 
 
 def _by_name(found: Sequence[Outcomes]) -> dict[str, Flags]:

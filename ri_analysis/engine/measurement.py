@@ -95,10 +95,11 @@ class Measurement:
         ]
 
     def _begin(self, requests: Sequence[Request], progress: Progress | None) -> Counter:
+        counter = Counter(progress, self.cost(requests) if progress is not None else 0)
         for request in requests:
             if self.cost([request], references=False):
-                request.model.prepare(progress)
-        return Counter(progress, self.cost(requests) if progress is not None else 0)
+                request.model.prepare(counter.first())
+        return counter
 
     def outputs(self, requests: Sequence[Request], progress: Progress | None = None) -> list[dict[str, Outputs]]:
         """Return each model's features and logits by section."""

@@ -17,6 +17,7 @@ from ri_analysis.files import digest
 from ri_analysis.merging import MergeRecipe, find_method
 from ri_analysis.merging.method import Observed, Statistic, Statistics
 from ri_analysis.merging.recipe import images_of
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.suite import ImageSet, Suite
 
 SPLIT = "validation"  # never the test images, which merges are measured on
@@ -51,7 +52,7 @@ class TaskStatistics:
             return {}
         return {images_of(task): self._digest(recipe.method, task) for task in recipe.tasks}
 
-    def of(self, recipe: MergeRecipe, progress: Callable[[int, int], None] | None) -> Statistics | None:
+    def of(self, recipe: MergeRecipe, progress: Progress | None) -> Statistics | None:
         """Return what a recipe's method has to know, None where that is nothing.
 
         What is not kept is computed; `progress` is called with (images seen, images to see) and may raise Cancelled:
@@ -64,10 +65,10 @@ class TaskStatistics:
         missing = {
             group: self._cost(statistic, recipe, group) for group, path in files.items() if not sealed(path, path.stem)
         }
-        done = 0
+        counter = Counter(progress, sum(missing.values()))
         for group, cost in missing.items():
-            self._compute(statistic, recipe, group, files[group], _part(progress, done, sum(missing.values())))
-            done += cost
+            self._compute(statistic, recipe, group, files[group], counter.within)
+            counter.advance(cost)
         return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
 
     def kept(self, recipe: MergeRecipe) -> bool:
@@ -123,11 +124,6 @@ class TaskStatistics:
             return self._suite.task_data(task, SPLIT)
         except InputError as error:
             raise InputError(f"{method} learns from unlabelled {SPLIT} images: {error}") from error
-
-
-def _part(progress: Callable[[int, int], None] | None, done: int, total: int) -> Callable[[int], None]:
-    """Return what counts the images of one computation on top of those `done`."""
-    return lambda seen: None if progress is None else progress(done + seen, total)
 
 
 def _reader(files: Sequence[SafetensorsMapping], joint: bool) -> Statistics:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ri_analysis.progress import Pace
+
 
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a percentage, for instance "71.3%"."""
@@ -73,6 +75,14 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def how_far(work: str, pace: Pace, note: str = "", unit: str = "") -> str:
+    """Return how far some work is: what is under way or else counts, and the time left, as far as they are known."""
+    done, total = pace.counts
+    under_way, left = note or (f"{done:,} of {total:,} {unit}".rstrip() if total else ""), pace.seconds_left
+    text = f"{work}: {under_way}" if under_way else work
+    return f"{text} …" if left is None else f"{text}, about {duration(left)} left"
 
 
 def _in_points(change: float) -> str:

@@ -10,7 +10,6 @@ import math
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -27,6 +26,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.sample import Sample
+from ri_analysis.memory import Recent
 from ri_analysis.merging import MergeRecipe, direction, find_method
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.task_vectors import TaskVectors
@@ -57,7 +57,7 @@ class LiveProbe:
         self.small = self._device.type == "cpu" and self._vectors(ORIGINAL).size <= _SMALL
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
         self._own, self._lock = threading.local(), threading.Lock()
-        self._columns: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._columns: Recent[str, torch.Tensor] = Recent(BUDGET, FEW)
         self._directions = Directions(BUDGET, FEW)
         self._merging: dict[str, float] = {}
         self._dtype, image = self._fastest()
@@ -167,12 +167,11 @@ class LiveProbe:
         bare = replace(recipe, coefficients=())
         key = replace(bare, hyperparameters=_without_scale(recipe)).digest(self._evaluator.ingredients(recipe))
         with self._lock:  # also while it is made: others wait for the same one as a rule
-            if key not in self._columns:
-                self._columns[key] = torch.stack([self._term(bare, task) for task in recipe.tasks]).to(self._device)
-                while len(self._columns) > FEW or sum(held.nbytes for held in self._columns.values()) > BUDGET:
-                    self._columns.popitem(last=False)
-            self._columns.move_to_end(key)
-            return self._columns[key]
+            found = self._columns.get(key)
+            if found is None:
+                found = torch.stack([self._term(bare, task) for task in recipe.tasks]).to(self._device)
+                self._columns.put(key, found, found.nbytes)
+            return found
 
     def _term(self, recipe: MergeRecipe, task: str) -> torch.Tensor:
         alone = tuple((other, 0.0) for other in recipe.tasks if other != task)

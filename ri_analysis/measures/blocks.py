@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from ri_analysis.statistics import Interval
 
 Tokens = npt.NDArray[np.floating]
 
 GROUPS = 10
-_T_95 = 2.2621571628  # 97.5 % quantile of Student's t with GROUPS − 1 degrees of freedom
+_T_95 = round(float(stdtrit(GROUPS - 1, 0.975)), 10)  # Student's t, to the digits that kept answers were made with
 
 
 def cka_distance(first: Tokens, second: Tokens) -> tuple[float, Interval]:

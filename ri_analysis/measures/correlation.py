@@ -18,32 +18,28 @@ class Correlation(NamedTuple):
     n: int
 
 
-def spearman(x: Matrix, y: Matrix) -> float:
-    """Return Spearman's rank correlation of two samples (n,), ties sharing their mean rank; NaN without variation."""
-    first, second = _ranks(x) - (len(x) - 1) / 2, _ranks(y) - (len(y) - 1) / 2
-    size = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / size if size > 0 else float("nan")
-
-
 def pair_correlation(x: Matrix, y: Matrix, *, seed: int = 0, permutations: int = 999) -> Correlation:
     """Return the rank correlation of two symmetric matrices (T, T) over the pairs of different rows.
 
     Pairs that share an expert are not independent, so chance is judged by relabelling whole experts (Mantel 1967). NaN
-    with fewer than three pairs.
+    with fewer than three pairs, and where one of the two does not vary.
     """
-    rows, columns = np.tril_indices(len(x), -1)
-    if len(rows) < 3:
-        return Correlation(float("nan"), float("nan"), len(rows))
-    left, rho = np.asarray(x)[rows, columns], 0.0
-    rho = spearman(left, np.asarray(y)[rows, columns])
-    generator, reached = np.random.default_rng(seed), 1
+    first, second = _pair_ranks(x), _pair_ranks(y)
+    pairs, size = np.tril_indices(len(x), -1), np.sqrt((first**2).sum() * (second**2).sum()) / 2
+    if len(pairs[0]) < 3 or not size:
+        return Correlation(float("nan"), float("nan"), len(pairs[0]))
+    left, generator, reached = first[pairs], np.random.default_rng(seed), 1
+    rho = float(left @ second[pairs] / size)
     for _ in range(permutations):
         order = generator.permutation(len(x))
-        reached += abs(spearman(left, np.asarray(y)[order][:, order][rows, columns])) >= abs(rho) - 1e-12
-    return Correlation(rho, reached / (permutations + 1), len(rows))
+        reached += abs(left @ second[np.ix_(order, order)][pairs] / size) >= abs(rho) - 1e-12
+    return Correlation(rho, reached / (permutations + 1), len(left))
 
 
-def _ranks(values: Matrix) -> npt.NDArray[np.float64]:
-    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts + 1) / 2)[place], dtype=np.float64)
+def _pair_ranks(values: Matrix) -> Matrix:
+    """Return each pair's rank less the mean rank, (T, T); ties share theirs, and there is 0 on the diagonal."""
+    from scipy.stats import rankdata  # slow to import
+
+    found, pairs = np.zeros(np.shape(values)), np.tril_indices(len(values), -1)
+    found[pairs] = rankdata(np.asarray(values)[pairs]) - (len(pairs[0]) + 1) / 2
+    return np.asarray(found + found.T)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,9 +13,8 @@ from ri_analysis.merging.lines import block_index, lines_factor
 from ri_analysis.merging.method import Method, Statistics, Walk
 from ri_analysis.merging.recipe import MergeRecipe
 from ri_analysis.merging.registry import find_method
+from ri_analysis.progress import Progress
 from ri_analysis.task_vectors import Layer, TaskVectors
-
-Progress = Callable[[int, int], None]
 
 
 def merge(

@@ -11,9 +11,10 @@ import torch
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
-from ri_analysis.merging.merge import Progress, merge
+from ri_analysis.merging.merge import merge
 from ri_analysis.merging.method import Statistics
 from ri_analysis.merging.recipe import MergeRecipe
+from ri_analysis.progress import Progress
 from ri_analysis.task_vectors import TaskVectors
 
 

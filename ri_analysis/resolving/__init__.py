@@ -2,13 +2,13 @@
 
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, ResolveProgress, cost, default_settings, resolve, unfinished
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve, unfinished
 
 __all__ = [
     "DISTANCES",
     "HYPERPARAMETERS",
+    "Losses",
     "Objective",
-    "ResolveProgress",
     "Terms",
     "cost",
     "default_settings",

@@ -12,6 +12,7 @@ import torch
 from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.hyperparameters import Value, complete
+from ri_analysis.progress import Progress
 from ri_analysis.resolving.descent import Descent
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
@@ -30,13 +31,13 @@ def distil(
     settings: Mapping[str, Value] | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Start at the merged model and minimise E_A 1/N Σ_t KL(h_t f(x;θ_t) ‖ h_t f(x;θ)); write the model to `output`.
 
     The natural reading of the paper's comparison (arXiv 2603.13467): the same auxiliary images and settings as RI,
     whose keep term this is, for all experts at once; α plays no part. A stopped run goes on from the state beside
-    `output`. `progress` is called with the share that is done, and may raise Cancelled.
+    `output`. `progress` counts steps and may raise Cancelled.
     """
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")
     architecture = architecture_of(suite)
@@ -58,7 +59,7 @@ def distil(
 
     def report(step: int, _losses: tuple[float, ...]) -> None:
         if progress is not None:
-            progress(step / int(values["steps"]))
+            progress(step, int(values["steps"]))
 
     encoder.load(merged(), "merged model")
     state = output.with_suffix(".pt")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving.descent import SCHEDULES, Descent, Indices
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.variants import Variants
@@ -43,23 +44,14 @@ HYPERPARAMETERS = (
 _RUN, _STATE = "run.json", "state.pt"
 
 
-@dataclass(frozen=True)
-class ResolveProgress:
-    """Where a run stands after a step: losses in nats, `expert` counts from 0, `fraction` of the whole run."""
+class Losses(NamedTuple):
+    """An expert's losses at a step of its run, in the distance's unit."""
 
     task: str
-    expert: int
-    experts: int
     step: int
-    steps: int
     keep: float
     free: float
     loss: float
-
-    @property
-    def fraction(self) -> float:
-        """Share of the run that is done, in [0, 1]."""
-        return (self.expert + self.step / self.steps) / self.experts
 
 
 def default_settings(suite: Suite) -> dict[str, Value]:
@@ -82,14 +74,15 @@ def resolve(
     device: str | torch.device = "cpu",
     seed: int = 0,
     resume: bool = False,
-    progress: Callable[[ResolveProgress], None] | None = None,
+    progress: Progress | None = None,
+    report: Callable[[Losses], None] | None = None,
 ) -> Path:
     """Adapt the experts of `tasks` on an auxiliary source; return the folder of the new expert set.
 
     The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
     tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
-    free, loss], …]}, seconds and versions. `progress` is called after each step and may
-    raise Cancelled: finished experts and the last saved state stay, and the same call with `resume` goes on from there.
+    free, loss], …]}, seconds and versions. `progress` counts the steps of all experts and may raise Cancelled: finished
+    experts and the last saved state stay, and the same call with `resume` goes on from there.
 
     Parameters
     ----------
@@ -99,6 +92,7 @@ def resolve(
     settings: values of HYPERPARAMETERS that differ from `default_settings(suite)`.
     tasks: the experts that will be merged (all by default): only their heads enter the objective.
     directory: where the set goes, the suite's folder in the workspace by default.
+    report: called with the losses at each step.
 
     Raises InputError for a name in use, unknown settings, or a run that does not match the one to resume.
     """
@@ -118,10 +112,9 @@ def resolve(
     }
     rows = np.unique(np.concatenate([descent.rows() for descent in descents.values()]))
     pretrained = _teacher(encoder, vision_tower(suite.pretrained), pixels, rows, str(suite.pretrained.path))
-    started = time.monotonic()
-    for index, (task, descent) in enumerate(descents.items()):
-        run = _Run(suite, descent, heads, pretrained, task, index, names, folder)
-        run.carry_out(progress)
+    started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
+    for task, descent in descents.items():
+        _Run(suite, descent, heads, pretrained, task, folder).carry_out(counter, report or (lambda _: None))
     record = plan | {
         "name": name,
         "history": {task: _read_history(folder, task) for task in names},
@@ -177,20 +170,21 @@ class _Run:
     heads: Mapping[str, Head]
     pretrained: torch.Tensor
     task: str
-    index: int
-    tasks: tuple[str, ...]
     folder: Path
 
-    def carry_out(self, progress: Callable[[ResolveProgress], None] | None) -> None:
+    def carry_out(self, counter: Counter, report: Callable[[Losses], None]) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
         output, encoder = self.folder / f"{self.task}.safetensors", self.descent.encoder
-        if output.exists():
-            return
+        if not output.exists():
+            self._write(output, encoder, counter, report)
+        counter.advance(int(self.descent.settings["steps"]))
+
+    def _write(self, output: Path, encoder: Encoder, counter: Counter, report: Callable[[Losses], None]) -> None:
         vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
         weights = {name: vectors.expert(name, self.task) for name in vectors.names}
         source = str(self.suite.expert(self.task).path)
         expert = _teacher(encoder, weights, self.descent.images, self.descent.rows(), source)
-        history = self._train(expert, progress)
+        history = self._train(expert, counter, report)
         self.suite.files.check()
         write_text(_history_path(self.folder, self.task), to_json(history))
         original = self.suite.tower(self.suite.expert(self.task)).tensors
@@ -199,19 +193,18 @@ class _Run:
         write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
         self.descent.state.unlink(missing_ok=True)
 
-    def _train(self, expert: torch.Tensor, progress: Callable[[ResolveProgress], None] | None) -> list[list[float]]:
+    def _train(self, expert: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> list[list[float]]:
         settings, device = self.descent.settings, self.descent.encoder.device
         objective = Objective(self.heads, self.task, float(settings["alpha"]), device, str(settings["distance"]))
 
         def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
             return objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
 
-        def report(step: int, parts: tuple[float, ...]) -> None:
-            if progress is not None:
-                place = (self.task, self.index, len(self.tasks), step, int(settings["steps"]))
-                progress(ResolveProgress(*place, *parts))
+        def after(step: int, parts: tuple[float, ...]) -> None:
+            report(Losses(self.task, step, *parts))
+            counter.within(step)
 
-        return self.descent.run(loss, report)
+        return self.descent.run(loss, after)
 
 
 def _folder(suite: Suite, name: str, directory: Path | None) -> Path:

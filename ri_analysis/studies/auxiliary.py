@@ -52,11 +52,8 @@ class Nearness:
     def compute(self, evaluator: Evaluator, progress: Progress | None = None) -> float:
         """See Work."""
         sets = [(images, stratified(images.labels, len(images), _IMAGES)) for images in self._sets(evaluator)]
-        total = self.cost(evaluator)
         weights = evaluator.suite.zero_shot
-        source, *tasks = evaluator.encoder.features_of_many(
-            weights, sets, progress=None if progress is None else lambda done: progress(done, total)
-        )
+        source, *tasks = evaluator.encoder.features_of_many(weights, sets, progress=progress)
         return float(np.mean([frechet_distance(source.numpy(), features.numpy()) for features in tasks]))
 
     def keep(self, evaluator: Evaluator, result: float, seconds: float) -> None:

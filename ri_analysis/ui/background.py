@@ -60,9 +60,7 @@ def parts(progress: Progress | None, place: int, count: int) -> Progress | None:
 
 def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
     memory = resources.memory()  # the one of now: after `reopen` there is another
-    evaluator = resources.evaluator(resources.BACKGROUND, suite)
-    answer = work(evaluator, lambda done, total: job.report(done / max(1, total)))
-    memory.put(key, answer)
+    memory.put(key, work(resources.evaluator(resources.BACKGROUND, suite), job.progress))
 
 
 def explain(job: Job | None) -> None:
@@ -75,15 +73,17 @@ def explain(job: Job | None) -> None:
         st.error(f"{job.title} stopped: {job.error}")
 
 
-@st.fragment(run_every=1.0)
 def watch(job: Job, so_far: Drawing | None = None) -> None:
-    """Draw a running job's progress with its latest note, and a way to cancel; run the page again afterwards."""
+    """Draw how far a job is, a way to cancel, and what there is of its answer; run the page again afterwards."""
+    st.fragment(_watch, run_every=1.0 if so_far is None else 2.0)(job, so_far)
+
+
+def _watch(job: Job, so_far: Drawing | None) -> None:
     if not job.running:
         st.rerun()
-    left, note = job.seconds_left, f": {job.notes[-1]}" if job.notes else ""
     bar, button = st.columns([5, 1], vertical_alignment="center")
-    ending = f", about {words.duration(left)} left" if left is not None else " …"
-    bar.progress(min(1.0, job.fraction), text=frame.plain(job.title + note) + ending)
+    note = "stopping" if job.cancelled else job.note
+    bar.progress(job.pace.share, text=frame.plain(words.how_far(job.title, job.pace, note)))
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
     if so_far is not None:
         so_far()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -10,35 +9,34 @@ from threading import Event, Lock
 from typing import Any
 
 from ri_analysis.errors import Cancelled
+from ri_analysis.progress import Pace
 
 _KEPT = 32  # finished jobs remembered
 
 
 @dataclass
 class Job:
-    """One piece of work. The worker calls `report`; pages read the rest. Neither waits for the other."""
+    """One piece of work, which calls `progress`; pages read the rest. Neither waits for the other.
+
+    `note` says what is under way, `details` hold what the work leaves for its page.
+    """
 
     key: str
     title: str
     details: dict[str, Any] = field(default_factory=dict)
-    notes: list[Any] = field(default_factory=list)
-    fraction: float = 0.0
+    note: str = ""
+    pace: Pace = field(default_factory=Pace)
     _cancel: Event = field(default_factory=Event)
-    _began: tuple[float, float] | None = None
     _future: Future[Any] | None = None
 
-    def report(self, fraction: float, note: Any = None) -> None:
-        """Say how much of the work is done, and leave a note for the page. Raises Cancelled after `cancel`."""
+    def progress(self, done: int, total: int) -> None:
+        """Say how much of the work is done. Raises Cancelled after `cancel`."""
         if self._cancel.is_set():
             raise Cancelled(self.title)
-        if self._began is None:
-            self._began = (time.monotonic(), fraction)
-        self.fraction = fraction
-        if note is not None:
-            self.notes.append(note)
+        self.pace(done, total)
 
     def cancel(self) -> None:
-        """Ask the work to stop; it does at its next report."""
+        """Ask the work to stop; it does at its next progress."""
         self._cancel.set()
         if self._future is not None:
             self._future.cancel()
@@ -71,15 +69,6 @@ class Job:
     def result(self) -> Any:
         """What the finished work returned."""
         return None if self._future is None or self.running or self.error else self._future.result()
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimated from the pace so far, None before there is one."""
-        if self._began is None:
-            return None
-        start, fraction = self._began
-        done, elapsed = self.fraction - fraction, time.monotonic() - start
-        return elapsed * (1 - self.fraction) / done if done > 0 and elapsed > 0.5 else None
 
 
 class Jobs:

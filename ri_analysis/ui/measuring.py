@@ -13,7 +13,9 @@ from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Comparison, Evaluation, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Pace, Progress
 from ri_analysis.ui import resources
+from ri_analysis.ui.background import parts
 from ri_analysis.ui.recipes import Pair
 
 
@@ -22,25 +24,18 @@ class Meter:
 
     def __init__(self, label: str, slot: DeltaGenerator | None = None) -> None:
         self._label, self._slot = label, slot if slot is not None else st.empty()
-        self._began: tuple[float, int] | None = None
-        self._shown = 0.0
+        self._pace, self._shown = Pace(), 0.0
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far the work is; a call of the engine's Progress."""
+        before, of = self._pace.counts
+        if done * of < before * total:
+            self._pace = Pace()  # another piece of work begins
+        self._pace(done, total)
         now = time.monotonic()
-        if self._began is None or done < self._began[1]:
-            self._began = (now, done)
-        if now - self._shown < 0.2 and done < total:
-            return
-        self._shown = now
-        text = f"{self._label}: {done:,} of {words.count(total, 'image')}{self._left(done, total, now)}"
-        self._slot.progress(min(1.0, done / max(1, total)), text=text)
-
-    def _left(self, done: int, total: int, now: float) -> str:
-        start, first = self._began or (now, done)
-        if now - start < 0.5 or done <= first:
-            return ""
-        return f", about {words.duration((now - start) * (total - done) / (done - first))} left"
+        if now - self._shown >= 0.2 or done >= total:
+            self._shown = now
+            self._slot.progress(self._pace.share, text=words.how_far(self._label, self._pace, unit="images"))
 
     def __enter__(self) -> Meter:
         return self
@@ -55,7 +50,7 @@ def memory_key(what: str, evaluator: Evaluator, recipe: MergeRecipe, limit: int 
 
 
 def measure(
-    evaluator: Evaluator, recipe: MergeRecipe, *, limit: int | None = None, meter: Meter | None = None
+    evaluator: Evaluator, recipe: MergeRecipe, *, limit: int | None = None, meter: Progress | None = None
 ) -> Evaluation:
     """Measure a recipe, or return what is held of it in memory."""
     work = partial(evaluator.measure, recipe, limit=limit, progress=meter)
@@ -67,7 +62,10 @@ def compare(
 ) -> Comparison:
     """Measure both recipes of a pair, with progress."""
     with Meter("Measuring a first look" if limit else "Measuring", slot) as meter:
-        found = [measure(evaluator, recipe, limit=limit, meter=meter) for recipe in pair.all]
+        found = [
+            measure(evaluator, recipe, limit=limit, meter=parts(meter, place, len(pair.all)))
+            for place, recipe in enumerate(pair.all)
+        ]
     return Comparison.of(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -78,10 +79,7 @@ def _look_through(suite: str) -> Job:
     folder, files = resources.workspace(), resources.files(suite)
 
     def work(job: Job) -> Report:
-        def note(share: float, what: str) -> None:
-            job.report(share, None if what in job.notes[-1:] else what)
-
-        return check_suite(suite, folder, note, files=files)
+        return check_suite(suite, folder, job.progress, files=files, note=partial(setattr, job, "note"))
 
     return jobs.start(name, f"Opening {suite}", work)
 

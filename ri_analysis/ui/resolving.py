@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,9 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.export.facts import record_in_words
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.resolving import HYPERPARAMETERS, ResolveProgress, default_settings, resolve, unfinished, unit
+from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, resolve, unfinished, unit
 from ri_analysis.suite import Suite
-from ri_analysis.ui import controls, estimate, facts, frame, recipes, resources, state
+from ri_analysis.ui import background, controls, estimate, facts, frame, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
@@ -178,13 +179,17 @@ def start(evaluator: Evaluator, plan: Plan, *, resume: bool = False) -> Job:
     device, every = pick_device(resources.device()), max(1, int(plan.settings["steps"]) // _CURVE_POINTS)
 
     def work(job: Job) -> Path:
-        def note(now: ResolveProgress) -> None:
-            shown = now.step % every == 0 or now.step in (1, now.steps)
-            job.report(now.fraction, (now.task, now.step, now.keep, now.free, now.loss) if shown else None)
+        job.note = "computing the teachers' outputs"
 
-        return resolve(suite, **asdict(plan), device=device, resume=resume, progress=note)
+        def report(now: Losses) -> None:
+            job.note = f"{now.task}, step {now.step:,}, keep {words.nats(now.keep)}, free {words.nats(now.free)}"
+            if now.step % every == 0 or now.step in (1, int(plan.settings["steps"])):
+                job.details["losses"].append(now)
 
-    return resources.jobs().start(key_of(suite, plan.name), plan.name, work, {"plan": plan})
+        return resolve(suite, **asdict(plan), device=device, resume=resume, progress=job.progress, report=report)
+
+    details = {"plan": plan, "losses": []}
+    return resources.jobs().start(key_of(suite, plan.name), f"Adapting {plan.name}", work, details)
 
 
 def runs(evaluator: Evaluator) -> None:
@@ -192,20 +197,14 @@ def runs(evaluator: Evaluator) -> None:
     for job in resources.jobs().starting_with(_prefix(evaluator.suite)):
         with st.container(border=True):
             if job.running:
-                _watch(job, evaluator.suite.tasks)
+                background.watch(job, partial(_losses, job, evaluator.suite.tasks))
             else:
                 _ended(evaluator, job)
 
 
-@st.fragment(run_every=2.0)
-def _watch(job: Job, tasks: Sequence[str]) -> None:
-    if not job.running:
-        st.rerun()
-    title, button = st.columns([5, 1], vertical_alignment="center")
-    title.markdown(f"Adapting **{job.title}**" + (": stopping after this step" if job.cancelled else ""))
-    button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
-    st.progress(job.fraction, text=_status(job))
-    table = _notes_table(job)
+def _losses(job: Job, tasks: Sequence[str]) -> None:
+    """Draw the losses of a run that goes on."""
+    table = pd.DataFrame(list(job.details["losses"]), columns=list(Losses._fields))
     if len(table):
         measure = unit(str(job.details["plan"].settings.get("distance", "kl")))
         chart = loss_curves(table, tasks, unit=measure, dark=frame.dark())
@@ -213,28 +212,19 @@ def _watch(job: Job, tasks: Sequence[str]) -> None:
         st.caption(_HOW)
 
 
-def _status(job: Job) -> str:
-    if not job.notes:
-        return "Computing the teachers' outputs"
-    task, step, keep, free, _ = job.notes[-1]
-    left = job.seconds_left
-    text = f"{task}, step {step:,}: keep {words.nats(keep)}, free {words.nats(free)}"
-    return text + (f"; about {words.duration(left)} left" if left is not None else "")
-
-
 def _ended(evaluator: Evaluator, job: Job) -> None:
-    error = job.error
+    error, name = job.error, job.details["plan"].name
     if error is None:
-        st.success(f"Expert set {job.title} is ready and can be compared on every page.", icon="✅")
+        st.success(f"Expert set {name} is ready and can be compared on every page.", icon="✅")
         use, close = st.columns([1, 1])
-        use.button(f"Use {job.title} as “after RI”", key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
+        use.button(f"Use {name} as “after RI”", key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
         close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
         return
     stopped = isinstance(error, Cancelled)
     if stopped:
-        st.info(f"{job.title} was stopped at {words.percent(job.fraction, 0)}; finished experts are kept.", icon="⏸️")
+        st.info(f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are kept.", icon="⏸️")
     else:
-        st.error(f"{job.title}: {error if isinstance(error, InputError) else type(error).__name__}", icon="⚠️")
+        st.error(f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon="⚠️")
     again, close = st.columns([1, 1])
     if stopped and again.button("Resume", key=f"resume.{job.key}", type="primary"):
         start(evaluator, job.details["plan"], resume=True)
@@ -243,12 +233,8 @@ def _ended(evaluator: Evaluator, job: Job) -> None:
 
 
 def _use(job: Job) -> None:
-    state.put(recipes.RESOLVED, job.title)
+    state.put(recipes.RESOLVED, job.details["plan"].name)
     resources.jobs().drop(job.key)
-
-
-def _notes_table(job: Job) -> pd.DataFrame:
-    return pd.DataFrame(list(job.notes), columns=["task", "step", "keep", "free", "loss"])
 
 
 # --- what was made before ---------------------------------------------------------------------------------

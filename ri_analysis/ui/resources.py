@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
+from ri_analysis.memory import Recent
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import open_suite, suite_path
 from ri_analysis.ui import state
@@ -106,32 +105,10 @@ def _reopened() -> dict[str, tuple[int, str]]:
     return {}
 
 
-class Memory:
-    """The measurements used last: the store keeps outcomes per image, this keeps the tables made of them."""
-
-    def __init__(self, size: int = 64) -> None:
-        self._size, self._lock = size, Lock()
-        self._items: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def get(self, key: Hashable) -> Any:
-        """Return what is held under `key`, None when nothing is."""
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-            return self._items.get(key)
-
-    def put(self, key: Hashable, value: object) -> None:
-        """Hold a value; the one used longest ago goes when there are too many."""
-        with self._lock:
-            self._items[key] = value
-            while len(self._items) > self._size:
-                self._items.popitem(last=False)
-
-
 @st.cache_resource(max_entries=1, show_spinner=False)
-def memory() -> Memory:
-    """Return the app's memory of measurements."""
-    return Memory()
+def memory() -> Recent[Hashable, Any]:
+    """Return what the app worked out last: the store keeps outcomes per image, this the tables made of them."""
+    return Recent(64)
 
 
 def remembered(key: Hashable, work: Callable[[], Answer]) -> Answer:

@@ -11,11 +11,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.figures import look, surfaces, words
 from ri_analysis.merging import METHODS
 from ri_analysis.studies import sensitivity
-from ri_analysis.studies.conducting.conduct import Plan, Tally, conduct, plan, seconds_an_image
+from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_an_image
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
@@ -41,7 +40,7 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
     found: pd.DataFrame | None = resources.memory().get(key)
     job = resources.jobs().get(_job_name(key))
     if found is None and job is not None and job.running:
-        _filling(job, wanted)
+        background.watch(job, lambda: _so_far(job, wanted))
         return
     if found is None and resources.memory().get((*key, "plan")) is None:
         with st.spinner("Looking up what is left to measure"):
@@ -49,8 +48,8 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
     if found is None:
         background.explain(job)
         _start(evaluator, wanted, key)
-        if job is not None and "table" in job.details:
-            _picture(job.details["table"], wanted)
+        if job is not None:
+            _so_far(job, wanted)
         return
     _whole(found, wanted)
 
@@ -112,7 +111,10 @@ def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashab
 
 def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
     """Draw the button that starts the measurement, with what it will take."""
-    planned, pace = resources.memory().get((*key, "plan"))
+    looked_up = resources.memory().get((*key, "plan"))
+    if looked_up is None:
+        st.rerun()  # a measurement ended, or others filled the memory, since it was looked up
+    planned, pace = looked_up
     left, right = st.columns([2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     right.caption(
@@ -131,34 +133,26 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
 def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, suite: str) -> None:
     """Measure in the background, leaving the table so far for the page every now and then."""
     own = resources.evaluator(resources.BACKGROUND, suite)
-    results: dict[Work, Outcomes] = {}
+    results: dict[Work, Any] = {}
     drawn = 0.0
 
-    def report(tally: Tally) -> None:
+    def progress(done: int, total: int) -> None:
         nonlocal drawn
-        job.report(tally.fraction)
+        job.progress(done, total)
         if time.monotonic() - drawn > _EVERY:
-            results.update(tally.latest)
             job.details["table"] = sensitivity.partial_table(wanted, results)
             drawn = time.monotonic()
 
     try:
-        resources.memory().put(key, conduct(sensitivity.study_field(wanted), own, planned=planned, report=report))
+        rounds = sensitivity.study_field(wanted)
+        table = conduct(rounds, own, planned=planned, progress=progress, results=results)
+        resources.memory().put(key, table)
     finally:
         resources.memory().put((*key, "plan"), None)  # what is left to do has changed
 
 
-@st.fragment(run_every=_EVERY)
-def _filling(job: Job, wanted: Sequence[Field]) -> None:
-    """Draw how far the measurement is, and what there is of the surface."""
-    if not job.running:
-        st.rerun()
-    left, bar_and_button = job.seconds_left, st.columns([5, 1], vertical_alignment="center")
-    ending = f", about {words.duration(left)} left" if left is not None else " …"
-    bar_and_button[0].progress(min(1.0, job.fraction), text=f"{job.title}{ending}")
-    bar_and_button[1].button(
-        "Cancel", key="sensitivity.cancel", on_click=job.cancel, disabled=job.cancelled, width="stretch"
-    )
+def _so_far(job: Job, wanted: Sequence[Field]) -> None:
+    """Draw what there is of a surface that is being measured."""
     table = job.details.get("table")
     if table is not None and len(table):
         _picture(table, wanted)

@@ -16,7 +16,7 @@ from ri_analysis.figures.so_far import measured_so_far
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES, Study
-from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
+from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import estimate
@@ -63,13 +63,8 @@ def _table(
         results: dict[Work, Any] = {}
         planned = plan(study.rounds(own, settings), own)
         resources.memory().put((*key, "so far"), results)
-
-        def report(tally: Tally) -> None:
-            results.update(tally.latest)
-            progress(tally.images, max(1, planned.images))
-
         try:
-            return conduct(study.rounds(own, settings), own, planned=planned, report=report)
+            return conduct(study.rounds(own, settings), own, planned=planned, progress=progress, results=results)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer

@@ -50,8 +50,12 @@ def test_both_sides_together_are_what_is_collected_at_once(evaluator: Evaluator,
 def test_pca_is_that_of_the_experts(clouds: Clouds) -> None:
     drawn = pca_map(clouds)
     expert = clouds.features[EXPERT] - clouds.features[EXPERT].mean(axis=0)
-    variance = np.linalg.svd(expert, compute_uv=False)[:2] ** 2
-    assert (drawn.points[EXPERT] ** 2).sum(axis=0) == pytest.approx(variance, rel=1e-3)
+    _, sizes, axes = np.linalg.svd(expert.astype(np.float64), full_matrices=False)
+    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(axis=1)])[:, None]  # the largest entry is positive
+    for name, features in clouds.features.items():
+        placed = (features - clouds.features[EXPERT].mean(axis=0)) @ axes.T
+        assert drawn.points[name] == pytest.approx(placed, abs=1e-5)
+    assert f"{(sizes[:2] ** 2).sum() / (sizes**2).sum():.0%}" in drawn.says
     assert drawn.points[EXPERT].mean(axis=0) == pytest.approx(0, abs=1e-5)
     assert drawn.points[BEFORE].mean(axis=0) != pytest.approx(0, abs=1e-5)
     assert drawn.floor is None

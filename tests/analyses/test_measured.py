@@ -220,6 +220,7 @@ def test_weights_are_walked_once(evaluator: Evaluator, monkeypatch: pytest.Monke
     two = weight_geometry(evaluator, tasks=["Blues", "Reds"])
     assert two.gram.tasks == ("Blues", "Reds")
     assert two.gram.cosine()[0, 1] == gram.cosine()[2, 0]
+    assert np.array_equal(task_vector_gram(evaluator.suite, evaluator.store).cosine(), gram.cosine())  # every digit
     seen: list[str] = []
     monkeypatch.setattr(TaskVectors, "layer", _noting(TaskVectors.layer, seen))
     whole = weight_geometry(evaluator)

@@ -55,7 +55,7 @@ def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
     assert sum("picture made of pixels" in item.value for item in app.caption) == 1  # the landscape
     app.session_state["ri.choice"] = {"method": "ties"}
     clean(app.switch_page(PAGE).run())
-    resources.memory()._items.clear()
+    resources.memory.clear()
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for
 

@@ -10,8 +10,9 @@ import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES
-from ri_analysis.studies.conducting.conduct import Report, Tally, conduct
+from ri_analysis.studies.conducting.conduct import Results, conduct
 from ri_analysis.ui import resources, studies
 
 PAGE = "pages/studies.py"
@@ -48,7 +49,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert (held.snapshot.name, held.snapshot.origin.recipes) == ("steps-accuracy", ())
     assert held.snapshot.origin.commands[0].startswith("ri-analysis study steps")
     assert "seeds=2" in held.snapshot.origin.commands[0]
-    resources.memory()._items.clear()
+    resources.memory.clear()
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for
     assert app.query_params["studies.steps.seeds"] == "2"
@@ -57,14 +58,14 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
 def test_a_study_that_goes_on_shows_what_has_been_measured(app: AppTest, monkeypatch: pytest.MonkeyPatch):
     reached, go_on = Event(), Event()
 
-    def slowly(*arguments: Any, report: Report, **named: Any) -> pd.DataFrame:
-        def hold(tally: Tally) -> None:
-            report(tally)
-            if tally.works == 6:  # four RI runs, then merges
+    def slowly(*arguments: Any, progress: Progress, results: Results, **named: Any) -> pd.DataFrame:
+        def hold(done: int, total: int) -> None:
+            progress(done, total)
+            if len(results) == 6:  # four RI runs, then merges
                 reached.set()
                 go_on.wait(60)
 
-        return conduct(*arguments, report=hold, **named)
+        return conduct(*arguments, progress=hold, results=results, **named)
 
     monkeypatch.setattr(studies, "conduct", slowly)
     clean(choose(app, seeds="2"))

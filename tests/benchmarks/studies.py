@@ -62,10 +62,10 @@ class Progress:
     def __init__(self, what: str, every: float = 5.0) -> None:
         self.what, self.every, self.said = what, every, time.monotonic()
 
-    def __call__(self, share: float) -> None:
+    def __call__(self, done: int, total: int) -> None:
         if time.monotonic() - self.said > self.every:
             self.said = time.monotonic()
-            print(f"  … {self.what}: {share:.0%}", file=sys.stderr, flush=True)
+            print(f"  … {self.what}: {done / max(1, total):.0%}", file=sys.stderr, flush=True)
 
 
 def say(text: str) -> None:
@@ -100,7 +100,7 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
             progress = Progress(f"{method} {what}")
             for done, point in enumerate(points, 1):
                 measure(point)
-                progress(done / len(points))
+                progress(done, len(points))
 
         def anew(merged: Callable[[TaskVectors, MergeRecipe], Weights], point: Point) -> None:
             bench.judge(merged(vectors, point.recipe), point)
@@ -147,7 +147,7 @@ def _conduct(watch: Stopwatch, evaluator: Evaluator, settings: Mapping[str, obje
         planned = plan(study.rounds(evaluator, settings), evaluator)  # type: ignore[arg-type]
         found.append(planned.works)
         rounds = study.rounds(evaluator, settings)  # type: ignore[arg-type]
-        conduct(rounds, evaluator, planned=planned, report=lambda tally: progress(tally.fraction))
+        conduct(rounds, evaluator, planned=planned, progress=progress)
 
     spent = watch.of(work)
     return found[0], spent

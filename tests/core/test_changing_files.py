@@ -230,7 +230,7 @@ def test_no_adapted_expert_is_written_of_a_file_that_changes(tiny: Path, workspa
             name="late",
             settings={"steps": 2, "batch": 4},
             tasks=("Reds", "Greens"),
-            progress=lambda state: path.write_bytes(new) if state.task == "Greens" else None,
+            report=lambda now: path.write_bytes(new) if now.task == "Greens" else None,
         )
     folder = workspace / "resolved" / "tiny" / "late"
     assert not (folder / "Greens.safetensors").exists()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -219,13 +220,38 @@ def test_an_interrupt_is_no_traceback(shell: Shell, monkeypatch: pytest.MonkeyPa
 def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from ri_analysis.cli import _Progress
 
-    clock = iter([0.0, 5.0, 20.0, 21.0])
+    clock = iter([0.0, 5.0, 20.0, 21.0, 40.0, 50.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     show = _Progress("measuring")
     show(10, 100)  # too early to say
     show(40, 100)
     show(41, 100)  # too soon after the last line
-    assert capsys.readouterr().err == "measuring  40%  40/100 images  30 s left\n"
+    show.note("Reds")
+    show(0, 10)  # another piece of work
+    show(5, 10)
+    show.end()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["measuring  40%  40/100 images  00:30 left", "measuring  50%  5/10 images  00:10 left, Reds"]
+
+
+def test_a_terminal_shows_a_bar_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ri_analysis.cli import _Progress
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    show = _Progress("resolving", "steps")
+    show.note("Reds")
+    for done, total in ((0, 10), (4, 10), (2, 20)):
+        show(done, total)
+        time.sleep(0.11)
+    show(3, 20)
+    show.end()
+    out, err = capsys.readouterr()
+    assert out == ""
+    for part in ("resolving", "4/10", "3/20", "Reds", " steps"):
+        assert part in err
+    assert err.splitlines()[-1].strip() == ""
 
 
 def test_report_is_one_page_that_works_offline(shell: Shell, tmp_path: Path) -> None:

@@ -73,9 +73,9 @@ def test_a_hand_that_never_rests_leaves_no_more_than_a_few_merges(evaluator: Eva
 
 
 def test_what_is_kept_for_the_hand_stays_within_its_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
-    probe = LiveProbe(evaluator, 4)
     one = 3 * evaluator.suite.task_vectors().size * 4
     monkeypatch.setattr(live_module, "BUDGET", 2 * one)
+    probe = LiveProbe(evaluator, 4)
     for keep in (0.1, 0.2, 0.3, 0.4):
         probe.look([evaluator.recipe("breadcrumbs", {"keep": keep})])
     assert len(probe._columns) == 2

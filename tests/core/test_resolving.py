@@ -15,8 +15,8 @@ from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import (
     DISTANCES,
     HYPERPARAMETERS,
+    Losses,
     Objective,
-    ResolveProgress,
     cost,
     default_settings,
     descent,
@@ -178,11 +178,10 @@ def test_a_stopped_run_resumes_to_the_same_weights(
     monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
     settings = QUICK | {"schedule": "cosine"}
     undisturbed = resolve(suite, auxiliary="other", name="a", settings=settings, directory=tmp_path / "a")
-    steps: list[ResolveProgress] = []
+    steps, seen = list[Losses](), list[tuple[int, int]]()
 
-    def cancel(state: ResolveProgress) -> None:
-        steps.append(state)
-        if len(steps) == stop:
+    def cancel(done: int, total: int) -> None:
+        if done == stop:
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -191,7 +190,6 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         resolve(suite, auxiliary="other", name="b", settings=settings, directory=tmp_path / "b")
     with pytest.raises(InputError, match="differs in seed"):
         resolve(suite, auxiliary="other", name="b", settings=settings, directory=tmp_path / "b", seed=1, resume=True)
-    steps.clear()
     resumed = resolve(
         suite,
         auxiliary="other",
@@ -199,10 +197,14 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         settings=settings,
         directory=tmp_path / "b",
         resume=True,
-        progress=steps.append,
+        progress=lambda *step: seen.append(step),
+        report=steps.append,
     )
     assert len(steps) == 36 - stop
-    assert steps[-1].fraction == 1
+    assert [*dict.fromkeys(now.task for now in steps)] == list(suite.tasks)[stop // 12 :]
+    assert seen == sorted(seen)
+    assert (seen[-1], steps[-1].step) == ((36, 36), 12)
+    assert steps[-1].loss == pytest.approx(steps[-1].keep + steps[-1].free)
     for task in suite.tasks:
         expected = load_file(undisturbed / f"{task}.safetensors")
         for key, value in load_file(resumed / f"{task}.safetensors").items():
@@ -270,7 +272,7 @@ def test_a_run_starts_from_the_default_sets_settings(suite: Suite) -> None:
 
 
 def test_unfinished_runs_are_listed_until_they_end(suite: Suite) -> None:
-    def cancel(state: ResolveProgress) -> None:
+    def cancel(done: int, total: int) -> None:
         raise Cancelled
 
     assert unfinished(suite) == {}

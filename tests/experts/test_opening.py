@@ -82,18 +82,32 @@ def test_every_file_is_accounted_for(tiny: Path, workspace: Path) -> None:
 
 
 def test_progress_rises_names_what_is_looked_at_and_can_cancel(tiny: Path, workspace: Path) -> None:
-    seen: list[tuple[float, str]] = []
-    check_suite(str(tiny), workspace, lambda share, what: seen.append((share, what)))
-    shares = [share for share, _ in seen]
-    assert shares == sorted(shares)
-    assert 0 <= shares[0] < shares[-1] <= 1
-    assert {"pretrained", "weights (original)", "head Blues", "images Reds", "unseen dim"} <= {what for _, what in seen}
+    seen, notes = list[tuple[int, int]](), list[str]()
+    check_suite(str(tiny), workspace, lambda *step: seen.append(step), note=notes.append)
+    assert seen == sorted(seen)
+    assert seen[0][0] == 0
+    assert seen[-1][0] == seen[-1][1]
+    assert {total for _, total in seen} == {seen[0][1]}
+    within = [done for done, _ in seen]
+    assert len(set(within)) > len(notes)  # also while all weights are read
+    assert {"pretrained", "weights (original)", "head Blues", "images Reds", "unseen dim"} <= set(notes)
 
-    def stop(share: float, what: str) -> None:
-        raise Cancelled(what)
+    def stop(done: int, total: int) -> None:
+        raise Cancelled
 
     with pytest.raises(Cancelled):
         check_suite(str(tiny), workspace, stop)
+
+
+def test_progress_rises_too_where_weights_are_not_finite(tiny: Path, workspace: Path) -> None:
+    path = Path(open_suite(str(tiny), workspace).expert("Greens").path)
+    tensors = load_file(path)
+    tensors["visual.proj"][0, 0] = float("nan")
+    save_file(tensors, path)
+    seen: list[tuple[int, int]] = []
+    report = check_suite(str(tiny), workspace, lambda *step: seen.append(step))
+    assert "NaN" in report.findings[0].problem
+    assert seen == sorted(seen)
 
 
 def test_a_kept_head_is_the_one_that_was_built(tiny: Path, workspace: Path) -> None:

@@ -9,7 +9,7 @@ import scipy.stats
 import torch
 
 from ri_analysis.measures.blocks import cka_distance, token_distance
-from ri_analysis.measures.correlation import pair_correlation, spearman
+from ri_analysis.measures.correlation import pair_correlation
 from ri_analysis.measures.disentanglement import disentanglement_table
 from ri_analysis.measures.distances import DISTANCES, Outputs, js_divergence
 from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
@@ -169,23 +169,49 @@ def test_sampled_shapley_is_within_its_stated_error_and_adds_up() -> None:
     assert draw_orders("abc", 3, seed=1) == draw_orders("abc", 3, seed=1)
 
 
-def test_spearman_with_ties_and_by_relabelling() -> None:
-    assert spearman(np.array([1, 2, 3]), np.array([10, 20, 30])) == 1
-    assert spearman(np.array([1, 1, 2, 3]), np.array([2, 1, 3, 4])) == pytest.approx(0.9486833)
-    assert math.isnan(spearman(np.ones(3), np.arange(3)))
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(7, 7))
+def _symmetric(values: list[float]) -> np.ndarray:
+    """Return the symmetric matrix (T, T) with these values below its diagonal, row by row."""
+    size = round((1 + math.sqrt(1 + 8 * len(values))) / 2)
+    matrix = np.zeros((size, size))
+    matrix[np.tril_indices(size, -1)] = values
+    return matrix + matrix.T
+
+
+def test_rank_correlation_by_hand() -> None:
+    assert pair_correlation(_symmetric([1, 2, 3]), _symmetric([10, 20, 30]))[::2] == (1, 3)
+    assert pair_correlation(_symmetric([1, 2, 3]), _symmetric([9, 5, 1])).rho == -1
+    # Of the 6 orders of three experts one gives ρ = 1 and one −1: as far from zero by chance in a third.
+    assert pair_correlation(_symmetric([1, 2, 3]), _symmetric([10, 20, 30])).chance == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_rank_correlation_by_relabelling() -> None:
+    x = np.random.default_rng(0).normal(size=(7, 7))
     found = pair_correlation(x + x.T, np.exp(x + x.T))
     assert (found.rho, found.n) == (pytest.approx(1), 21)
     assert found.chance < 0.05
-    assert math.isnan(pair_correlation(np.eye(2), np.eye(2)).rho)
 
 
-def test_spearman_is_scipys() -> None:
-    generator = np.random.default_rng(5)
-    x = generator.integers(0, 6, 40).astype(float)  # many ties
-    y = x + generator.normal(scale=2, size=40).round()
-    assert spearman(x, y) == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+@pytest.mark.parametrize("still", [np.eye(2), np.ones((5, 5))])
+def test_rank_correlation_of_too_few_or_equal_values_is_not_a_number(still: np.ndarray) -> None:
+    moving = _symmetric(list(range(len(still) * (len(still) - 1) // 2)))
+    for pair in ((still, moving), (moving, still)):
+        assert math.isnan(pair_correlation(*pair).rho)
+        assert math.isnan(pair_correlation(*pair).chance)  # and not as unlikely as can be
+
+
+def test_rank_correlation_is_scipys() -> None:
+    generator, below = np.random.default_rng(5), np.tril_indices(10, -1)
+    x = _symmetric(generator.integers(0, 6, 45).tolist())  # many ties
+    y = x + _symmetric(generator.normal(scale=2, size=45).round().tolist())
+    found = pair_correlation(x, y, permutations=200)
+    assert found.rho == pytest.approx(scipy.stats.spearmanr(x[below], y[below]).statistic)
+    # each relabelling ranked anew
+    orders, reached = np.random.default_rng(0), 1
+    for _ in range(200):
+        order = orders.permutation(10)
+        other = scipy.stats.spearmanr(x[below], y[order][:, order][below]).statistic
+        reached += abs(other) >= abs(found.rho) - 1e-12
+    assert found.chance == reached / 201
 
 
 def test_disentanglement_adds_the_two_tasks_shares() -> None:

@@ -20,8 +20,9 @@ from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.studies import find_study
-from ri_analysis.studies.conducting.conduct import Tally, conduct, plan
+from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ["--set", "methods=task-arithmetic,ties,iso-c", "--set", "levels=5", "--set", "images=24"]
@@ -146,21 +147,27 @@ def test_cancelling_keeps_what_is_done_and_the_plan_shrinks(evaluator: Evaluator
     planned = plan(study.rounds(evaluator, settings()), evaluator)
     assert planned.kept == 0
 
-    def stop(tally: Tally) -> None:
-        if tally.works == 5:
+    results: dict[Work, Any] = {}
+
+    def stop(done: int, total: int) -> None:
+        if len(results) == 5:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        conduct(study.rounds(evaluator, settings()), evaluator, planned=planned, report=stop)
+        conduct(study.rounds(evaluator, settings()), evaluator, planned=planned, progress=stop, results=results)
     left = plan(study.rounds(evaluator, settings()), evaluator)
     assert left.kept == 5
     assert left.images < planned.images
-    shares: list[float] = []
-    table = conduct(
-        study.rounds(evaluator, settings()), evaluator, planned=left, report=lambda tally: shares.append(tally.fraction)
-    )
-    assert shares == sorted(shares)
-    assert 0 <= shares[0] <= shares[-1] <= 1
+    seen: list[tuple[int, int]] = []
+    rounds = study.rounds(evaluator, settings())
+    table = conduct(rounds, evaluator, planned=left, progress=lambda *step: seen.append(step), results=results)
+    assert seen == sorted(seen)
+    assert seen[0] == (0, left.images)
+    assert seen[-1][0] <= left.images
+    assert len(results) > 5
+    assert {work: work.kept(evaluator).accuracy for work in results} == {
+        work: outcome.accuracy for work, outcome in results.items()
+    }
     again = conduct(
         study.rounds(evaluator, settings()), evaluator, planned=plan(study.rounds(evaluator, settings()), evaluator)
     )

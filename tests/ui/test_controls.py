@@ -5,7 +5,6 @@ from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import controls, facts
 from ri_analysis.ui.controls import grid
-from ri_analysis.ui.resources import Memory
 from ri_analysis.ui.state import text_of
 
 
@@ -22,15 +21,6 @@ def test_a_logarithmic_slider_holds_the_default_and_the_value():
 
 def test_texts_of_values_are_short():
     assert [text_of(value) for value in (0.3, 1e-6, 5, "sum", ["a", "b"])] == ["0.3", "1e-06", "5", "sum", "a,b"]
-
-
-def test_memory_forgets_what_was_used_longest_ago():
-    memory = Memory(2)
-    memory.put("a", 1)
-    memory.put("b", 2)
-    assert memory.get("a") == 1
-    memory.put("c", 3)
-    assert (memory.get("a"), memory.get("b"), memory.get("c")) == (1, None, 3)
 
 
 def test_a_record_in_words():

@@ -21,11 +21,12 @@ def test_a_job_reports_and_returns():
 
     def work(job):
         for step in range(1, 5):
-            job.report(step / 4, step)
+            job.progress(step, 4)
+            job.note = f"step {step}"
         return "done"
 
     job = wait(jobs.start("a", "Work", work))
-    assert (job.result, job.fraction, job.notes, job.error, job.running) == ("done", 1.0, [1, 2, 3, 4], None, False)
+    assert (job.result, job.pace.share, job.note, job.error, job.running) == ("done", 1.0, "step 4", None, False)
     assert jobs.get("a") is job
     jobs.drop("a")
     assert jobs.get("a") is None
@@ -35,10 +36,10 @@ def test_a_running_job_is_not_started_twice_and_stops_when_cancelled():
     jobs, reached, go_on = Jobs(), threading.Event(), threading.Event()
 
     def work(job):
-        job.report(0.5)
+        job.progress(1, 2)
         reached.set()
         assert go_on.wait(10)
-        job.report(0.6)
+        job.progress(3, 5)
         raise AssertionError("went on after cancel")
 
     job = jobs.start("a", "Work", work)
@@ -51,7 +52,7 @@ def test_a_running_job_is_not_started_twice_and_stops_when_cancelled():
     wait(job)
     assert isinstance(job.error, Cancelled)
     assert job.cancelled
-    assert job.fraction == 0.5
+    assert job.pace.share == 0.5
     assert job.result is None
 
 

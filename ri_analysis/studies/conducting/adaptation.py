@@ -9,8 +9,8 @@ from pathlib import Path
 from ri_analysis.engine import Evaluator
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
-from ri_analysis.progress import Progress
-from ri_analysis.resolving import ResolveProgress, cost, resolve
+from ri_analysis.progress import Counter, Progress
+from ri_analysis.resolving import cost, resolve
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.work import bytes_of_images, ri_settings
 from ri_analysis.suite import ImageSet, sample
@@ -57,13 +57,8 @@ class Adaptation:
 
     def compute(self, evaluator: Evaluator, progress: Progress | None = None) -> str:
         """Adapt the experts, go on where a stopped run was, or await another process's; return the set's name."""
-        folder, total = self._folder(evaluator), self.cost(evaluator)
-
-        def report(state: ResolveProgress) -> None:
-            if progress is not None:
-                progress(round(state.fraction * total), total)
-
-        with locked(folder, lambda: None if progress is None else progress(0, total)):
+        folder = self._folder(evaluator)
+        with locked(folder, Counter(progress, 1).alive):
             if self.kept(evaluator) is None:
                 resolve(
                     evaluator.suite,
@@ -76,7 +71,7 @@ class Adaptation:
                     device=evaluator.device,
                     seed=self.seed,
                     resume=True,
-                    progress=report,
+                    progress=progress,
                 )
         return self.name(evaluator)
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.studies.conducting.crew import Crew, here
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Rounds
 
-Report = Callable[["Tally"], None]
+Results = dict[Work, Any]
 _TRIAL = 256  # images that a dry run times
 
 
@@ -29,21 +30,6 @@ class Plan:
     kept: int
     images: int
     held: int = 0
-
-
-@dataclass
-class Tally:
-    """How far a study is. `images` counts encodings, RI steps included; `latest` are this round's results so far."""
-
-    plan: Plan
-    works: int = 0
-    images: int = 0
-    latest: dict[Work, Any] = field(default_factory=dict)
-
-    @property
-    def fraction(self) -> float:
-        """Share of the work that is done, in [0, 1]."""
-        return min(1.0, self.images / self.plan.images) if self.plan.images else 1.0
 
 
 def plan(rounds: Rounds, evaluator: Evaluator) -> Plan:
@@ -68,44 +54,53 @@ def plan(rounds: Rounds, evaluator: Evaluator) -> Plan:
 
 
 def conduct(
-    rounds: Rounds, evaluator: Evaluator, *, planned: Plan, crew: Crew | None = None, report: Report | None = None
+    rounds: Rounds,
+    evaluator: Evaluator,
+    *,
+    planned: Plan,
+    crew: Crew | None = None,
+    progress: Progress | None = None,
+    results: Results | None = None,
 ) -> pd.DataFrame:
     """Return a study's table; a crew does the work, or this process where there is none.
 
-    `report` is called as work is done and may raise Cancelled; what is done is kept.
+    `progress` counts images encoded, RI steps included, and may raise Cancelled; what is done is kept. `results`, where
+    given, is filled with what is known, while the work goes on.
     """
-    tally = Tally(planned)
-    results: list[Any] | None = None
+    counter = Counter(progress, planned.images)
+    answers: list[Any] | None = None
     while True:
         try:
-            batch = next(rounds) if results is None else rounds.send(results)
+            batch = next(rounds) if answers is None else rounds.send(answers)
         except StopIteration as end:
             table: pd.DataFrame = end.value
             return table
-        results = _round(batch, evaluator, crew, tally, report or (lambda _: None))
+        found = _round(batch, evaluator, crew, counter, {} if results is None else results)
+        answers = [found[work] for work in batch]
 
 
-def _round(batch: Sequence[Work], evaluator: Evaluator, crew: Crew | None, tally: Tally, report: Report) -> list[Any]:
+def _round(
+    batch: Sequence[Work], evaluator: Evaluator, crew: Crew | None, counter: Counter, results: Results
+) -> Results:
+    """Return the results of one round, which join `results` as they become known."""
     found = {work: work.kept(evaluator) for work in dict.fromkeys(batch)}
     missing = [work for work, result in found.items() if result is None]
-    tally.latest = {work: result for work, result in found.items() if result is not None}
-    costs = {work: work.cost(evaluator) for work in missing}
-    started, under_way = tally.images, 0
+    results.update((work, result) for work, result in found.items() if result is not None)
+    costs = [work.cost(evaluator) for work in missing]
+    under_way = 0
 
     def within(done: int, total: int) -> None:
-        tally.images = started + round(costs[missing[under_way]] * done / total)
-        report(tally)
+        counter.within(costs[under_way] * done // max(1, total))
 
-    report(tally)
+    counter.alive()
     finished = here(evaluator, missing, within) if crew is None else crew.compute(missing)
     for number, result, seconds in finished:
         work = missing[number]
         work.keep(evaluator, result, seconds)
-        found[work] = tally.latest[work] = result
-        started += costs[work]
-        tally.works, tally.images, under_way = tally.works + 1, started, min(number + 1, len(missing) - 1)
-        report(tally)
-    return [found[work] for work in batch]
+        found[work] = results[work] = result
+        under_way = min(number + 1, len(missing) - 1)
+        counter.advance(costs[number])
+    return found
 
 
 def seconds_an_image(evaluator: Evaluator) -> float:

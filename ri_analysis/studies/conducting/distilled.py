@@ -16,7 +16,7 @@ from ri_analysis.engine.models import Model
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import distil
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
@@ -60,8 +60,8 @@ class Distilled:
 
     def compute(self, evaluator: Evaluator, progress: Progress | None = None) -> Outcomes:
         """Distil, or go on where a stopped run was, and measure."""
-        recipe, total, path = self.point.recipe, self.cost(evaluator), self._path(evaluator)
-        with locked(path, lambda: None if progress is None else progress(0, total)):
+        recipe, path = self.point.recipe, self._path(evaluator)
+        with locked(path, Counter(progress, 1).alive):
             found = self.kept(evaluator)
             if found is not None:
                 return found
@@ -75,7 +75,7 @@ class Distilled:
                     settings=dict(self.settings),
                     device=evaluator.device,
                     seed=self.seed,
-                    progress=None if progress is None else lambda share: progress(round(share * total), total),
+                    progress=progress,
                 )
                 seal(path, path.stem)
             return evaluator.measurement.outcomes([self._request(evaluator)])[0]

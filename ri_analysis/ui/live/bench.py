@@ -79,7 +79,7 @@ class Bench:
             problem = self._await(evaluator, pair, probe.small)
             if (found := self.exact_for(pair)) is not None:
                 return View(pair, exact=found)
-        share = None if self._job is None or problem is not None else self._job.fraction
+        share = None if self._job is None or problem is not None else self._job.pace.share
         if live:
             return View(pair, None, self._estimates(probe, pair), share, None, problem, share is not None)
         if moving:
@@ -100,8 +100,9 @@ class Bench:
     # --- measuring ----------------------------------------------------------------------------------------
 
     def _from_memory(self, evaluator: Evaluator, pair: Pair) -> None:
-        held = [resources.memory().get(measuring.memory_key("measure", evaluator, recipe)) for recipe in pair.all]
-        if all(evaluation is not None for evaluation in held):
+        keys = [measuring.memory_key("measure", evaluator, recipe) for recipe in pair.all]
+        held = [evaluation for key in keys if (evaluation := resources.memory().get(key)) is not None]
+        if len(held) == len(keys):
             self.take(pair, Comparison.of(held))
 
     def _await(self, evaluator: Evaluator, pair: Pair, small: bool) -> str | None:

@@ -30,7 +30,7 @@ def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
         def progress(place: int) -> Progress:
             def report(done: int, total: int) -> None:
                 shares[place] = done / max(1, total)
-                job.report(sum(shares) / len(shares))
+                job.progress(round(1000 * sum(shares)), 1000 * len(shares))
 
             return report
 

@@ -12,6 +12,7 @@ from ri_analysis.engine.measurement import Request
 from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.sample import Sample
 from ri_analysis.live.surrogate import LEAST, Features, Surrogate, refine
+from ri_analysis.progress import Counter
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.jobs import Job
@@ -145,9 +146,7 @@ class Line:
     def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
         way = self.direction
 
-        def alive(_done: int, _total: int) -> None:
-            job.report(job.fraction)
-
+        alive = Counter(job.progress, LEAST).alive
         if not self._surrogates:
             sample = Sample.of(evaluator, self._size, alive)
             self._surrogates = [Surrogate(sample) for _ in range(self._models)]
@@ -160,5 +159,5 @@ class Line:
 
         low, high = way.fitting(way.low), way.fitting(way.high)
         for points in refine(self._surrogates, low, high, measure, first=first, fitting=way.fitting):
-            job.report(min(1.0, points / LEAST))
+            job.progress(points, LEAST)
         self._finished = True
