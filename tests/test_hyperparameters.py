@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ri_analysis.errors import InputError
-from ri_analysis.files import atomic_path, digest, file_digest, write_text
 from ri_analysis.hyperparameters import Hyperparameter, complete, suggest
 
 DECLARED = (
@@ -13,31 +10,6 @@ DECLARED = (
     Hyperparameter("steps", "steps", 10, 1, 100),
     Hyperparameter("merge", "how", "sum", choices=("sum", "mean")),
 )
-
-
-def test_an_aborted_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b.txt"
-    write_text(path, "old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:  # noqa: PT012
-        temporary.write_text("half of the n")
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert [item.name for item in path.parent.iterdir()] == ["b.txt"]
-
-
-def test_digest_tells_parts_apart() -> None:
-    assert digest("ab", "c") != digest("a", "bc")
-    assert digest("ab") == digest(b"ab")
-
-
-def test_file_digest_follows_the_content(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    path.write_bytes(b"one")
-    first = file_digest(path)
-    path.write_bytes(b"other")
-    assert file_digest(path) != first
-    with pytest.raises(InputError, match="missing"):
-        file_digest(tmp_path / "missing")
 
 
 def test_complete_fills_in_and_converts() -> None:
