@@ -21,7 +21,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.figures import drift as drift_figures
 from ri_analysis.figures.matrices import Axes, before_and_after
 from ri_analysis.sides import Sides
-from ri_analysis.ui import frame, images, opening, resources
+from ri_analysis.ui import asking, frame, images, opening, resources
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
@@ -202,3 +202,36 @@ def test_plane_and_layer_names():
     assert figure.data[0].z.tolist() == [[0.0, 0.2], [0.1, 0.5]]
     assert short_name("visual.transformer.resblocks.2.attn.in_proj_weight") == "3 attn.in_proj"
     assert short_name("visual.proj") == "proj"
+
+
+LOOK = "Based on 48 test images of 3 tasks, a fixed sample of at most 16 a task"
+
+
+def test_more_images_follow_a_first_look_in_the_background(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "MOMENT", -1.0)
+    app = visit("interference")
+    assert LOOK in text(app)
+    for _ in range(200):
+        if LOOK not in text(app):
+            break
+        time.sleep(0.1)
+        clean(app.run())
+    assert "Based on all 72 test images of 3 tasks" in text(app)
+
+
+def test_more_images_that_take_long_have_to_be_asked_for(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "MOMENT", -1.0)
+    monkeypatch.setattr(asking, "PATIENCE", -1.0)
+    app = visit("interference")
+    clean(app.run())
+    assert LOOK in text(app)
+    assert "A first look at 16 images a task; more take about" in text(app)
+    app.button(key="start.drift").click()
+    clean(app.run())
+    for _ in range(200):
+        if not any(button.key == "start.drift" for button in app.button) and LOOK not in text(app):
+            break
+        time.sleep(0.1)
+        clean(app.run())
+    assert "Based on all 72 test images of 3 tasks" in text(app)
+    assert any(button.key == "start.crosstalk" for button in app.button)  # which nobody asked for
