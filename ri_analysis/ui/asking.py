@@ -18,11 +18,11 @@ from ri_analysis.ui.measuring import Meter
 from ri_analysis.ui.recipes import Pair
 
 MOMENT = 1.0  # seconds for which nothing is sent to the background
-PATIENCE = 120.0  # seconds of background work that start unasked
+PATIENCE = 300.0  # seconds of background work that start unasked
 
 
 class _Found(NamedTuple):
-    """Results, and the seconds they took; None where nothing had to be computed, which says nothing about more."""
+    """Results, and the seconds from the first image on; None where all was known, which says nothing about more."""
 
     results: Sides[Any]
     seconds: float | None
@@ -53,19 +53,20 @@ class Question:
             return resources.remembered(self._key(), lambda: self._work(self.evaluator, meter))
 
     def _work(self, evaluator: Evaluator, progress: Progress) -> _Found:
-        started, reported, count = time.monotonic(), False, len(self.recipes)
+        began: list[float] = []
+        count = len(self.recipes)
 
         def report(done: int, total: int) -> None:
-            nonlocal reported
-            reported = True
+            if not began:
+                began.append(time.monotonic())
             progress(done, total)
 
-        evaluator.choose_number_format(report)
+        evaluator.choose_number_format(progress)
         results = Sides.of(
             self.analysis.measure(evaluator, recipe, self.options, self.limit, background.parts(report, place, count))
             for place, recipe in enumerate(self.recipes)
         )
-        return _Found(results, time.monotonic() - started if reported else None)
+        return _Found(results, time.monotonic() - began[0] if began else None)
 
     def _answer(self, found: _Found) -> Answer[Any]:
         return Answer(self.analysis.name, self.recipes, found.results, self.options, self.limit)
