@@ -1,9 +1,8 @@
-"""A section of a page for any analysis: its heading, its options, measuring, its sentence, its figures."""
+"""A section of a page for any analysis: its heading, its options, its sentence, its figures."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,25 +11,18 @@ import streamlit as st
 
 from ri_analysis.analyses import Analysis, Answer, Option
 from ri_analysis.engine import Evaluator
-from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
-from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
-from ri_analysis.sides import Sides
-from ri_analysis.ui import background, controls, frame, kept, resources
-from ri_analysis.ui.measuring import Meter
-from ri_analysis.ui.recipes import chosen_value
+from ri_analysis.ui import controls, frame, kept
+from ri_analysis.ui.asking import Question, best_so_far
+from ri_analysis.ui.recipes import Pair, chosen_value
 
-MOMENT = 1.0  # seconds for which nothing is sent to the background
-PATIENCE = 120.0  # seconds of background work that start unasked
 _FEW = 5  # choices shown as buttons rather than in a list
 
-Recipes = Sides[MergeRecipe]
 Options = Mapping[str, Value]
 Then = Callable[[Answer[Any]], None]
 
 
-def section(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], then: Then | None = None) -> None:
+def section(evaluator: Evaluator, recipes: Pair, analysis: Analysis[Any], then: Then | None = None) -> None:
     """Draw an analysis of a merge before and after RI; `then` draws what stands below, once there is an answer."""
     st.header(analysis.title, anchor=False, divider="gray", help=analysis.formula or None)
     st.markdown(analysis.question)
@@ -38,7 +30,7 @@ def section(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], the
         st.caption(f"Not for this merge: {frame.plain(why)}.")
         return
     options = choose(analysis, recipes.before.tasks, {}, measured=True)
-    found = answer(evaluator, recipes, analysis, options)
+    found = best_so_far(Question(evaluator, recipes, analysis, options))
     if found is not None:
         _draw(analysis, found, then)
 
@@ -95,118 +87,3 @@ def pick(page: str, option: Option) -> Value:
     if option.notes:
         st.caption(dict(zip(option.choices, option.notes, strict=True))[value])
     return value
-
-
-# --- measuring --------------------------------------------------------------------------------------------
-
-
-def answer(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options) -> Answer[Any] | None:
-    """Return the best answer there is so far, and see to it that a better one follows.
-
-    What is known is there at once. What is quick is measured now, with progress: a first look where the analysis has
-    one, while more images are measured in the background. What takes long has to be asked for: None until then.
-    """
-    *first, limit = analysis.limits
-    if first and _covers(evaluator, recipes, first[0]):
-        first = []  # all images are no more than the first look
-    if _held(evaluator, recipes, analysis, options, limit) is None:
-        known = all(analysis.known(evaluator, recipe, options, limit) for recipe in recipes)
-        if cost := analysis.cost(evaluator, recipes.before):
-            return asked_for(evaluator, recipes, analysis, options, limit, analysis.button, cost, ready=known)
-        if first and not known:
-            started = time.monotonic()
-            look = measured(evaluator, recipes, analysis, options, first[0])
-            if not _refine(evaluator, recipes, analysis, options, time.monotonic() - started):
-                return look
-    return measured(evaluator, recipes, analysis, options, limit)
-
-
-def asked_for(
-    evaluator: Evaluator,
-    recipes: Recipes,
-    analysis: Analysis[Any],
-    options: Options,
-    limit: int | None,
-    label: str,
-    note: str,
-    *,
-    ready: bool = False,
-    at_once: bool = False,
-) -> Answer[Any] | None:
-    """Return what a button called `label` asks for, measured in the background; None until it is there.
-
-    `ready` says that it takes no time: then nobody has to ask. `at_once` starts without the button.
-    """
-    if ready:
-        return measured(evaluator, recipes, analysis, options, limit)
-    key = _key(evaluator, recipes, analysis, options, limit)
-    work = partial(_results, analysis, recipes, options, limit)
-    found = background.on_request(key, label, analysis.title.rstrip("?"), work, note, at_once=at_once)
-    return None if found is None else Answer(analysis.name, recipes, found, options, limit)
-
-
-def measured(
-    evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, limit: int | None
-) -> Answer[Any]:
-    """Measure now, with progress, or return what is held in memory."""
-    with Meter(analysis.title) as meter:
-        work = partial(_results, analysis, recipes, options, limit, evaluator, meter)
-        found = resources.remembered(_key(evaluator, recipes, analysis, options, limit), work)
-    return Answer(analysis.name, recipes, found, options, limit)
-
-
-def _results(
-    analysis: Analysis[Any],
-    recipes: Recipes,
-    options: Options,
-    limit: int | None,
-    evaluator: Evaluator,
-    progress: Progress,
-) -> Sides[Any]:
-    evaluator.choose_number_format(progress)
-    count = len(recipes)
-    return Sides.of(
-        analysis.measure(evaluator, recipe, options, limit, background.parts(progress, place, count))
-        for place, recipe in enumerate(recipes)
-    )
-
-
-def _refine(evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, seconds: float) -> bool:
-    """See to it that more images than those of a first look of `seconds` are measured: in the background, or when asked
-    where it would take long. Return whether that is too quick for either."""
-    first, limit = analysis.limits
-    assert first is not None  # or there was no first look
-    more = max(part.count(limit) for part in evaluator.sections(recipes.before.tasks))
-    expected = seconds * more / first
-    if expected <= MOMENT:
-        return True
-    note = f"A first look at {words.count(first, 'image')} a task; more take about {words.duration(expected)}."
-    label = f"Measure {words.count(more, 'image')} a task"
-    asked_for(evaluator, recipes, analysis, options, limit, label, note, at_once=expected <= PATIENCE)
-    return False
-
-
-def _covers(evaluator: Evaluator, recipes: Recipes, limit: int | None) -> bool:
-    parts = evaluator.sections(recipes.before.tasks)
-    return all(part.count(limit) == len(part.images) for part in parts)
-
-
-def _held(
-    evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, limit: int | None
-) -> Sides[Any] | None:
-    found: Sides[Any] | None = resources.memory().get(_key(evaluator, recipes, analysis, options, limit))
-    return found
-
-
-def _key(
-    evaluator: Evaluator, recipes: Recipes, analysis: Analysis[Any], options: Options, limit: int | None
-) -> tuple[Hashable, ...]:
-    """Return the name of an answer: it changes with the weights, and with the options that are measured."""
-
-    def model(recipe: MergeRecipe) -> Hashable:
-        if analysis.of_merge:
-            return recipe, evaluator.digest(recipe)
-        return recipe.tasks, tuple(evaluator.suite.weight_digests(recipe.experts).items())
-
-    asked = tuple((option.name, options[option.name]) for option in analysis.options if option.measured)
-    return (analysis.name, str(evaluator.suite.spec.path), *map(model, recipes), asked, limit)

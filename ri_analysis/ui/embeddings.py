@@ -21,6 +21,7 @@ from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.sides import BEFORE
 from ri_analysis.ui import analysis, frame, gallery, kept, map, resources, tray
+from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
 
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
@@ -31,15 +32,16 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     """Draw the choice of map; return all models' features and places, PCA until a UMAP is ready."""
     chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
     if chosen["map"] == "pca":
-        return analysis.measured(evaluator, pair, ANALYSIS, chosen, None)
-    standing_in = analysis.measured(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}, None)
-    ready = umap_known(evaluator, together(standing_in.results).clouds)
+        return Question(evaluator, pair, ANALYSIS, chosen).now()
+    standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
+    umap = Question(evaluator, pair, ANALYSIS, chosen)
+    if umap_known(evaluator, together(standing_in.results).clouds):
+        return umap.now()
     note = (
         "Fitted once on the experts' features and saved; the other models are placed in it. Showing PCA until UMAP is "
         "ready."
     )
-    found = analysis.asked_for(evaluator, pair, ANALYSIS, chosen, None, "Draw the UMAP", note, ready=ready)
-    return found or standing_in
+    return umap.later("Draw the UMAP", note) or standing_in
 
 
 def explain(drawn: Map) -> None:

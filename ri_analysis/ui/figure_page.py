@@ -14,7 +14,8 @@ from ri_analysis.analyses import find_analysis
 from ri_analysis.export import browser, formats, glyphs, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import analysis, frame, kept, recipes, resources, tray
+from ri_analysis.ui import frame, kept, recipes, resources, tray
+from ri_analysis.ui.asking import Question
 
 _OWN = "another width"
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
@@ -76,7 +77,7 @@ def _standard_button() -> None:
     pair = recipes.chosen_pair(evaluator)
     with slot:
         answers = [
-            analysis.measured(evaluator, pair, each, each.settled(pair.before.tasks, {}), limit)
+            Question(evaluator, pair, each, each.settled(pair.before.tasks, {}), limit).now()
             for each, limit in ((find_analysis(name), limit) for name, limit in standard.LIMITS.items())
         ]
     for snapshot in standard.standard_set(evaluator, answers, resources.suite_name(), tray.address()):

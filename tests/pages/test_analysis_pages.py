@@ -4,24 +4,15 @@ import runpy
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.analyses import Answer
-from ri_analysis.analyses.drift import ANALYSIS as DRIFT
-from ri_analysis.analyses.drift import Drift, measure_drift
-from ri_analysis.analyses.images import drift_histogram, image_table
-from ri_analysis.analyses.plane import plane_figure
-from ri_analysis.analyses.weight_space import short_name
+from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.engine import Evaluator
-from ri_analysis.figures import drift as drift_figures
-from ri_analysis.figures.matrices import Axes, before_and_after
-from ri_analysis.sides import Sides
-from ri_analysis.ui import frame, images, opening, resources
+from ri_analysis.ui import asking, frame, opening, resources
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
@@ -128,77 +119,34 @@ def test_embeddings_page_draws_pca_at_once(visit):
     assert any(button.label == "Draw the UMAP" for button in app.button)
 
 
-@pytest.fixture
-def drifts(evaluator: Evaluator) -> Answer[Drift]:
-    recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
-    return DRIFT.ask(evaluator, Sides(recipe, recipe.with_experts("mild")), {"distance": "js"})
+LOOK = "Based on 48 test images of 3 tasks, a fixed sample of at most 16 a task"
 
 
-def test_image_tables_count_flips_and_filter(drifts: Answer[Drift]):
-    table = image_table(drifts.results, "kl", "Greens")
-    assert len(table) == 24
-    classes = images.class_table(table, "before")
-    lost = table[table["before_outcome"] == "lost"]
-    assert classes["lost"].sum() == len(lost)
-    assert classes["n"].sum() == 24
-    assert len(images.pick(table, "lost", "before", None)) == len(lost)
-    most = images.pick(table, "drift", "after", "greens 1")
-    assert set(most["class"]) == {"greens 1"}
-    assert most["after_drift"].is_monotonic_decreasing
+def test_more_images_follow_a_first_look_in_the_background(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "MOMENT", -1.0)
+    app = visit("interference")
+    assert LOOK in text(app)
+    for _ in range(200):
+        if LOOK not in text(app):
+            break
+        time.sleep(0.1)
+        clean(app.run())
+    assert "Based on all 72 test images of 3 tasks" in text(app)
 
 
-def test_drift_figures_draw_their_tables(drifts: Answer[Drift]):
-    tables = drifts.results.map(lambda drift: drift.table("kl"))
-    figure = drift_figures.drift_by_task(tables, None, "nats")
-    assert list(figure.data[0].x) == tables.before["drift"].tolist()
-    assert figure.data[1].marker.color == "#0072B2"
-    values = drifts.results.before.values("kl")["Reds"]
-    line = drift_histogram(Sides(values), "nats").data[0]
-    assert sum(line.y[::2]) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("tasks", [2, 20])
-def test_matrices_share_a_scale_and_print_when_few(tasks: int):
-    names = [f"task {index}" for index in range(tasks)]
-    before = pd.DataFrame(0.5, index=names, columns=names)
-    axes = Axes("expert", "task", "nats", "{row} on {column}")
-    figure = before_and_after(Sides(before, before * 0.5), axes, Sides((before, before), (before, before)))
-    assert figure.layout.coloraxis.cmin == 0
-    assert figure.layout.coloraxis.cmax == 0.5
-    assert figure.data[2].z[0][0] == -0.25
-    assert (figure.data[0].texttemplate is not None) == (tasks == 2)
-    assert "95% interval" in figure.data[0].hovertext[0][0]
-    signed = before_and_after(Sides(-before), Axes("a", "b", "cosine", "{row}{column}", signed=True))
-    assert (signed.layout.coloraxis.cmin, signed.layout.coloraxis.cmax) == (-0.5, 0.5)
-
-
-def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
-    names = ["a", "b"]
-    before = pd.DataFrame([[9.0, 0.5], [0.25, 9.0]], index=names, columns=names)
-    axes = Axes("expert", "task", "blame", "{row} on {column}", "nats", own="{row} on itself", signed=True)
-    figure = before_and_after(
-        Sides(before, before * 2), axes, Sides((before - 0.125, before + 0.125), (before, before))
-    )
-    assert figure.layout.coloraxis.cmax == 1.0
-    assert figure.layout.coloraxis.colorbar.title.text == "blame (nats)"
-    assert np.isnan(figure.data[2].z[0][0])
-    assert figure.data[2].z[0][1] == 0.5
-    assert figure.data[0].hovertext[0][0].startswith("a on itself<br>blame 9.000 nats")
-    assert figure.data[0].hovertext[0][1] == "a on b<br>blame 0.500 nats (95% interval 0.375 to 0.625)"
-    assert figure.data[2].hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
-
-
-def test_the_drift_table_names_its_expert_sets_and_pairs_the_change(drifts: Answer[Drift]):
-    table = DRIFT.tables(drifts)["drift"].set_index(["experts", "task"])
-    assert list(table.index.get_level_values("experts").unique()) == ["original", "mild"]
-    change = table.loc[("mild", "Reds"), "drift"] - table.loc[("original", "Reds"), "drift"]
-    assert table.loc[("mild", "Reds"), "change"] == pytest.approx(change, abs=1e-6)
-    assert table.loc["original", "change"].isna().all()
-
-
-def test_plane_and_layer_names():
-    table = pd.DataFrame({"alpha_1": [0, 0, 1, 1], "alpha_2": [0, 1, 0, 1], "error": [0.0, 0.1, 0.2, 0.5]})
-    figure = plane_figure(Sides(table), ("a", "b"))
-    assert figure.data[0].z.tolist() == [[0.0, 0.2], [0.1, 0.5]]
-    assert short_name("visual.transformer.resblocks.2.attn.in_proj_weight") == "3 attn.in_proj"
-    assert short_name("visual.proj") == "proj"
+def test_more_images_that_take_long_have_to_be_asked_for(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(asking, "MOMENT", -1.0)
+    monkeypatch.setattr(asking, "PATIENCE", -1.0)
+    app = visit("interference")
+    clean(app.run())
+    assert LOOK in text(app)
+    assert "A first look at 16 images a task; more take about" in text(app)
+    app.button(key="start.drift").click()
+    clean(app.run())
+    for _ in range(200):
+        if not any(button.key == "start.drift" for button in app.button) and LOOK not in text(app):
+            break
+        time.sleep(0.1)
+        clean(app.run())
+    assert "Based on all 72 test images of 3 tasks" in text(app)
+    assert any(button.key == "start.crosstalk" for button in app.button)  # which nobody asked for

@@ -1,0 +1,120 @@
+"""Asking an analysis on a page: what is known is there at once, what is quick is measured now, the rest follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ri_analysis.analyses import Analysis, Answer
+from ri_analysis.engine import Evaluator
+from ri_analysis.figures import words
+from ri_analysis.hyperparameters import Value
+from ri_analysis.progress import Progress
+from ri_analysis.sides import Sides
+from ri_analysis.ui import background, resources
+from ri_analysis.ui.measuring import Meter
+from ri_analysis.ui.recipes import Pair
+
+MOMENT = 1.0  # seconds for which nothing is sent to the background
+PATIENCE = 300.0  # seconds of background work that start unasked
+
+
+class _Found(NamedTuple):
+    """Results, and the seconds from the first image on; None where all was known, which says nothing about more."""
+
+    results: Sides[Any]
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """An analysis of a merge, before and after RI, with its options, on at most `limit` images a task."""
+
+    evaluator: Evaluator
+    recipes: Pair
+    analysis: Analysis[Any]
+    options: Mapping[str, Value]
+    limit: int | None = None
+
+    def now(self) -> Answer[Any]:
+        """Measure, with progress, or return what is held in memory."""
+        return self._answer(self._measure())
+
+    def later(self, label: str, note: str = "", *, at_once: bool = False) -> Answer[Any] | None:
+        """Measure in the background, asked for by a button called `label` or `at_once`; None until that is done."""
+        title = self.analysis.title.rstrip("?")
+        found = background.on_request(self._key(), label, title, self._work, note, at_once=at_once)
+        return None if found is None else self._answer(found)
+
+    def _measure(self) -> _Found:
+        with Meter(self.analysis.title) as meter:
+            return resources.remembered(self._key(), lambda: self._work(self.evaluator, meter))
+
+    def _work(self, evaluator: Evaluator, progress: Progress) -> _Found:
+        began: list[float] = []
+        count = len(self.recipes)
+
+        def report(done: int, total: int) -> None:
+            if not began:
+                began.append(time.monotonic())
+            progress(done, total)
+
+        evaluator.choose_number_format(progress)
+        results = Sides.of(
+            self.analysis.measure(evaluator, recipe, self.options, self.limit, background.parts(report, place, count))
+            for place, recipe in enumerate(self.recipes)
+        )
+        return _Found(results, time.monotonic() - began[0] if began else None)
+
+    def _answer(self, found: _Found) -> Answer[Any]:
+        return Answer(self.analysis.name, self.recipes, found.results, self.options, self.limit)
+
+    def _key(self) -> tuple[Hashable, ...]:
+        """Return the name of the answer: it changes with the weights, and with the options that are measured."""
+        asked = [option.name for option in self.analysis.options if option.measured]
+        chosen = tuple((name, self.options[name]) for name in asked)
+        models = (self._model(side) for side in range(len(self.recipes)))
+        return (self.analysis.name, str(self.evaluator.suite.spec.path), *models, chosen, self.limit)
+
+    def _model(self, side: int) -> Hashable:
+        recipe = self.recipes.all[side]
+        if self.analysis.of_merge:
+            return recipe, self.evaluator.digest(recipe)
+        return recipe.tasks, tuple(self.evaluator.suite.weight_digests(recipe.experts).items())
+
+    def _known(self) -> bool:
+        """Whether nothing has to be encoded."""
+        if resources.memory().get(self._key()) is not None:
+            return True
+        return all(self.analysis.known(self.evaluator, each, self.options, self.limit) for each in self.recipes)
+
+    def _images(self) -> int:
+        """Return the most images that a task is measured on."""
+        return max(part.count(self.limit) for part in self.evaluator.sections(self.recipes.before.tasks))
+
+
+def best_so_far(question: Question) -> Answer[Any] | None:
+    """Return the best answer there is to a question, and see to it that a better one follows; its limit is ours to set.
+
+    What has a cost has to be asked for: None until then. Of what has a first look, that is there at once, while more
+    images are measured in the background.
+    """
+    *first, last = (replace(question, limit=limit) for limit in question.analysis.limits)
+    if last._known():
+        return last.now()
+    if cost := question.analysis.cost(question.evaluator, question.recipes.before):
+        return last.later(question.analysis.button, cost)
+    if not first or first[0]._images() == last._images():
+        return last.now()
+    found = first[0]._measure()
+    ratio = last._images() / first[0]._images()
+    expected = None if found.seconds is None else ratio * found.seconds
+    if expected is not None and expected <= MOMENT:
+        return last.now()
+    about = "" if expected is None else f"; more take about {words.duration(expected)}"
+    note = f"A first look at {words.count(first[0]._images(), 'image')} a task{about}."
+    label = f"Measure {words.count(last._images(), 'image')} a task"
+    better = last.later(label, note, at_once=expected is None or expected <= PATIENCE)
+    return better or first[0]._answer(found)
