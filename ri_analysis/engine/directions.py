@@ -20,7 +20,7 @@ FEW = 8  # vectors for sliders: λ is moved in a few recipes at a time, and of e
 class Directions:
     """The merged task vectors used last, up to `budget` bytes together and at most `most`.
 
-    A model whose vector alone exceeds half the budget is merged anew, streaming, each time.
+    A model whose vector alone exceeds half the budget is merged again, streaming, each time.
     """
 
     def __init__(self, budget: int = BUDGET, most: int | None = None) -> None:

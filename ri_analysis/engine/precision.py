@@ -37,7 +37,7 @@ class Trial:
     def number_format(self, progress: Progress | None = None) -> torch.dtype:
         """Return torch.bfloat16 or torch.float32.
 
-        Decided once for a suite, a workspace and a kind of device, so that what goes on later, or on several workers,
+        Decided once for a suite, a workspace and a kind of device, so that what resumes later, or on several workers,
         stays with one format. `progress` counts the images of the trial, seen in both formats.
         """
         if not self.needed:

@@ -34,7 +34,7 @@ from ri_analysis.threads import one_thread
 
 SIZES = (32, 16)  # images a task, the first that can be looked at fast enough
 FAST = 0.06  # seconds that a look at both models may take for the larger probe
-LIVE = 0.4  # seconds up to which a look follows the hand
+LIVE = 0.4  # seconds up to which an estimate follows a moving slider
 BUDGET = 512 << 20  # bytes of task vectors held as matrices, and as many of merged ones
 _BATCH, _FEW = 128, 8
 _SMALL = 16 << 20  # parameters up to which several towers, of one thread each, are faster than one

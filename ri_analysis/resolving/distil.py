@@ -36,7 +36,7 @@ def distil(
     """Start at the merged model and minimise E_A 1/N Σ_t KL(h_t f(x;θ_t) ‖ h_t f(x;θ)); write the model to `output`.
 
     The natural reading of the paper's comparison (arXiv 2603.13467): the same auxiliary images and settings as RI,
-    whose keep term this is, for all experts at once; α plays no part. A stopped run goes on from the state beside
+    whose keep term this is, for all experts at once; α plays no part. A stopped run resumes from the state beside
     `output`. `progress` counts steps and may raise Cancelled.
     """
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")

@@ -35,7 +35,7 @@ class Study:
     `rounds(evaluator, settings)` says what is to be measured, round by round: a later round may depend on the results
     of the earlier ones. `charts(table, dark)` draws the tidy table, `summary(table)` is the short one for documents,
     and `verdict(table)` says in a sentence or two what was found, to stand beside `finding`, what the paper reports
-    (second-hand).
+    (not re-run by us), "" where it reports nothing.
     """
 
     name: str

@@ -116,7 +116,7 @@ def describe(pair: Pair) -> str:
     parts = [f"**{METHODS[recipe.method].title}**"]
     parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
     parts.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
-    parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
+    parts += [f"{task} × {words.signed(value)}" for task, value in recipe.coefficients]
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Run RI from a page: choose, start, watch, cancel, resume; and the sets made before."""
+"""Run RI from a page: choose, start, watch, cancel, resume; and the sets made so far."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "ta
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (
-    "Keep says how far an expert has moved from itself in its own head, free how much it still moves the other heads; "
-    "a good run lets free fall far while keep stays near zero. Both are measured on auxiliary images only."
+    "Keep: how far an expert's predictions for its own task have moved; free: how far it still moves the other tasks' "
+    "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
 )
 
 
@@ -84,7 +84,7 @@ def _source_control(suite: Suite, names: list[str]) -> str:
         key=state.seed_widget(_SOURCE, value),
         on_change=state.take_widget,
         args=(_SOURCE, None),
-        help="Unlabelled images that belong to no task: all that RI sees.",
+        help="Unlabelled images unrelated to any task: all that RI sees.",
     )
     count = words.count(len(suite.auxiliary_data(value)), "image")
     if suite.auxiliary(value).oracle:
@@ -104,7 +104,7 @@ def _task_control(suite: Suite) -> tuple[str, ...]:
         key=state.seed_widget(_TASKS, value),
         on_change=state.take_widget,
         args=(_TASKS, list(suite.tasks)),
-        help="Adapt together those that will be merged: each learns to leave the others' heads alone.",
+        help="Adapt together the experts that will be merged: each learns not to change the others' predictions.",
     )
     return tuple(value)
 
@@ -144,7 +144,7 @@ def expected(evaluator: Evaluator, plan: Plan) -> str:
     """Say how long a run will take on this machine."""
     seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, plan.settings, len(plan.tasks))
     experts = words.count(len(plan.tasks), "expert")
-    return f"About {words.duration(seconds)} for {experts} on this machine, as busy as it is now"
+    return f"About {words.duration(seconds)} for {experts} on this machine at the current load"
 
 
 def start_button(evaluator: Evaluator, plan: Plan) -> None:
@@ -203,7 +203,7 @@ def runs(evaluator: Evaluator) -> None:
 
 
 def _losses(job: Job, tasks: Sequence[str]) -> None:
-    """Draw the losses of a run that goes on."""
+    """Draw the losses of a run that is under way."""
     table = pd.DataFrame(list(job.details["losses"]), columns=list(Losses._fields))
     if len(table):
         measure = unit(str(job.details["plan"].settings.get("distance", "kl")))
@@ -215,16 +215,21 @@ def _losses(job: Job, tasks: Sequence[str]) -> None:
 def _ended(evaluator: Evaluator, job: Job) -> None:
     error, name = job.error, job.details["plan"].name
     if error is None:
-        st.success(f"Expert set {name} is ready and can be compared on every page.", icon="✅")
+        st.success(f"Expert set {name} is ready and can be compared on every page.", icon=":material/check_circle:")
         use, close = st.columns([1, 1])
         use.button(f"Use {name} as “after RI”", key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
         close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
         return
     stopped = isinstance(error, Cancelled)
     if stopped:
-        st.info(f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are kept.", icon="⏸️")
+        st.info(
+            f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are saved.",
+            icon=":material/pause_circle:",
+        )
     else:
-        st.error(f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon="⚠️")
+        st.error(
+            f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon=":material/warning:"
+        )
     again, close = st.columns([1, 1])
     if stopped and again.button("Resume", key=f"resume.{job.key}", type="primary"):
         start(evaluator, job.details["plan"], resume=True)
@@ -251,7 +256,7 @@ def left_over(evaluator: Evaluator) -> list[Plan]:
 
 
 def offer_unfinished(evaluator: Evaluator) -> None:
-    """Draw the runs that can be taken up again."""
+    """Draw the runs that can be resumed."""
     for plan in left_over(evaluator):
         with st.container(border=True):
             text, button = st.columns([5, 1], vertical_alignment="center")
@@ -277,6 +282,6 @@ def past_sets(evaluator: Evaluator) -> None:
                     table, suite.tasks, unit=unit(record.get("settings", {}).get("distance", "kl")), dark=frame.dark()
                 )
                 images = record.get("auxiliary", {}).get("images")
-                n = f"Each step rests on a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
+                n = f"Each step uses a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
                 frame.figure(chart, _HOW, table, n, f"losses-{item.name}")

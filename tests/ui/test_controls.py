@@ -20,7 +20,7 @@ def test_a_logarithmic_slider_holds_the_default_and_the_value():
 
 
 def test_texts_of_values_are_short():
-    assert [text_of(value) for value in (0.3, 1e-6, 5, "sum", ["a", "b"])] == ["0.3", "1e-06", "5", "sum", "a,b"]
+    assert [text_of(value) for value in (0.3, 1e-6, 5, "sum", ["a", "b"])] == ["0.3", "1e-6", "5", "sum", "a,b"]
 
 
 def test_a_record_in_words():
@@ -32,7 +32,7 @@ def test_a_record_in_words():
         "history": {"A": [[1, 0.0, 0.5, 0.5], [2, 0.1, 0.3, 0.4]]},
     }
     text = record_in_words(record)
-    for part in ("**mix** (2,048 images)", "150 steps per expert", "α 1", "lr 0.0001", "seed 3", "in 4 min"):
+    for part in ("**mix** (2,048 images)", "150 steps per expert", "α 1", "learning rate 0.0001", "seed 3", "in 4 min"):
         assert part in text
     assert "oracle" not in text
     record["auxiliary"]["oracle"] = True

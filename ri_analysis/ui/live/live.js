@@ -80,7 +80,7 @@ class Bench {
   /** Say that the values shown are those of an earlier recipe; the next answer draws over it. */
   fallBehind() {
     this.root.dataset.kind = "late";
-    this.status.textContent = "These are the values of the recipe before; the new ones take a moment.";
+    this.status.textContent = "Updating… (showing the previous recipe)";
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
@@ -177,7 +177,7 @@ class Bench {
       bar.append(button);
       return button;
     };
-    add("undo", "↶ Undo", "Back to the recipe before (Ctrl+Z)", () => this.act("undo"));
+    add("undo", "↶ Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
     add("redo", "↷ Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
     add("reset", "Reset", "All experts in, all coefficients 1, hyperparameters at their defaults", () => this.act("reset"));
     add("link", "Link all", "Move all coefficients together", () => {
@@ -349,7 +349,7 @@ class Bench {
     this.legend.replaceChildren(
       ...models.map(({ name, colour }) => swatch(colour, "bar", name)),
       swatch(zero, "tick", "zero-shot"), swatch(expert, "tick", "the task's own expert"),
-      element("span", { class: "hint" }, "Pale bars with a broad band are estimates, full bars are exact."),
+      element("span", { class: "hint" }, "Pale = estimate, solid = exact."),
     );
   }
 

@@ -122,7 +122,7 @@ def state_of(view: View) -> dict[str, Any]:
         return {"kind": "problem", "says": view.problem}
     going = "" if view.share is None else f" Measuring all images: {view.share:.0%}."
     if view.estimates is None:
-        return {"kind": "waiting", "says": f"This merge takes longer than a moment to look at.{going}"}
+        return {"kind": "waiting", "says": f"This method is too slow for a live preview.{going}"}
     if view.surrogate is not None:
         return {"kind": "surrogate", "says": f"{view.surrogate}{going}"}
     n = words.count(view.estimates[0].n, "image")

@@ -42,12 +42,12 @@ def opened(evaluator: Evaluator) -> None:
 
 @st.fragment
 def section(evaluator: Evaluator) -> None:
-    """Draw the sliders and bars. While the hand moves, only this runs."""
+    """Draw the sliders and bars. While a slider moves, only this runs."""
     held, message = bench(), component.message()
     fresh = int(message.get("seq", 0)) > held.seq
     kind = str(message.get("kind")) if fresh else "none"
     if fresh:
-        _carry_out(held, message, evaluator)
+        _obey(held, message, evaluator)
     held_entry = str(message.get("held", ""))
     moving = kind == "move" or (kind == "poll" and bool(message.get("holding")))
     if not moving:
@@ -56,7 +56,7 @@ def section(evaluator: Evaluator) -> None:
     try:
         pair = recipes.chosen_pair(evaluator)
     except InputError as error:
-        st.error(frame.plain(str(error)), icon="⚠️")
+        st.error(frame.plain(str(error)), icon=":material/warning:")
         component.show(data | {"kind": "problem", "says": "", "rows": {}})
         return
     view = held.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
@@ -69,7 +69,7 @@ def section(evaluator: Evaluator) -> None:
         st.rerun()  # the rest of the page follows
 
 
-def _carry_out(held: Bench, message: dict[str, Any], evaluator: Evaluator) -> None:
+def _obey(held: Bench, message: dict[str, Any], evaluator: Evaluator) -> None:
     held.seq = int(message["seq"])
     method = recipes.chosen_method()
     values = message.get("values")
@@ -98,7 +98,7 @@ def _shared(evaluator: Evaluator, held: Bench) -> dict[str, Any]:
     }
 
 
-# --- what follows when the hand rests -----------------------------------------------------------------------------
+# --- once the reader lets go --------------------------------------------------------------------------------------
 
 
 def figures_section(evaluator: Evaluator) -> None:
@@ -117,7 +117,7 @@ def pins_section(evaluator: Evaluator) -> None:
     """Compare the pinned recipes with the current one, on the same images."""
     kept = {slot: texts for slot in acts.SLOTS if (texts := acts.pinned(slot)) is not None}
     if not kept:
-        st.caption("Pin up to three recipes, A, B and C, to compare them with the one under your hand.")
+        st.caption("Pin up to three recipes, A, B and C, to compare them with the current recipe.")
         return
     shown = {}
     for slot, texts in kept.items():
@@ -140,8 +140,8 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
     chart = figures.pinned(table, dark=frame.dark())
     text = (
         "Left, mean accuracy over the tasks; right, the difference of each pinned recipe from the current one, paired "
-        "image by image over the tasks both merge, with 95% bootstrap intervals: one that leaves out zero is more than "
-        "the choice of images."
+        "image by image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is "
+        "unlikely to be sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
     frame.figure(chart, text, table, f"Based on all {n}.", "pinned")
@@ -177,7 +177,7 @@ def take_away(evaluator: Evaluator) -> None:
 
 
 def _checkpoint(evaluator: Evaluator, held: Bench, place: int) -> bytes:
-    """Return the file of the merge that stands under the hand when it is asked for."""
+    """Return the file of the merge that is current when the reader asks for it."""
     assert held.pair is not None  # the section was drawn before its button
     recipe = held.pair.all[place]
     with TemporaryDirectory() as folder:
