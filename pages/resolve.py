@@ -14,8 +14,8 @@ st.markdown(
 ui.resolving.runs(evaluator)
 ui.resolving.offer_unfinished(evaluator)
 st.header("A new expert set", anchor=False, divider="gray")
-plan = ui.resolving.plan_controls(evaluator)
-if plan is not None:
-    ui.resolving.start_button(evaluator, plan)
+run = ui.resolving.run_controls(evaluator)
+if run is not None:
+    ui.resolving.start_button(evaluator, run)
 st.header("Expert sets made by RI", anchor=False, divider="gray")
 ui.resolving.past_sets(evaluator)

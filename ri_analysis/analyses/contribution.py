@@ -15,10 +15,10 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, square, with_ends
+from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.progress import Progress
-from ri_analysis.statistics import bootstrap_mean
 
 EXACT_UP_TO = 8  # experts: up to here all 2^N − 1 merges are no more than sampled orders would need
 LIMIT = 64  # images a task

@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Architecture, Encoder, Head
 from ri_analysis.engine.sections import task_section
 from ri_analysis.engine.store import Arrays, Store
 from ri_analysis.files import digest
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import Suite
 
 LARGE = 16 << 20  # parameters; a smaller tower is quick in float32

@@ -46,7 +46,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Statistic:
+class TaskStatistic:
     """What a method has to learn from unlabelled task images before it merges.
 
     `compute` maps an Observed to tensors under the model's names, given `seed` and the hyperparameters named in
@@ -86,7 +86,7 @@ class Method:
     hyperparameters: tuple[Hyperparameter, ...] = ()
     gather: Callable[..., Any] | None = None
     passes: int = 0
-    statistic: Statistic | None = None
+    statistic: TaskStatistic | None = None
     weighted: bool = True
     linear: bool = False
     seeded: bool = False

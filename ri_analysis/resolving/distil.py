@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis.checkpoints import write_safetensors
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving.descent import Descent
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.suite.images import in_memory
 

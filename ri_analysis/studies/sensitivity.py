@@ -16,8 +16,8 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
-from ri_analysis.statistics import Interval, normal_mean
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work

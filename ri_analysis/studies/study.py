@@ -16,9 +16,9 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.merging import find_method
 from ri_analysis.sides import Sides
-from ri_analysis.statistics import bootstrap_mean
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import ORIGINAL
 

@@ -12,12 +12,12 @@ from filelock import FileLock
 from tiny import make_suite
 
 from ri_analysis.cli import main
+from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import default_settings, descent
-from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan

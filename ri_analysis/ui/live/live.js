@@ -22,16 +22,16 @@ const GAP = 2;
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
-  let bench = parentElement.riLive;
-  if (!bench || !parentElement.contains(bench.root)) {
-    bench = parentElement.riLive = new Bench(parentElement.querySelector(".ri-live"), data);
+  let panel = parentElement.riLive;
+  if (!panel || !parentElement.contains(panel.root)) {
+    panel = parentElement.riLive = new Panel(parentElement.querySelector(".ri-live"), data);
   }
-  bench.send = (message) => setStateValue("message", message);
-  bench.update(data);
+  panel.send = (message) => setStateValue("message", message);
+  panel.update(data);
   return () => {};
 }
 
-class Bench {
+class Panel {
   constructor(root, data) {
     this.root = root;
     this.seq = data.ack;
@@ -298,7 +298,7 @@ class Bench {
       box.checked = task.on;
       mute?.setAttribute("aria-pressed", String(task.muted));
       solo?.setAttribute("aria-pressed", String(task.solo));
-      row.classList.toggle("ri-live-off", !task.on || !task.sounding);
+      row.classList.toggle("ri-live-off", !task.on || !task.active);
     }
     this.buttons.undo.disabled = !data.undoable[0];
     this.buttons.redo.disabled = !data.undoable[1];
@@ -395,8 +395,8 @@ class Bench {
 
 /** A slider and the field to type its number into. */
 class Slider {
-  constructor(control, bench, name) {
-    this.bench = bench;
+  constructor(control, panel, name) {
+    this.panel = panel;
     this.control = control;
     this.range = element("input", { type: "range", "aria-label": name, title: control.help });
     this.number = element("input", { type: "number", "aria-label": `${name}, typed`, step: "any" });
@@ -406,7 +406,7 @@ class Slider {
     this.range.oninput = () => {
       this.hold();
       this.move(this.ofRange());
-      bench.moved("move");
+      panel.moved("move");
     };
     this.range.onchange = () => {
       clearTimeout(this.later);
@@ -421,46 +421,46 @@ class Slider {
     this.number.onchange = () => {
       const value = Number(this.number.value);
       if (this.number.value === "" || !Number.isFinite(value)) {
-        this.show(this.bench.values[control.entry]);
+        this.show(this.panel.values[control.entry]);
         return;
       }
       const whole = Number.isInteger(this.control.step) && !this.control.stops.length && !control.task;
       const fitting = Math.min(control.most, Math.max(control.least, whole ? Math.round(value) : value));
-      this.start = { ...bench.values };
+      this.start = { ...panel.values };
       this.move(fitting);
-      bench.moved("release");
+      panel.moved("release");
     };
   }
 
   held() {
-    return this.bench.held === this.control.entry;
+    return this.panel.held === this.control.entry;
   }
 
   hold() {
     if (!this.held()) {
-      this.bench.held = this.control.entry;
-      this.start = { ...this.bench.values };
-      clearTimeout(this.bench.timer);
+      this.panel.held = this.control.entry;
+      this.start = { ...this.panel.values };
+      clearTimeout(this.panel.timer);
     }
   }
 
   release() {
     if (this.held()) {
-      this.bench.moved("release");
-      this.bench.held = null;
+      this.panel.moved("release");
+      this.panel.held = null;
     }
   }
 
   /** Take a value, and move the other coefficients by as much where they are linked. */
   move(value) {
-    const { bench, control } = this;
-    bench.values = { ...bench.values, [control.entry]: value };
-    if (bench.linked && control.task) {
+    const { panel, control } = this;
+    panel.values = { ...panel.values, [control.entry]: value };
+    if (panel.linked && control.task) {
       const by = value - this.start[control.entry];
-      for (const other of bench.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
+      for (const other of panel.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
         const moved = Math.min(other.most, Math.max(other.least, this.start[other.entry] + by));
-        bench.values[other.entry] = Number(moved.toFixed(6));
-        bench.rows.get(other.entry).slider.show(bench.values[other.entry]);
+        panel.values[other.entry] = Number(moved.toFixed(6));
+        panel.rows.get(other.entry).slider.show(panel.values[other.entry]);
       }
     }
     this.show(value);
