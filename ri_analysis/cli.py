@@ -403,13 +403,13 @@ def _evaluator(options: argparse.Namespace) -> Any:
 
 
 def _note(remarks: Sequence[str]) -> None:
-    """Print what is worth knowing about the files that a command uses."""
+    """Print the remarks on the files that a command uses."""
     for line in remarks:
         print(f"note  {line}", file=sys.stderr)
 
 
 def _note_files(evaluator: Any, tasks: Sequence[str], experts: Sequence[str], split: str = "test") -> None:
-    """Print what is worth knowing about the files that a measurement uses."""
+    """Print the remarks on the files that a measurement uses."""
     from ri_analysis.engine.remarks import suite_remarks
     from ri_analysis.suite import ORIGINAL
 

@@ -66,9 +66,9 @@ def setting(value: object) -> str:
     return _EXPONENT.sub(r"\1", f"{value:.6g}") if isinstance(value, float) else str(value)
 
 
-def signed(value: float) -> str:
-    """Return a number that may be negative, with the minus sign U+2212."""
-    return f"{value:g}".replace("-", "−")
+def signed(value: float, form: str = "g") -> str:
+    """Return a number that may be negative, with the minus sign U+2212 and as few zeros in an exponent as can be."""
+    return _EXPONENT.sub(r"\1", f"{value:{form}}").replace("-", "−")
 
 
 def saved(number: int, of: int | None = None) -> str:

@@ -395,7 +395,7 @@ def _seeds(bests: pd.DataFrame, name: str) -> str:
 def at(row: Mapping[Hashable, Any]) -> str:
     """Return a row's place in words."""
     names = [(row["x_name"], row["x"])] + ([(row["y_name"], row["y"])] if isinstance(row["y_name"], str) else [])
-    return ", ".join(f"{'λ' if name == 'scale' else name} = {value:.3g}" for name, value in names)
+    return ", ".join(f"{'λ' if name == 'scale' else name} = {words.signed(value, '.3g')}" for name, value in names)
 
 
 def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
@@ -403,7 +403,8 @@ def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
     more = "at least " if row[f"{name}_open"] else ""
     unit = "×" if row["x_name"] == "scale" else ""
     interval = f"{row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}"
-    return f"{more}{unit}{row[name]:.2f} ({interval}): {row[f'{name}_from']:.3g} to {row[f'{name}_to']:.3g}"
+    low, high = (words.signed(row[f"{name}_{end}"], ".3g") for end in ("from", "to"))
+    return f"{more}{unit}{row[name]:.2f} ({interval}): {low} to {high}"
 
 
 def _verdict(found: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ def section() -> None:
     held = tray.pinned()
     if not held:
         st.info(
-            "No figure is pinned yet. Press **Pin** below any figure: it is kept here as it is.", icon=":material/keep:"
+            "No figure is pinned yet. Press **Pin** below any figure to keep it here as it is.", icon=":material/keep:"
         )
     _standard_button()
     if not held:

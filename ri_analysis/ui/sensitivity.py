@@ -238,7 +238,7 @@ def _take(field: Field) -> None:
     for axis, value in zip((field.x, field.y), place, strict=False):
         if axis is not None:
             state.put(_entry(field, axis), None if value == axis.default else state.text_of(_typed(field, axis, value)))
-            said.append(f"{surfaces.label(axis.name)} = {value:.4g}")
+            said.append(f"{surfaces.label(axis.name)} = {words.signed(value, '.4g')}")
     st.session_state["sensitivity.taken"] = ", ".join(said)
 
 
@@ -272,7 +272,7 @@ def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
         "sensitivity.at",
         list(values),
         nearest,
-        format_func=lambda text: f"{values[text]:.3g}",
+        format_func=lambda text: words.signed(values[text], ".3g"),
     )
     part = grid[grid["y"] == values[at]]
     n = f"Based on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."

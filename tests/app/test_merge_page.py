@@ -42,7 +42,7 @@ def test_bars_follow_the_hand_and_exact_values_replace_the_estimate(app: AppTest
     moving = hand.move(app, **{"c.Reds": -0.5})
     assert moving["kind"] == "estimate"
     assert moving["rows"] != before["rows"]
-    assert "query" not in moving  # the address is left alone under the hand
+    assert "query" not in moving  # the address is left alone while a slider moves
     exact = hand.release(app, {"c.Reds": -0.5})
     assert exact["kind"] == "exact"
     for place, experts in enumerate(("original", "ri")):
@@ -70,7 +70,7 @@ def test_what_the_hand_chose_goes_into_the_url_the_commands_and_the_other_pages(
     clean(app.switch_page("pages/accuracy.py").run())
     assert {name: app.query_params[name] for name in wanted} == wanted
     assert "**TIES**, λ = 0.5" in text(app)
-    assert "Reds × -0.5" in text(app)
+    assert "Reds × −0.5" in text(app)
     assert app.slider(key="widget.ties.scale").value == 0.5
 
 

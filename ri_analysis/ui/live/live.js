@@ -1,10 +1,10 @@
-// Sliders under the hand, and bars that follow them.
+// Sliders, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change, pins, undoable, query and copies (when the hand rests), poll (exact values are on their way).
-// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (the hand is on a slider), release,
-// act (a button), poll (is there more by now?) or settle (exact values are there and the hand rests: update the page);
-// held is the slider that was moved last, holding whether it still is in the hand.
+// change, pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way).
+// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (a slider is being moved), release,
+// act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
+// held is the slider that was moved last, holding whether it is still being moved.
 //
 // One message is in flight at a time: the newest values go out when the last message was answered, so that what lies
 // between is dropped. The DOM is built once, survives reruns with its focus, and is rebuilt only when sliders or tasks
@@ -37,7 +37,7 @@ class Panel {
     this.seq = data.ack;
     this.flight = 0; // the message that is not answered yet
     this.dirty = null; // what is to be sent next: move or release
-    this.held = null; // the slider under the hand
+    this.held = null; // the slider being moved
     this.last = ""; // the one that was under it last
     this.values = {};
     this.linked = false;
@@ -131,7 +131,7 @@ class Panel {
     if (!this.flight && this.held === null) {
       this.rest();
     } else if (!this.flight && data.poll) {
-      this.ask(); // a surrogate becomes better while the hand holds still
+      this.ask(); // a surrogate becomes better while the slider holds still
     }
   }
 
@@ -321,7 +321,7 @@ class Panel {
     const { rows, models, kind } = this.data;
     const all = Object.values(rows).flatMap((row) => row.interference.map(([value, , high]) => Math.max(value, high)));
     const top = nice(Math.max(0.05, ...all));
-    this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about under the hand
+    this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about while a slider moves
     if (Object.keys(rows).length) {
       const shown = { accuracy: ["0%", "50%", "100%"], interference: [0, 0.5, 1].map((part) => trim(part * this.scale)) };
       for (const measure of MEASURES) {

@@ -58,7 +58,7 @@ class LiveSession:
     _looked: tuple[Pair, list[Estimate]] | None = None
 
     def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, held: str) -> View:
-        """Return what is known of a pair, at once where the hand is `moving`; else measuring begins.
+        """Return what is known of a pair, at once where a slider is `moving`; else measuring begins.
 
         `held` is the entry of the slider that was moved last, "" when it was none.
         """
@@ -139,7 +139,7 @@ class LiveSession:
         return self._looked[1]
 
     def _follow(self, probe: LiveProbe, pair: Pair, held: str) -> None:
-        """Have points measured in the background along the direction in which the hand moves."""
+        """Have points measured in the background along the path on which a slider moves."""
         base = self.history.steps[self.history.place] if self.history.steps else {}
         direction = SliderPath.of(base, held, recipe_texts())
         if direction is not None and (self._line is None or self._line.direction != direction):
