@@ -6,7 +6,7 @@ from ri_analysis import ui
 
 st.title("Figures", anchor=False)
 st.markdown(
-    "Figures you pin stay here as they were, with their table and how their numbers came about. Saved files are light, "
-    "as wide as the venue's column, with text of 8 to 9 points and the font inside."
+    "Figures you pin stay here as they were, with their table and how they were computed. Saved files use the light "
+    "theme, are as wide as the venue's column, and have text of 8 to 9 points with the font embedded."
 )
 ui.figure_page.section()

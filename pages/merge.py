@@ -1,4 +1,4 @@
-"""Merge: weigh the experts and see at once what every task makes of it, with original and with RI-adapted experts."""
+"""Merge: weigh the experts and see its effect on every task at once, with original and with RI-adapted experts."""
 
 import streamlit as st
 

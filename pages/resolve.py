@@ -7,15 +7,15 @@ from ri_analysis import ui
 st.title("Resolve", anchor=False)
 evaluator = ui.evaluator()
 st.markdown(
-    "RI retrains each expert briefly on auxiliary images, to stay itself in its own head (keep) and to look like the "
-    "pretrained model in all the others (free). The adapted experts then merge by any method. No labels and no task "
+    "RI retrains each expert briefly on auxiliary images, so that it keeps its own task's predictions (keep) and no "
+    "longer changes the other tasks' (free). The adapted experts then merge by any method. No labels and no task "
     "images are needed."
 )
 ui.resolving.runs(evaluator)
 ui.resolving.offer_unfinished(evaluator)
 st.header("A new expert set", anchor=False, divider="gray")
-plan = ui.resolving.plan_controls(evaluator)
-if plan is not None:
-    ui.resolving.start_button(evaluator, plan)
+run = ui.resolving.run_controls(evaluator)
+if run is not None:
+    ui.resolving.start_button(evaluator, run)
 st.header("Expert sets made by RI", anchor=False, divider="gray")
 ui.resolving.past_sets(evaluator)

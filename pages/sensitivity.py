@@ -1,4 +1,4 @@
-"""Sensitivity: how careful hyperparameters must be chosen, before and after RI."""
+"""Sensitivity: how carefully hyperparameters must be chosen, before and after RI."""
 
 import streamlit as st
 
@@ -8,8 +8,8 @@ st.title("Sensitivity", anchor=False)
 evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
 st.markdown(
-    "How much hangs on a lucky choice? Two hyperparameters, or two experts' coefficients, are varied around the "
-    f"recipe on the left: {ui.describe(pair)}."
+    "How sensitive is accuracy to the settings? Two hyperparameters, or two experts' coefficients, are varied around "
+    f"the recipe on the left: {ui.describe(pair)}."
 )
 ui.no_resolved_yet(pair)
 ui.sensitivity.section(evaluator, pair)

@@ -6,7 +6,7 @@ from ri_analysis import ui
 
 st.title("Studies", anchor=False)
 st.markdown(
-    "The paper's experiments on this suite, before and after RI. What is measured is kept: a study that was stopped "
-    "goes on where it was, here or from a shell."
+    "The paper's experiments on this suite, before and after RI. Results are saved: stopped studies resume, "
+    "here or on the command line."
 )
 ui.studies.section(ui.evaluator())

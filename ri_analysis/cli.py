@@ -116,8 +116,18 @@ def _check(options: argparse.Namespace) -> int:
         print(f"note  {line}")
     for finding in report.findings:
         print(f"wrong {finding}")
-    print(f"{len(report.findings)} findings" if report.findings else "the suite is in order")
+    print(_verdict(report))
     return 2 if report.findings else 0
+
+
+def _verdict(report: Any) -> str:
+    from ri_analysis.figures import words
+
+    if report.findings:
+        return words.count(len(report.findings), "problem")
+    if report.remarks:
+        return f"the suite can be used; {words.count(len(report.remarks), 'remark')}"
+    return "the suite is valid"
 
 
 def _methods(options: argparse.Namespace) -> int:
@@ -393,13 +403,13 @@ def _evaluator(options: argparse.Namespace) -> Any:
 
 
 def _note(remarks: Sequence[str]) -> None:
-    """Print what is worth knowing about the files that a command uses."""
+    """Print the remarks on the files that a command uses."""
     for line in remarks:
         print(f"note  {line}", file=sys.stderr)
 
 
 def _note_files(evaluator: Any, tasks: Sequence[str], experts: Sequence[str], split: str = "test") -> None:
-    """Print what is worth knowing about the files that a measurement uses."""
+    """Print the remarks on the files that a measurement uses."""
     from ri_analysis.engine.remarks import suite_remarks
     from ri_analysis.suite import ORIGINAL
 
@@ -552,7 +562,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     app.add_argument("--base-path", metavar="P", help="path of the app's address behind a proxy, such as /ri-analysis")
 
-    _command(commands, "check", _check, "say everything that is wrong with a suite")
+    _command(commands, "check", _check, "report every problem of a suite, and remarks on its files")
 
     methods = commands.add_parser("methods", help="list the merging methods and their hyperparameters")
     methods.add_argument("--json", action="store_true", help="print JSON")
@@ -607,7 +617,7 @@ def _parser() -> argparse.ArgumentParser:
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="another setting of the run")
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
-    resolve.add_argument("--resume", action="store_true", help="go on with an unfinished run")
+    resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
     resolve.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -615,15 +625,17 @@ def _parser() -> argparse.ArgumentParser:
 def _study_command(commands: Any) -> None:
     study = commands.add_parser(
         "study",
-        help="carry out one of the paper's experiments on a suite",
-        description="Carry out a study: table, figures and manifest go to --out. Points are kept in the workspace: a "
-        "study that was stopped goes on where it was when the same command is given again.",
+        help="run one of the paper's experiments on a suite",
+        description="Run a study: table, figures and manifest go to --out. Measurements are saved in the workspace: "
+        "the same command resumes a stopped study.",
     )
     study.add_argument("name", metavar="NAME", help="see docs/studies.md")
     _shared_flags(study, _study)
     study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
     study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study")
-    study.add_argument("--dry-run", action="store_true", help="say what is to be done, in points, time and memory")
+    study.add_argument(
+        "--dry-run", action="store_true", help="say what is left to measure, and the time and memory it takes"
+    )
     study.add_argument(
         "--jobs", type=_whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)"
     )

@@ -82,7 +82,7 @@ class Layer:
 class _StoredLayer(Layer):
     """A layer whose experts lie in memory-mapped files: task vectors are computed where they are asked for.
 
-    `experts` maps a task to its raw tensor and its coefficient; `read` reads it anew and
+    `experts` maps a task to its raw tensor and its coefficient; `read` reads it again and
     raises the error for a NaN or infinity.
     """
 

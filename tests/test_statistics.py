@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ri_analysis.statistics import bootstrap_mean, kl_divergence, wilson
+from ri_analysis.divergences import kl_divergence
+from ri_analysis.intervals import bootstrap_mean, wilson
 
 
 def test_kl_worked_by_hand() -> None:

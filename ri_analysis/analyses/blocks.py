@@ -14,10 +14,10 @@ from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, with_ends
 from ri_analysis.files import digest
+from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.measures.blocks import cka_distance, token_distance
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.statistics import bootstrap_mean
 
 BLOCK_LIMIT = 128  # images a task: class tokens of every block of all tasks are held at once
 

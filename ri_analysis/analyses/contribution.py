@@ -15,10 +15,10 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, square, with_ends
+from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.progress import Progress
-from ri_analysis.statistics import bootstrap_mean
 
 EXACT_UP_TO = 8  # experts: up to here all 2^N − 1 merges are no more than sampled orders would need
 LIMIT = 64  # images a task
@@ -206,9 +206,9 @@ _VIEWS = {"shapley": "Shapley value", "left_out": "left out alone"}
 ANALYSIS = Analysis(
     name="contribution",
     title="Which expert causes the drift?",
-    question="An expert contributes to a task's interference what the interference falls by when the expert is left "
-    "out of the merge. Several experts may disturb together, so the Shapley value splits it fairly: the mean over all "
-    "orders in which the other experts could have joined the task's own, at unchanged λ.",
+    question="How much of a task's interference does each expert cause in this merge? Left out alone: how far the "
+    "interference falls without the expert. Several experts may disturb a task together, so the Shapley value splits "
+    "it fairly: the mean over all orders in which the other experts could have joined the task's own, at unchanged λ.",
     formula=r"""With $P$ the other experts and $\xi_t(S)$ the interference on $t$ when $S$ is merged with expert $t$:
 
 $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi_t(S\cup i)-\xi_t(S)\big]$$

@@ -86,7 +86,7 @@ def _by_expert(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 ANALYSIS = Analysis(
     name="crosstalk",
     title="Who disturbs whom",
-    question="How far does one expert alone move another task's predictions?",
+    question="How far does one expert alone move another task's predictions from the pretrained model's?",
     formula=r"""How far expert $i$ alone moves task $t$'s outputs from the pretrained model's:
 
 $$C_{i\to t}=\mathbb{E}_{x\sim D_t}\,\mathrm{KL}\big(\sigma(h_t f(x;\theta_0))\,\|\,\sigma(h_t f(x;\theta_i))\big)$$

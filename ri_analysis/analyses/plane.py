@@ -79,7 +79,7 @@ def _refusal(_: Evaluator, recipe: MergeRecipe) -> str:
 def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     how = (
         "At each point the two experts are added with these coefficients; the error is the share of images, summed "
-        "over both tasks, on which the sum predicts otherwise than the task's expert with its own coefficient alone. "
+        "over both tasks, on which the sum predicts another class than the task's expert alone with its coefficient. "
         "The wider the dark area around the crosses (neither, each alone, both), the less they interfere."
     )
     n = f"Based on {words.count(int(answer.results.before['n'].max()), 'image')} a point; one scale."

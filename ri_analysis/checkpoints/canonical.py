@@ -53,7 +53,7 @@ class Tower:
     `tensors` under canonical names; `kind` what the checkpoint is, in words; `taken` names used from it, `ignored`
     those left out, `filled` canonical names that came from the pretrained model; `quick_gelu` whether it was made
     for quick-GELU, None where the file does not say. `remarks` are whole sentences, each naming the file, about
-    what was read otherwise than a user would think.
+    what was read differently from what a user would expect.
     """
 
     tensors: Tensors

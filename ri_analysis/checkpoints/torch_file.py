@@ -33,7 +33,7 @@ _DTYPES = {
 }
 
 
-class Record(NamedTuple):
+class Extent(NamedTuple):
     """The bytes of one storage in the file."""
 
     start: int
@@ -43,7 +43,7 @@ class Record(NamedTuple):
 class TorchTensors(Mapping[str, torch.Tensor]):
     """The tensors of a torch file by name, each a view of the memory map; see SafetensorsMapping on `stamp`."""
 
-    def __init__(self, path: Path, stamp: Stamp, flat: Flat, records: Mapping[str, Record]) -> None:
+    def __init__(self, path: Path, stamp: Stamp, flat: Flat, records: Mapping[str, Extent]) -> None:
         self._path, self._stamp = path, stamp
         self._notes = flat.tensors
         self._records = records
@@ -130,7 +130,7 @@ def _data_start(path: Path, stream: IO[bytes], entry: zipfile.ZipInfo) -> int:
     return int(entry.header_offset + _LOCAL_HEADER.size + name + extra)
 
 
-def _read_zip(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
+def _read_zip(path: Path, found: Found) -> tuple[Any, dict[str, Extent]]:
     with path.open("rb") as stream, _archive(path, stream) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         main = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
@@ -147,7 +147,7 @@ def _read_zip(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
         tree = unpickle(io.BytesIO(data), str(path), found=found)
     prefix = root + "data/"
     records = {
-        name.removeprefix(prefix): Record(starts[name], entry.file_size)
+        name.removeprefix(prefix): Extent(starts[name], entry.file_size)
         for name, entry in entries.items()
         if name.startswith(prefix)
     }
@@ -159,7 +159,7 @@ def _bytes(stream: IO[bytes], start: int, length: int) -> bytes:
     return stream.read(length)
 
 
-def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
+def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Extent]]:
     """Read the format before torch 1.6: five pickles, then the storages one after the other."""
     size = path.stat().st_size
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
@@ -184,7 +184,7 @@ def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Record]]:
             length = int.from_bytes(head, "little", signed=True) * dtype.itemsize
             if length < 0 or position + 8 + length > size:
                 raise InputError(f"{path}: truncated: storage {key!r} declares {length} bytes in a file of {size}")
-            records[key] = Record(position + 8, length)
+            records[key] = Extent(position + 8, length)
             position += 8 + length
     return tree, records
 
@@ -193,7 +193,7 @@ def _plain_key(key: object) -> str:
     return str(key) if isinstance(key, str | int) else "?"
 
 
-def _check(path: Path, name: str, note: TensorNote, records: Mapping[str, Record]) -> None:
+def _check(path: Path, name: str, note: TensorNote, records: Mapping[str, Extent]) -> None:
     """Raise InputError where a tensor's data can't lie in its record."""
     dtype = _DTYPES.get(note.storage.dtype)
     if dtype is None:

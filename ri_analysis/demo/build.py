@@ -1,6 +1,6 @@
 """The recipe from raw data to the two suite folders, stage by stage.
 
-Each stage leaves what it made in the work folder and is skipped when that is there, so an interrupted build goes on.
+Each stage leaves what it made in the work folder and is skipped when that is there, so an interrupted build resumes.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def pretrain(
     report: Callable[[str], None],
     config: Mapping[str, Any] = MODEL,
 ) -> open_clip.CLIP:
-    """Trains, keeping a checkpoint in `folder` from which an interrupted run goes on; returns the model."""
+    """Trains, keeping a checkpoint in `folder` from which an interrupted run resumes; returns the model."""
     model, tokenizer = build_model(config, settings.seed), make_tokenizer(config)
     matrices = [p for p in model.parameters() if p.ndim > 1]
     optimizer = torch.optim.AdamW(

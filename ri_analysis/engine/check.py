@@ -71,7 +71,7 @@ class Report:
     """What a check found.
 
     `findings` make the suite unusable or a part of it, `remarks` are worth knowing before its numbers are trusted,
-    `passed` says what is in order, and `files` what each readable file of weights is.
+    `passed` names the checks that passed, and `files` what each readable file of weights is.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -122,7 +122,7 @@ def check_suite(
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of the check: what it looks at, what does it and says what is in order, and what to do if it is not.
+    """One step of the check: what it looks at, the work, which says what passed, and what to do about an error.
 
     `size` is how long it takes, in steps of the quick kind.
     """
@@ -151,7 +151,7 @@ class _Check:
         return self.report
 
     def attempt(self, step: _Step, progress: Progress) -> None:
-        """Carry out one step; note its error, or what it found in order."""
+        """Do one step; note its error, or what passed."""
         try:
             text = step.work(progress)
             if text:
@@ -289,7 +289,7 @@ class _Check:
 def _expert_remedy(task: str, experts: str) -> str:
     if experts == ORIGINAL:
         return f"give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] {task!r}"
-    return f"make the expert set {experts!r} anew by `ri-analysis resolve`, or take it out"
+    return f"make the expert set {experts!r} again by `ri-analysis resolve`, or remove it"
 
 
 def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: Progress) -> str:

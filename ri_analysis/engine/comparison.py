@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
+from ri_analysis.intervals import Interval
 from ri_analysis.sides import Sides
-from ri_analysis.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ri_analysis.intervals import Interval, bootstrap_mean
 from ri_analysis.measures import (
     accuracy_table,
     interference_table,
@@ -18,7 +19,6 @@ from ri_analysis.measures import (
     mean_interference,
     mean_normalised_accuracy,
 )
-from ri_analysis.statistics import Interval, bootstrap_mean
 
 Flags = npt.NDArray[np.bool_]
 

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
-from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.measurement import Measurement, Request
+from ri_analysis.engine.merged_vectors import FEW, MergedVectors
 from ri_analysis.engine.models import Model, expert_model, file_model, pretrained_model
 from ri_analysis.engine.outcomes import Flags, Outcomes, Section
 from ri_analysis.engine.precision import Trial
@@ -63,7 +63,7 @@ class Evaluator:
         self.suite, self.device = suite, pick_device(device)
         self._format = number_format
         self.store = store or Store(workspace or default_workspace(), suite.files.check)
-        self._directions = Directions(most=FEW)
+        self._merged_vectors = MergedVectors(most=FEW)
         self._task_statistics = TaskStatistics(
             suite, self.store.workspace / "statistics", self.device, lambda: self.architecture, lambda: self.heads
         )
@@ -183,7 +183,7 @@ class Evaluator:
 
         def weights(progress: Progress | None) -> Iterator[tuple[str, torch.Tensor]]:
             vectors, statistics = self.task_vectors(recipe.experts), self.statistics(recipe)
-            return self._directions.merged(vectors, recipe, ingredients, statistics, progress)
+            return self._merged_vectors.merged(vectors, recipe, ingredients, statistics, progress)
 
         def prepare(progress: Progress | None) -> None:
             self.statistics(recipe, progress)

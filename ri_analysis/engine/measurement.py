@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis import __version__
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, Head
 from ri_analysis.engine.models import PRETRAINED, Model, expert_model, pretrained_model
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, Section
@@ -26,7 +27,6 @@ from ri_analysis.json_text import to_json
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.memory import Recent
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ImageSet, Suite, stratified
 
 VERSION = "2"  # raise when a measurement changes its meaning, so that kept answers are not mistaken for new ones

@@ -6,8 +6,8 @@ import numpy as np
 
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.intervals import bootstrap_mean, wilson
 from ri_analysis.progress import Progress
-from ri_analysis.statistics import bootstrap_mean, wilson
 from ri_analysis.suite import Suite
 
 _MOST, _LEAST = 64, 8  # images a task

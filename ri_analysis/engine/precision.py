@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Architecture, Encoder, Head
 from ri_analysis.engine.sections import task_section
 from ri_analysis.engine.store import Arrays, Store
 from ri_analysis.files import digest
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import Suite
 
 LARGE = 16 << 20  # parameters; a smaller tower is quick in float32
@@ -37,7 +37,7 @@ class Trial:
     def number_format(self, progress: Progress | None = None) -> torch.dtype:
         """Return torch.bfloat16 or torch.float32.
 
-        Decided once for a suite, a workspace and a kind of device, so that what goes on later, or on several workers,
+        Decided once for a suite, a workspace and a kind of device, so that what resumes later, or on several workers,
         stays with one format. `progress` counts the images of the trial, seen in both formats.
         """
         if not self.needed:

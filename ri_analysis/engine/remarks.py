@@ -1,4 +1,4 @@
-"""What is worth knowing about a suite's files before its numbers are trusted, in whole sentences that name the file."""
+"""Remarks on a suite's files, to be read before its numbers are trusted: whole sentences that name the file."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Store:
         self._say(f"can't be read ({error}); set aside as {self._path.name}{aside}, answers are measured again")
 
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
-        """Carry out statements as one; return the first row of the last. A damaged file is replaced by a new one."""
+        """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
             try:
                 return self._tell(statements)
@@ -222,7 +222,7 @@ class Store:
             self._unwritten[key] = dict(arrays)
 
     def _write(self, *statements: Statement) -> bool:
-        """Carry out statements; return whether it could be written: an answer that can't be kept is still an answer."""
+        """Execute statements; return whether it could be written: an answer that can't be kept is still an answer."""
         try:
             self._ask(*statements)
         except sqlite3.OperationalError as error:
@@ -320,7 +320,7 @@ class Store:
 def known(arrays: Arrays | None) -> Arrays:
     """Return an answer that is in the store. Raises InputError where it was found damaged since it was looked for."""
     if arrays is None:
-        raise InputError("the store lost an answer while it was read (is the disk in order?); ask again")
+        raise InputError("the store lost an answer while it was read (is the disk failing?); try again")
     return arrays
 
 

@@ -15,7 +15,7 @@ from ri_analysis.encoder import Architecture, Encoder, Head
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.merging import MergeRecipe, find_method
-from ri_analysis.merging.method import Observed, Statistic, Statistics
+from ri_analysis.merging.method import Observed, Statistics, TaskStatistic
 from ri_analysis.merging.recipe import images_of
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.suite import ImageSet, Suite
@@ -79,7 +79,7 @@ class TaskStatistics:
 
     def _compute(
         self,
-        statistic: Statistic,
+        statistic: TaskStatistic,
         recipe: MergeRecipe,
         tasks: tuple[str, ...],
         path: Path,
@@ -100,7 +100,7 @@ class TaskStatistics:
         write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})
         seal(path, path.stem)
 
-    def _cost(self, statistic: Statistic, recipe: MergeRecipe, tasks: tuple[str, ...]) -> int:
+    def _cost(self, statistic: TaskStatistic, recipe: MergeRecipe, tasks: tuple[str, ...]) -> int:
         sizes = [len(self._images(recipe.method, task)) for task in tasks]
         options = {key: value for key, value in _options(statistic, recipe).items() if key != "seed"}
         return statistic.cost(sizes, **options)
@@ -136,12 +136,12 @@ def _reader(files: Sequence[SafetensorsMapping], joint: bool) -> Statistics:
     return about
 
 
-def _groups(statistic: Statistic, recipe: MergeRecipe) -> list[tuple[str, ...]]:
+def _groups(statistic: TaskStatistic, recipe: MergeRecipe) -> list[tuple[str, ...]]:
     """Return which experts one computation is about: all of the merge, or each alone."""
     return [recipe.tasks] if statistic.joint else [(task,) for task in recipe.tasks]
 
 
-def _options(statistic: Statistic, recipe: MergeRecipe) -> dict[str, object]:
+def _options(statistic: TaskStatistic, recipe: MergeRecipe) -> dict[str, object]:
     """Return what the statistic takes by keyword."""
     options: dict[str, object] = {name: recipe.settings[name] for name in statistic.options}
     return options | ({"seed": recipe.seed} if find_method(recipe.method).seeded else {})

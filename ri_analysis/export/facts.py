@@ -36,7 +36,7 @@ def sets_in_words(evaluator: Evaluator) -> str:
     if not names:
         return "There is no RI-adapted expert set yet."
     listing = ", ".join(f"**{name}**" for name in names)
-    return f"Beside the original experts there {'is' if len(names) == 1 else 'are'} after RI: {listing}."
+    return f"Expert sets: original, and {listing} (after RI)."
 
 
 def task_table(evaluator: Evaluator) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def record_in_words(record: dict[str, Any]) -> str:
     text = f"Made on auxiliary source **{source.get('name', 'unknown')}**{images}{oracle}"
     steps = settings.pop("steps", None)
     text += f", {words.count(int(steps), 'step')} per expert" if steps is not None else ""
-    text += "".join(f", {words.symbol(name)} {words.setting(value)}" for name, value in settings.items())
+    text += "".join(f", {words.resolving_setting(name, value)}" for name, value in settings.items())
     text += f", seed {record['seed']}" if "seed" in record else ""
     text += f", in {words.duration(record['seconds'])}" if record.get("seconds") else ""
     return text + "."
@@ -83,8 +83,8 @@ def recipe_in_words(recipe: MergeRecipe) -> str:
     """Return a recipe as a line of text."""
     parts = [settings_in_words(recipe), f"expert set {recipe.experts}"]
     parts.append(f"{words.count(len(recipe.tasks), 'expert')}: {', '.join(recipe.tasks)}")
-    parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
-    parts += [f"LiNeS α = {recipe.lines[0]:g}, β = {recipe.lines[1]:g}"] if recipe.lines else []
+    parts += [f"{task} × {words.signed(value)}" for task, value in recipe.coefficients]
+    parts += [f"LiNeS α = {words.signed(recipe.lines[0])}, β = {words.signed(recipe.lines[1])}"] if recipe.lines else []
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""A figure as it was: with its table, its words, and how its numbers came about."""
+"""A figure as it was: with its table, its words, and how its numbers were computed."""
 
 from __future__ import annotations
 

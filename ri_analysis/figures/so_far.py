@@ -1,4 +1,4 @@
-"""The merges of a study that have been measured, while it goes on."""
+"""The merges of a study that have been measured, while it is under way."""
 
 from __future__ import annotations
 

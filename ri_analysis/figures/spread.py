@@ -1,4 +1,4 @@
-"""A measured value with the two ways in which it is uncertain: the images it rests on, and the seed.
+"""A measured value with the two ways in which it is uncertain: the images it is based on, and the seed.
 
 Tables name a value's columns as `studies.study.measured` does: `x`, its 95 % interval over images `x_low` and `x_high`,
 and where `seeds` is above 1 the lowest and the highest of them, `x_seed_low` and `x_seed_high`.

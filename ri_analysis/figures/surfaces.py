@@ -198,7 +198,7 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
         f"{axis}axis": {
             "title": {"text": label(str(table[f"{axis}_name"].iloc[0]))},
             "tickvals": _tick_places(values),
-            "ticktext": [f"{values[place]:.3g}" for place in _tick_places(values)],
+            "ticktext": [words.signed(values[place], ".3g") for place in _tick_places(values)],
             "backgroundcolor": shade.background,
             "gridcolor": shade.grid,
         }
@@ -216,8 +216,8 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 
 def hover(row: Row, what: str) -> str:
     """Say a measured place with its interval."""
-    place = [f"{label(row['x_name'])} = {row['x']:.4g}"]
-    place += [f"{label(row['y_name'])} = {row['y']:.4g}"] if isinstance(row["y_name"], str) else []
+    place = [f"{label(row['x_name'])} = {words.signed(row['x'], '.4g')}"]
+    place += [f"{label(row['y_name'])} = {words.signed(row['y'], '.4g')}"] if isinstance(row["y_name"], str) else []
     interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
     return (
         f"<b>{', '.join(place)}</b><br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
@@ -242,7 +242,7 @@ def _dots(
     what = "change" if change else "accuracy"
     names = label(str(grid["x_name"].iloc[0])), label(str(grid["y_name"].iloc[0]))
     text = [
-        f"<b>{names[0]} = {xs[column]:.4g}, {names[1]} = {ys[row]:.4g}</b><br>{what} "
+        f"<b>{names[0]} = {words.signed(xs[column], '.4g')}, {names[1]} = {words.signed(ys[row], '.4g')}</b><br>{what} "
         + (words.points(values[row, column]) if change else words.percent(values[row, column]))
         for row, column in zip(rows, columns, strict=True)
     ]
@@ -296,7 +296,12 @@ def _dressed(
         (figure.update_yaxes, "y", axes[1]),
     ):
         places = _tick_places(values)
-        update(tickvals=places, ticktext=[f"{values[place]:.2g}" for place in places], showgrid=False, zeroline=False)
+        update(
+            tickvals=places,
+            ticktext=[words.signed(values[place], ".2g") for place in places],
+            showgrid=False,
+            zeroline=False,
+        )
         update(range=[-0.5, len(values) - 0.5])
         title = label(str(table[f"{name}_name"].iloc[0]))
         update(title=title) if name == "x" else update(title=title, col=1)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from ri_analysis.progress import Pace
+
+_EXPONENT = re.compile(r"(?<=e)(-?)\+?0*(?=\d)")
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -55,12 +58,35 @@ def times_less(before: float, after: float) -> str:
 
 def symbol(name: str) -> str:
     """Return the symbol readers know a hyperparameter by."""
-    return {"scale": "λ", "alpha": "α"}.get(name, name.replace("_", " "))
+    return {"scale": "λ", "alpha": "α", "lr": "learning rate"}.get(name, name.replace("_", " "))
 
 
 def setting(value: object) -> str:
     """Return a hyperparameter's value as it is written down."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return _EXPONENT.sub(r"\1", f"{value:.6g}") if isinstance(value, float) else str(value)
+
+
+def signed(value: float, form: str = "g") -> str:
+    """Return a number that may be negative, with the minus sign U+2212 and as few zeros in an exponent as can be."""
+    return _EXPONENT.sub(r"\1", f"{value:{form}}").replace("-", "−")
+
+
+def saved(number: int, of: int | None = None) -> str:
+    """Return how many results are saved already: "none saved", "3 saved", "all saved"."""
+    return "none saved" if number == 0 else "all saved" if number == of else f"{number:,} saved"
+
+
+def resolving_setting(name: str, value: object) -> str:
+    """Return a setting of an RI run in words, for instance "learning rate 3e-5"."""
+    if name == "distance":
+        return {"kl": "KL divergence", "mse": "mean squared error"}.get(str(value), f"distance {value}")
+    if name == "views":
+        return f"{count(int(str(value)), 'augmented view')} per image"
+    if name == "schedule":
+        return {"constant": "constant rate", "warm-cosine": "warm-up then cosine"}.get(str(value), str(value))
+    if name == "batch":
+        return f"batches of {value}"
+    return f"{symbol(name)} {setting(value)}"
 
 
 def count(number: int, noun: str) -> str:

@@ -1,1 +1,1 @@
-"""Estimates of a merge under a moving hand: from a subset of the images, or between measured points."""
+"""Estimates of a merge while a slider moves: from a subset of the images, or between measured points."""

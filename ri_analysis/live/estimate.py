@@ -20,7 +20,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.outcomes import Indices, Outcomes
-from ri_analysis.statistics import Z_95, Interval
+from ri_analysis.intervals import Z_95, Interval
 
 Values = npt.NDArray[np.float64]
 

@@ -20,9 +20,9 @@ import torch
 
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Architecture, require_directions
-from ri_analysis.engine.directions import FEW, Directions
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.merged_vectors import FEW, MergedVectors
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.sample import Sample
@@ -34,7 +34,7 @@ from ri_analysis.threads import one_thread
 
 SIZES = (32, 16)  # images a task, the first that can be looked at fast enough
 FAST = 0.06  # seconds that a look at both models may take for the larger probe
-LIVE = 0.4  # seconds up to which a look follows the hand
+LIVE = 0.4  # seconds up to which an estimate follows a moving slider
 BUDGET = 512 << 20  # bytes of task vectors held as matrices, and as many of merged ones
 _BATCH, _FEW = 128, 8
 _SMALL = 16 << 20  # parameters up to which several towers, of one thread each, are faster than one
@@ -58,7 +58,7 @@ class LiveProbe:
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
         self._own, self._lock = threading.local(), threading.Lock()
         self._columns: Recent[str, torch.Tensor] = Recent(BUDGET, FEW)
-        self._directions = Directions(BUDGET, FEW)
+        self._merged_vectors = MergedVectors(BUDGET, FEW)
         self._merging: dict[str, float] = {}
         self._dtype, image = self._fastest()
         models = 2 if self._workers._max_workers == 1 else 1  # one after the other, or side by side
@@ -153,7 +153,7 @@ class LiveProbe:
         started = self._clock()
         vectors, ingredients = self._vectors(recipe.experts), self._evaluator.ingredients(recipe)
         statistics = self._evaluator.statistics(recipe)
-        tower.load(self._directions.merged(vectors, recipe, ingredients, statistics))
+        tower.load(self._merged_vectors.merged(vectors, recipe, ingredients, statistics))
         # The longest of late: along λ there is nothing to merge, and that must not make a merge look cheap.
         taken = self._clock() - started
         self._merging[recipe.method] = max(taken, 0.9 * self._merging.get(recipe.method, 0.0))

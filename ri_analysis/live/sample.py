@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Head
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, labels
 from ri_analysis.progress import Progress
-from ri_analysis.statistics import kl_divergence
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Merges between measured ones: features interpolated along one direction, with the error that this was seen to make.
 
-For suites whose models take too long to follow a hand. Along a direction each image's feature vector moves smoothly, so
+For suites whose models take too long for live sliders. Along a direction each image's feature vector moves smoothly, so
 a low-order polynomial through its values at a few measured points stands in for the model. How wrong that is, is
 measured: every inner point is left out in turn and predicted from the others.
 """

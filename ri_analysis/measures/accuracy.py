@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.statistics import Interval, bootstrap_mean, wilson
+from ri_analysis.intervals import Interval, bootstrap_mean, wilson
 
 Correct = npt.NDArray[np.bool_]
 

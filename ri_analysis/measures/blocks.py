@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from ri_analysis.statistics import Interval
+from ri_analysis.intervals import Interval
 
 Tokens = npt.NDArray[np.floating]
 

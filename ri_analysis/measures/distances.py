@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ri_analysis.statistics import kl_divergence
+from ri_analysis.divergences import kl_divergence
 
 
 @dataclass(frozen=True)

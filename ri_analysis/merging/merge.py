@@ -1,4 +1,4 @@
-"""Carry out a recipe: stream θ_m = θ₀ + λ·direction, tensor by tensor."""
+"""Merge by a recipe: stream θ_m = θ₀ + λ·direction, tensor by tensor."""
 
 from __future__ import annotations
 

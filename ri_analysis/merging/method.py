@@ -46,7 +46,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Statistic:
+class TaskStatistic:
     """What a method has to learn from unlabelled task images before it merges.
 
     `compute` maps an Observed to tensors under the model's names, given `seed` and the hyperparameters named in
@@ -67,7 +67,7 @@ class Method:
 
     `direction` maps one Layer to the merged task vector of that tensor (same shape), given the declared
     hyperparameters other than `scale` by keyword. A method that needs a global statistic also has `gather`, called
-    first with a function that walks all layers anew at each call, as a rule `passes` times; its result reaches
+    first with a function that walks all layers at each call, as a rule `passes` times; its result reaches
     `direction` as `gathered`. A method that needs task data declares a `statistic`, whose tensors about the layer reach
     `direction` as `statistics` instead of the hyperparameters it was computed with. A method that draws at random takes
     `seed`.
@@ -86,7 +86,7 @@ class Method:
     hyperparameters: tuple[Hyperparameter, ...] = ()
     gather: Callable[..., Any] | None = None
     passes: int = 0
-    statistic: Statistic | None = None
+    statistic: TaskStatistic | None = None
     weighted: bool = True
     linear: bool = False
     seeded: bool = False

@@ -75,7 +75,7 @@ class MergeRecipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MergeRecipe:
-        """Return the recipe that `to_dict` wrote down, validated anew. Raises InputError when it is not whole."""
+        """Return the recipe that `to_dict` wrote, validated again. Raises InputError when it is not whole."""
         try:
             lines = values.get("lines")
             return cls.of(

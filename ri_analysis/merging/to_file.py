@@ -1,4 +1,4 @@
-"""Carry out a recipe straight into a file: one layer of all experts in memory, the recipe in the metadata."""
+"""Merge by a recipe straight into a file: one layer of all experts in memory, the recipe in the metadata."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Descent:
     """A run over the weights that the encoder holds.
 
     `settings` are the trainer's hyperparameters, `seed` numbers that decide the order of the images, `state` the file
-    from which a stopped run goes on and which is there only while the run is not finished.
+    from which a stopped run resumes and which is there only while the run is not finished.
     """
 
     encoder: Encoder

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis.checkpoints import write_safetensors
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving.descent import Descent
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
-from ri_analysis.statistics import kl_divergence
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.suite.images import in_memory
 
@@ -36,7 +36,7 @@ def distil(
     """Start at the merged model and minimise E_A 1/N Σ_t KL(h_t f(x;θ_t) ‖ h_t f(x;θ)); write the model to `output`.
 
     The natural reading of the paper's comparison (arXiv 2603.13467): the same auxiliary images and settings as RI,
-    whose keep term this is, for all experts at once; α plays no part. A stopped run goes on from the state beside
+    whose keep term this is, for all experts at once; α plays no part. A stopped run resumes from the state beside
     `output`. `progress` counts steps and may raise Cancelled.
     """
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Head
-from ri_analysis.statistics import kl_divergence
 
 Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -82,7 +82,7 @@ def resolve(
     The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
     tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
     free, loss], …]}, seconds and versions. `progress` counts the steps of all experts and may raise Cancelled: finished
-    experts and the last saved state stay, and the same call with `resume` goes on from there.
+    experts and the last saved state stay, and the same call with `resume` continues from there.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
         write_text(path, to_json(plan))
         return
     if not resume:
-        raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start anew")
+        raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start over")
     found = _read_plan(path)
     differing = [key for key, value in plan.items() if found.get(key) != json.loads(json.dumps(value))]
     if differing:

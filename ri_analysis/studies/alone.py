@@ -66,7 +66,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
         "Each expert alone, its task vector times λ, on its own task; the mean over tasks: what a merge would reach if "
         "no expert disturbed another. Bars: the plateau, within one point of the best. Where the best λ after RI is "
-        "above 1, a larger λ makes up for some of what RI took. Each point rests on "
+        "above 1, a larger λ makes up for some of what RI took. Each point is based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}; bands: 95% intervals.{thin}"
     )
     figure = surfaces.curves(table, subject="experts", default="the experts themselves", dark=dark)
@@ -101,7 +101,7 @@ STUDY = Study(
     "alone",
     "Each expert alone",
     "How far may an expert be scaled where no other disturbs it, before and after RI?",
-    "Not reported there: this study is ours.",
+    "",
     _rounds,
     _charts,
     _summary,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.figures import look, spread, words
@@ -17,7 +18,6 @@ from ri_analysis.figures.compared import along
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.progress import Progress
-from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
 from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import in_points, mean_over

@@ -91,7 +91,7 @@ STUDY = Study(
     "joint",
     "One classifier over all tasks",
     "Does the merged model still tell the tasks apart when one classifier covers all their labels?",
-    "Not reported there: this study is ours.",
+    "",
     _rounds,
     _charts,
     _summary,

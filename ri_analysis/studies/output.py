@@ -25,6 +25,7 @@ from ri_analysis.studies.study import Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
 MANIFEST = "manifest.json"
+REPORTED = "Reported by the paper"
 _WIDTH = 6.75  # inches: both columns of most venues
 
 
@@ -113,7 +114,7 @@ def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path:
     """Write a study's outcome into a document, between its marks (see `write_section`)."""
     parts = [
         f"**Question.** {study.question}",
-        f"**The paper** (second-hand): {study.finding}",
+        *([f"**{REPORTED}** (not re-run by us): {study.finding}"] if study.finding else []),
         f"**Here**, on `{record['suite']}`: {study.verdict(table)}",
         markdown_table(study.summary(table)),
         f"Made by `{record['command']}`.",
@@ -122,14 +123,14 @@ def document(study: Study, table: pd.DataFrame, record: Mapping[str, Any], path:
 
 
 def estimate(study: Study, evaluator: Evaluator, planned: Plan, jobs: int) -> str:
-    """Return what a study would do, in words: points, time and memory."""
+    """Return what a study would do, in words: measurements, time and memory."""
     left, workers = planned.works - planned.kept, max(1, jobs)
     seconds = planned.images * seconds_an_image(evaluator) / workers if left else 0.0
     weights = sum(tensor.nbytes for tensor in evaluator.suite.zero_shot.values())
     memory = workers * (planned.held + 4 * weights)
     return (
-        f"{study.name}: {words.count(planned.works, 'point')}, {planned.kept} of them in the store; "
-        f"{words.count(planned.images, 'image')} to encode in {_format(evaluator)}\n"
-        f"time    about {words.duration(seconds) if left else '0 s'}, merging not counted\n"
+        f"{study.name}: {words.count(planned.works, 'measurement')}, {words.saved(planned.kept, planned.works)}; "
+        f"about {words.duration(seconds) if left else '0 s'} plus merging\n"
+        f"images  {planned.images:,} to encode in {_format(evaluator)}\n"
         f"memory  about {memory / 2**20:,.0f} MiB for images and weights beside PyTorch's own"
     )

@@ -1,4 +1,4 @@
-"""How careful must hyperparameters be chosen, before and after RI? Curves and surfaces of accuracy."""
+"""How carefully must hyperparameters be chosen, before and after RI? Curves and surfaces of accuracy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
-from ri_analysis.statistics import Interval, normal_mean
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
@@ -345,14 +345,14 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         if part["y_name"].isna().all():
             text = (
                 f"{title}: accuracy along the axis. Shaded: the plateau, within one point of the best. A wider one "
-                f"means that a value chosen without tuning does as well. Each point rests on {n}; bands: 95% "
+                f"means that a value chosen without tuning does as well. Each point is based on {n}; bands: 95% "
                 f"intervals.{thin}"
             )
             charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text, title)
         else:
             text = (
                 f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
-                f"best; ring: default. Each cell rests on {n}."
+                f"best; ring: default. Each cell is based on {n}."
             )
             charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text, title)
     return charts
@@ -395,7 +395,7 @@ def _seeds(bests: pd.DataFrame, name: str) -> str:
 def at(row: Mapping[Hashable, Any]) -> str:
     """Return a row's place in words."""
     names = [(row["x_name"], row["x"])] + ([(row["y_name"], row["y"])] if isinstance(row["y_name"], str) else [])
-    return ", ".join(f"{'λ' if name == 'scale' else name} = {value:.3g}" for name, value in names)
+    return ", ".join(f"{'λ' if name == 'scale' else name} = {words.signed(value, '.3g')}" for name, value in names)
 
 
 def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
@@ -403,7 +403,8 @@ def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:
     more = "at least " if row[f"{name}_open"] else ""
     unit = "×" if row["x_name"] == "scale" else ""
     interval = f"{row[f'{name}_low']:.2f}–{row[f'{name}_high']:.2f}"
-    return f"{more}{unit}{row[name]:.2f} ({interval}): {row[f'{name}_from']:.3g} to {row[f'{name}_to']:.3g}"
+    low, high = (words.signed(row[f"{name}_{end}"], ".3g") for end in ("from", "to"))
+    return f"{more}{unit}{row[name]:.2f} ({interval}): {low} to {high}"
 
 
 def _verdict(found: pd.DataFrame) -> str:
@@ -430,7 +431,7 @@ def _verdict(found: pd.DataFrame) -> str:
 STUDY = Study(
     "sensitivity",
     "Sensitivity to hyperparameters",
-    "How careful must hyperparameters be chosen, before and after RI?",
+    "How carefully must hyperparameters be chosen, before and after RI?",
     "The gap between default and tuned hyperparameters, mean of 6 methods, is 1.8 points without RI and 0.4 with it.",
     _rounds,
     _charts,

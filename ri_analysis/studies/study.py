@@ -16,9 +16,9 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.merging import find_method
 from ri_analysis.sides import Sides
-from ri_analysis.statistics import bootstrap_mean
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import ORIGINAL
 
@@ -35,7 +35,7 @@ class Study:
     `rounds(evaluator, settings)` says what is to be measured, round by round: a later round may depend on the results
     of the earlier ones. `charts(table, dark)` draws the tidy table, `summary(table)` is the short one for documents,
     and `verdict(table)` says in a sentence or two what was found, to stand beside `finding`, what the paper reports
-    (second-hand).
+    (not re-run by us), "" where it reports nothing.
     """
 
     name: str

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, suggest
+from ri_analysis.intervals import Interval
 from ri_analysis.merging import MergeRecipe, Method
-from ri_analysis.statistics import Interval
 from ri_analysis.studies.grids import rounded
 
 MARGIN = 0.01  # a plateau is what lies within one point of the best

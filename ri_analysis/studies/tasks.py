@@ -45,7 +45,7 @@ def subsets(tasks: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
         "Mean change by RI over the subsets of each size, at the default λ; thick bars reach from the lowest to the "
-        "highest of all subsets and seeds, thin ones are 95% intervals where there is one subset. Each rests on "
+        "highest of all subsets and seeds, thin ones are 95% intervals where there is one subset. Each is based on "
         f"{words.count(int(table['n'].min()), 'test image')} or more."
     )
     chart = along(

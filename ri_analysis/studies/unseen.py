@@ -14,8 +14,8 @@ from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import wilson
 from ri_analysis.merging import METHODS
-from ri_analysis.statistics import wilson
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.study import Rounds, Study, method_names, over_seeds

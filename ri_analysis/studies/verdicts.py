@@ -8,7 +8,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import Change
 from ri_analysis.figures import words
-from ri_analysis.statistics import Interval
+from ri_analysis.intervals import Interval
 
 NOTHING = "There is no RI-adapted expert set, so nothing to compare with."
 Claims = Mapping[str, bool | None]

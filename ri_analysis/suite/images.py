@@ -34,7 +34,7 @@ class ImageSet(Protocol):
 
     `labels` is (n,) int64 or None, `digest` names the content, `source` is what errors call it. `classes` are the class
     names that the data itself gives, by label (empty when it gives none). `remarks` are whole sentences, each naming
-    the file, about what was left out or read otherwise than a user would think.
+    the file, about what was left out or read differently from what a user would expect.
     """
 
     source: str
@@ -193,14 +193,14 @@ class Looks:
 
     @property
     def reading(self) -> tuple[str, ...]:
-        """Names what is read otherwise than in earlier versions, whose answers do not hold for it."""
+        """Names what is read differently from earlier versions, whose answers do not hold for it."""
         scaled = any(item.kind in ("16 bits", "floats") for item in self._found.values())
         turned = self._turn and any(item.turned for item in self._found.values())
         return ("scaled",) * scaled + ("turned",) * turned
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was left out and what was read otherwise than one might think."""
+        """What was left out and what was read differently from what one might expect."""
         high = max((item.high for item in self._found.values() if item.kind == "16 bits"), default=0)
         said: list[tuple[Callable[[Look], object], str, str]] = [
             (lambda item: item.damage, "damaged image", "skipped"),
@@ -359,7 +359,7 @@ class KeptImages:
         return self._HEADER + index * (8 + size * size * 3)
 
     def _file(self, size: int) -> Path:
-        """Return the file of this set at one size, made anew where it is none of that."""
+        """Return the file of this set at one size, made again where the file is another."""
         path = self._folder / f"{self.digest}-{size}.images"
         header = f"ri-analysis images 1, {self.digest}, {len(self)} × {size}".encode().ljust(self._HEADER)
         length = self._place(len(self), size)

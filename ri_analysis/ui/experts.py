@@ -12,6 +12,7 @@ from ri_analysis.analyses.analysis import stacked
 from ri_analysis.engine import Evaluator, Report
 from ri_analysis.engine.gram import Gram, task_vector_gram
 from ri_analysis.figures import experts as figures
+from ri_analysis.figures import words
 from ri_analysis.files import write_text
 from ri_analysis.json_text import to_json
 from ri_analysis.suite import EMBEDDED
@@ -25,7 +26,7 @@ _REMEMBERED = 8  # suites opened last
 
 
 def open_another() -> None:
-    """Draw how to open a suite by its path, or one opened before; the open one stays until the other is in order."""
+    """Draw how to open a suite by its path, or one opened before; the open one stays until the other is checked."""
     path, button = st.columns([6, 1], vertical_alignment="bottom")
     path.text_input(
         "Suite file",
@@ -98,7 +99,7 @@ def _begin(suite: str) -> None:
 
 
 def _follow(suite: str) -> None:
-    """Draw how far the opening of `suite` is; change over to it when it is found in order."""
+    """Draw how far the opening of `suite` is; change over to it once it has passed."""
     job = opening.job_of(suite)
     if job is None:  # its file was changed meanwhile
         job = opening.start(suite)
@@ -112,7 +113,8 @@ def _follow(suite: str) -> None:
     if report is None:
         opening.stopped(job)
     else:
-        opening.findings(f"{_short(resources.suite_name())} stays open, {suite} can't be used", report.findings)
+        still = f" {_short(resources.suite_name())} is still open."
+        opening.findings(f"Could not open {suite}", report.findings, still)
     st.button("Close", key="experts.close", on_click=st.session_state.pop, args=(_OPENING,), type="tertiary")
 
 
@@ -133,18 +135,23 @@ def _change_over(suite: str) -> None:
 
 
 def check(report: Report) -> None:
-    """Draw every finding of the check, with what to do, what is worth knowing, and what is in order."""
+    """Draw every finding of the check, with what to do, all remarks, and the checks that passed."""
     if report.findings:
         opening.unusable(report)
+    elif report.remarks:
+        remarks = words.count(len(report.remarks), "remark")
+        st.warning(
+            f"All files can be read. {remarks}: read them before you trust the numbers.", icon=":material/warning:"
+        )
     else:
-        st.success("All files were read through and are in order.", icon="✅")
-    _lines("Worth knowing", report.remarks)
-    _lines("In order", report.passed)
+        st.success("All files are valid.", icon=":material/check_circle:")
+    _lines("Remarks", report.remarks, expanded=True)
+    _lines("Passed checks", report.passed)
 
 
-def _lines(title: str, lines: list[str]) -> None:
+def _lines(title: str, lines: list[str], *, expanded: bool = False) -> None:
     if lines:
-        with st.expander(f"{title} ({len(lines)})"):
+        with st.expander(f"{title} ({len(lines)})", expanded=expanded):
             st.markdown("\n".join(f"- {frame.plain(line)}" for line in lines))
 
 
@@ -183,10 +190,10 @@ def changes(evaluator: Evaluator, report: Report) -> None:
     pair, seen = recipes.chosen_pair(evaluator), {item.experts for item in report.files}
     sets = pair.map(lambda recipe: recipe.experts)
     if not seen.issuperset(sets):
-        st.info("An expert set is newer than the last look through the files.", icon=":material/info:")
+        st.info("An expert set is newer than the last check.", icon=":material/info:")
         opening.again()
         return
-    # The look through has read all weights: these are kept.
+    # The check has read all weights: their Gram matrices are stored.
     found = sets.map(lambda name: task_vector_gram(evaluator.suite, evaluator.store, name).select(pair.before.tasks))
     st.markdown("**How far each block was moved**")
     tables = found.map(Gram.norm_table)

@@ -28,14 +28,16 @@ def section() -> None:
     """Draw the tray: every figure with its words, size, place and downloads, and all of them as one file."""
     held = tray.pinned()
     if not held:
-        st.info("No figure is pinned yet. Press **Pin** below any figure: it is kept here as it is.", icon="📌")
+        st.info(
+            "No figure is pinned yet. Press **Pin** below any figure to keep it here as it is.", icon=":material/keep:"
+        )
     _standard_button()
     if not held:
         return
     problem = browser.missing()
     camera = "svg"
     if problem:
-        st.warning(problem[0].upper() + problem[1:], icon="⚠️")
+        st.warning(problem[0].upper() + problem[1:], icon=":material/warning:")
         camera = kept.one_of(
             st.segmented_control, "The camera writes", "figures.camera", _CAMERA, camera, format_func=str.upper
         )

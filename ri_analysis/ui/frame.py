@@ -29,7 +29,7 @@ def boundary() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        st.error(plain(str(error)), icon="⚠️")
+        st.error(plain(str(error)), icon=":material/warning:")
 
 
 def chart(drawn: Chart, table: pd.DataFrame, name: str, source: tray.Source) -> None:

@@ -42,7 +42,7 @@ def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
     """
     pages = -(-len(rows) // PAGE)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    page = int(right.number_input(f"Page of {pages}", 1, pages, 1, key=f"{name}.page.{pages}")) if pages > 1 else 1
+    page = int(right.number_input(f"Page (of {pages})", 1, pages, 1, key=f"{name}.page.{pages}")) if pages > 1 else 1
     left.html(key())
     cards(evaluator, rows.iloc[(page - 1) * PAGE : page * PAGE])
 

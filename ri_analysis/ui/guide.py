@@ -46,10 +46,10 @@ STEPS = (
     ),
     Step(
         "sensitivity",
-        "See how much is luck",
+        "See how sensitive accuracy is",
         ":material/landscape:",
-        "Accuracy over two hyperparameters at once, before and after RI: the wider the plateau, the less a careless "
-        "choice costs.",
+        "Accuracy over two hyperparameters at once, before and after RI: the wider the plateau, the less the "
+        "choice matters.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""Opening a suite: looked through in the background, with progress, before any page measures on it."""
+"""Opening a suite: checked in the background, with progress, before any page measures on it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ri_analysis.ui.jobs import Job, Jobs
 _SEEN = "opening.seen"  # the opening of a suite that this session has drawn last
 _DRAWN = "opening.drawn"  # whether the page's frame was drawn for a suite that is open
 
-PATIENCE = 0.5  # seconds a page waits before it shows progress: most suites are looked through in less
-_FEW = 6  # findings shown without a scroll bar
+PATIENCE = 0.5  # seconds a page waits before it shows progress: most suites are checked in less
+_FEW = 6  # problems shown without a scroll bar
 
 
 def evaluator() -> Evaluator:
     """Return the open suite's evaluator.
 
-    Where the suite is still being looked through, or unusable, the page shows that and goes no further.
+    Where the suite is still being checked, or is unusable, the page shows that and goes no further.
     """
     if not _shipped():
         report = open_report()
@@ -37,24 +37,24 @@ def evaluator() -> Evaluator:
 def is_open() -> bool:
     """Whether pages can measure on the open suite now; asked once a run, for what is drawn around the page.
 
-    A suite of which a file has changed is opened anew.
+    A suite one of whose files has changed is reopened.
     """
     _renew()
-    report = None if _shipped() else _looked_through(resources.suite_name()).result
+    report = None if _shipped() else _checked(resources.suite_name()).result
     found = _shipped() or (report is not None and not report.findings)
     st.session_state[_DRAWN] = found
     return found
 
 
 def remarks() -> Sequence[str]:
-    """Return what is worth knowing about the open suite's files; nothing until that is known."""
-    report = None if _shipped() else _looked_through(resources.suite_name()).result
+    """Return the remarks about the open suite's files; none until its check has ended."""
+    report = None if _shipped() else _checked(resources.suite_name()).result
     return () if report is None else report.remarks
 
 
 def open_report() -> Report:
     """Return what was found in the open suite; until that is known, the page shows progress and goes no further."""
-    job = _looked_through(resources.suite_name())
+    job = _checked(resources.suite_name())
     report: Report | None = job.result
     if report is None:
         if job.running:
@@ -69,12 +69,12 @@ def open_report() -> Report:
 
 
 def start(suite: str) -> Job:
-    """Read a suite's files anew, and look them through in the background."""
+    """Read a suite's files again, and check them in the background."""
     resources.reopen(suite)
-    return _look_through(suite)
+    return _check(suite)
 
 
-def _look_through(suite: str) -> Job:
+def _check(suite: str) -> Job:
     jobs, name = _jobs(), _name(suite)
     folder, files = resources.workspace(), resources.files(suite)
 
@@ -85,68 +85,71 @@ def _look_through(suite: str) -> Job:
 
 
 def renew(reason: str) -> None:
-    """Open the suite anew, for `reason`, and draw the page again."""
+    """Reopen the suite, for `reason`, and draw the page again."""
     resources.reopen(resources.suite_name(), reason)
     st.rerun()
 
 
 def _renew() -> None:
-    """Open the suite anew where a file has changed; where that was done, by any session, say so."""
+    """Reopen the suite where a file has changed; where that was done, by any session, say so."""
     suite = resources.suite_name()
     changed = resources.files(suite).changed_anywhere()
     if changed is not None:
         renew(f"{changed}: changed since it was opened")
     seen, now = st.session_state.get(_SEEN), resources.stamp(suite)
     if seen is not None and seen[0] == now[0] and seen != now and resources.reopened(suite):
-        st.toast(frame.plain(f"{resources.reopened(suite)}; the suite was opened anew."), icon="🔄", duration="long")
+        text = f"{resources.reopened(suite)}; the suite was reopened."
+        st.toast(frame.plain(text), icon=":material/sync:", duration="long")
     st.session_state[_SEEN] = now
 
 
 def job_of(suite: str) -> Job | None:
-    """Return the latest look through a suite, None when there was none since its file was changed."""
+    """Return the latest check of a suite, None when there was none since its file was changed."""
     return _jobs().get(_name(suite))
 
 
 def stopped(job: Job) -> None:
-    """Say why a look through a suite has no report."""
+    """Say why a check has no report."""
     if isinstance(job.error, Cancelled):
-        st.info("Opening was cancelled.", icon="⏸️")
+        st.info("Opening was cancelled.", icon=":material/pause_circle:")
     else:
-        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon="⚠️")
+        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon=":material/warning:")
 
 
-def findings(headline: str, found: Sequence[Finding]) -> None:
-    """Draw findings as one message: the part, what is wrong with it, and what to do."""
+def findings(headline: str, found: Sequence[Finding], after: str = "") -> None:
+    """Draw findings as one message: each part, what is wrong with it, and what to do; `after` follows their number."""
     lines = [
         f"- **{frame.plain(item.about)}**: {frame.plain(item.problem)}  \n  *→ {frame.plain(item.remedy)}*"
         for item in found
     ]
     with st.container(height=420 if len(found) > _FEW else "content"):
-        count = words.count(len(found), "finding")
-        st.error(f"{frame.plain(headline)}: {count}.\n\n" + "\n".join(lines), icon="⚠️")
+        count = words.count(len(found), "problem")
+        st.error(
+            f"{frame.plain(headline)}: {count}.{frame.plain(after)}\n\n" + "\n".join(lines), icon=":material/warning:"
+        )
 
 
 def unusable(report: Report) -> None:
-    """Draw why the open suite can't be used, and a way to try again after mending it."""
+    """Draw why the open suite can't be used, and a way to check again once it is fixed."""
     findings("This suite can't be used", report.findings)
     again()
 
 
 def again() -> None:
-    """Draw a button that has the open suite looked through once more."""
-    if st.button("Look again", icon=":material/refresh:", key="opening.again"):
+    """Draw a button that has the open suite checked again."""
+    if st.button("Check again", icon=":material/refresh:", key="opening.again"):
         start(resources.suite_name())
         st.rerun()
 
 
 def _shipped() -> bool:
-    """Whether the open suite came with the program, whose tests have looked it through."""
+    """Whether the open suite came with the program, whose tests check it."""
     return resources.suite_name() in EMBEDDED
 
 
-def _looked_through(suite: str) -> Job:
-    """Return the latest look through a suite, started here when there was none; quick ones have ended."""
-    job = job_of(suite) or _look_through(suite)
+def _checked(suite: str) -> Job:
+    """Return the latest check of a suite, started here when there was none; quick ones have ended."""
+    job = job_of(suite) or _check(suite)
     job.wait(PATIENCE)
     return job
 

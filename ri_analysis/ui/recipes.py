@@ -90,7 +90,7 @@ def chosen_coefficient(task: str, texts: state.Texts | None = None) -> float:
         return 1.0
 
 
-def sounding(task: str, texts: state.Texts | None = None) -> bool:
+def active(task: str, texts: state.Texts | None = None) -> bool:
     """Whether a task's expert takes part: it is not muted, and no other is soloed instead."""
     solo = named(SOLO, texts)
     return task in solo if solo else task not in named(MUTED, texts)
@@ -101,7 +101,7 @@ def chosen_pair(evaluator: Evaluator, texts: state.Texts | None = None) -> Pair:
     method, tasks = chosen_method(texts), chosen_tasks(evaluator, texts)
     if not tasks:
         raise InputError("no task is switched on: choose at least one on the Merge page")
-    weights = {task: chosen_coefficient(task, texts) if sounding(task, texts) else 0.0 for task in tasks}
+    weights = {task: chosen_coefficient(task, texts) if active(task, texts) else 0.0 for task in tasks}
     settings = chosen_settings(method.name, method.hyperparameters, texts)
     before = evaluator.recipe(
         method.name, settings, experts=ORIGINAL, tasks=tasks, coefficients=weights if method.weighted else {}
@@ -116,7 +116,7 @@ def describe(pair: Pair) -> str:
     parts = [f"**{METHODS[recipe.method].title}**"]
     parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
     parts.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
-    parts += [f"{task} × {value:g}" for task, value in recipe.coefficients]
+    parts += [f"{task} × {words.signed(value)}" for task, value in recipe.coefficients]
     return ", ".join(parts)
 
 

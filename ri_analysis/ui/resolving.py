@@ -1,4 +1,4 @@
-"""Run RI from a page: choose, start, watch, cancel, resume; and the sets made before."""
+"""Run RI from a page: choose, start, watch, cancel, resume; and the sets made so far."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "ta
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (
-    "Keep says how far an expert has moved from itself in its own head, free how much it still moves the other heads; "
-    "a good run lets free fall far while keep stays near zero. Both are measured on auxiliary images only."
+    "Keep: how far an expert's predictions for its own task have moved; free: how far it still moves the other tasks' "
+    "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
 )
 
 
 @dataclass(frozen=True)
-class Plan:
+class Run:
     """Everything that decides an RI run."""
 
     name: str
@@ -50,7 +50,7 @@ def declared(suite: Suite) -> list[Hyperparameter]:
     return [replace(item, default=defaults[item.name]) for item in HYPERPARAMETERS]
 
 
-def plan_controls(evaluator: Evaluator) -> Plan | None:
+def run_controls(evaluator: Evaluator) -> Run | None:
     """Draw the choices of a run; return it, or None where the suite offers no auxiliary source."""
     suite = evaluator.suite
     names = [item.name for item in suite.spec.auxiliary]
@@ -70,7 +70,7 @@ def plan_controls(evaluator: Evaluator) -> Plan | None:
     settings = recipes.chosen_settings(OWNER, items)
     with left:
         name = _name_control(suite, f"{auxiliary}-{settings['steps']}")
-    return Plan(name, auxiliary, settings, tasks, seed)
+    return Run(name, auxiliary, settings, tasks, seed)
 
 
 def _source_control(suite: Suite, names: list[str]) -> str:
@@ -84,7 +84,7 @@ def _source_control(suite: Suite, names: list[str]) -> str:
         key=state.seed_widget(_SOURCE, value),
         on_change=state.take_widget,
         args=(_SOURCE, None),
-        help="Unlabelled images that belong to no task: all that RI sees.",
+        help="Unlabelled images unrelated to any task: all that RI sees.",
     )
     count = words.count(len(suite.auxiliary_data(value)), "image")
     if suite.auxiliary(value).oracle:
@@ -104,7 +104,7 @@ def _task_control(suite: Suite) -> tuple[str, ...]:
         key=state.seed_widget(_TASKS, value),
         on_change=state.take_widget,
         args=(_TASKS, list(suite.tasks)),
-        help="Adapt together those that will be merged: each learns to leave the others' heads alone.",
+        help="Adapt together the experts that will be merged: each learns not to change the others' predictions.",
     )
     return tuple(value)
 
@@ -140,19 +140,19 @@ def _name_control(suite: Suite, proposal: str) -> str:
     return value.strip()
 
 
-def expected(evaluator: Evaluator, plan: Plan) -> str:
+def expected(evaluator: Evaluator, run: Run) -> str:
     """Say how long a run will take on this machine."""
-    seconds = estimate.seconds(evaluator, evaluator.suite, plan.auxiliary, plan.settings, len(plan.tasks))
-    experts = words.count(len(plan.tasks), "expert")
-    return f"About {words.duration(seconds)} for {experts} on this machine, as busy as it is now"
+    seconds = estimate.seconds(evaluator, evaluator.suite, run.auxiliary, run.settings, len(run.tasks))
+    experts = words.count(len(run.tasks), "expert")
+    return f"About {words.duration(seconds)} for {experts} on this machine at the current load"
 
 
-def start_button(evaluator: Evaluator, plan: Plan) -> None:
+def start_button(evaluator: Evaluator, run: Run) -> None:
     """Draw the button that starts a run, with how long it will take."""
-    if plan.tasks:
-        st.caption(f"{expected(evaluator, plan)}. It runs in the background; you can look at other pages meanwhile.")
-    if st.button("Run RI", type="primary", disabled=not plan.tasks, key="resolve.run"):
-        start(evaluator, plan)
+    if run.tasks:
+        st.caption(f"{expected(evaluator, run)}. It runs in the background; you can look at other pages meanwhile.")
+    if st.button("Run RI", type="primary", disabled=not run.tasks, key="resolve.run"):
+        start(evaluator, run)
         state.put(_NAME, None)
         st.rerun()
 
@@ -169,27 +169,27 @@ def _prefix(suite: Suite) -> str:
     return f"resolve:{suite.spec.path}:"
 
 
-def start(evaluator: Evaluator, plan: Plan, *, resume: bool = False) -> Job:
-    """Start a run in the background. Raises InputError for a plan that can't be."""
+def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
+    """Start a run in the background. Raises InputError for settings that allow no run."""
     suite = evaluator.suite
-    if not plan.tasks:
+    if not run.tasks:
         raise InputError("choose at least one expert to adapt")
-    if plan.name in suite.expert_sets:
-        raise InputError(f"expert set {plan.name!r} exists already; choose another name")
-    device, every = pick_device(resources.device()), max(1, int(plan.settings["steps"]) // _CURVE_POINTS)
+    if run.name in suite.expert_sets:
+        raise InputError(f"expert set {run.name!r} exists already; choose another name")
+    device, every = pick_device(resources.device()), max(1, int(run.settings["steps"]) // _CURVE_POINTS)
 
     def work(job: Job) -> Path:
         job.note = "computing the teachers' outputs"
 
         def report(now: Losses) -> None:
             job.note = f"{now.task}, step {now.step:,}, keep {words.nats(now.keep)}, free {words.nats(now.free)}"
-            if now.step % every == 0 or now.step in (1, int(plan.settings["steps"])):
+            if now.step % every == 0 or now.step in (1, int(run.settings["steps"])):
                 job.details["losses"].append(now)
 
-        return resolve(suite, **asdict(plan), device=device, resume=resume, progress=job.progress, report=report)
+        return resolve(suite, **asdict(run), device=device, resume=resume, progress=job.progress, report=report)
 
-    details = {"plan": plan, "losses": []}
-    return resources.jobs().start(key_of(suite, plan.name), f"Adapting {plan.name}", work, details)
+    details = {"run": run, "losses": []}
+    return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details)
 
 
 def runs(evaluator: Evaluator) -> None:
@@ -203,61 +203,66 @@ def runs(evaluator: Evaluator) -> None:
 
 
 def _losses(job: Job, tasks: Sequence[str]) -> None:
-    """Draw the losses of a run that goes on."""
+    """Draw the losses of a run that is under way."""
     table = pd.DataFrame(list(job.details["losses"]), columns=list(Losses._fields))
     if len(table):
-        measure = unit(str(job.details["plan"].settings.get("distance", "kl")))
+        measure = unit(str(job.details["run"].settings.get("distance", "kl")))
         chart = loss_curves(table, tasks, unit=measure, dark=frame.dark())
         st.plotly_chart(chart, theme=None, key=f"live.{job.key}", alt=_HOW)
         st.caption(_HOW)
 
 
 def _ended(evaluator: Evaluator, job: Job) -> None:
-    error, name = job.error, job.details["plan"].name
+    error, name = job.error, job.details["run"].name
     if error is None:
-        st.success(f"Expert set {name} is ready and can be compared on every page.", icon="✅")
+        st.success(f"Expert set {name} is ready and can be compared on every page.", icon=":material/check_circle:")
         use, close = st.columns([1, 1])
         use.button(f"Use {name} as “after RI”", key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
         close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
         return
     stopped = isinstance(error, Cancelled)
     if stopped:
-        st.info(f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are kept.", icon="⏸️")
+        st.info(
+            f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are saved.",
+            icon=":material/pause_circle:",
+        )
     else:
-        st.error(f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon="⚠️")
+        st.error(
+            f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon=":material/warning:"
+        )
     again, close = st.columns([1, 1])
     if stopped and again.button("Resume", key=f"resume.{job.key}", type="primary"):
-        start(evaluator, job.details["plan"], resume=True)
+        start(evaluator, job.details["run"], resume=True)
         st.rerun()
     close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
 
 
 def _use(job: Job) -> None:
-    state.put(recipes.RESOLVED, job.details["plan"].name)
+    state.put(recipes.RESOLVED, job.details["run"].name)
     resources.jobs().drop(job.key)
 
 
 # --- what was made before ---------------------------------------------------------------------------------
 
 
-def left_over(evaluator: Evaluator) -> list[Plan]:
+def left_over(evaluator: Evaluator) -> list[Run]:
     """Return the runs in the workspace that an earlier server left unfinished."""
     suite = evaluator.suite
     return [
-        Plan(name, run["auxiliary"]["name"], run["settings"], tuple(run["tasks"]), int(run["seed"]))
+        Run(name, run["auxiliary"]["name"], run["settings"], tuple(run["tasks"]), int(run["seed"]))
         for name, run in unfinished(suite).items()
         if resources.jobs().get(key_of(suite, name)) is None
     ]
 
 
 def offer_unfinished(evaluator: Evaluator) -> None:
-    """Draw the runs that can be taken up again."""
-    for plan in left_over(evaluator):
+    """Draw the runs that can be resumed."""
+    for run in left_over(evaluator):
         with st.container(border=True):
             text, button = st.columns([5, 1], vertical_alignment="center")
-            text.markdown(f"**{plan.name}** was left unfinished (auxiliary source {plan.auxiliary}).")
-            if button.button("Resume", key=f"resume.left.{plan.name}", width="stretch"):
-                start(evaluator, plan, resume=True)
+            text.markdown(f"**{run.name}** was left unfinished (auxiliary source {run.auxiliary}).")
+            if button.button("Resume", key=f"resume.left.{run.name}", width="stretch"):
+                start(evaluator, run, resume=True)
                 st.rerun()
 
 
@@ -277,6 +282,6 @@ def past_sets(evaluator: Evaluator) -> None:
                     table, suite.tasks, unit=unit(record.get("settings", {}).get("distance", "kl")), dark=frame.dark()
                 )
                 images = record.get("auxiliary", {}).get("images")
-                n = f"Each step rests on a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
+                n = f"Each step uses a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
                 frame.figure(chart, _HOW, table, n, f"losses-{item.name}")

@@ -87,7 +87,7 @@ def _files(path: str, opened: str) -> Watch:
 
 
 def reopen(suite: str, reason: str = "") -> None:
-    """Have a suite's files read anew, in every session, when they are next asked for."""
+    """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)
     _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
     _evaluator.clear()
@@ -95,13 +95,13 @@ def reopen(suite: str, reason: str = "") -> None:
 
 
 def reopened(suite: str) -> str:
-    """Return why a suite was opened anew the last time, empty where the reader asked for it or it never was."""
+    """Return why a suite was last reopened, empty where the reader asked for it or it never was."""
     return _reopened().get(stamp(suite)[0], (0, ""))[1]
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _reopened() -> dict[str, tuple[int, str]]:
-    """How often each suite was opened anew, and why the last time."""
+    """How often each suite was reopened, and why the last time."""
     return {}
 
 

@@ -43,7 +43,7 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
         background.watch(job, lambda: _so_far(job, wanted))
         return
     if found is None and resources.memory().get((*key, "plan")) is None:
-        with st.spinner("Looking up what is left to measure"):
+        with st.spinner("Looking for saved results"):
             found = _from_store(evaluator, wanted, key)
     if found is None:
         background.explain(job)
@@ -68,10 +68,10 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
         right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=_label
     )
     levels = [LEVELS] * (1 if y == NONE else 2)
-    stages = "before and after RI, each" if pair.after is not None else "before RI, each"
+    stages = "before and after RI" if pair.after is not None else "before RI"
     size.caption(
-        f"{' × '.join(map(str, levels))} places {stages} on {IMAGES} test images a task; where it "
-        "matters again on more. What is measured is kept."
+        f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, {IMAGES} test images per "
+        "task; the best points are measured again on more images. Results are saved."
     )
     axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
     assert axes[0] is not None  # the first axis has no such choice
@@ -118,10 +118,10 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     left, right = st.columns([2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     right.caption(
-        f"{todo} to measure, {planned.kept} are kept already; about {words.duration(planned.images * pace)} here. "
-        "The first look is there after a tenth of it."
+        f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(planned.images * pace)} here. First "
+        "results after about 10%."
     )
-    label = "Go on" if planned.kept else "Measure"
+    label = "Resume" if planned.kept else "Measure"
     suite = resources.suite_name()
     if left.button(label, key="sensitivity.start", width="stretch", type="primary"):
         resources.jobs().start(
@@ -163,15 +163,15 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     _picture(found, wanted)
     st.subheader("Plateaus", anchor=False)
     text = (
-        "The plateau is the stretch of the first axis, through the best place, that lies within one point of the best: "
-        "on a logarithmic axis its high end divided by its low end, so that merely rescaled task vectors gain nothing. "
-        "The last column is the stretch that is as good, within a point, as the best before RI. "
+        "The plateau is the range of the first axis, through the best point, whose accuracy is within one point of the "
+        "best: on a logarithmic axis its high end divided by its low end, so rescaling the task vectors does not "
+        "change it. The last column is the range that is, within one point, as accurate as the best before RI. "
         "Gap: best minus default. Best and default are compared on the same test images, on which the best was also "
-        "chosen: it is what tuning could gain at most. Intervals: 95%, bootstrap over images."
+        "chosen, so it is the most that tuning could gain. Intervals: 95%, bootstrap over images."
     )
     best = found[found["kind"] == "best"]
     st.dataframe(_plateaus(found), hide_index=True, key="sensitivity.plateaus")
-    frame.caption(text, best, "plateaus", "The best places with their plateaus, every digit")
+    frame.caption(text, best, "plateaus", "The best points with their plateaus, every digit")
     if wanted[0].y is not None:
         _slices(found, wanted[0].y, _command(wanted))
 
@@ -188,7 +188,7 @@ def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
 def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     field, dark = wanted[0], frame.dark()
     x = field.x.of(field.base)
-    n = f"Each place rests on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
+    n = f"Each point is based on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
     if field.y is None:
         how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
         _clickable(surfaces.curves(found, here=x, dark=dark), wanted, found, how, n)
@@ -197,7 +197,7 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         st.segmented_control, "View", "sensitivity.view", _VIEWS, required=True, label_visibility="collapsed"
     )
     if view == "landscape":
-        how = "Height and colour are accuracy, on one scale: a flat top forgives a careless choice."
+        how = "Height and colour are accuracy, on one scale: a flat top means the setting matters little."
         frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape", _command(wanted))
         return
     how = (
@@ -238,7 +238,7 @@ def _take(field: Field) -> None:
     for axis, value in zip((field.x, field.y), place, strict=False):
         if axis is not None:
             state.put(_entry(field, axis), None if value == axis.default else state.text_of(_typed(field, axis, value)))
-            said.append(f"{surfaces.label(axis.name)} = {value:.4g}")
+            said.append(f"{surfaces.label(axis.name)} = {words.signed(value, '.4g')}")
     st.session_state["sensitivity.taken"] = ", ".join(said)
 
 
@@ -272,7 +272,7 @@ def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
         "sensitivity.at",
         list(values),
         nearest,
-        format_func=lambda text: f"{values[text]:.3g}",
+        format_func=lambda text: words.signed(values[text], ".3g"),
     )
     part = grid[grid["y"] == values[at]]
     n = f"Based on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."

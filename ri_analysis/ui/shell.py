@@ -69,7 +69,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
 
 
 def _remarks(found: Sequence[str]) -> None:
-    """Draw what is worth knowing about the open suite's files, folded up."""
+    """Draw the remarks on the open suite's files, folded up."""
     if found:
         with st.expander(f"{words.count(len(found), 'remark')} about this suite's files", icon=":material/info:"):
             st.markdown("\n".join(f"- {frame.plain(line)}" for line in found))

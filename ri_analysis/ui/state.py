@@ -43,7 +43,7 @@ def read_url() -> None:
     """Take over the URL where the reader changed it: at the start, by a link, or by going back."""
     found = st.query_params.to_dict()
     st.session_state.setdefault(_LINKED, bool(found))
-    # What it was at the last look may stand there still: a component writes the URL itself, a moment later.
+    # It may still be the one read last: a component writes the URL itself, a moment later.
     ours = [st.session_state.get(name) for name in (_WRITTEN, _FOUND)]
     if _CHOICE not in st.session_state or (found and found not in ours):
         st.session_state[_CHOICE] = dict(found)

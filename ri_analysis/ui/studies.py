@@ -1,4 +1,4 @@
-"""The Studies page: any study of the suite, carried out on request, with its outcome beside the paper's finding."""
+"""The Studies page: any study of the suite, run on request, with its outcome beside the paper's finding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ri_analysis.studies import STUDIES, Study
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.output import estimate
+from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
 
@@ -33,7 +33,8 @@ def section(evaluator: Evaluator) -> None:
     study = STUDIES[name]
     owner = f"studies.{study.name}"
     st.markdown(f"**{study.question}**")
-    st.caption(f"The paper (second-hand): {study.finding}")
+    if study.finding:
+        st.caption(f"{REPORTED} (not re-run by us): {study.finding}")
     with st.expander("Settings"):
         controls.hyperparameter_controls(owner, study.settings, sliders=False)
     settings = recipes.chosen_settings(owner, study.settings)
@@ -75,16 +76,16 @@ def _table(
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
         return estimate(study, evaluator, planned, 1)
 
-    with st.spinner("Looking up what is left to measure"):
+    with st.spinner("Looking for saved results"):
         left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
-        key, "Carry out", study.title, work, frame.plain(left), lambda: _so_far(key)
+        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key)
     )
     return table
 
 
 def _so_far(key: tuple[Hashable, ...]) -> None:
-    """Draw the merges of a study that goes on."""
+    """Draw the merges of a study that is under way."""
     results: Mapping[Work, Any] = dict(resources.memory().get((*key, "so far")) or {})
     table = _merges(results)
     if len(table):

@@ -69,7 +69,7 @@ def add(snapshot: Snapshot) -> None:
     if any(item.snapshot.same_as(snapshot) for item in held):
         st.toast("This figure is in the tray already.", icon=":material/keep:")
     elif len(held) == MOST or sum(item.snapshot.bytes for item in held) + snapshot.bytes > MOST_BYTES:
-        st.toast("The tray is full: take a figure out on the Figures page first.", icon="⚠️")
+        st.toast("The tray is full: take a figure out on the Figures page first.", icon=":material/warning:")
     else:
         numbers = st.session_state.setdefault(_NUMBERS, count(1))
         held.append(Pinned(next(numbers), snapshot))

@@ -100,7 +100,7 @@ def test_the_bars_follow_the_hand_before_it_lets_go(visit: Visit):
     page.locator(".ri-live[data-kind=estimate]").wait_for()
     held = bars(page)
     assert held != before
-    assert page.url == address  # the address is left alone under the hand
+    assert page.url == address  # the address is left alone while a slider moves
     page.mouse.move(left, middle, steps=4)
     page.wait_for_function("held => " + LIVE_BARS + " !== held", arg=held)
     page.mouse.up()

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import MODEL
 
-from ri_analysis.cli import main
+from ri_analysis.cli import _verdict, main
+from ri_analysis.engine.check import Finding, Report
 from ri_analysis.merging import METHODS
 
 
@@ -130,12 +131,19 @@ def test_methods_lists_every_declaration(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_check_exits_by_what_it_finds(shell: Shell) -> None:
     code, out, _ = shell("check")
-    assert (code, out.splitlines()[-1]) == (0, "the suite is in order")
+    assert (code, out.splitlines()[-1]) == (0, "the suite can be used; 3 remarks")
     (shell.suite.parent / "Reds.txt").unlink()
     code, out, _ = shell("check")
     assert code == 2
     assert "wrong" in out
     assert "Reds.txt" in out
+    assert out.splitlines()[-1] == "1 problem"
+
+
+def test_check_says_valid_only_without_remarks() -> None:
+    assert _verdict(Report(passed=["images"])) == "the suite is valid"
+    assert _verdict(Report(remarks=["a"])) == "the suite can be used; 1 remark"
+    assert _verdict(Report(findings=[Finding("a", "b", "c")] * 2, remarks=["a"])) == "2 problems"
 
 
 @pytest.mark.parametrize(

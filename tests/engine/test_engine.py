@@ -12,7 +12,7 @@ from tiny import TASKS
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator, Store, accuracy_change, check_suite, interference_change, pick_device
-from ri_analysis.engine.directions import FEW, Directions
+from ri_analysis.engine.merged_vectors import FEW, MergedVectors
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import merge
 from ri_analysis.suite import open_suite
@@ -218,7 +218,7 @@ def test_changes_are_paired(evaluator: Evaluator) -> None:
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 def test_a_kept_direction_gives_the_merges_very_bits(evaluator: Evaluator, budget: int) -> None:
-    directions, vectors = Directions(budget), evaluator.suite.task_vectors("mild")
+    directions, vectors = MergedVectors(budget), evaluator.suite.task_vectors("mild")
     weights = evaluator.suite.weight_digests("mild")
     for method in ("ties", "averaging", "task-arithmetic"):
         for scale in (0.5, -1.25):
@@ -230,7 +230,7 @@ def test_a_kept_direction_gives_the_merges_very_bits(evaluator: Evaluator, budge
 
 def test_kept_directions_stay_within_the_budget(evaluator: Evaluator) -> None:
     vectors, weights = evaluator.suite.task_vectors(), evaluator.suite.weight_digests()
-    directions = Directions(int(2.5 * 4 * vectors.size))
+    directions = MergedVectors(int(2.5 * 4 * vectors.size))
     for density in (0.1, 0.2, 0.3, 0.4):
         recipe = evaluator.recipe("ties", {"density": density})
         dict(directions.merged(vectors, recipe, weights))
@@ -251,4 +251,4 @@ def test_measuring_many_coefficients_keeps_the_merges_of_a_few(evaluator: Evalua
     tasks = evaluator.suite.tasks
     for number in range(2 * FEW):
         evaluator.measure(evaluator.recipe("task-arithmetic", coefficients={tasks[0]: number / 10}), limit=2)
-    assert len(evaluator._directions._kept) == FEW
+    assert len(evaluator._merged_vectors._kept) == FEW

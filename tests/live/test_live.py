@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ri_analysis.engine import Evaluation, Evaluator
-from ri_analysis.engine.directions import FEW
+from ri_analysis.engine.merged_vectors import FEW
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import Cancelled
 from ri_analysis.live import probe as live_module

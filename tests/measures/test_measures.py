@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ri_analysis.divergences import kl_divergence
 from ri_analysis.measures import (
     accuracy_table,
     crosstalk_table,
@@ -15,7 +16,6 @@ from ri_analysis.measures import (
     mean_interference,
     off_diagonal_mean,
 )
-from ri_analysis.statistics import kl_divergence
 
 
 def test_interference_worked_by_hand() -> None:

@@ -36,7 +36,7 @@ def test_a_suite_of_which_a_file_was_replaced_is_opened_anew_with_a_notice(
     app.run()
     assert not app.exception
     assert [item.value.replace("\\", "") for item in app.toast] == [
-        f"{path}: changed since it was opened; the suite was opened anew."
+        f"{path}: changed since it was opened; the suite was reopened."
     ]
     after = _numbers(app)
     assert after != before

@@ -36,7 +36,10 @@ def open_suite_file(app: AppTest, path: Path | str) -> AppTest:
 
 def test_the_page_says_what_each_file_is(app: AppTest, tiny: Path) -> None:
     assert not visit(app).exception
-    assert "in order" in app.success[0].value
+    assert not app.success
+    assert "3 remarks: read them before you trust the numbers." in app.warning[0].value
+    (remarks,) = [item for item in app.expander if item.label == "Remarks (3)"]
+    assert remarks.proto.expanded
     table = app.dataframe[0].value
     assert list(table["model"]) == ["pretrained", *["Reds", "Greens", "Blues"] * 2]
     assert list(table["experts"]) == ["", *["original"] * 3, *["mild"] * 3]
@@ -82,7 +85,7 @@ def test_a_wrong_path_is_one_message_and_the_open_suite_stays(app: AppTest, tmp_
     assert not app.exception
     assert len(app.error) == 1
     assert "nowhere.toml" in app.error[0].value
-    assert "stays open" in app.error[0].value
+    assert "is still open" in app.error[0].value
     assert "Suite **tiny**" in text(app)
     assert "suite" not in app.query_params
     assert not (workspace / "recent.json").exists()
@@ -100,7 +103,7 @@ def test_a_broken_suite_shows_every_finding_with_what_to_do(app: AppTest, other:
     visit(app)
     open_suite_file(app, other)
     said = text(app).replace("\\", "")
-    assert "3 findings" in app.error[0].value
+    assert "3 problems" in app.error[0].value
     assert "expert Reds (original)" in said
     assert "give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] 'Reds'" in said
     for task in ("Greens", "Blues"):
@@ -114,7 +117,7 @@ def test_an_unusable_first_suite_can_be_mended_and_looked_at_again(app: AppTest,
     expert.write_bytes(whole[:1000])
     app.run()
     assert len(app.error) == 1
-    assert "1 finding" in app.error[0].value
+    assert "1 problem" in app.error[0].value
     visit(app)
     assert "Reds.safetensors" in text(app)
     assert list(app.dataframe[0].value["model"][:2]) == ["pretrained", "Greens"]

@@ -16,10 +16,10 @@ from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, recipe_of
-from ri_analysis.ui.live import bench
-from ri_analysis.ui.live.bench import Bench
-from ri_analysis.ui.live.line import Direction
+from ri_analysis.ui.live import session
+from ri_analysis.ui.live.line import SliderPath
 from ri_analysis.ui.live.section import _checkpoint
+from ri_analysis.ui.live.session import LiveSession
 from ri_analysis.ui.recipes import Pair
 
 
@@ -42,7 +42,7 @@ def test_bars_follow_the_hand_and_exact_values_replace_the_estimate(app: AppTest
     moving = hand.move(app, **{"c.Reds": -0.5})
     assert moving["kind"] == "estimate"
     assert moving["rows"] != before["rows"]
-    assert "query" not in moving  # the address is left alone under the hand
+    assert "query" not in moving  # the address is left alone while a slider moves
     exact = hand.release(app, {"c.Reds": -0.5})
     assert exact["kind"] == "exact"
     for place, experts in enumerate(("original", "ri")):
@@ -70,7 +70,7 @@ def test_what_the_hand_chose_goes_into_the_url_the_commands_and_the_other_pages(
     clean(app.switch_page("pages/accuracy.py").run())
     assert {name: app.query_params[name] for name in wanted} == wanted
     assert "**TIES**, λ = 0.5" in text(app)
-    assert "Reds × -0.5" in text(app)
+    assert "Reds × −0.5" in text(app)
     assert app.slider(key="widget.ties.scale").value == 0.5
 
 
@@ -144,7 +144,7 @@ def test_mute_and_solo_silence_experts_and_keep_their_tasks(app: AppTest):
     assert all("Reds=0" in line and "Blues=0" in line and "Greens=" not in line for line in commands(data))
     assert hand.values(data)["c.Reds"] == 1.0  # comes back with its own coefficient
     data = hand.send(app, "act", act="solo:Greens")
-    assert [task["sounding"] for task in data["tasks"]] == [False, True, True]
+    assert [task["active"] for task in data["tasks"]] == [False, True, True]
 
 
 def test_no_task_at_all_is_one_clear_message(app: AppTest):
@@ -198,7 +198,7 @@ def test_pinned_recipes_are_compared_image_by_image(app: AppTest, evaluator: Eva
 
 def test_the_download_is_the_merge_under_the_hand_with_its_recipe(evaluator: Evaluator, tmp_path: Path):
     recipe = evaluator.recipe("ties", coefficients={"Reds": 0.5})
-    held = Bench(pair=Pair(recipe, recipe.with_experts("mild")))
+    held = LiveSession(pair=Pair(recipe, recipe.with_experts("mild")))
     path = tmp_path / "merged.safetensors"
     path.write_bytes(_checkpoint(evaluator, held, 1))
     assert recipe_of(path) == recipe.with_experts("mild")
@@ -208,7 +208,7 @@ def test_the_download_is_the_merge_under_the_hand_with_its_recipe(evaluator: Eva
 
 
 def test_what_takes_too_long_to_look_at_is_interpolated_and_says_so(app: AppTest, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bench, "LIVE", 0.0)
+    monkeypatch.setattr(session, "LIVE", 0.0)
     opened(app)
     data = hand.move(app, **{"c.Reds": 0.35})
     assert data["kind"] == "waiting"
@@ -227,12 +227,12 @@ def test_what_takes_too_long_to_look_at_is_interpolated_and_says_so(app: AppTest
 
 
 def test_the_direction_of_linked_coefficients_and_of_logarithms():
-    linked = Direction.of({"c.A": "0.5"}, "c.A", {"c.A": "0.75", "c.B": "1.25"})
+    linked = SliderPath.of({"c.A": "0.5"}, "c.A", {"c.A": "0.75", "c.B": "1.25"})
     assert linked is not None
     assert linked.at(0.25) == {"c.A": "0.25", "c.B": "0.75"}
     assert linked.at(1.0) == {"c.A": "1", "c.B": "1.5"}
-    images = Direction.of({"method": "fisher"}, "fisher.images", {"method": "fisher", "fisher.images": "512"})
+    images = SliderPath.of({"method": "fisher"}, "fisher.images", {"method": "fisher", "fisher.images": "512"})
     assert images is not None
     assert images.at(images.low)["fisher.images"] == "32"
     assert images.at(images.fitting((images.low + images.high) / 2)) == {"method": "fisher", "fisher.images": "256"}
-    assert Direction.of({}, "c", {}) is None
+    assert SliderPath.of({}, "c", {}) is None

@@ -39,8 +39,8 @@ def pinned_as(app: AppTest, name: str, kind: str, command: str) -> None:
 def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
     app.session_state["ri.choice"] = {"method": "ties"}
     clean(app.switch_page(PAGE).run())
-    assert "4 × 4 places before and after RI" in text(app)
-    assert "0 are kept already" in text(app)
+    assert "4 × 4 grid before and after RI" in text(app)
+    assert "none saved" in text(app)
     assert not app.dataframe
     finish(app)
     [plateaus] = app.dataframe

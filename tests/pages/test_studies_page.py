@@ -35,7 +35,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert STUDIES["steps"].question in text(app)
     assert STUDIES["steps"].finding in text(app)
     assert f"ri-analysis study steps {tiny} --out studies/steps --set methods=iso-c" in text(app)
-    assert "steps: 9 points, 0 of them in the store" in text(app)  # four runs, and five merges
+    assert "steps: 9 measurements, none saved" in text(app)  # four runs, and five merges
     app.button(key="start.study").click().run()
     job = resources.jobs().starting_with("study:")[-1]
     job.wait(120)

@@ -12,12 +12,12 @@ from filelock import FileLock
 from tiny import make_suite
 
 from ri_analysis.cli import main
+from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import default_settings, descent
-from ri_analysis.statistics import frechet_distance
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
@@ -380,7 +380,7 @@ def test_a_dry_run_counts_what_ri_costs(evaluator: Evaluator):
     assert planned.images - 3 * 3 * 6 == 2 * (once.images - 3 * 3 * 6)  # what is merged before RI is the same
     assert planned.held == 3 * 8 * 8 * 32  # the source's images
     words = estimate(study, evaluator, planned, 1)
-    assert words.startswith(f"steps: {planned.works} points, 0 of them in the store")
+    assert words.startswith(f"steps: {planned.works} measurements, none saved")
 
 
 def test_a_dry_run_knows_that_fewer_images_take_less_room(evaluator: Evaluator):
@@ -432,8 +432,8 @@ def test_the_command_writes_table_figures_manifest_and_document(
     common = ["--workspace", str(tmp_path / "w"), "--device", "cpu", "--set", f"methods={FEW}"]
     assert main(["study", "joint", str(tiny), *common, "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "joint: 10 points, 0 of them in the store" in said
-    assert "time" in said
+    assert "joint: 10 measurements, none saved" in said
+    assert "plus merging" in said
     assert "memory" in said
     out = tmp_path / "out"
     readme = tmp_path / "README.md"

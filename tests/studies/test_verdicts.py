@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from ri_analysis.engine.evaluation import Change
-from ri_analysis.statistics import Interval
+from ri_analysis.intervals import Interval
 from ri_analysis.studies.verdicts import above, below, beside_the_paper, every, greater, in_points, mean_over, within
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
-from ri_analysis.merging.method import Method, Observed, Statistic, scale
+from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.merging.with_data.gradients import trainable
 from ri_analysis.task_vectors import Layer, TaskVectors
 
@@ -106,7 +106,7 @@ METHOD = Method(
     r"\arg\min \sum_t \mathbb{E}_{x\sim D_t} H\big(\operatorname{softmax} h_t f(x;\theta_m)\big)",
     reference="Yang et al. 2024, AdaMerging: adaptive model merging for multi-task learning, arXiv 2310.02575",
     direction=add_up,
-    statistic=Statistic(
+    statistic=TaskStatistic(
         learn_coefficients, images_seen, options=("per", "start", "steps", "learning_rate", "batch"), joint=True
     ),
     seeded=True,

@@ -10,7 +10,7 @@ import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
-from ri_analysis.merging.method import Method, Observed, Statistic, scale
+from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.merging.with_data.gradients import trainable
 from ri_analysis.suite import stratified
 from ri_analysis.task_vectors import Layer
@@ -75,7 +75,7 @@ METHOD = Method(
     r"\mathbb{E}_{x\sim D_t}\,\mathbb{E}_{y\sim p_t(y|x)}\big(\nabla_{\theta_t}\log p_t(y|x)\big)^2",
     reference="Matena and Raffel 2022, Merging models with Fisher-weighted averaging, arXiv 2111.09832",
     direction=average_by_fisher,
-    statistic=Statistic(diagonal_fisher, lambda sizes, images: min(images, *sizes), options=("images",)),
+    statistic=TaskStatistic(diagonal_fisher, lambda sizes, images: min(images, *sizes), options=("images",)),
     seeded=True,
     hyperparameters=(
         scale(1.0, sweep=(0.2, 3.0)),

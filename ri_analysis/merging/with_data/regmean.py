@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
-from ri_analysis.merging.method import Method, Observed, Statistic, scale
+from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.suite import stratified
 from ri_analysis.task_vectors import Layer
 
@@ -125,7 +125,7 @@ METHOD = Method(
     r"\hat G_t = \alpha X_t^\top X_t + (1-\alpha)\operatorname{diag}(X_t^\top X_t)",
     reference="Jin et al. 2023, Dataless knowledge fusion by merging weights of language models, arXiv 2212.09849",
     direction=match_outputs,
-    statistic=Statistic(input_grams, lambda sizes, images: min(images, *sizes), options=("images",)),
+    statistic=TaskStatistic(input_grams, lambda sizes, images: min(images, *sizes), options=("images",)),
     hyperparameters=(
         scale(1.0, sweep=(0.2, 3.0)),
         Hyperparameter("images", "images of each task", 256, 1, 1_000_000, sweep=(32, 2048), log=True),

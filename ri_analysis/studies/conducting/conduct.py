@@ -1,4 +1,4 @@
-"""Carry a study out: what the store holds is taken from there, the rest is measured and kept as it is finished."""
+"""Run a study: what the store holds is taken from there, the rest is measured and kept as it is finished."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIAL = 256  # images that a dry run times
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study has yet to do: pieces of work, those of them that are kept already, and images to encode.
+    """What a study has yet to do: pieces of work, those of them that are stored, and images to encode.
 
     `held` are the bytes of decoded images that are held in memory for it at most.
     """
@@ -65,7 +65,7 @@ def conduct(
     """Return a study's table; a crew does the work, or this process where there is none.
 
     `progress` counts images encoded, RI steps included, and may raise Cancelled; what is done is kept. `results`, where
-    given, is filled with what is known, while the work goes on.
+    given, is filled with what is known, while the work is under way.
     """
     counter = Counter(progress, planned.images)
     answers: list[Any] | None = None

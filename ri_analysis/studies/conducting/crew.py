@@ -82,7 +82,7 @@ class Crew:
     def compute(self, works: Sequence[Work]) -> Iterator[Done]:
         """Do works; results come as they are finished, in any order.
 
-        What a lost worker had in hand is given to another. Raises InputError when workers are lost again and again.
+        A lost worker's unfinished work is given to another. Raises InputError when workers are lost again and again.
         """
         left, losses = dict(enumerate(works)), 0
         while left:
@@ -103,7 +103,7 @@ class Crew:
                 del left[futures[future]]
                 yield Done(futures[future], result, seconds)
         except BrokenExecutor:
-            self._dismiss()  # lost with a worker: what it had in hand is still in `left`
+            self._dismiss()  # lost with a worker: its unfinished work is still in `left`
         finally:
             for future in futures:
                 future.cancel()  # after an error or Cancelled; what is finished does not mind

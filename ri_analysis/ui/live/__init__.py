@@ -1,4 +1,4 @@
-"""The live Merge page: sliders under the hand, and bars that follow them (live.js, live.css)."""
+"""The live Merge page: sliders, and bars that follow them (live.js, live.css)."""
 
 from ri_analysis.ui.live.section import figures_section, notes, opened, pins_section, section, take_away
 

@@ -1,4 +1,4 @@
-"""What the hand can do besides moving a slider: each act changes the reader's choice, and nothing else."""
+"""What a reader can do besides moving a slider: each act changes the reader's choice, and nothing else."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def take_values(values: Mapping[str, Any]) -> None:
 
 
 def act(what: str, history: History, evaluator: Evaluator) -> None:
-    """Carry out an act by its name, "undo" or "mute:MNIST"; one that is not known does nothing."""
+    """Do an act by its name, "undo" or "mute:MNIST"; one that is not known does nothing."""
     name, _, about = what.partition(":")
     if name in ("undo", "redo"):
         history.go(-1 if name == "undo" else 1)

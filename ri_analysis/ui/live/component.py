@@ -1,4 +1,4 @@
-"""The component itself: data goes in, messages of the hand come out (live.js says what they hold)."""
+"""The component itself: data goes in, messages of the reader's acts come out (live.js says what they hold)."""
 
 from __future__ import annotations
 

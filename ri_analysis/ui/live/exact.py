@@ -1,4 +1,4 @@
-"""The whole test set, measured in the background as soon as the hand rests, and given up when it moves on."""
+"""The whole test set, measured in the background once a slider is let go, and cancelled when one moves again."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _ENDS = (-10.0, 10.0)  # of a coefficient
 
 
 @dataclass(frozen=True)
-class Direction:
+class SliderPath:
     """From `base`, a recipe's entries, the entry `held` takes any value from `low` to `high`.
 
     `offsets` are the other coefficients that move with it, as differences from it. Positions are values, or their
@@ -39,7 +39,7 @@ class Direction:
     whole: bool = False
 
     @classmethod
-    def of(cls, base: Mapping[str, str], held: str, now: Mapping[str, str]) -> Direction | None:
+    def of(cls, base: Mapping[str, str], held: str, now: Mapping[str, str]) -> SliderPath | None:
         """Return the direction from a recipe to another by the slider `held`; None where that is no slider."""
         moved = [name for name in set(base) | set(now) if name != held and base.get(name) != now.get(name)]
         if held.startswith(recipes.COEFFICIENT):
@@ -84,7 +84,7 @@ def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str
 class Line:
     """The surrogates of a pair along one direction, measured in the background a point at a time."""
 
-    def __init__(self, direction: Direction, size: int, models: int) -> None:
+    def __init__(self, direction: SliderPath, size: int, models: int) -> None:
         self.direction, self._size, self._models = direction, size, models
         self._surrogates: list[Surrogate] = []  # as many as models, as soon as the sample is there
         self._job: Job | None = None

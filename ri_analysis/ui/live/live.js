@@ -1,10 +1,10 @@
-// Sliders under the hand, and bars that follow them.
+// Sliders, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change, pins, undoable, query and copies (when the hand rests), poll (exact values are on their way).
-// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (the hand is on a slider), release,
-// act (a button), poll (is there more by now?) or settle (exact values are there and the hand rests: update the page);
-// held is the slider that was moved last, holding whether it still is in the hand.
+// change, pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way).
+// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (a slider is being moved), release,
+// act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
+// held is the slider that was moved last, holding whether it is still being moved.
 //
 // One message is in flight at a time: the newest values go out when the last message was answered, so that what lies
 // between is dropped. The DOM is built once, survives reruns with its focus, and is rebuilt only when sliders or tasks
@@ -22,22 +22,22 @@ const GAP = 2;
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
-  let bench = parentElement.riLive;
-  if (!bench || !parentElement.contains(bench.root)) {
-    bench = parentElement.riLive = new Bench(parentElement.querySelector(".ri-live"), data);
+  let panel = parentElement.riLive;
+  if (!panel || !parentElement.contains(panel.root)) {
+    panel = parentElement.riLive = new Panel(parentElement.querySelector(".ri-live"), data);
   }
-  bench.send = (message) => setStateValue("message", message);
-  bench.update(data);
+  panel.send = (message) => setStateValue("message", message);
+  panel.update(data);
   return () => {};
 }
 
-class Bench {
+class Panel {
   constructor(root, data) {
     this.root = root;
     this.seq = data.ack;
     this.flight = 0; // the message that is not answered yet
     this.dirty = null; // what is to be sent next: move or release
-    this.held = null; // the slider under the hand
+    this.held = null; // the slider being moved
     this.last = ""; // the one that was under it last
     this.values = {};
     this.linked = false;
@@ -80,7 +80,7 @@ class Bench {
   /** Say that the values shown are those of an earlier recipe; the next answer draws over it. */
   fallBehind() {
     this.root.dataset.kind = "late";
-    this.status.textContent = "These are the values of the recipe before; the new ones take a moment.";
+    this.status.textContent = "Updating… (showing the previous recipe)";
   }
 
   /** Send the newest values, now or as soon as the message in flight is answered. */
@@ -131,7 +131,7 @@ class Bench {
     if (!this.flight && this.held === null) {
       this.rest();
     } else if (!this.flight && data.poll) {
-      this.ask(); // a surrogate becomes better while the hand holds still
+      this.ask(); // a surrogate becomes better while the slider holds still
     }
   }
 
@@ -177,7 +177,7 @@ class Bench {
       bar.append(button);
       return button;
     };
-    add("undo", "↶ Undo", "Back to the recipe before (Ctrl+Z)", () => this.act("undo"));
+    add("undo", "↶ Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
     add("redo", "↷ Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
     add("reset", "Reset", "All experts in, all coefficients 1, hyperparameters at their defaults", () => this.act("reset"));
     add("link", "Link all", "Move all coefficients together", () => {
@@ -298,7 +298,7 @@ class Bench {
       box.checked = task.on;
       mute?.setAttribute("aria-pressed", String(task.muted));
       solo?.setAttribute("aria-pressed", String(task.solo));
-      row.classList.toggle("ri-live-off", !task.on || !task.sounding);
+      row.classList.toggle("ri-live-off", !task.on || !task.active);
     }
     this.buttons.undo.disabled = !data.undoable[0];
     this.buttons.redo.disabled = !data.undoable[1];
@@ -321,7 +321,7 @@ class Bench {
     const { rows, models, kind } = this.data;
     const all = Object.values(rows).flatMap((row) => row.interference.map(([value, , high]) => Math.max(value, high)));
     const top = nice(Math.max(0.05, ...all));
-    this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about under the hand
+    this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about while a slider moves
     if (Object.keys(rows).length) {
       const shown = { accuracy: ["0%", "50%", "100%"], interference: [0, 0.5, 1].map((part) => trim(part * this.scale)) };
       for (const measure of MEASURES) {
@@ -349,7 +349,7 @@ class Bench {
     this.legend.replaceChildren(
       ...models.map(({ name, colour }) => swatch(colour, "bar", name)),
       swatch(zero, "tick", "zero-shot"), swatch(expert, "tick", "the task's own expert"),
-      element("span", { class: "hint" }, "Pale bars with a broad band are estimates, full bars are exact."),
+      element("span", { class: "hint" }, "Pale = estimate, solid = exact."),
     );
   }
 
@@ -395,8 +395,8 @@ class Bench {
 
 /** A slider and the field to type its number into. */
 class Slider {
-  constructor(control, bench, name) {
-    this.bench = bench;
+  constructor(control, panel, name) {
+    this.panel = panel;
     this.control = control;
     this.range = element("input", { type: "range", "aria-label": name, title: control.help });
     this.number = element("input", { type: "number", "aria-label": `${name}, typed`, step: "any" });
@@ -406,7 +406,7 @@ class Slider {
     this.range.oninput = () => {
       this.hold();
       this.move(this.ofRange());
-      bench.moved("move");
+      panel.moved("move");
     };
     this.range.onchange = () => {
       clearTimeout(this.later);
@@ -421,46 +421,46 @@ class Slider {
     this.number.onchange = () => {
       const value = Number(this.number.value);
       if (this.number.value === "" || !Number.isFinite(value)) {
-        this.show(this.bench.values[control.entry]);
+        this.show(this.panel.values[control.entry]);
         return;
       }
       const whole = Number.isInteger(this.control.step) && !this.control.stops.length && !control.task;
       const fitting = Math.min(control.most, Math.max(control.least, whole ? Math.round(value) : value));
-      this.start = { ...bench.values };
+      this.start = { ...panel.values };
       this.move(fitting);
-      bench.moved("release");
+      panel.moved("release");
     };
   }
 
   held() {
-    return this.bench.held === this.control.entry;
+    return this.panel.held === this.control.entry;
   }
 
   hold() {
     if (!this.held()) {
-      this.bench.held = this.control.entry;
-      this.start = { ...this.bench.values };
-      clearTimeout(this.bench.timer);
+      this.panel.held = this.control.entry;
+      this.start = { ...this.panel.values };
+      clearTimeout(this.panel.timer);
     }
   }
 
   release() {
     if (this.held()) {
-      this.bench.moved("release");
-      this.bench.held = null;
+      this.panel.moved("release");
+      this.panel.held = null;
     }
   }
 
   /** Take a value, and move the other coefficients by as much where they are linked. */
   move(value) {
-    const { bench, control } = this;
-    bench.values = { ...bench.values, [control.entry]: value };
-    if (bench.linked && control.task) {
+    const { panel, control } = this;
+    panel.values = { ...panel.values, [control.entry]: value };
+    if (panel.linked && control.task) {
       const by = value - this.start[control.entry];
-      for (const other of bench.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
+      for (const other of panel.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
         const moved = Math.min(other.most, Math.max(other.least, this.start[other.entry] + by));
-        bench.values[other.entry] = Number(moved.toFixed(6));
-        bench.rows.get(other.entry).slider.show(bench.values[other.entry]);
+        panel.values[other.entry] = Number(moved.toFixed(6));
+        panel.rows.get(other.entry).slider.show(panel.values[other.entry]);
       }
     }
     this.show(value);

@@ -12,7 +12,7 @@ from ri_analysis.live.estimate import Estimate
 from ri_analysis.ui import recipes
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.live.acts import SLOTS, History, pinned
-from ri_analysis.ui.live.bench import View
+from ri_analysis.ui.live.session import View
 from ri_analysis.ui.state import text_of
 
 MEAN = "mean"
@@ -75,7 +75,7 @@ def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:
             "on": task in on,
             "solo": method.weighted and task in solo,
             "muted": method.weighted and task in muted,
-            "sounding": not method.weighted or recipes.sounding(task),
+            "active": not method.weighted or recipes.active(task),
         }
         for task in recipes.possible_tasks(evaluator)
     ]
@@ -122,7 +122,7 @@ def state_of(view: View) -> dict[str, Any]:
         return {"kind": "problem", "says": view.problem}
     going = "" if view.share is None else f" Measuring all images: {view.share:.0%}."
     if view.estimates is None:
-        return {"kind": "waiting", "says": f"This merge takes longer than a moment to look at.{going}"}
+        return {"kind": "waiting", "says": f"This method is too slow for a live preview.{going}"}
     if view.surrogate is not None:
         return {"kind": "surrogate", "says": f"{view.surrogate}{going}"}
     n = words.count(view.estimates[0].n, "image")

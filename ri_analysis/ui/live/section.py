@@ -20,21 +20,21 @@ from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.ui import frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.live import acts, component, payload
-from ri_analysis.ui.live.bench import Bench, bench, probe
+from ri_analysis.ui.live.session import LiveSession, live_session, probe
 from ri_analysis.ui.recipes import Pair
 
 
 def opened(evaluator: Evaluator) -> None:
     """Have something measured for the live values to start from: all images where that is known, else a first look."""
-    held = bench()
+    session = live_session()
     try:
         pair = recipes.chosen_pair(evaluator)
     except InputError:
         return  # the section says it
-    if held.measured is None:
+    if session.measured is None:
         slot = st.empty()
         limit = None if measuring.known(evaluator, pair) else FIRST_LOOK
-        held.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
+        session.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
         with slot, st.spinner("Getting the live probe ready"):
             probe(evaluator)
         slot.empty()
@@ -42,26 +42,26 @@ def opened(evaluator: Evaluator) -> None:
 
 @st.fragment
 def section(evaluator: Evaluator) -> None:
-    """Draw the sliders and bars. While the hand moves, only this runs."""
-    held, message = bench(), component.message()
-    fresh = int(message.get("seq", 0)) > held.seq
+    """Draw the sliders and bars. While a slider moves, only this runs."""
+    session, message = live_session(), component.message()
+    fresh = int(message.get("seq", 0)) > session.seq
     kind = str(message.get("kind")) if fresh else "none"
     if fresh:
-        _carry_out(held, message, evaluator)
+        _obey(session, message, evaluator)
     held_entry = str(message.get("held", ""))
     moving = kind == "move" or (kind == "poll" and bool(message.get("holding")))
     if not moving:
-        held.history.note()
-    data = _shared(evaluator, held)
+        session.history.note()
+    data = _shared(evaluator, session)
     try:
         pair = recipes.chosen_pair(evaluator)
     except InputError as error:
-        st.error(frame.plain(str(error)), icon="⚠️")
+        st.error(frame.plain(str(error)), icon=":material/warning:")
         component.show(data | {"kind": "problem", "says": "", "rows": {}})
         return
-    view = held.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
+    view = session.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
     data |= payload.state_of(view)
-    data |= {"rows": payload.rows(view, held.measured), "poll": view.more}
+    data |= {"rows": payload.rows(view, session.measured), "poll": view.more}
     if not moving:
         data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
     component.show(data)
@@ -69,36 +69,36 @@ def section(evaluator: Evaluator) -> None:
         st.rerun()  # the rest of the page follows
 
 
-def _carry_out(held: Bench, message: dict[str, Any], evaluator: Evaluator) -> None:
-    held.seq = int(message["seq"])
+def _obey(session: LiveSession, message: dict[str, Any], evaluator: Evaluator) -> None:
+    session.seq = int(message["seq"])
     method = recipes.chosen_method()
     values = message.get("values")
     if isinstance(values, dict) and message.get("kind") in ("move", "release"):
         acts.take_values(values)
     elif message.get("kind") == "act":
-        acts.act(str(message.get("act")), held.history, evaluator)
+        acts.act(str(message.get("act")), session.history, evaluator)
         if recipes.chosen_method() != method:
             st.rerun()  # the sidebar shows another method now
 
 
-def _shared(evaluator: Evaluator, held: Bench) -> dict[str, Any]:
+def _shared(evaluator: Evaluator, session: LiveSession) -> dict[str, Any]:
     """Return what is drawn whatever is known of the recipe."""
     return {
-        "ack": held.seq,
+        "ack": session.seq,
         "controls": payload.controls(evaluator),
         "tasks": payload.tasks(evaluator),
         "weighted": recipes.chosen_method().weighted,
         "method": recipes.chosen_method().title,
         "models": payload.models(evaluator),
         "pins": payload.pins(),
-        "undoable": payload.undoable(held.history),
+        "undoable": payload.undoable(session.history),
         "zero": look.ZERO_SHOT.colour,
         "expert": look.EXPERT.colour,
         "poll": False,
     }
 
 
-# --- what follows when the hand rests -----------------------------------------------------------------------------
+# --- once the reader lets go --------------------------------------------------------------------------------------
 
 
 def figures_section(evaluator: Evaluator) -> None:
@@ -117,7 +117,7 @@ def pins_section(evaluator: Evaluator) -> None:
     """Compare the pinned recipes with the current one, on the same images."""
     kept = {slot: texts for slot in acts.SLOTS if (texts := acts.pinned(slot)) is not None}
     if not kept:
-        st.caption("Pin up to three recipes, A, B and C, to compare them with the one under your hand.")
+        st.caption("Pin up to three recipes, A, B and C, to compare them with the current recipe.")
         return
     shown = {}
     for slot, texts in kept.items():
@@ -140,8 +140,8 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
     chart = figures.pinned(table, dark=frame.dark())
     text = (
         "Left, mean accuracy over the tasks; right, the difference of each pinned recipe from the current one, paired "
-        "image by image over the tasks both merge, with 95% bootstrap intervals: one that leaves out zero is more than "
-        "the choice of images."
+        "image by image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is "
+        "unlikely to be sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
     frame.figure(chart, text, table, f"Based on all {n}.", "pinned")
@@ -149,7 +149,7 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
 
 def _exact_now(evaluator: Evaluator) -> Comparison | None:
     try:
-        return bench().exact_for(recipes.chosen_pair(evaluator))
+        return live_session().exact_for(recipes.chosen_pair(evaluator))
     except InputError:
         return None
 
@@ -160,11 +160,11 @@ def take_away(evaluator: Evaluator) -> None:
         pair = recipes.chosen_pair(evaluator)
     except InputError:
         return
-    held, names = bench(), ("before RI", "after RI")
+    session, names = live_session(), ("before RI", "after RI")
     for place, (column, name) in enumerate(zip(st.columns(2), names[: len(pair.all)], strict=False)):
         column.download_button(
             f"Merged model {name}",
-            partial(_checkpoint, evaluator, held, place),
+            partial(_checkpoint, evaluator, session, place),
             f"merged-{name.replace(' ', '-').lower()}.safetensors",
             "application/octet-stream",
             key=f"download.{place}",
@@ -176,10 +176,10 @@ def take_away(evaluator: Evaluator) -> None:
         )
 
 
-def _checkpoint(evaluator: Evaluator, held: Bench, place: int) -> bytes:
-    """Return the file of the merge that stands under the hand when it is asked for."""
-    assert held.pair is not None  # the section was drawn before its button
-    recipe = held.pair.all[place]
+def _checkpoint(evaluator: Evaluator, session: LiveSession, place: int) -> bytes:
+    """Return the file of the merge that is current when the reader asks for it."""
+    assert session.pair is not None  # the section was drawn before its button
+    recipe = session.pair.all[place]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "merged.safetensors"
         merge_to_file(

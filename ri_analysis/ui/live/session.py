@@ -16,10 +16,10 @@ from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.live import exact
 from ri_analysis.ui.live.acts import History, recipe_texts
-from ri_analysis.ui.live.line import Direction, Line
+from ri_analysis.ui.live.line import Line, SliderPath
 from ri_analysis.ui.recipes import Pair
 
-_BENCH = "merge.bench"
+_SESSION = "merge.session"
 _PATIENCE = 0.15  # seconds a poll waits for the exact values
 POINT, MOST = 10.0, 128  # seconds that a surrogate's point may take, and images a task that it is measured on at most
 
@@ -43,7 +43,7 @@ class View:
 
 
 @dataclass
-class Bench:
+class LiveSession:
     """The state of one session's page. `seq` is the latest message that was carried out."""
 
     seq: int = 0
@@ -58,7 +58,7 @@ class Bench:
     _looked: tuple[Pair, list[Estimate]] | None = None
 
     def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, held: str) -> View:
-        """Return what is known of a pair, at once where the hand is `moving`; else measuring begins.
+        """Return what is known of a pair, at once where a slider is `moving`; else measuring begins.
 
         `held` is the entry of the slider that was moved last, "" when it was none.
         """
@@ -139,9 +139,9 @@ class Bench:
         return self._looked[1]
 
     def _follow(self, probe: LiveProbe, pair: Pair, held: str) -> None:
-        """Have points measured in the background along the direction in which the hand moves."""
+        """Have points measured in the background along the path on which a slider moves."""
         base = self.history.steps[self.history.place] if self.history.steps else {}
-        direction = Direction.of(base, held, recipe_texts())
+        direction = SliderPath.of(base, held, recipe_texts())
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
             self._line = Line(direction, probe.affordable(POINT, MOST), len(pair.all))
@@ -173,13 +173,13 @@ class Bench:
             self._line.stop()
 
 
-def bench() -> Bench:
-    """Return this session's bench for the open suite."""
+def live_session() -> LiveSession:
+    """Return this session's live values of the open suite."""
     suite = resources.stamp(resources.suite_name())
-    held: dict[tuple[str, str], Bench] = st.session_state.setdefault(_BENCH, {})
+    held: dict[tuple[str, str], LiveSession] = st.session_state.setdefault(_SESSION, {})
     if suite not in held:
         held.clear()
-        held[suite] = Bench()
+        held[suite] = LiveSession()
     return held[suite]
 
 

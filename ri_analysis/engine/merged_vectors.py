@@ -17,10 +17,10 @@ BUDGET = 1 << 30  # bytes
 FEW = 8  # vectors for sliders: λ is moved in a few recipes at a time, and of each there are two models
 
 
-class Directions:
+class MergedVectors:
     """The merged task vectors used last, up to `budget` bytes together and at most `most`.
 
-    A model whose vector alone exceeds half the budget is merged anew, streaming, each time.
+    A model whose vector alone exceeds half the budget is merged again, streaming, each time.
     """
 
     def __init__(self, budget: int = BUDGET, most: int | None = None) -> None:
