@@ -40,6 +40,9 @@ class Sides(Generic[T_co]):
         """What there is, by "before" and "after"."""
         return dict(zip(STAGES, self.all, strict=False))
 
+    def __contains__(self, item: object) -> bool:
+        return item in self.all
+
     def __iter__(self) -> Iterator[T_co]:
         return iter(self.all)
 

@@ -108,11 +108,12 @@ class Analysis(Generic[Result]):
     source included), `options`; `columns` explains every table.
 
     How it is measured: `measure(evaluator, recipe, options, limit, progress)` returns whatever the other functions
-    want to know of one side. `limits` are the images a task on a page, for a first look and then for more where there
-    are two; the command line takes all images, or the last of these where it is `capped`. `refusal(evaluator, recipe)`
-    says why it can't be measured of a merge, "" where it can; `cost(evaluator, recipe)` says what it takes where it is
-    to be asked for first, by a button named `button`. `of_merge` is False where only the experts matter, not how they
-    are merged. `requests` are the measurements that it needs, so that what is known already is shown at once.
+    want to know of one side. `limits` are the images a task on a page, for a first look and then for more where
+    there are two, () where it looks at no images; the command line takes all images, or the last of these where it
+    is `capped`. `refusal(evaluator, recipe)` says why it can't be measured of a merge, "" where it can;
+    `cost(evaluator, recipe)` says what it takes where it is to be asked for first, by a button named `button`.
+    `of_merge` is False where only the experts matter, not how they are merged. `requests` are the measurements that
+    it needs, so that what is known already is shown at once.
 
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
@@ -177,6 +178,7 @@ class Analysis(Generic[Result]):
             if why := self.refusal(evaluator, recipe):
                 raise InputError(f"{self.name}: {why}")
         options = self.settled(recipes.before.tasks, given or {})
-        evaluator.choose_number_format(progress)
+        if self.limits:
+            evaluator.choose_number_format(progress)
         found = recipes.map(lambda recipe: self.measure(evaluator, recipe, options, limit, progress))
         return Answer(self.name, recipes, found, options, limit)

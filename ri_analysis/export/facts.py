@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,6 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.sides import Sides
 
 
 def suite_in_words(evaluator: Evaluator) -> str:
@@ -94,6 +93,15 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
     return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
 
 
+def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
+    """Return the shell command that makes an RI-adapted expert set, from its record."""
+    words = ["ri-analysis", "resolve", suite, "--auxiliary", str(record.get("auxiliary", {}).get("name", "NAME"))]
+    words += ["--name", name, "--tasks", ",".join(record.get("tasks", ()))]
+    for setting, value in record.get("settings", {}).items():
+        words += ["--set", f"{setting}={value}"]
+    return shlex.join([*words, "--seed", str(record.get("seed", 0))])
+
+
 def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> list[str]:
     """Return the shell commands that print the numbers of an answer's tables."""
     recipes, workspace = answer.recipes, evaluator.store.workspace
@@ -108,7 +116,7 @@ def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> li
     return [" ".join([command(recipes.before, suite, "interference"), *asked, *shared])]
 
 
-def origin(evaluator: Evaluator, recipes: Sides[MergeRecipe], suite: str, address: str = "") -> Origin:
+def origin(evaluator: Evaluator, recipes: Collection[MergeRecipe], suite: str, address: str = "") -> Origin:
     """Return where the numbers of measured recipes come from; `suite` is what a command calls the suite."""
     commands = [command(recipe, suite) for recipe in recipes]
     return origin_of(evaluator, commands, address, map(recipe_in_words, recipes))

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from ri_analysis.analyses.analysis import stacked
+from ri_analysis.analyses.task_vectors import ANALYSIS as TASK_VECTORS
 from ri_analysis.engine import Evaluator, Report
-from ri_analysis.engine.gram import Gram, task_vector_gram
-from ri_analysis.figures import experts as figures
 from ri_analysis.figures import words
 from ri_analysis.files import write_text
 from ri_analysis.json_text import to_json
 from ri_analysis.suite import EMBEDDED
-from ri_analysis.ui import background, frame, opening, recipes, resources, state
+from ri_analysis.ui import analysis, background, frame, opening, recipes, resources, state
 
 _PATH, _PICKED, _OPENING = "widget.experts.path", "widget.experts.recent", "ri.opening"
 _REMEMBERED = 8  # suites opened last
@@ -193,25 +191,7 @@ def changes(evaluator: Evaluator, report: Report) -> None:
         st.info("An expert set is newer than the last check.", icon=":material/info:")
         opening.again()
         return
-    # The check has read all weights: their Gram matrices are stored.
-    found = sets.map(lambda name: task_vector_gram(evaluator.suite, evaluator.store, name).select(pair.before.tasks))
-    st.markdown("**How far each block was moved**")
-    tables = found.map(Gram.norm_table)
-    how = (
-        "Brighter is further: the length of an expert's task vector τ in a block, in percent of the length of the "
-        f"pretrained weights there; “{figures.OUTSIDE}” is all that is outside the blocks."
-    )
-    chart = figures.norms_by_block(tables, dark=frame.dark())
-    frame.figure(chart, how, stacked(pair, tables), _REST, "task-vector-norms")
-    if len(pair.before.tasks) > 1:
-        st.markdown("**Do they point the same way?**")
-        tables = found.map(Gram.cosine_table)
-        how = (
-            "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (vermillion) the "
-            "same way, below it (blue) against each other."
-        )
-        chart = figures.cosine_matrices(tables, dark=frame.dark())
-        frame.figure(chart, how, stacked(pair, tables), _REST, "task-vector-cosines")
-
-
-_REST = "Based on all weights of the vision tower; no images."
+    # The check has read all weights: the answer is kept.
+    found = TASK_VECTORS.ask(evaluator, pair)
+    st.markdown(TASK_VECTORS.says(found))
+    analysis.charts(TASK_VECTORS, found)

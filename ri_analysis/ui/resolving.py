@@ -12,7 +12,7 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.export.facts import record_in_words
+from ri_analysis.export.facts import record_in_words, resolve_command
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, resolve, unfinished, unit
@@ -284,4 +284,5 @@ def past_sets(evaluator: Evaluator) -> None:
                 images = record.get("auxiliary", {}).get("images")
                 n = f"Each step uses a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
-                frame.figure(chart, _HOW, table, n, f"losses-{item.name}")
+                command = resolve_command(resources.suite_name(), item.name, record)
+                frame.figure(chart, _HOW, table, n, f"losses-{item.name}", command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -15,10 +16,11 @@ from ri_analysis.analyses import Answer
 from ri_analysis.export import facts
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import words
+from ri_analysis.merging import MergeRecipe
 from ri_analysis.ui import recipes, resources
 
 _TRAY, _NUMBERS = "ri.tray", "ri.tray.numbers"
-Source = str | Answer[Any] | None
+Source = str | Answer[Any] | Sequence[MergeRecipe] | None
 """What gives a figure's numbers: a command, an analysis's answer, or, where there is neither, the measured recipe."""
 MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
 
@@ -58,6 +60,8 @@ def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: 
         origin = facts.origin(evaluator, recipes.chosen_pair(evaluator), suite, address())
     elif isinstance(source, str):
         origin = facts.origin_of(evaluator, [source], address())
+    elif not isinstance(source, Answer):
+        origin = facts.origin(evaluator, source, suite, address())
     else:
         origin = facts.origin_of_answer(evaluator, source, suite, address())
     add(Snapshot.of(chart, table, name, how_to_read, n, origin))

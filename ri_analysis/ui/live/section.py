@@ -144,7 +144,9 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
         "unlikely to be sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
-    frame.figure(chart, text, table, f"Based on all {n}.", "pinned")
+    compared = [*shown.values(), *([now] if now is not None else [])]
+    recipes_shown = [MergeRecipe.from_dict(each.recipe) for comparison in compared for each in comparison]
+    frame.figure(chart, text, table, f"Based on all {n}.", "pinned", recipes_shown)
 
 
 def _exact_now(evaluator: Evaluator) -> Comparison | None:
