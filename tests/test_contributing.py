@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tiny import make_suite
+from tiny import TASKS, make_suite
 from worked import DOCUMENT, ROOT, examples
 
 # Runs every command in one process, as loading torch takes seconds; [exit code, stdout, stderr] of each as JSON.
@@ -105,8 +105,8 @@ def test_the_method_is_listed_and_measured(answers: dict[str, str]):
 def test_the_analysis_is_in_the_command_line(answers: dict[str, str]):
     found = json.loads(answers["interference"])["analyses"]["confidence"]
     table = found["tables"]["confidence"]
-    assert [row["task"] for row in table] == ["Reds", "Greens", "Blues"]
-    assert all(0.25 <= row["confidence"] <= 1 for row in table)
+    assert [row["task"] for row in table] == list(TASKS)
+    assert all(1 / TASKS[row["task"]] <= row["confidence"] <= 1 for row in table)
     assert found["says"] in answers["text"]
 
 

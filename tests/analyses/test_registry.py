@@ -33,6 +33,7 @@ OTHERS: dict[str, dict[str, str]] = {
     "drift": {"distance": "l1"},
     "images": {"task": "Blues", "distance": "cosine"},
     "plane": {"first": "Blues", "second": "Reds"},
+    "confidence": {"rank": "second"},
 }
 
 
@@ -167,13 +168,13 @@ def test_one_more_analysis_is_on_the_page(extra: Analysis[Any], app: AppTest, ev
     recipe = evaluator.recipe("task-arithmetic")
     says = extra.says(extra.ask(evaluator, Sides(recipe, recipe.with_experts("mild"))))
     assert says in [item.value for item in app.markdown]
-    choice = app.segmented_control(key="widget.interference.unit")
-    assert choice.options == ["probability", "percent"]
-    assert not choice.set_value("percent").run().exception
-    assert app.query_params["interference.unit"] == ["percent"] or app.query_params["interference.unit"] == "percent"
+    choice = app.segmented_control(key="widget.interference.rank")
+    assert choice.options == ["first", "second"]
+    assert not choice.set_value("second").run().exception
+    assert app.query_params["interference.rank"] == ["second"] or app.query_params["interference.rank"] == "second"
     app.button(key="pin.confidence").click().run()
     (pinned,) = app.session_state["ri.tray"]
-    assert "--only confidence --option unit=percent" in pinned.snapshot.origin.commands[0]
+    assert "--only confidence --option rank=second" in pinned.snapshot.origin.commands[0]
 
 
 def test_one_more_analysis_is_in_the_command_line(extra: Analysis[Any], evaluator: Evaluator, run: Run, capsys: Any):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ri_analysis.engine import Evaluation, Evaluator
-from ri_analysis.engine.models import merged_model, outputs
+from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LiveProbe
@@ -103,7 +103,8 @@ def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.G
 
         def measured(position: float, at=at) -> Features:  # type: ignore[no-untyped-def]
             recipe = at(position)
-            made = outputs(evaluator, merged_model(evaluator, recipe), recipe.tasks, SURROGATE_SIZE)
+            request = Request(evaluator.model(recipe), evaluator.sections(recipe.tasks), SURROGATE_SIZE)
+            (made,) = evaluator.measurement.outputs([request])
             return {name: each.features for name, each in made.items()}
 
         low, high = (-1.0, 2.0) if task else METHODS[base.method]
@@ -112,7 +113,7 @@ def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.G
             pass
         stated = surrogate.error()
         for position in rng.uniform(low, high, BETWEEN):
-            predicted, truth = surrogate.outcome(float(position)), sample.outcome(measured(float(position)))
+            predicted, truth = surrogate.outcomes(float(position)), sample.outcomes(measured(float(position)))
             assert predicted is not None  # between the ends
             for name in ("correct", "divergence"):
                 off = abs(_mean(predicted, name) - _mean(truth, name))
