@@ -111,7 +111,7 @@ def test_the_analysis_is_in_the_command_line(answers: dict[str, str]):
 
 
 def test_the_study_plans_and_runs(answers: dict[str, str], extended: Path):
-    assert answers["dry run"].startswith("pairs: 6 points, 0 of them in the store")
+    assert answers["dry run"].startswith("pairs: 6 measurements, none saved")
     assert json.loads(answers["study"])["study"] == "pairs"
     written = {path.name for path in (extended / "out").iterdir()}
     assert {"table.csv", "table.parquet", "pairs.html", "manifest.json"} <= written

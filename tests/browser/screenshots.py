@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 DOCS_WIDTH = 1280
 CONTENT = "[data-testid=stMain] [data-testid=stHeading] >> nth=0"
 # What is worked out only when asked, by the buttons that ask for it.
-ASKED = {"interference": ("Compute contributions", "Compute the plane"), "sensitivity": ("Measure", "Go on")}
+ASKED = {"interference": ("Compute contributions", "Compute the plane"), "sensitivity": ("Measure", "Resume")}
 
 
 def main() -> int:

@@ -68,7 +68,7 @@ def test_a_hand_that_never_rests_leaves_no_more_than_a_few_merges(evaluator: Eva
         settings = {{"breadcrumbs": "keep", "ties": "density"}[method]: 0.2 + number / 100}
         probe.look([evaluator.recipe(method, settings, experts=experts) for experts in ("original", "ri")])
         probe.look([evaluator.recipe(method, tasks=evaluator.suite.tasks[number % 3 :][:2])])
-    assert max(len(probe._columns), len(probe._directions._kept)) == FEW
+    assert max(len(probe._columns), len(probe._merged_vectors._kept)) == FEW
     assert evaluator._digests.cache_info().currsize <= 5  # one for each set of experts, whatever was moved
 
 
