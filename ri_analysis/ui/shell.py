@@ -49,6 +49,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     page = st.navigation(list(pages), position="hidden")
     state.read_url()
     st.html(_STYLE)
+    tray.say()
     with frame.boundary():
         with st.sidebar:
             st.markdown("### ri-analysis")

@@ -19,7 +19,7 @@ from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.ui import recipes, resources
 
-_TRAY, _NUMBERS = "ri.tray", "ri.tray.numbers"
+_TRAY, _NUMBERS, _SAID = "ri.tray", "ri.tray.numbers", "ri.tray.said"
 Source = str | Answer[Any] | Sequence[MergeRecipe] | None
 """What gives a figure's numbers: a command, an analysis's answer, or, where there is neither, the measured recipe."""
 MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
@@ -52,6 +52,8 @@ def pin_button(
         on_click=_pin,
         args=(chart, how_to_read, table, n, name, source),
     )
+    if st.session_state.get(_SAID):  # pinned in a fragment, which alone was drawn again: the sidebar counts figures
+        st.rerun()
 
 
 def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source) -> None:
@@ -71,13 +73,24 @@ def add(snapshot: Snapshot) -> None:
     """Put a figure into the tray and say so, or why not."""
     held = pinned()
     if any(item.snapshot.same_as(snapshot) for item in held):
-        st.toast("This figure is in the tray already.", icon=":material/keep:")
+        _say("This figure is in the tray already.", ":material/keep:")
     elif len(held) == MOST or sum(item.snapshot.bytes for item in held) + snapshot.bytes > MOST_BYTES:
-        st.toast("The tray is full: take a figure out on the Figures page first.", icon=":material/warning:")
+        _say("The tray is full: take a figure out on the Figures page first.", ":material/warning:")
     else:
         numbers = st.session_state.setdefault(_NUMBERS, count(1))
         held.append(Pinned(next(numbers), snapshot))
-        st.toast(f"Pinned: {words.count(len(held), 'figure')} on the Figures page.", icon=":material/keep:")
+        _say(f"Pinned: {words.count(len(held), 'figure')} on the Figures page.", ":material/keep:")
+
+
+def _say(text: str, icon: str) -> None:
+    """Have something said on the next run: a callback must draw nothing where a fragment runs alone."""
+    st.session_state.setdefault(_SAID, []).append((text, icon))
+
+
+def say() -> None:
+    """Say what became of the figures pinned last; for the beginning of a page's run."""
+    for text, icon in st.session_state.pop(_SAID, []):
+        st.toast(text, icon=icon)
 
 
 def address() -> str:
