@@ -115,7 +115,7 @@ def test_values_that_fall_behind_the_hand_are_not_passed_off_as_exact(visit: Vis
     page.evaluate(HOLD_BACK)
     drag(page, "coefficient of Reds")
     page.locator(".ri-live[data-kind=late]").wait_for()
-    expect(page.locator(".ri-live-status")).to_contain_text("values of the recipe before")
+    expect(page.locator(".ri-live-status")).to_contain_text("showing the previous recipe")
     page.mouse.up()
     page.evaluate("riRelease()")
     page.locator(".ri-live[data-kind=exact]").wait_for()

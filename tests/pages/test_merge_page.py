@@ -37,7 +37,7 @@ def commands(data: dict[str, object]) -> list[str]:
 
 
 def test_bars_follow_the_hand_and_exact_values_replace_the_estimate(app: AppTest, evaluator: Evaluator):
-    before = opened(app)
+    before = hand.until_exact(app, opened(app))
     assert before["kind"] == "exact"
     moving = hand.move(app, **{"c.Reds": -0.5})
     assert moving["kind"] == "estimate"

@@ -187,17 +187,17 @@ def test_a_warm_study_encodes_no_image(evaluator: Evaluator, monkeypatch: pytest
 
 
 def test_the_direction_is_computed_once_along_scale(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
-    from ri_analysis.engine import directions
+    from ri_analysis.engine import merged_vectors
 
     layers: list[str] = []
-    original = directions.direction
+    original = merged_vectors.direction
 
     def watched(*arguments: Any, **options: Any) -> Iterator[tuple[str, Any]]:
         for name, delta in original(*arguments, **options):
             layers.append(name)
             yield name, delta
 
-    monkeypatch.setattr(directions, "direction", watched)
+    monkeypatch.setattr(merged_vectors, "direction", watched)
     for scale in (0.1, 0.2, 0.3, 0.4):
         Point(evaluator.recipe("tsv-m", {"scale": scale})).compute(evaluator)
     assert len(layers) == len(set(layers)) > 0
