@@ -191,7 +191,7 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
     options=(
         Option(
             "overlap",
-            "what overlap in weight space is",
+            "overlap measured by",
             "cosine",
             choices=tuple(_OVERLAPS),
             titles=tuple(_OVERLAPS.values()),

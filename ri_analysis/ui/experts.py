@@ -177,10 +177,9 @@ def files(report: Report) -> None:
             "path": "file",
         },
     )
-    st.caption(
-        f"Files are below {frame.plain(folder)}. *used*, *other* and *filled in* count tensors; no code in a file "
-        "was run."
-    )
+    embedded = resources.suite_name() in EMBEDDED
+    where = "part of the installed package" if embedded else f"below {frame.plain(folder)}"
+    st.caption(f"Files are {where}. *used*, *other* and *filled in* count tensors; no code in a file was run.")
 
 
 def changes(evaluator: Evaluator, report: Report) -> None:
