@@ -46,7 +46,7 @@ STEPS = (
     ),
     Step(
         "sensitivity",
-        "See how sensitive accuracy is",
+        "Vary the settings",
         ":material/landscape:",
         "Accuracy over two hyperparameters at once, before and after RI: the wider the plateau, the less the "
         "choice matters.",
