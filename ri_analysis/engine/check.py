@@ -12,6 +12,7 @@ import torch
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_tower
 from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit
+from ri_analysis.encoder.activation import require_activation, require_tags_activation
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.own_tasks import expert_remarks, try_experts
@@ -22,7 +23,6 @@ from ri_analysis.errors import InputError
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
-from ri_analysis.suite.preprocessing import preprocessing_config
 from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path
 from ri_analysis.task_vectors import TaskVectors
@@ -201,8 +201,8 @@ class _Check:
         check_fit(self.architecture, tower.tensors, str(source.path))
         self.account("pretrained", "", source, tower)
         self.report.remarks += tower.remarks
-        _activation(source, tower, self.architecture)
-        _tag_activation(self.suite, self.architecture)
+        require_activation(str(source.path), tower, self.architecture)
+        require_tags_activation(self.suite, self.architecture)
         count = sum(tensor.numel() for tensor in tower.tensors.values())
         return f"{self.suite.spec.architecture}, {tower.kind}, {count / 1e6:.2f} M parameters in the vision tower"
 
@@ -211,7 +211,7 @@ class _Check:
         tower = self.suite.tower(checkpoint)
         self.account(task, experts, checkpoint, tower)
         TaskVectors(self.suite.zero_shot, {task: tower.tensors}, {task: str(checkpoint.path)})
-        _activation(checkpoint, tower, self.architecture)
+        require_activation(str(checkpoint.path), tower, self.architecture)
         self.sound[experts].append(task)
         self.report.remarks += tower_remarks(checkpoint, tower)
         return f"{checkpoint.path.name}, {tower.kind}"
@@ -297,25 +297,6 @@ def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress:
         progress(number, len(names))
         read(name)  # raises where a value is NaN or infinite
     return ""
-
-
-def _activation(checkpoint: Checkpoint, tower: Tower, architecture: Architecture) -> None:
-    if tower.quick_gelu is not None and tower.quick_gelu != architecture.quick_gelu:
-        words = ("quick-GELU", "GELU") if tower.quick_gelu else ("GELU", "quick-GELU")
-        name = architecture.name.removesuffix("-quickgelu") + ("-quickgelu" if tower.quick_gelu else "")
-        raise InputError(
-            f"{checkpoint.path}: was made with {words[0]}, the architecture {architecture.name} computes {words[1]}; "
-            f"use the architecture {name!r}, or 'quick_gelu' in its JSON"
-        )
-
-
-def _tag_activation(suite: Suite, architecture: Architecture) -> None:
-    config = preprocessing_config(suite.spec.architecture, suite.spec.pretrained, suite.spec.path.parent)
-    if config.get("quick_gelu") and not architecture.quick_gelu:
-        raise InputError(
-            f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
-            f"computes GELU; use '{architecture.name}-quickgelu'"
-        )
 
 
 def _share_of(counter: Counter, size: int, done: int, total: int) -> None:

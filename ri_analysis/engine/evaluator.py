@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ri_analysis.encoder import Architecture, Encoder, Head, architecture_of, load_heads
+from ri_analysis.checkpoints import read_checkpoint
+from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
+from ri_analysis.encoder.activation import fitting_architecture, require_activation
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.measurement import Measurement, Request
 from ri_analysis.engine.merged_vectors import FEW, MergedVectors
@@ -74,8 +76,8 @@ class Evaluator:
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The suite's architecture."""
-        return architecture_of(self.suite)
+        """The suite's architecture. Raises InputError where the pretrained model was made for another activation."""
+        return fitting_architecture(self.suite)
 
     @cached_property
     def heads(self) -> dict[str, Head]:
@@ -141,7 +143,11 @@ class Evaluator:
         return self._digests(MergeRecipe(recipe.method, (), recipe.tasks, recipe.experts))
 
     def _ingredients(self, bare: MergeRecipe) -> dict[str, str]:
-        """Look the digests up: that touches every file, so they are held by recipes without hyperparameters."""
+        """Look the digests up: that touches every file, so they are held by recipes without hyperparameters.
+
+        Raises InputError where an expert was made for another activation than the architecture's.
+        """
+        fitting_architecture(self.suite, bare.tasks)
         return self.suite.weight_digests(bare.experts) | self._task_statistics.digests(bare)
 
     def digest(self, recipe: MergeRecipe) -> str:
@@ -228,6 +234,7 @@ class Evaluator:
     ) -> Evaluation:
         """Measure somebody else's merged checkpoint on every task; `tower` chooses among several vision towers."""
         model = file_model(self.suite, path, tower)
+        require_activation(str(path), self.suite.tower(read_checkpoint(path, tower=tower)), self.architecture)
         return self.measure_model(
             model, {"merged": str(path)}, self.suite.tasks, split=split, limit=limit, progress=progress
         )

@@ -11,7 +11,8 @@ import torch
 
 from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.divergences import kl_divergence
-from ri_analysis.encoder import Encoder, architecture_of, load_heads
+from ri_analysis.encoder import Encoder, load_heads
+from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving.descent import Descent
@@ -40,7 +41,7 @@ def distil(
     `output`. `progress` counts steps and may raise Cancelled.
     """
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")
-    architecture = architecture_of(suite)
+    architecture = fitting_architecture(suite, tasks)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     images = in_memory(Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed), encoder.image_size)
     vectors, heads = suite.task_vectors(ORIGINAL), load_heads(suite, architecture, tasks)

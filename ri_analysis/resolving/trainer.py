@@ -15,7 +15,8 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
-from ri_analysis.encoder import Encoder, Head, architecture_of, load_heads
+from ri_analysis.encoder import Encoder, Head, load_heads
+from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
@@ -101,7 +102,7 @@ def resolve(
     folder = _folder(suite, name, directory)
     source = sample(suite.auxiliary_data(auxiliary), images, seed)
     plan = _plan(suite, auxiliary, source, names, values, seed)
-    architecture = architecture_of(suite)
+    architecture = fitting_architecture(suite, names)
     heads = load_heads(suite, architecture, names)
     _begin(folder, plan, resume)
 
