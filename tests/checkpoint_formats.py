@@ -124,7 +124,7 @@ def hugging_face(tensors: Tensors, prefix: str = "vision_model.", projection: bo
     return renamed
 
 
-def hugging_face_folder(folder: Path, tensors: Tensors, kind: str, *, act: str = "quick_gelu") -> Path:
+def hugging_face_folder(folder: Path, tensors: Tensors, kind: str, *, act: str = "gelu") -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"architectures": [kind], "hidden_act": act}))
     save_file(tensors, folder / "model.safetensors")

@@ -16,7 +16,7 @@ def other_activation(tiny: Path) -> Path:
     """The tiny suite, which computes GELU, with an expert that its config says was made with quick-GELU."""
     tensors = load_file(tiny.parent / "original" / "Greens.safetensors")
     bare = {name.removeprefix("visual."): tensor for name, tensor in tensors.items()}
-    hugging_face_folder(tiny.parent / "greens", hugging_face(bare), "CLIPVisionModelWithProjection")
+    hugging_face_folder(tiny.parent / "greens", hugging_face(bare), "CLIPVisionModelWithProjection", act="quick_gelu")
     tiny.write_text(tiny.read_text().replace("original/Greens.safetensors", "greens"))
     return tiny
 
