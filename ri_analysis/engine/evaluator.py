@@ -147,7 +147,9 @@ class Evaluator:
 
         Raises InputError where an expert was made for another activation than the architecture's.
         """
-        fitting_architecture(self.suite, bare.tasks)
+        for task in bare.tasks:
+            expert = self.suite.expert(task)
+            require_activation(str(expert.path), self.suite.tower(expert), self.architecture)
         return self.suite.weight_digests(bare.experts) | self._task_statistics.digests(bare)
 
     def digest(self, recipe: MergeRecipe) -> str:
