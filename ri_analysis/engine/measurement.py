@@ -79,7 +79,7 @@ class Measurement:
     def outcomes(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Outcomes]:
         """Measure; each model's answers are kept as soon as they are known. `progress` counts images to encode.
 
-        Raises NotFinite where a model's outputs are, and what `progress` raises.
+        Raises NotFinite for a model whose outputs are NaN, infinite or zero, and what `progress` raises.
         """
         counter = self._begin(requests, progress)
         return [self._answer(request, counter) for request in requests]
@@ -134,10 +134,6 @@ class Measurement:
                 if references and section.reference is not None:
                     need(self.reference(section.reference), section, request.limit).features = True
         return sum(self._to_encode(model, entry) for (model, _), entry in needs.items())
-
-    def known(self, request: Request) -> bool:
-        """Whether nothing has to be encoded for a request."""
-        return self.cost([request]) == 0
 
     def kept(self, request: Request) -> Outcomes | None:
         """Return the answer to a request where all of it is kept, else None."""
