@@ -140,7 +140,7 @@ def _methods(options: argparse.Namespace) -> int:
         needs = "" if method.statistic is None else " Needs task data: unlabelled validation images."
         print(f"{method.name} — {method.summary}{needs}\n    {method.reference}")
         for item in method.hyperparameters:
-            print(f"    {item.name} = {item.default}  {item.meaning} ({item.range_text})")
+            print(f"    {item.title} = {item.default}: {item.meaning}; {item.range_text}")
     return 0
 
 
@@ -157,6 +157,8 @@ def _described(method: Any) -> dict[str, Any]:
         "hyperparameters": [
             {
                 "name": item.name,
+                "label": item.label,
+                "unit": item.unit,
                 "meaning": item.meaning,
                 "default": item.default,
                 "range": list(item.choices) or [item.low, item.high],

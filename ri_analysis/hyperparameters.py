@@ -16,9 +16,11 @@ Value = float | int | str
 class Hyperparameter:
     """One declared hyperparameter.
 
-    `low` and `high` are the allowed range and `sweep` the range worth looking at (it defaults to the allowed one);
-    `choices` replaces the range for a named option; without them a text as the default means any text. `log` asks
-    widgets and sweeps for a logarithmic scale.
+    `name` is what it is called on the command line, `label` what readers call it ("learning rate"; by default its name
+    in words), `unit` what its numbers count or are in ("images"), and `meaning` one line of help. `low` and `high` are
+    the allowed range and `sweep` the range worth looking at (it defaults to the allowed one); `choices` replaces the
+    range for a named option, and `titles` says the choices in words; without them a text as the default means any text.
+    `log` asks widgets and sweeps for a logarithmic scale.
     """
 
     name: str
@@ -29,7 +31,35 @@ class Hyperparameter:
     sweep: tuple[float, float] | None = None
     step: float | None = None
     choices: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
     log: bool = False
+    label: str = ""
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name.replace("_", " "))
+
+    @property
+    def heading(self) -> str:
+        """What stands above its widget or along its axis, with the unit: "Learning rate", "Batch size (images)"."""
+        unit = f" ({self.unit})" if self.unit and self.unit not in self.label else ""
+        return f"{self.label[0].upper()}{self.label[1:]}{unit}"
+
+    @property
+    def title(self) -> str:
+        """Its label and, where that is another, its name: "learning rate (lr)"."""
+        return self.label if self.label == self.name else f"{self.label} ({self.name})"
+
+    @property
+    def help(self) -> str:
+        """What it means, in one sentence."""
+        return f"{self.meaning[0].upper()}{self.meaning[1:]}: {self.range_text}."
+
+    @property
+    def titled(self) -> dict[str, str]:
+        """Each choice with its title."""
+        return dict(zip(self.choices, self.titles or self.choices, strict=True))
 
     @property
     def range_text(self) -> str:

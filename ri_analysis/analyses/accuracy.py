@@ -139,6 +139,7 @@ ANALYSIS = Analysis(
             "view",
             "how accuracy is shown",
             "absolute",
+            label="accuracy",
             choices=tuple(_HOW),
             titles=tuple(_HOW),
             notes=("the share of test images that is right", "that share divided by the expert's"),

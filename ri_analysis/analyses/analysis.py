@@ -28,13 +28,11 @@ Limit = int | None
 class Option(Hyperparameter):
     """A choice that an analysis leaves to the reader.
 
-    `titles` name the choices in words and `notes` explain them. `measured` says that another choice is another
-    measurement, not only another drawing. With `task` the choices are the merged tasks, except the one that the earlier
-    option `other_than` has, and the default is the `task`-th. `address` is its name in a page's address, by default its
-    own.
+    `notes` explain the choices. `measured` says that another choice is another measurement, not only another drawing.
+    With `task` the choices are the merged tasks, except the one that the earlier option `other_than` has, and the
+    default is the `task`-th. `address` is its name in a page's address, by default its own.
     """
 
-    titles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     measured: bool = False
     task: int | None = None

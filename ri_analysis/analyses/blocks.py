@@ -136,6 +136,7 @@ $$1-\frac{\lVert X^\top Y\rVert_F^2}{\lVert X^\top X\rVert_F\,\lVert Y^\top Y\rV
             "by",
             "how class tokens are compared",
             "cka",
+            label="comparison of class tokens",
             choices=tuple(_VIEWS),
             titles=tuple(_VIEWS.values()),
             address="block",

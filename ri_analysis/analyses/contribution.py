@@ -219,6 +219,7 @@ $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi
             "by",
             "how a contribution is counted",
             "shapley",
+            label="contribution as",
             choices=tuple(_VIEWS),
             titles=tuple(_VIEWS.values()),
             address="blame",

@@ -28,7 +28,7 @@ def _analysis(analysis: Analysis[Any]) -> str:
 def _option(option: Option) -> str:
     values = option.range_text if option.task is None else "one of the merged tasks"
     default = f", `{option.default}` by default" if option.task is None else ""
-    return f"- `--option {option.name}=…`: {option.meaning}; {values}{default}"
+    return f"- {option.heading} (`--option {option.name}=…`): {option.meaning}; {values}{default}"
 
 
 def _columns(table: Columns) -> str:

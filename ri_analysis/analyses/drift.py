@@ -168,8 +168,9 @@ def _says(answer: Answer[Drift]) -> str:
 
 DISTANCE = Option(
     "distance",
-    "distance between the outputs of expert and merged model",
+    "how far apart the outputs of the expert and of the merged model are",
     "kl",
+    label="distance between outputs",
     choices=tuple(DISTANCES),
     titles=tuple(distance.title for distance in DISTANCES.values()),
     notes=tuple(

@@ -94,7 +94,7 @@ ANALYSIS = Analysis(
     question="Which images of a task drift most, and which are lost or gained?",
     options=(
         Option("task", "the task whose images are shown", "", task=0),
-        replace(drift.DISTANCE, meaning="distance by which images are ranked"),
+        replace(drift.DISTANCE, meaning="distance by which images are ranked", label="ranked by"),
     ),
     measure=drift.ANALYSIS.measure,
     requests=drift.ANALYSIS.requests,

@@ -140,8 +140,8 @@ ANALYSIS = Analysis(
 
 the weight disentanglement error (Ortiz-Jimenez et al. 2023), from 0 to 2.""",
     options=(
-        Option("first", "the first expert", "", task=0, measured=True),
-        Option("second", "the second expert", "", task=1, other_than="first", measured=True),
+        Option("first", "the first expert", "", task=0, label="first expert", measured=True),
+        Option("second", "the second expert", "", task=1, label="second expert", other_than="first", measured=True),
     ),
     measure=_measure,
     refusal=_refusal,

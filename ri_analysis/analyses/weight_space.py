@@ -191,8 +191,9 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
     options=(
         Option(
             "overlap",
-            "overlap measured by",
+            "measure of the overlap of two experts",
             "cosine",
+            label="overlap measured by",
             choices=tuple(_OVERLAPS),
             titles=tuple(_OVERLAPS.values()),
         ),

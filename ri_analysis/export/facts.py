@@ -14,6 +14,7 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.resolving import HYPERPARAMETERS
 
 
 def suite_in_words(evaluator: Evaluator) -> str:
@@ -64,9 +65,7 @@ def record_in_words(record: dict[str, Any]) -> str:
         ", which are the tasks' own training images (an oracle, for reference only)" if source.get("oracle") else ""
     )
     text = f"Made on auxiliary source **{source.get('name', 'unknown')}**{images}{oracle}"
-    steps = settings.pop("steps", None)
-    text += f", {words.count(int(steps), 'step')} per expert" if steps is not None else ""
-    text += "".join(f", {words.resolving_setting(name, value)}" for name, value in settings.items())
+    text += "".join(f", {said}" for said in words.settings(HYPERPARAMETERS, settings))
     text += f", seed {record['seed']}" if "seed" in record else ""
     text += f", in {words.duration(record['seconds'])}" if record.get("seconds") else ""
     return text + "."
@@ -74,8 +73,8 @@ def record_in_words(record: dict[str, Any]) -> str:
 
 def settings_in_words(recipe: MergeRecipe) -> str:
     """Return a recipe's method and hyperparameters."""
-    parts = [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
-    return ", ".join([METHODS[recipe.method].title, *parts])
+    method = METHODS[recipe.method]
+    return ", ".join([method.title, *words.settings(method.hyperparameters, recipe.settings)])
 
 
 def recipe_in_words(recipe: MergeRecipe) -> str:

@@ -13,9 +13,9 @@ from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look, words
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT
+from ri_analysis.merging import METHODS
 
 ROLES = {"before": BEFORE, "after": AFTER}
-LABELS = {"scale": "λ"}
 _TITLES = ("before RI", "after RI", "difference, after − before")
 _TICKS = 5  # labels along an axis
 _CONTOURS = 20  # at most, from the lowest to the highest
@@ -23,9 +23,9 @@ _CONTOURS = 20  # at most, from the lowest to the highest
 Row = Mapping[Hashable, Any]
 
 
-def label(name: str) -> str:
-    """Return what an axis is called."""
-    return LABELS.get(name, name.replace("_", " "))
+def _label(table: pd.DataFrame, axis: str) -> str:
+    """Return what an axis, x or y, of one method's table is called."""
+    return METHODS[str(table["method"].iloc[0])].label(str(table[f"{axis}_name"].iloc[0]))
 
 
 def curves(
@@ -80,14 +80,14 @@ def curves(
         )
     for row in table[(table["kind"] == "best") & (table["run"] == 0)].to_dict(orient="records"):
         _mark_plateau(figure, row, ROLES[row["stage"]])
-    name, values = str(table["x_name"].iloc[0]), np.unique(table["x"])
+    values = np.unique(table["x"])
     log = _logarithmic(values)
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):
         _vertical(figure, row["x"], default, shade.muted, "dash", log)
     if here is not None:
         _vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
     look.finish(figure, dark=dark, height=420)
-    figure.update_xaxes(title=label(name), type="log" if log else "linear", showgrid=False)
+    figure.update_xaxes(title=_label(table, "x"), type="log" if log else "linear", showgrid=False)
     if log:
         shown = [value for value in _LOG_TICKS if values[0] <= value <= values[-1]]
         figure.update_xaxes(tickvals=shown, ticktext=[f"{value:g}" for value in shown])
@@ -196,7 +196,7 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     look.finish(figure, dark=dark, height=520)
     axes = {
         f"{axis}axis": {
-            "title": {"text": label(str(table[f"{axis}_name"].iloc[0]))},
+            "title": {"text": _label(table, axis)},
             "tickvals": _tick_places(values),
             "ticktext": [words.signed(values[place], ".3g") for place in _tick_places(values)],
             "backgroundcolor": shade.background,
@@ -216,8 +216,8 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 
 def hover(row: Row, what: str) -> str:
     """Say a measured place with its interval."""
-    place = [f"{label(row['x_name'])} = {words.signed(row['x'], '.4g')}"]
-    place += [f"{label(row['y_name'])} = {words.signed(row['y'], '.4g')}"] if isinstance(row["y_name"], str) else []
+    method, axes = METHODS[row["method"]], ["x", "y"] if isinstance(row["y_name"], str) else ["x"]
+    place = [f"{method.label(row[f'{axis}_name'])} = {words.signed(row[axis], '.4g')}" for axis in axes]
     interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
     return (
         f"<b>{', '.join(place)}</b><br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
@@ -240,7 +240,7 @@ def _dots(
     """Return the measured places: small, but large enough to be hovered and clicked."""
     rows, columns = np.nonzero(np.isfinite(values))
     what = "change" if change else "accuracy"
-    names = label(str(grid["x_name"].iloc[0])), label(str(grid["y_name"].iloc[0]))
+    names = _label(grid, "x"), _label(grid, "y")
     text = [
         f"<b>{names[0]} = {words.signed(xs[column], '.4g')}, {names[1]} = {words.signed(ys[row], '.4g')}</b><br>{what} "
         + (words.points(values[row, column]) if change else words.percent(values[row, column]))
@@ -303,7 +303,7 @@ def _dressed(
             zeroline=False,
         )
         update(range=[-0.5, len(values) - 0.5])
-        title = label(str(table[f"{name}_name"].iloc[0]))
+        title = _label(table, name)
         update(title=title) if name == "x" else update(title=title, col=1)
     bars = {"tickformat": ".0%", "thickness": 14, "len": 0.46, "x": 1.0}
     low, high = scales[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 
+from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.progress import Pace
 
 _EXPONENT = re.compile(r"(?<=e)(-?)\+?0*(?=\d)")
@@ -56,11 +58,6 @@ def times_less(before: float, after: float) -> str:
     return f", {before / after:.1f} times less" if before > after > 0 else ""
 
 
-def symbol(name: str) -> str:
-    """Return the symbol readers know a hyperparameter by."""
-    return {"scale": "λ", "alpha": "α", "lr": "learning rate"}.get(name, name.replace("_", " "))
-
-
 def setting(value: object) -> str:
     """Return a hyperparameter's value as it is written down."""
     return _EXPONENT.sub(r"\1", f"{value:.6g}") if isinstance(value, float) else str(value)
@@ -76,17 +73,21 @@ def saved(number: int, of: int | None = None) -> str:
     return "none saved" if number == 0 else "all saved" if number == of else f"{number:,} saved"
 
 
-def resolving_setting(name: str, value: object) -> str:
-    """Return a setting of an RI run in words, for instance "learning rate 3e-5"."""
-    if name == "distance":
-        return {"kl": "KL divergence", "mse": "mean squared error"}.get(str(value), f"distance {value}")
-    if name == "views":
-        return f"{count(int(str(value)), 'augmented view')} per image"
-    if name == "schedule":
-        return {"constant": "constant rate", "warm-cosine": "warm-up then cosine"}.get(str(value), str(value))
-    if name == "batch":
-        return f"batches of {value}"
-    return f"{symbol(name)} {setting(value)}"
+def chosen(item: Hyperparameter, value: Value) -> str:
+    """Return a hyperparameter with its value: "scale λ = 0.3", "150 steps per expert", "KL divergence"."""
+    if item.titles:
+        return item.titled.get(str(value), str(value))
+    if item.unit and item.label.startswith(item.unit):
+        return count(int(value), item.unit.removesuffix("s")) + item.label.removeprefix(item.unit)
+    equals = "= " if len(item.label.split()[-1]) == 1 else ""  # a symbol
+    number = signed(value) if isinstance(value, float) else str(value)
+    return f"{item.label} {equals}{number} {item.unit}".rstrip()
+
+
+def settings(declared: Iterable[Hyperparameter], values: Mapping[str, Value]) -> list[str]:
+    """Return each value as `chosen` says it; one that is not declared, of another version, by its name."""
+    items = {item.name: item for item in declared}
+    return [chosen(items.get(name, Hyperparameter(name, name, value)), value) for name, value in values.items()]
 
 
 def count(number: int, noun: str) -> str:

@@ -36,9 +36,25 @@ METHOD = Method(
     linear=True,
     hyperparameters=(
         scale(0.4),
-        Hyperparameter("keep", "β, share of each row that is kept", 0.2, 0.0, 1.0, sweep=(0.05, 0.9), step=0.05),
         Hyperparameter(
-            "outliers", "γ, share of each row dropped as too large", 0.1, 0.0, 1.0, sweep=(0.0, 0.2), step=0.01
+            "keep",
+            "share of each row that is kept",
+            0.2,
+            0.0,
+            1.0,
+            sweep=(0.05, 0.9),
+            step=0.05,
+            label="kept share β",
+        ),
+        Hyperparameter(
+            "outliers",
+            "share of each row that is dropped as too large",
+            0.1,
+            0.0,
+            1.0,
+            sweep=(0.0, 0.2),
+            step=0.01,
+            label="outlier share γ",
         ),
     ),
 )

@@ -66,12 +66,33 @@ METHOD = Method(
     seeded=True,
     hyperparameters=(
         scale(0.3),
-        Hyperparameter("drop", "probability p that an entry is dropped", 0.5, 0.0, 0.99, sweep=(0.1, 0.9), step=0.1),
         Hyperparameter(
-            "base", "how the thinned vectors are merged", "task-arithmetic", choices=("task-arithmetic", "ties")
+            "drop",
+            "probability that an entry is dropped",
+            0.5,
+            0.0,
+            0.99,
+            sweep=(0.1, 0.9),
+            step=0.1,
+            label="drop rate p",
         ),
         Hyperparameter(
-            "density", "share of entries TIES keeps (base ties only)", 0.2, 0.001, 1.0, sweep=(0.05, 1.0), step=0.05
+            "base",
+            "how the thinned task vectors are merged",
+            "task-arithmetic",
+            choices=("task-arithmetic", "ties"),
+            titles=("merged by Task Arithmetic", "merged by TIES"),
+            label="thinned task vectors",
+        ),
+        Hyperparameter(
+            "density",
+            "share of each expert's entries that TIES keeps; Task Arithmetic keeps all",
+            0.2,
+            0.001,
+            1.0,
+            sweep=(0.05, 1.0),
+            step=0.05,
+            label="TIES density",
         ),
     ),
 )

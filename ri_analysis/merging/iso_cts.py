@@ -77,6 +77,14 @@ METHOD = Method(
     direction=merge_subspaces,
     hyperparameters=(
         scale(1.0, sweep=(0.1, 3.0)),
-        Hyperparameter("common", "share of the directions taken from the sum of all experts", 0.8, 0.0, 1.0, step=0.05),
+        Hyperparameter(
+            "common",
+            "share of the directions taken from the sum of all experts",
+            0.8,
+            0.0,
+            1.0,
+            step=0.05,
+            label="common share",
+        ),
     ),
 )

@@ -92,9 +92,33 @@ class Method:
     seeded: bool = False
     experts: tuple[int, int | None] = (1, None)
 
+    def label(self, axis: str) -> str:
+        """Return what an axis is called: a hyperparameter by its label, a task's coefficient by the task."""
+        return next((item.label for item in self.hyperparameters if item.name == axis), axis)
+
 
 def scale(default: float, *, sweep: tuple[float, float] = (0.1, 1.0)) -> Hyperparameter:
     """Declare λ, the factor of the merged task vector; `merge` applies it, so a method never sees it."""
     return Hyperparameter(
-        "scale", "λ, the factor of the merged task vector", default, -10.0, 10.0, sweep=sweep, step=0.05
+        "scale",
+        "λ, the factor of the merged task vector",
+        default,
+        -10.0,
+        10.0,
+        sweep=sweep,
+        step=0.05,
+        label="scale λ",
     )
+
+
+IMAGES = Hyperparameter(
+    "images",
+    "validation images of each task that the method looks at",
+    256,
+    1,
+    1_000_000,
+    sweep=(32, 2048),
+    log=True,
+    label="images per task",
+    unit="images",
+)

@@ -84,7 +84,10 @@ METHOD = Method(
             1.0,
             sweep=(0.05, 0.5),
             step=0.05,
+            label="kept share",
         ),
-        Hyperparameter("clip", "share of magnitudes clipped at either end", 0.01, 0.0, 0.2, step=0.005),
+        Hyperparameter(
+            "clip", "share of the magnitudes clipped at either end", 0.01, 0.0, 0.2, step=0.005, label="clipped share"
+        ),
     ),
 )

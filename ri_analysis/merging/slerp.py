@@ -39,6 +39,6 @@ METHOD = Method(
     weighted=False,
     experts=(2, 2),
     hyperparameters=(
-        Hyperparameter("mix", "t, 0 for the first expert and 1 for the second", 0.5, 0.0, 1.0, step=0.05),
+        Hyperparameter("mix", "0 is the first expert, 1 the second", 0.5, 0.0, 1.0, step=0.05, label="interpolation t"),
     ),
 )

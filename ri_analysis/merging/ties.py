@@ -99,6 +99,8 @@ METHOD = Method(
             "add the agreeing entries (as CLIP replications do) or average them (as the authors do; λ around 1)",
             "sum",
             choices=("sum", "mean"),
+            titles=("sum of agreeing entries", "mean of agreeing entries"),
+            label="merged entries",
         ),
     ),
 )

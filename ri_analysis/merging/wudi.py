@@ -63,9 +63,17 @@ METHOD = Method(
     weighted=False,
     hyperparameters=(
         scale(1.0, sweep=(0.2, 2.0)),
-        Hyperparameter("steps", "gradient steps", 300, 0, 10000, sweep=(100, 400), step=50),
         Hyperparameter(
-            "learning_rate", "Adam's step size, in units of the weights", 1e-5, 0.0, 1.0, sweep=(1e-6, 1e-3), log=True
+            "steps",
+            "gradient steps for each weight matrix",
+            300,
+            0,
+            10000,
+            sweep=(100, 400),
+            step=50,
+            label="gradient steps",
+            unit="gradient steps",
         ),
+        Hyperparameter("learning_rate", "learning rate of Adam", 1e-5, 0.0, 1.0, sweep=(1e-6, 1e-3), log=True),
     ),
 )

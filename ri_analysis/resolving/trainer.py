@@ -31,15 +31,68 @@ from ri_analysis.suite.spec import RESERVED_SETS
 from ri_analysis.suite.suite import RECORD
 
 HYPERPARAMETERS = (
-    Hyperparameter("steps", "optimisation steps per expert", 2500, 1, 1_000_000, sweep=(50, 25000), log=True),
-    Hyperparameter("alpha", "α, weight of the term that frees the other tasks' heads", 1.0, 0.0, 100.0, sweep=(0, 4)),
-    Hyperparameter("distance", "how far two models' outputs are apart", "kl", choices=tuple(DISTANCES)),
-    Hyperparameter("lr", "AdamW's learning rate", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True),
-    Hyperparameter("weight_decay", "AdamW's weight decay", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
-    Hyperparameter("batch", "auxiliary images per step", 128, 1, 8192, sweep=(16, 512), log=True),
-    Hyperparameter("views", "variants of each auxiliary image, itself included", 1, 1, 1000, sweep=(1, 16), log=True),
+    Hyperparameter(
+        "steps",
+        "optimisation steps for each expert",
+        2500,
+        1,
+        1_000_000,
+        sweep=(50, 25000),
+        log=True,
+        label="steps per expert",
+        unit="steps",
+    ),
+    Hyperparameter(
+        "alpha",
+        "weight of the free term, which keeps the expert from changing the other tasks' predictions",
+        1.0,
+        0.0,
+        100.0,
+        sweep=(0, 4),
+        label="free weight α",
+    ),
+    Hyperparameter(
+        "distance",
+        "distance between the outputs of two models",
+        "kl",
+        choices=tuple(DISTANCES),
+        titles=("KL divergence", "cross-entropy", "mean squared error"),
+    ),
+    Hyperparameter(
+        "lr", "learning rate of AdamW", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True, label="learning rate"
+    ),
+    Hyperparameter("weight_decay", "weight decay of AdamW", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
+    Hyperparameter(
+        "batch",
+        "auxiliary images per step",
+        128,
+        1,
+        8192,
+        sweep=(16, 512),
+        log=True,
+        label="images per step",
+        unit="images",
+    ),
+    Hyperparameter(
+        "views",
+        "the image itself and augmented copies of it",
+        1,
+        1,
+        1000,
+        sweep=(1, 16),
+        log=True,
+        label="augmented views per image",
+        unit="augmented views",
+    ),
     # The paper's schedule is not known; "constant" is the plain reading of its settings.
-    Hyperparameter("schedule", "learning rate over the steps", "constant", choices=tuple(SCHEDULES)),
+    Hyperparameter(
+        "schedule",
+        "how the learning rate changes over the steps",
+        "constant",
+        choices=tuple(SCHEDULES),
+        titles=("constant rate", "cosine", "warm-up then cosine"),
+        label="learning-rate schedule",
+    ),
 )
 
 _RUN, _STATE = "run.json", "state.pt"

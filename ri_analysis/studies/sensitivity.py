@@ -394,8 +394,9 @@ def _seeds(bests: pd.DataFrame, name: str) -> str:
 
 def at(row: Mapping[Hashable, Any]) -> str:
     """Return a row's place in words."""
-    names = [(row["x_name"], row["x"])] + ([(row["y_name"], row["y"])] if isinstance(row["y_name"], str) else [])
-    return ", ".join(f"{'λ' if name == 'scale' else name} = {words.signed(value, '.3g')}" for name, value in names)
+    axes = ["x", "y"] if isinstance(row["y_name"], str) else ["x"]
+    label = METHODS[str(row["method"])].label
+    return ", ".join(f"{label(row[f'{axis}_name'])} = {words.signed(row[axis], '.3g')}" for axis in axes)
 
 
 def plateau_text(row: Mapping[Hashable, Any], name: str = "plateau") -> str:

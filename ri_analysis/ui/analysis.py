@@ -74,16 +74,17 @@ def choose(analysis: Analysis[Any], tasks: tuple[str, ...], chosen: Options, *, 
 
 def pick(page: str, option: Option) -> Value:
     """Draw the widget of an option on the page on which its value is kept; return the value."""
-    address, label = option.address or option.name, option.meaning[0].upper() + option.meaning[1:]
+    address = option.address or option.name
     if not option.choices:
         item = replace(option, name=address)
         controls.hyperparameter_controls(page, [item])
         return chosen_value(page, item)
     few = len(option.choices) <= _FEW and option.task is None
     draw: Any = partial(st.segmented_control, required=True) if few else st.selectbox
-    titles = dict(zip(option.choices, option.titles or option.choices, strict=True))
     default = str(option.default)
-    value = kept.one_of(draw, label, f"{page}.{address}", option.choices, default, format_func=titles.__getitem__)
+    value = kept.one_of(
+        draw, option.heading, f"{page}.{address}", option.choices, default, format_func=option.titled.__getitem__
+    )
     if option.notes:
         st.caption(dict(zip(option.choices, option.notes, strict=True))[value])
     return value

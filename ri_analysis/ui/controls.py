@@ -10,7 +10,6 @@ from typing import Any
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import recipes, state
@@ -74,17 +73,16 @@ def _resolved_control(evaluator: Evaluator) -> None:
 
 def _hyperparameter(owner: str, item: Hyperparameter, sliders: bool) -> None:
     value, name = recipes.chosen_value(owner, item), recipes.entry(owner, item)
-    label = f"{words.symbol(item.name)}"
-    note = f"{item.meaning}: {item.range_text}, {state.text_of(item.default)} by default."
+    label = item.heading
     common: dict[str, Any] = {
         "key": state.seed_widget(name, value),
         "on_change": state.take_widget,
         "args": (name, item.default),
-        "help": note[0].upper() + note[1:],
+        "help": f"{item.help} {state.text_of(item.default)} by default.",
     }
     if item.choices:
         draw: Any = st.segmented_control if len(item.choices) <= _FEW else st.selectbox
-        draw(label, item.choices, required=True, **common)
+        draw(label, item.choices, required=True, format_func=item.titled.__getitem__, **common)
         return
     if isinstance(item.default, str):
         st.text_input(label, **common)

@@ -114,7 +114,7 @@ def describe(pair: Pair) -> str:
     """Return the recipe in words."""
     recipe = pair.before
     parts = [f"**{METHODS[recipe.method].title}**"]
-    parts += [f"{words.symbol(name)} = {words.setting(value)}" for name, value in recipe.hyperparameters]
+    parts += words.settings(METHODS[recipe.method].hyperparameters, recipe.settings)
     parts.append(f"{len(recipe.tasks)} of the suite's experts" if state.choice().get(OFF) else "all experts")
     parts += [f"{task} × {words.signed(value)}" for task, value in recipe.coefficients]
     return ", ".join(parts)

@@ -62,10 +62,10 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
         st.info(f"{method.title} has no hyperparameter to vary.", icon=":material/info:")
         return []
     left, right, size = st.columns([2, 2, 3], vertical_alignment="bottom")
-    x = kept.one_of(left.selectbox, "First axis", X, names, names[0], format_func=_label)
+    x = kept.one_of(left.selectbox, "First axis", X, names, names[0], format_func=method.label)
     others = [name for name in names if name != x]
     y = kept.one_of(
-        right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=_label
+        right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=method.label
     )
     levels = [LEVELS] * (1 if y == NONE else 2)
     stages = "before and after RI" if pair.after is not None else "before RI"
@@ -82,11 +82,6 @@ def _command(wanted: Sequence[Field]) -> str:
     """Return the command that measures the same; none where only this page varies the reader's own recipe."""
     settings = sensitivity.settings_of(resources.evaluator(), wanted, LEVELS)
     return "" if settings is None else studies.command_of(sensitivity.STUDY, settings)
-
-
-def _label(axis: str) -> str:
-    """Return what an axis is called in the lists."""
-    return axis if axis == NONE else surfaces.label(axis)
 
 
 def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:
@@ -173,7 +168,7 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     st.dataframe(_plateaus(found), hide_index=True, key="sensitivity.plateaus")
     frame.caption(text, best, "plateaus", "The best points with their plateaus, every digit")
     if wanted[0].y is not None:
-        _slices(found, wanted[0].y, _command(wanted))
+        _slices(found, wanted[0].y, METHODS[wanted[0].base.method].label(wanted[0].y.name), _command(wanted))
 
 
 def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
@@ -238,7 +233,7 @@ def _take(field: Field) -> None:
     for axis, value in zip((field.x, field.y), place, strict=False):
         if axis is not None:
             state.put(_entry(field, axis), None if value == axis.default else state.text_of(_typed(field, axis, value)))
-            said.append(f"{surfaces.label(axis.name)} = {words.signed(value, '.4g')}")
+            said.append(f"{METHODS[field.base.method].label(axis.name)} = {words.signed(value, '.4g')}")
     st.session_state["sensitivity.taken"] = ", ".join(said)
 
 
@@ -260,15 +255,15 @@ def _typed(field: Field, axis: Axis, value: float) -> float | int:
     return int(value) if isinstance(old, int) else value
 
 
-def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
-    """Draw accuracy along the first axis at one value of the second; `command` measures the whole."""
+def _slices(found: pd.DataFrame, axis: Axis, label: str, command: str) -> None:
+    """Draw accuracy along the first axis at one value of the second, called `label`; `command` measures the whole."""
     st.subheader("Slices", anchor=False)
     grid = found[found["kind"] == "grid"]
     values = {state.text_of(float(value)): value for value in sorted(grid["y"].unique())}
     nearest = min(values, key=lambda text: abs(values[text] - axis.default))
     at = kept.one_of(
         st.select_slider,
-        f"at {surfaces.label(axis.name)} =",
+        f"{label} =",
         "sensitivity.at",
         list(values),
         nearest,

@@ -262,7 +262,8 @@ def _turn(pages: list[Page], roots: list[Locator], own: tuple[str, ...], turn: i
             page.mouse.down()
         if turn % 20 == 19:
             moved = root.locator("input[type=range]").evaluate_all(
-                "all => all.filter(each => each.ariaLabel !== 'λ' && each.value !== '1').map(each => each.ariaLabel)"
+                "all => all.filter(each => each.ariaLabel.startsWith('coefficient') && each.value !== '1')"
+                ".map(each => each.ariaLabel)"
             )
             faults += [f"the session of {task} saw {name} move" for name in moved if not name.endswith(task)]
     return faults

@@ -40,7 +40,7 @@ def test_a_pinned_figure_stays_as_it_was_across_pages_and_choices(app: AppTest):
     pin(app, "accuracy-by-task").click()
     clean(app.run())
     first = held(app)[0].snapshot
-    assert first.origin.recipes[0].startswith("Task Arithmetic, λ = 0.3")
+    assert first.origin.recipes[0].startswith("Task Arithmetic, scale λ = 0.3")
     assert len(first.origin.suite_digest) == 32
     app.session_state["ri.choice"] = {"method": "averaging"}
     clean(app.run())

@@ -69,7 +69,7 @@ def test_what_the_hand_chose_goes_into_the_url_the_commands_and_the_other_pages(
     assert "--experts mild" in commands(data)[1]
     clean(app.switch_page("pages/accuracy.py").run())
     assert {name: app.query_params[name] for name in wanted} == wanted
-    assert "**TIES**, λ = 0.5" in text(app)
+    assert "**TIES**, scale λ = 0.5" in text(app)
     assert "Reds × −0.5" in text(app)
     assert app.slider(key="widget.ties.scale").value == 0.5
 

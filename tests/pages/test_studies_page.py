@@ -78,7 +78,7 @@ def test_a_study_that_goes_on_shows_what_has_been_measured(app: AppTest, monkeyp
         traces = json.loads(chart.proto.spec)["data"]
         assert [trace["name"] for trace in traces] == ["merged before RI", "merged after RI"]
         [[_], [hover]] = (trace["hovertext"] for trace in traces)
-        assert hover.startswith("<b>Iso-C, λ = 1</b>")
+        assert hover.startswith("<b>Iso-C, scale λ = 1</b>")
         assert hover.endswith("test images")
     finally:
         go_on.set()

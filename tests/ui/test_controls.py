@@ -4,6 +4,7 @@ from ri_analysis.export.facts import record_in_words
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS
+from ri_analysis.resolving import HYPERPARAMETERS
 from ri_analysis.ui import controls, facts
 from ri_analysis.ui.controls import grid
 from ri_analysis.ui.state import text_of
@@ -33,7 +34,14 @@ def test_a_record_in_words():
         "history": {"A": [[1, 0.0, 0.5, 0.5], [2, 0.1, 0.3, 0.4]]},
     }
     text = record_in_words(record)
-    for part in ("**mix** (2,048 images)", "150 steps per expert", "α 1", "learning rate 0.0001", "seed 3", "in 4 min"):
+    for part in (
+        "**mix** (2,048 images)",
+        "150 steps per expert",
+        "free weight α = 1",
+        "learning rate 0.0001",
+        "seed 3",
+        "in 4 min",
+    ):
         assert part in text
     assert "oracle" not in text
     record["auxiliary"]["oracle"] = True
@@ -51,9 +59,9 @@ def test_methods_that_need_task_data_stand_apart_at_the_end_of_the_list() -> Non
 
 def test_settings_have_words_and_minus_signs():
     settings = {"distance": "kl", "lr": 3e-5, "views": 8, "schedule": "warm-cosine"}
-    said = ", ".join(words.resolving_setting(name, value) for name, value in settings.items())
-    assert said == "KL divergence, learning rate 3e-5, 8 augmented views per image, warm-up then cosine"
-    assert words.resolving_setting("views", 1) == "1 augmented view per image"
+    said = ", ".join(words.settings(HYPERPARAMETERS, settings))
+    assert said == "KL divergence, learning rate 3e−5, 8 augmented views per image, warm-up then cosine"
+    assert words.settings(HYPERPARAMETERS, {"views": 1, "old": 2.0}) == ["1 augmented view per image", "old 2"]
     assert [words.setting(value) for value in (1e10, 2.5e20, 1e-10, 100.0)] == ["1e10", "2.5e20", "1e-10", "100"]
     assert (words.signed(-0.5), words.signed(2.0), words.signed(-1 / 3, ".3g")) == ("−0.5", "2", "−0.333")
     assert [words.saved(*counts) for counts in ((0, 9), (3, 9), (9, 9))] == ["none saved", "3 saved", "all saved"]

@@ -113,12 +113,39 @@ METHOD = Method(
     weighted=False,
     hyperparameters=(
         scale(1.0, sweep=(0.2, 2.0)),
-        Hyperparameter("per", "one coefficient per expert and …", "tensor", choices=("tensor", "model")),
-        Hyperparameter("start", "value all coefficients start from", 0.3, 0.0, 1.0, step=0.05),
         Hyperparameter(
-            "steps", "gradient steps (the authors take 500 of 0.001)", 100, 0, 100_000, sweep=(50, 500), step=50
+            "per",
+            "one coefficient for each expert and tensor, or one for each expert",
+            "tensor",
+            choices=("tensor", "model"),
+            titles=("a coefficient per expert and tensor", "a coefficient per expert"),
+            label="coefficients",
         ),
-        Hyperparameter("learning_rate", "Adam's step size", 1e-2, 0.0, 1.0, sweep=(1e-4, 1e-1), log=True),
-        Hyperparameter("batch", "images of each task per step", 16, 1, 4096, sweep=(4, 64), log=True),
+        Hyperparameter(
+            "start", "value from which all coefficients start", 0.3, 0.0, 1.0, step=0.05, label="initial coefficient"
+        ),
+        Hyperparameter(
+            "steps",
+            "gradient steps (the authors take 500 at a learning rate of 0.001)",
+            100,
+            0,
+            100_000,
+            sweep=(50, 500),
+            step=50,
+            label="gradient steps",
+            unit="gradient steps",
+        ),
+        Hyperparameter("learning_rate", "learning rate of Adam", 1e-2, 0.0, 1.0, sweep=(1e-4, 1e-1), log=True),
+        Hyperparameter(
+            "batch",
+            "images of each task in a step",
+            16,
+            1,
+            4096,
+            sweep=(4, 64),
+            log=True,
+            label="images per task and step",
+            unit="images",
+        ),
     ),
 )

@@ -8,9 +8,8 @@ from functools import partial
 
 import torch
 
-from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
-from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
+from ri_analysis.merging.method import IMAGES, Method, Observed, TaskStatistic, scale
 from ri_analysis.merging.with_data.gradients import trainable
 from ri_analysis.suite import stratified
 from ri_analysis.task_vectors import Layer
@@ -79,6 +78,6 @@ METHOD = Method(
     seeded=True,
     hyperparameters=(
         scale(1.0, sweep=(0.2, 3.0)),
-        Hyperparameter("images", "images of each task", 256, 1, 1_000_000, sweep=(32, 2048), log=True),
+        IMAGES,
     ),
 )

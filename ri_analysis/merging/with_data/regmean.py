@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging.averaging import average
-from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
+from ri_analysis.merging.method import IMAGES, Method, Observed, TaskStatistic, scale
 from ri_analysis.suite import stratified
 from ri_analysis.task_vectors import Layer
 
@@ -128,9 +128,16 @@ METHOD = Method(
     statistic=TaskStatistic(input_grams, lambda sizes, images: min(images, *sizes), options=("images",)),
     hyperparameters=(
         scale(1.0, sweep=(0.2, 3.0)),
-        Hyperparameter("images", "images of each task", 256, 1, 1_000_000, sweep=(32, 2048), log=True),
+        IMAGES,
         Hyperparameter(
-            "off_diagonal", "α, factor of the off-diagonal entries of XᵀX", 0.9, 0.0, 1.0, sweep=(0.1, 1.0), step=0.1
+            "off_diagonal",
+            "factor of the off-diagonal entries of XᵀX",
+            0.9,
+            0.0,
+            1.0,
+            sweep=(0.1, 1.0),
+            step=0.1,
+            label="off-diagonal factor α",
         ),
     ),
 )

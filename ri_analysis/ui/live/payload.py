@@ -27,12 +27,11 @@ def controls(evaluator: Evaluator) -> list[dict[str, Any]]:
         value = recipes.chosen_value(method.name, item)
         way = track(item, value)
         if way is not None:
-            meaning = f"{item.meaning[0].upper()}{item.meaning[1:]}: {item.range_text}."
             found.append(
                 {
                     "entry": recipes.entry(method.name, item),
-                    "label": words.symbol(item.name),
-                    "help": f"{meaning} {text_of(item.default)} by default.",
+                    "label": item.heading,
+                    "help": f"{item.help} {text_of(item.default)} by default.",
                     "value": value,
                     "low": way.low,
                     "high": way.high,
