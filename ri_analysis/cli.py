@@ -178,7 +178,8 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
-    settings = complete(study.settings, _pairs(options.set, "--set"), study.name)
+    given = _pairs(options.set, "--set")
+    complete(study.settings, given, study.name)  # before a suite is opened
     if not options.dry_run:
         if options.out is None:
             raise InputError("--out: expected a folder for the study's files, found none")
@@ -187,6 +188,7 @@ def _study(options: argparse.Namespace) -> int:
         check_documents(study, options.docs)
     evaluator = _evaluator(options)
     suite = evaluator.suite
+    settings = study.complete(suite, given)
     _note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
     trying = _Progress("trying bfloat16")
     number_format = evaluator.choose_number_format(trying)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from ri_analysis.errors import InputError
@@ -20,7 +20,8 @@ class Hyperparameter:
     in words), `unit` what its numbers count or are in ("images"), and `meaning` one line of help. `low` and `high` are
     the allowed range and `sweep` the range worth looking at (it defaults to the allowed one); `choices` replaces the
     range for a named option, and `titles` says the choices in words; without them a text as the default means any text.
-    `log` asks widgets and sweeps for a logarithmic scale.
+    `log` asks widgets and sweeps for a logarithmic scale. `each` makes it a choice of several: it declares one of them,
+    and the value is their text, separated by commas, as on the command line (see `listed`).
     """
 
     name: str
@@ -32,6 +33,7 @@ class Hyperparameter:
     step: float | None = None
     choices: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
+    each: Hyperparameter | None = None
     log: bool = False
     label: str = ""
     unit: str = ""
@@ -53,8 +55,11 @@ class Hyperparameter:
 
     @property
     def help(self) -> str:
-        """What it means, in one sentence."""
-        return f"{self.meaning[0].upper()}{self.meaning[1:]}: {self.range_text}."
+        """What it means, which values are allowed, and the default."""
+        meaning = f"{self.meaning[0].upper()}{self.meaning[1:]}"
+        if self.choices or self.each is not None:
+            return f"{meaning}."
+        return f"{meaning}: {self.range_text}, {_text(self.default)} by default."
 
     @property
     def titled(self) -> dict[str, str]:
@@ -64,19 +69,28 @@ class Hyperparameter:
     @property
     def range_text(self) -> str:
         """The allowed values in words."""
+        if self.each is not None:
+            return f"one or more, separated by commas, each {self.each.range_text}"
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            return "one of " + ", ".join(filter(None, self.choices))
         if isinstance(self.default, str):
             return "a text"
-        kind = "an integer" if isinstance(self.default, int) else "a number"
-        return f"{kind} from {self.low:g} to {self.high:g}"
+        kind = "a whole number" if isinstance(self.default, int) else "a number"
+        ends = [number for number in (self.low, self.high) if math.isfinite(number)]
+        return f"{kind} from {_text(self.low)} to {_text(self.high)}" if len(ends) == 2 else kind
 
     def validate(self, value: object, owner: str) -> Value:
         """Return `value` in the declared type. Raises InputError that names `owner`, the range and the value."""
         problem = InputError(f"{owner}: {self.name} must be {self.range_text}, found {value!r}")
+        if self.each is not None:
+            if not listed(value):
+                raise problem
+            several = replace(self.each, name=self.name)
+            found = (str(several.validate(part, owner)).removesuffix(".0") for part in listed(value))
+            return ",".join(dict.fromkeys(found))
         if self.choices:
             if value not in self.choices:
-                raise problem
+                raise InputError(f"{owner}: {self.name}: unknown value {value!r}; {suggest(str(value), self.choices)}")
             return str(value)
         if isinstance(self.default, str):
             return str(value)
@@ -93,6 +107,19 @@ class Hyperparameter:
         return number
 
 
+def listed(value: object) -> list[str]:
+    """Return the texts of which the value of a choice of several consists."""
+    return [part for text in str(value).split(",") if (part := text.strip())]
+
+
+def _text(number: Value) -> str:
+    """Return a bound or a default in words."""
+    if isinstance(number, str):
+        return number
+    text = f"{int(number):,}" if number == int(number) else f"{number:g}".replace("e-0", "e-")
+    return text.replace("-", "−")
+
+
 def complete(declared: Sequence[Hyperparameter], given: Mapping[str, object], owner: str) -> dict[str, Value]:
     """Return every declared hyperparameter with its given or default value, in the declared order.
 
@@ -106,7 +133,7 @@ def complete(declared: Sequence[Hyperparameter], given: Mapping[str, object], ow
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
-    """Return the words that end an error about an unknown name: the near match, or all that is known."""
+    """Return the words that end an error about an unknown name: the near match, and all that is known."""
     near = get_close_matches(name, known, n=1)
-    listing = ", ".join(known) or "none"
+    listing = ", ".join(filter(None, known)) or "none"
     return f"did you mean {near[0]!r}? (known: {listing})" if near else f"known: {listing}"

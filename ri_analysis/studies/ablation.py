@@ -10,7 +10,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along, compared
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.resolving import DISTANCES, default_settings
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Rounds, Study
@@ -19,7 +19,7 @@ from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mea
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks = evaluator.suite.tasks
-    weights = [float(text) for text in str(settings["alphas"]).split(",")]
+    weights = [float(text) for text in listed(settings["alphas"])]
     runs = [(float(default_settings(evaluator.suite)["alpha"]), name) for name in DISTANCES]
     runs += [(value, "kl") for value in weights]
     variants = [Variant({"distance": "none", "alpha": float("nan")}, tasks)]
@@ -85,5 +85,14 @@ STUDY = Study(
     _charts,
     lambda table: gains(table, ["distance", "alpha"]),
     _verdict,
-    (Hyperparameter("alphas", "values of α, separated by commas", "0,0.5,2"), *SHARED),
+    (
+        Hyperparameter(
+            "alphas",
+            "weights α of the free term to try beside the default",
+            "0,0.5,2",
+            each=Hyperparameter("alpha", "weight of the free term", 1.0, 0.0, 100.0),
+            label="free weights α",
+        ),
+        *SHARED,
+    ),
 )

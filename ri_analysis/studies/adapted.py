@@ -19,18 +19,53 @@ from ri_analysis.resolving import default_settings
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.study import Rounds, before_and_after, changed, measured, method_names
+from ri_analysis.studies.study import Rounds, before_and_after, changed, measured, method_names, methods
 from ri_analysis.suite import ORIGINAL
 
-METHODS_SETTING = Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,tsv-m,iso-c")
-STEPS = Hyperparameter("steps", "RI steps an expert: fewer than for a set that is to be kept", 100, 1, 1_000_000)
-RATE = Hyperparameter(
-    "lr", "RI's learning rate, 0 for that of the suite's own RI set; few steps want a higher one", 0.0, 0.0, 1.0
+METHODS_SETTING = methods("task-arithmetic", "tsv-m", "iso-c")
+STEPS = Hyperparameter(
+    "steps",
+    "RI steps for each expert; fewer than for an expert set that is kept",
+    100,
+    1,
+    1_000_000,
+    label="RI steps per expert",
+    unit="steps",
 )
-IMAGES = Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000)
-SEEDS = Hyperparameter("seeds", "seeds of RI and of methods that draw at random; their spread is shown", 1, 1, 100)
+RATE = Hyperparameter(
+    "lr",
+    "learning rate of RI; 0 for that of the suite's own RI set (fewer steps need a higher one)",
+    0.0,
+    0.0,
+    1.0,
+    step=1e-5,
+    label="learning rate",
+)
+IMAGES = Hyperparameter(
+    "images",
+    "test images of each task on which a merge is measured",
+    256,
+    1,
+    1_000_000,
+    label="images per task",
+    unit="images",
+)
+SEEDS = Hyperparameter(
+    "seeds",
+    "runs of RI, and of methods that draw at random, with different seeds; their spread is shown",
+    1,
+    1,
+    100,
+    unit="seeds",
+)
 RI_SEEDS = Hyperparameter(
-    "ri_seeds", "seeds of RI: the suite's own set, then runs like it; their spread is shown", 1, 1, 100
+    "ri_seeds",
+    "RI sets that are compared: the suite's own, and others made like it with other seeds; their spread is shown",
+    1,
+    1,
+    100,
+    label="seeds of RI",
+    unit="seeds",
 )
 SHARED = (METHODS_SETTING, STEPS, RATE, IMAGES, SEEDS)
 

@@ -11,12 +11,11 @@ import plotly.graph_objects as go
 
 from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.errors import InputError
 from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along
 from ri_analysis.files import digest
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.progress import Progress
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
 from ri_analysis.studies.study import Rounds, Study
@@ -78,7 +77,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     sizes = {name: len(evaluator.suite.auxiliary_data(name)) for name in sources}
     usual = usual_source(evaluator)
     asked: list[tuple[str, int | None]] = [(name, None) for name in sources]
-    asked += [(usual, count) for count in _counts(settings) if count < sizes[usual]]
+    asked += [(usual, count) for count in sorted(map(int, listed(settings["counts"]))) if count < sizes[usual]]
     variants = [
         Variant(
             {
@@ -94,14 +93,6 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         for name, count in asked
     ]
     return (yield from compare(evaluator, settings, variants))
-
-
-def _counts(settings: Mapping[str, Value]) -> list[int]:
-    """Return the numbers of images to try. Raises InputError for what is no such number."""
-    texts = [text for text in str(settings["counts"]).split(",") if text]
-    if not all(text.strip().isdecimal() and int(text) > 0 for text in texts):
-        raise InputError(f"counts: expected whole numbers from 1, separated by commas, found {settings['counts']!r}")
-    return sorted({int(text) for text in texts})
 
 
 def _whole(table: pd.DataFrame) -> pd.DataFrame:
@@ -202,7 +193,13 @@ STUDY = Study(
     lambda table: gains(table, ["source", "images", "distance"]),
     _verdict,
     (
-        Hyperparameter("counts", "numbers of images of the usual source also tried, with commas", "64,256,1024"),
+        Hyperparameter(
+            "counts",
+            "numbers of images to try of the source that the suite's own RI set was made with",
+            "64,256,1024",
+            each=Hyperparameter("count", "auxiliary images", 64, 1, 100_000_000),
+            label="numbers of auxiliary images",
+        ),
         *SHARED,
     ),
 )

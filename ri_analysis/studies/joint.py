@@ -13,11 +13,11 @@ from ri_analysis.engine.sections import JOINT, TEST
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.study import Rounds, Study, method_names, over_seeds
+from ri_analysis.studies.study import Rounds, Study, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import NOTHING, in_points, mean_over
 
 PLACES = {TEST: "task known", JOINT: "all labels together"}
@@ -96,5 +96,5 @@ STUDY = Study(
     _charts,
     _summary,
     _verdict,
-    (Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,tsv-m,iso-c"), RI_SEEDS),
+    (methods("task-arithmetic", "ties", "tsv-m", "iso-c"), RI_SEEDS),
 )

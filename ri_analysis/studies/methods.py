@@ -303,9 +303,17 @@ STUDY = Study(
     _summary,
     _verdict,
     (
-        Hyperparameter("images", "validation images a task on which λ is chosen", 128, 1, 1_000_000),
-        Hyperparameter("levels", "values of λ tried first", 7, 2, 200),
-        Hyperparameter("seeds", "seeds of a method that draws at random", 3, 1, 100),
+        Hyperparameter(
+            "images",
+            "validation images of each task on which λ is chosen",
+            128,
+            1,
+            1_000_000,
+            label="validation images per task",
+            unit="images",
+        ),
+        Hyperparameter("levels", "values of λ tried first", 7, 2, 200, label="values of λ", unit="values"),
+        Hyperparameter("seeds", "seeds for methods that draw at random", 3, 1, 100, unit="seeds"),
         RI_SEEDS,
     ),
 )

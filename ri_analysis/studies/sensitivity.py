@@ -15,18 +15,19 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
 from ri_analysis.figures.chart import Chart
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
-from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
+from ri_analysis.studies.adapted import IMAGES, RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
-from ri_analysis.studies.study import Part, Rounds, Study, before_and_after, method_names
+from ri_analysis.studies.study import Part, Rounds, Setting, Study, before_and_after, method_names, methods
 from ri_analysis.studies.surface import (
     MARGIN,
     Axis,
     Plateau,
+    axis_names,
     coarse,
     find_axis,
     plateau,
@@ -34,6 +35,7 @@ from ri_analysis.studies.surface import (
     resampled_accuracy,
 )
 from ri_analysis.studies.verdicts import NOTHING, below, beside_the_paper, in_points, mean_over
+from ri_analysis.suite import Suite
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
 FINE = 2  # where it matters, so many times the images are looked at
@@ -429,6 +431,14 @@ def _verdict(found: pd.DataFrame) -> str:
     )
 
 
+def _axes(suite: Suite, chosen: Mapping[str, object], other_than: str = "") -> dict[str, str]:
+    """Return what every chosen method can vary, with titles."""
+    known = [METHODS[name] for name in listed(chosen["methods"]) if name in METHODS]
+    names = [axis_names(method, suite.tasks) for method in known]
+    shared = [name for name in (names[0] if names else ()) if all(name in other for other in names)]
+    return {name: known[0].label(name) for name in shared if name != other_than}
+
+
 STUDY = Study(
     "sensitivity",
     "Sensitivity to hyperparameters",
@@ -439,12 +449,26 @@ STUDY = Study(
     _summary,
     _verdict,
     (
-        Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,tsv-m,iso-c,dare"),
-        Hyperparameter("x", "hyperparameter or task along the first axis", "scale"),
-        Hyperparameter("y", "hyperparameter or task along the second axis, empty for curves", ""),
-        Hyperparameter("levels", "values along each axis", 15, 3, 200),
-        Hyperparameter("images", "test images a task at each point", 256, 1, 1_000_000),
-        Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31),
+        methods("task-arithmetic", "ties", "tsv-m", "iso-c", "dare"),
+        Setting(
+            "x",
+            "first axis: a hyperparameter that all chosen methods have, or the coefficient of a task's expert",
+            "scale",
+            label="first axis",
+            among=_axes,
+        ),
+        Setting(
+            "y",
+            "second axis of a surface; without one the study draws curves",
+            "",
+            label="second axis",
+            among=lambda suite, chosen: {"": "none (curves)"} | _axes(suite, chosen, other_than=str(chosen["x"])),
+        ),
+        Hyperparameter(
+            "levels", "values tried along each axis", 15, 3, 200, label="values along an axis", unit="values"
+        ),
+        IMAGES,
+        Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31, label="seed of the methods"),
         RI_SEEDS,
     ),
 )

@@ -66,8 +66,18 @@ STUDY = Study(
     (
         METHODS_SETTING,
         RATE,
-        Hyperparameter("longest", "steps of the longest run", 200, 1, 1_000_000),
-        Hyperparameter("halvings", "shorter runs, each half as long as the one before", 3, 0, 20),
+        Hyperparameter(
+            "longest",
+            "RI steps for each expert in the longest run",
+            200,
+            1,
+            1_000_000,
+            label="steps of the longest run",
+            unit="steps",
+        ),
+        Hyperparameter(
+            "halvings", "shorter runs, each half as long as the one before", 3, 0, 20, label="shorter runs", unit="runs"
+        ),
         IMAGES,
         SEEDS,
     ),

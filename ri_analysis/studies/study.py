@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,31 @@ import pandas as pd
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
-from ri_analysis.errors import InputError
 from ri_analysis.figures.chart import Chart
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed
 from ri_analysis.intervals import bootstrap_mean
-from ri_analysis.merging import find_method
+from ri_analysis.merging import METHODS
 from ri_analysis.sides import Sides
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.suite import ORIGINAL
+from ri_analysis.suite import ORIGINAL, Suite
 
 Rounds = Generator[Sequence[Work], list[Any], pd.DataFrame]
 """Yields work, is sent its results in the same order, and so on; returns the tidy table."""
 Part = Generator[Sequence[Work], list[Any], None]
 """Some of a study's rounds."""
+
+
+@dataclass(frozen=True)
+class Setting(Hyperparameter):
+    """A setting whose choices, by name with their titles, depend on the suite and on the settings before it."""
+
+    among: Callable[[Suite, Mapping[str, object]], Mapping[str, str]] = field(kw_only=True)
+
+    def on(self, suite: Suite, chosen: Mapping[str, object]) -> Hyperparameter:
+        """Return the setting with its choices; the default is the first one where it is none of them."""
+        found = self.among(suite, chosen)
+        default = self.default if self.default in found else next(iter(found), self.default)
+        return replace(self, choices=tuple(found), titles=tuple(found.values()), default=default)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,19 @@ class Study:
     verdict: Callable[[pd.DataFrame], str]
     settings: tuple[Hyperparameter, ...] = ()
 
+    def declared(self, suite: Suite, given: Mapping[str, object]) -> list[Hyperparameter]:
+        """Return the settings with the choices they have for this suite, given values of some."""
+        chosen: dict[str, object] = {}
+        found = []
+        for item in self.settings:
+            found.append(item.on(suite, chosen) if isinstance(item, Setting) else item)
+            chosen[item.name] = given.get(item.name, found[-1].default)
+        return found
+
+    def complete(self, suite: Suite, given: Mapping[str, object]) -> dict[str, Value]:
+        """Return every setting with its given or default value. Raises InputError for what this suite does not have."""
+        return complete(self.declared(suite, given), given, self.name)
+
 
 def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     """Return the expert sets to compare by stage, "before" and "after" RI; only the former where there is no RI set."""
@@ -55,12 +80,23 @@ def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     return {stage: [experts] for stage, experts in sides.stages.items()}
 
 
+METHOD = Hyperparameter(
+    "method",
+    "merging method",
+    "task-arithmetic",
+    choices=tuple(METHODS),
+    titles=tuple(method.title for method in METHODS.values()),
+)
+
+
+def methods(*default: str) -> Hyperparameter:
+    """Declare the setting `methods`, which `method_names` reads."""
+    return Hyperparameter("methods", "merging methods to compare", ",".join(default), each=METHOD)
+
+
 def method_names(settings: Mapping[str, Value]) -> list[str]:
-    """Return the methods named in the setting `methods`. Raises InputError for an unknown one, or none."""
-    names = [name for name in str(settings["methods"]).split(",") if name]
-    if not names:
-        raise InputError("methods: expected at least one method, found none")
-    return [find_method(name).name for name in names]
+    """Return the methods that the setting `methods` names."""
+    return listed(settings["methods"])
 
 
 def measured(*outcomes: Outcomes) -> dict[str, float]:

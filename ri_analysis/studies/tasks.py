@@ -97,5 +97,16 @@ STUDY = Study(
     _charts,
     lambda table: gains(table, ["experts_merged", "subset"]),
     _verdict,
-    (Hyperparameter("subsets", "seeded subsets of each size", 2, 1, 100), *SHARED),
+    (
+        Hyperparameter(
+            "subsets",
+            "random subsets of the tasks for each size",
+            2,
+            1,
+            100,
+            label="subsets of each size",
+            unit="subsets",
+        ),
+        *SHARED,
+    ),
 )

@@ -22,7 +22,7 @@ from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
-from ri_analysis.studies.study import Rounds, Study, measured, method_names, over_seeds
+from ri_analysis.studies.study import Rounds, Setting, Study, measured, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
 WAYS = {
@@ -159,12 +159,24 @@ STUDY = Study(
     _summary,
     _verdict,
     (
-        Hyperparameter("methods", "methods, separated by commas", "task-arithmetic,ties,dare,tsv-m,iso-c,iso-cts"),
-        Hyperparameter("auxiliary", "auxiliary source, by default that of the RI set", ""),
-        Hyperparameter(
-            "images", "images a task (validation) and of the source on which λ is chosen", 256, 1, 1_000_000
+        methods("task-arithmetic", "ties", "dare", "tsv-m", "iso-c", "iso-cts"),
+        Setting(
+            "auxiliary",
+            "auxiliary source on which λ is chosen by interference",
+            "",
+            label="auxiliary source",
+            among=lambda suite, _: {"": "that of the RI set"} | {item.name: item.name for item in suite.spec.auxiliary},
         ),
-        Hyperparameter("levels", "values of λ", 11, 2, 200),
+        Hyperparameter(
+            "images",
+            "validation images of each task, and images of the auxiliary source, on which λ is chosen",
+            256,
+            1,
+            1_000_000,
+            label="images to choose λ on",
+            unit="images",
+        ),
+        Hyperparameter("levels", "values of λ to try", 11, 2, 200, label="values of λ", unit="values"),
         RI_SEEDS,
     ),
 )

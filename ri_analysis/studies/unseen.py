@@ -13,12 +13,12 @@ from ri_analysis.engine.sections import LEFT_OUT, UNSEEN
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.hyperparameters import Value
 from ri_analysis.intervals import wilson
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.study import Rounds, Study, method_names, over_seeds
+from ri_analysis.studies.study import Rounds, Study, method_names, methods, over_seeds
 from ri_analysis.studies.surface import MARGIN
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, in_points, mean_over, within
 
@@ -136,5 +136,5 @@ STUDY = Study(
     _charts,
     _summary,
     _verdict,
-    (Hyperparameter("methods", "methods, separated by commas", "averaging,task-arithmetic,ties,iso-c"), RI_SEEDS),
+    (methods("averaging", "task-arithmetic", "ties", "iso-c"), RI_SEEDS),
 )

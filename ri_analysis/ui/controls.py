@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.merging import METHODS
 from ri_analysis.ui import recipes, state
 
@@ -51,10 +53,47 @@ def _title(name: str) -> str:
     return method.title if method.statistic is None else f"{method.title} (needs task data)"
 
 
-def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter], *, sliders: bool = True) -> None:
-    """Draw one widget for each declared hyperparameter of `owner`; numbers are typed in where there are no sliders."""
+def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter]) -> None:
+    """Draw one widget for each declared hyperparameter of `owner`; each counts at once."""
     for item in items:
-        _hyperparameter(owner, item, sliders)
+        value, name = recipes.chosen_value(owner, item), recipes.entry(owner, item)
+        common = {"key": state.seed_widget(name, value), "on_change": state.take_widget, "args": (name, item.default)}
+        _widget(item, track(item, value), common)
+
+
+def settings_form(owner: str, items: Sequence[Hyperparameter]) -> None:
+    """Draw the settings of `owner` as a form: what is typed counts once it is applied, all of it together."""
+    with st.form(f"form.{owner}", border=False):
+        columns = st.columns(2, gap="medium")
+        for number, item in enumerate(items):
+            with columns[number % 2]:
+                _widget(item, None, {"key": _seed_once(owner, item)})
+        if problem := st.session_state.pop(f"problem.{owner}", None):
+            st.error(problem)
+        st.form_submit_button("Apply", on_click=_apply, args=(owner, items))
+
+
+def _seed_once(owner: str, item: Hyperparameter) -> str:
+    """Seed a form's widget where the kept value is another than last time: what is typed meanwhile stays."""
+    name, value = recipes.entry(owner, item), recipes.chosen_value(owner, item)
+    key, applied = state.widget_key(name), f"applied.{name}"
+    if key not in st.session_state or st.session_state.get(applied) != value:
+        state.seed_widget(name, listed(value) if item.each is not None else value)
+        st.session_state[applied] = value
+    return key
+
+
+def _apply(owner: str, items: Sequence[Hyperparameter]) -> None:
+    """Callback of a form: keep all its values, or none where one is not allowed."""
+    names = [recipes.entry(owner, item) for item in items]
+    try:
+        for item, name in zip(items, names, strict=True):
+            item.validate(state.text_of(st.session_state[state.widget_key(name)]), item.label)
+    except InputError as error:
+        st.session_state[f"problem.{owner}"] = str(error)
+        return
+    for item, name in zip(items, names, strict=True):
+        state.take_widget(name, listed(item.default) if item.each is not None else item.default)
 
 
 def _resolved_control(evaluator: Evaluator) -> None:
@@ -71,30 +110,41 @@ def _resolved_control(evaluator: Evaluator) -> None:
         )
 
 
-def _hyperparameter(owner: str, item: Hyperparameter, sliders: bool) -> None:
-    value, name = recipes.chosen_value(owner, item), recipes.entry(owner, item)
-    label = item.heading
-    common: dict[str, Any] = {
-        "key": state.seed_widget(name, value),
-        "on_change": state.take_widget,
-        "args": (name, item.default),
-        "help": f"{item.help} {state.text_of(item.default)} by default.",
-    }
-    if item.choices:
-        draw: Any = st.segmented_control if len(item.choices) <= _FEW else st.selectbox
-        draw(label, item.choices, required=True, format_func=item.titled.__getitem__, **common)
-        return
-    if isinstance(item.default, str):
-        st.text_input(label, **common)
-        return
-    way = track(item, value) if sliders else None
-    if way is None:
-        st.number_input(label, min_value=_typed(item, item.low), max_value=_typed(item, item.high), **common)
+def _widget(item: Hyperparameter, way: Track | None, common: dict[str, Any]) -> None:
+    """Draw the widget of a hyperparameter: a slider where there is a `way` for it, else a field of its kind."""
+    common = {"label": item.heading, "help": item.help, **common}
+    if item.each is not None:
+        _several(item, item.each, common)
+    elif item.choices:
+        few = len(item.choices) <= _FEW
+        draw: Any = partial(st.segmented_control, required=True) if few else st.selectbox
+        draw(options=item.choices, format_func=item.titled.__getitem__, **common)
+    elif isinstance(item.default, str):
+        st.text_input(**common)
+    elif way is None:
+        _number(item, common)
     elif way.stops:
-        st.select_slider(label, way.stops, format_func=state.text_of, **common)
+        st.select_slider(options=way.stops, format_func=state.text_of, **common)
     else:
+        ends = {"min_value": _typed(item, way.low), "max_value": _typed(item, way.high)}
         slider: Any = st.slider  # its overloads want the bounds' types spelled out
-        slider(label, _typed(item, way.low), _typed(item, way.high), step=_typed(item, way.step), **common)
+        slider(step=_typed(item, way.step), **ends, **common)
+
+
+def _several(item: Hyperparameter, each: Hyperparameter, common: dict[str, Any]) -> None:
+    """Draw a choice of several: of the named ones, or of numbers, to which others can be typed in."""
+    if each.choices:
+        st.multiselect(options=each.choices, format_func=each.titled.__getitem__, **common)
+        return
+    known = dict.fromkeys([*listed(item.default), *st.session_state[common["key"]]])
+    st.multiselect(options=list(known), accept_new_options=True, placeholder="Type a number", **common)
+
+
+def _number(item: Hyperparameter, common: dict[str, Any]) -> None:
+    """Draw a field for a number."""
+    shape: dict[str, Any] = {"min_value": _typed(item, item.low), "max_value": _typed(item, item.high)}
+    shape |= {} if isinstance(item.default, int) else {"step": item.step or 0.01, "format": "%g"}
+    st.number_input(**shape, **common)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ def section(evaluator: Evaluator) -> None:
     st.markdown(f"**{study.question}**")
     if study.finding:
         st.caption(f"{REPORTED} (not re-run by us): {study.finding}")
+    items = study.declared(evaluator.suite, recipes.chosen_settings(owner, study.settings))
     with st.expander("Settings"):
-        controls.hyperparameter_controls(owner, study.settings, sliders=False)
-    settings = recipes.chosen_settings(owner, study.settings)
+        controls.settings_form(owner, items)
+    settings = recipes.chosen_settings(owner, items)
     command = command_of(study, settings)
     st.code(command, language="bash", wrap_lines=True)
     key = ("study", str(evaluator.suite.spec.path), evaluator.suite.digest(), study.name, *settings.values())

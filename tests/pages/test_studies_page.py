@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
+from tiny import TASKS
 
 from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES
@@ -87,11 +88,31 @@ def test_a_study_that_goes_on_shows_what_has_been_measured(app: AppTest, monkeyp
     assert job.error is None
 
 
-def test_bad_settings_of_a_study_are_one_message(app: AppTest):
-    choose(app, methods="iso")
+def test_settings_are_a_form_that_counts_once_it_is_applied(app: AppTest):
+    clean(choose(app))
+    app.multiselect(key="widget.studies.steps.methods").set_value(["tsv-m", "ties"])
+    app.number_input(key="widget.studies.steps.longest").set_value(3)
+    apply = next(button for button in app.button if button.label == "Apply")
+    app = clean(apply.click().run())
+    assert app.query_params["studies.steps.methods"] == "tsv-m,ties"
+    assert "--set methods=tsv-m,ties --set longest=3" in text(app)
+    app.multiselect(key="widget.studies.steps.methods").set_value([])
+    next(button for button in app.button if button.label == "Apply").click().run()
     assert not app.exception
-    assert "unknown merging method" in app.error[0].value
-    assert app.text_input(key="widget.studies.steps.methods").value == "iso"  # there to be mended
+    assert "methods must be one or more" in app.error[0].value
+    assert app.query_params["studies.steps.methods"] == "tsv-m,ties"  # nothing was taken
+    assert app.multiselect(key="widget.studies.steps.methods").value == []  # there to be mended
+
+
+def test_numbers_and_axes_are_chosen_from_what_there_is(app: AppTest):
+    app.session_state["ri.choice"] = {"studies.name": "ablation", "studies.ablation.alphas": "0,4"}
+    app = clean(app.switch_page(PAGE).run())
+    assert app.multiselect(key="widget.studies.ablation.alphas").value == ["0", "4"]
+    app.session_state["ri.choice"] = {"studies.name": "sensitivity", "studies.sensitivity.methods": "ties,dare"}
+    app = clean(app.run())
+    axis = app.selectbox(key="widget.studies.sensitivity.x")
+    assert axis.options == ["scale λ", "density", *TASKS]
+    assert app.selectbox(key="widget.studies.sensitivity.y").options == ["none (curves)", "density", *TASKS]
 
 
 @pytest.mark.parametrize("name", list(STUDIES))

@@ -229,12 +229,15 @@ def test_a_surface_has_every_place_and_a_finer_cross(evaluator: Evaluator):
 def test_bad_settings_are_one_clear_error(evaluator: Evaluator):
     study = find_study("sensitivity")
     for changed, message in (
-        ({"methods": "tie"}, "unknown merging method 'tie'"),
-        ({"methods": ""}, "at least one method"),
-        ({"y": "scale"}, "found 'scale' twice"),
-        ({"x": "merge"}, "no axis 'merge'"),
+        ({"methods": "tie"}, "sensitivity: methods: unknown value 'tie'; did you mean 'ties'"),
+        ({"methods": ", "}, "sensitivity: methods must be one or more, separated by commas, each one of averaging, "),
+        ({"y": "scale"}, "sensitivity: y: unknown value 'scale'"),
+        ({"x": "merge"}, "sensitivity: x: unknown value 'merge'"),
+        ({"methods": "ties,dare", "y": "drop"}, "sensitivity: y: unknown value 'drop'"),
+        ({"method": "ties"}, "sensitivity: unknown hyperparameter 'method'; did you mean 'methods'"),
     ):
         with pytest.raises(InputError, match=message):
-            next(study.rounds(evaluator, settings(**changed)))
+            study.complete(evaluator.suite, settings(**changed))
+    assert study.complete(evaluator.suite, {"methods": "slerp"})["x"] == "mix"  # which has no λ
     with pytest.raises(InputError, match="unknown study 'sensitivty'; did you mean 'sensitivity'"):
         find_study("sensitivty")

@@ -307,8 +307,8 @@ def test_gain_by_number_of_images(evaluator: Evaluator):
     assert "By number of images of noise, with equally many steps: " in STUDIES["auxiliary"].verdict(table)
     whole = run(evaluator, "auxiliary", counts="")
     assert list(STUDIES["auxiliary"].charts(whole, False)) == ["auxiliary"]
-    with pytest.raises(InputError, match="counts: expected whole numbers from 1, separated by commas, found '64,few'"):
-        run(evaluator, "auxiliary", counts="64,few")
+    with pytest.raises(InputError, match="auxiliary: counts must be a whole number from 1 to 100,000,000, found 'few'"):
+        STUDIES["auxiliary"].complete(evaluator.suite, {"counts": "64,few"})
 
 
 def test_distilling_afterwards_stands_beside_ri(evaluator: Evaluator):

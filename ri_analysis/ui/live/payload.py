@@ -13,7 +13,6 @@ from ri_analysis.ui import recipes
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.live.acts import SLOTS, History, pinned
 from ri_analysis.ui.live.session import View
-from ri_analysis.ui.state import text_of
 
 MEAN = "mean"
 _MEASURES = ("accuracy", "interference")
@@ -31,7 +30,7 @@ def controls(evaluator: Evaluator) -> list[dict[str, Any]]:
                 {
                     "entry": recipes.entry(method.name, item),
                     "label": item.heading,
-                    "help": f"{item.help} {text_of(item.default)} by default.",
+                    "help": item.help,
                     "value": value,
                     "low": way.low,
                     "high": way.high,
