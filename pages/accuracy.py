@@ -7,6 +7,6 @@ from ri_analysis import ui
 st.title("Accuracy", anchor=False)
 evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
-st.markdown(f"Merged by {ui.describe(pair)}.")
-ui.no_resolved_yet(pair)
 ui.accuracy_page(evaluator, pair)
+ui.recipe_line(pair)
+ui.no_resolved_yet(pair)

@@ -8,11 +8,11 @@ from ri_analysis.ui import embeddings
 st.title("Embeddings", anchor=False)
 evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
-st.markdown(f"Merged by {ui.describe(pair)}. Two models side by side, one selection.")
+ui.prose(f"Merged by {ui.describe(pair)}. Two models side by side, one selection.")
 ui.no_resolved_yet(pair)
 found = embeddings.embedded(evaluator, pair)
 embeddings.explain(found.results.before.drawn)
 embeddings.map_section(evaluator, found)
 
-st.header("How far features have drifted", anchor=False, divider="gray")
+ui.header("How far features have drifted")
 embeddings.sizes_section(found)

@@ -5,14 +5,15 @@ import streamlit as st
 from ri_analysis import ui
 
 st.title("Experts", anchor=False)
+ui.contents()
 ui.experts.open_another()
-st.header("The open suite", anchor=False, divider="gray")
+ui.header("The open suite")
 report = ui.opening.open_report()
 if not report.findings:
-    st.markdown(ui.suite_in_words(ui.evaluator()))
+    ui.prose(ui.suite_in_words(ui.evaluator()))
 ui.experts.check(report)
-st.header("What each file is", anchor=False, divider="gray")
+ui.header("What each file is")
 ui.experts.files(report)
 if not report.findings:
-    st.header("What fine-tuning changed", anchor=False, divider="gray")
+    ui.header("What fine-tuning changed")
     ui.experts.changes(ui.evaluator(), report)

@@ -10,7 +10,8 @@ from ri_analysis.analyses import on_page
 st.title("Interference", anchor=False)
 evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
-st.markdown(f"Merged by {ui.describe(pair)}. Drift is always measured from the task's original expert.")
+ui.prose(f"Merged by {ui.describe(pair)}. Drift is always measured from the task's original expert.")
+ui.contents()
 ui.no_resolved_yet(pair)
 below = {"drift": partial(ui.images_section, evaluator)}
 for analysis in on_page("interference"):

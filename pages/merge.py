@@ -6,18 +6,19 @@ from ri_analysis import ui
 
 st.title("Merge", anchor=False)
 evaluator = ui.evaluator()
-st.markdown(
+ui.prose(
     "Move λ or a coefficient: the bars follow, and once you let go all test images are measured. A coefficient "
     "multiplies the expert's task vector: 0 leaves it without effect, a negative one pushes its task out of the model."
 )
+ui.contents()
 ui.live.opened(evaluator)
 ui.live.section(evaluator)
 ui.live.take_away(evaluator)
 ui.live.notes(evaluator)
 
-st.header("Pinned recipes", anchor=False, divider="gray")
+ui.header("Pinned recipes")
 ui.live.pins_section(evaluator)
 
-st.header("The exact values as figures", anchor=False, divider="gray")
+ui.header("The exact values as figures")
 ui.live.figures_section(evaluator)
 ui.method_details()

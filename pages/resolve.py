@@ -6,16 +6,17 @@ from ri_analysis import ui
 
 st.title("Resolve", anchor=False)
 evaluator = ui.evaluator()
-st.markdown(
+ui.prose(
     "RI retrains each expert briefly on auxiliary images, so that it keeps its own task's predictions (keep) and no "
     "longer changes the other tasks' (free). The adapted experts then merge by any method. No labels and no task "
     "images are needed."
 )
+ui.contents()
 ui.resolving.runs(evaluator)
 ui.resolving.offer_unfinished(evaluator)
-st.header("A new expert set", anchor=False, divider="gray")
+ui.header("A new expert set")
 run = ui.resolving.run_controls(evaluator)
 if run is not None:
     ui.resolving.start_button(evaluator, run)
-st.header("Expert sets made by RI", anchor=False, divider="gray")
+ui.header("Expert sets made by RI")
 ui.resolving.past_sets(evaluator)

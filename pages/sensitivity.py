@@ -7,9 +7,10 @@ from ri_analysis import ui
 st.title("Sensitivity", anchor=False)
 evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
-st.markdown(
+ui.prose(
     "How sensitive is accuracy to the settings? Two hyperparameters, or two experts' coefficients, are varied around "
     f"the recipe on the left: {ui.describe(pair)}."
 )
 ui.no_resolved_yet(pair)
+ui.contents()
 ui.sensitivity.section(evaluator, pair)

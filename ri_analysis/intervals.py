@@ -20,6 +20,28 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def clear(self) -> bool:
+        """Whether the interval of a change excludes 0; see `clear`."""
+        return bool(clear(self.low, self.high))
+
+
+def clear(low: Any, high: Any) -> Any:
+    """Return whether intervals (numbers, arrays or columns) exclude 0: only then is a change coloured or called one."""
+    return (low > 0) | (high < 0)
+
+
+def of_difference(first: Sequence[Any], second: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the ends of the interval of second − first from (value, low, high) of each (numbers or arrays).
+
+    The method of variance estimates recovery (Zou & Donner 2008), for independent estimates: too wide rather than too
+    narrow where both rest on the same images.
+    """
+    (one, one_low, one_high), (two, two_low, two_high) = first, second
+    change = two - one
+    low = change - np.sqrt((two - two_low) ** 2 + (one_high - one) ** 2)
+    return low, change + np.sqrt((two_high - two) ** 2 + (one - one_low) ** 2)
+
 
 def wilson(successes: float, n: int) -> Interval:
     """Return the Wilson score interval of a proportion (Wilson 1927), 95 %; successes may be a mean over several runs.

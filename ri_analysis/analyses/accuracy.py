@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ri_analysis.analyses import summary
 from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.figures import accuracy_bars, accuracy_by_task, headline, interference_by_task, reading, words
+from ri_analysis.figures import accuracy_bars, accuracy_by_task, headline, interference_by_task, reading
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
+from ri_analysis.measures.drift import drift_change_table
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Progress
 from ri_analysis.sides import Sides
@@ -20,6 +22,8 @@ ACCURACY_BY_TASK = (
     "the less the merge lost."
 )
 INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
+
+_BELOW = " Below each name stands the change by RI, paired image by image."
 
 
 def answer_of(recipes: Sides[MergeRecipe], evaluations: Sides[Evaluation], **options: Value) -> Answer[Evaluation]:
@@ -53,6 +57,17 @@ def headline_table(sides: Sides[Evaluation]) -> pd.DataFrame:
     )
 
 
+def changes(sides: Sides[Evaluation], measure: str) -> pd.DataFrame | None:
+    """Return the paired change by RI per task of "accuracy" or "interference"; None without an RI set.
+
+    The columns of `drift_change_table`.
+    """
+    if sides.after is None:
+        return None
+    column = {"accuracy": "correct", "interference": "divergence"}[measure]
+    return drift_change_table(getattr(sides.before, column), getattr(sides.after, column), seed=sides.before.seed)
+
+
 def model_table(sides: Sides[Evaluation]) -> pd.DataFrame:
     """Return one row per task with every model's accuracy and interval, absolute and normalised."""
     before = sides.before.table
@@ -81,14 +96,22 @@ def _tables(answer: Answer[Evaluation]) -> dict[str, pd.DataFrame]:
 def _charts(answer: Answer[Evaluation], dark: bool) -> dict[str, Chart]:
     sides = answer.results
     tables, n = sides.map(lambda evaluation: evaluation.table), based_on(sides.before)
-    normalised = answer.options["view"] == "normalised"
+    normalised, below = answer.options["view"] == "normalised", "" if sides.after is None else _BELOW
     return {
         "headline": Chart(headline(headline_table(sides), dark=dark), HEADLINE, n=n),
         "accuracy-by-task": Chart(
-            accuracy_by_task(tables, dark=dark), ACCURACY_BY_TASK, "Accuracy per task", n, half=True
+            accuracy_by_task(tables, changes(sides, "accuracy"), dark=dark),
+            ACCURACY_BY_TASK + below,
+            "Accuracy per task",
+            n,
+            half=True,
         ),
         "interference-by-task": Chart(
-            interference_by_task(tables, dark=dark), INTERFERENCE_BY_TASK, "Interference per task", n, half=True
+            interference_by_task(tables, changes(sides, "interference"), dark=dark),
+            INTERFERENCE_BY_TASK + below,
+            "Interference per task",
+            n,
+            half=True,
         ),
         "accuracy": Chart(
             accuracy_bars(tables, normalised=normalised, dark=dark), _HOW[str(answer.options["view"])], n=n
@@ -102,13 +125,7 @@ def based_on(evaluation: Evaluation) -> str:
 
 
 def _says(answer: Answer[Evaluation]) -> str:
-    said = [
-        f"{stage} RI mean accuracy **{words.percent(each.mean_accuracy[0])}**, "
-        f"interference **{words.nats(each.mean_interference[0])}**"
-        for stage, each in answer.results.stages.items()
-    ]
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
+    return summary.accuracy_in_a_sentence(answer.results)
 
 
 _HOW = {

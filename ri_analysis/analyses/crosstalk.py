@@ -12,6 +12,7 @@ from ri_analysis.engine.sections import CROSSTALK
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import Axes, square, with_ends
+from ri_analysis.intervals import clear, of_difference
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Progress
@@ -28,6 +29,10 @@ _AXES = Axes(
 _HOW = (
     "Each row is an expert on its own, each column a task whose predictions it moves away from the pretrained model's; "
     "darker is less. Both matrices share one scale; the diagonal (what an expert learned for itself) is left out."
+)
+_CHANGE = (
+    " In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
+    "excludes 0."
 )
 
 
@@ -49,7 +54,9 @@ def _tables(answer: Answer[pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     if len(answer.tasks) < 2:
         return {}
-    return {"crosstalk": Chart(crosstalk_matrices(answer.results, dark=dark), _HOW, n=_based_on(answer.results.before))}
+    tables = answer.results
+    how = _HOW if tables.after is None else _HOW + _CHANGE
+    return {"crosstalk": Chart(crosstalk_matrices(tables, dark=dark), how, n=_based_on(tables.before))}
 
 
 def crosstalk_matrices(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
@@ -69,11 +76,19 @@ def _based_on(table: pd.DataFrame) -> str:
 def _says(answer: Answer[pd.DataFrame]) -> str:
     if len(answer.tasks) < 2:
         return "With one expert there is no other task to disturb."
-    means = [off_diagonal_mean(table) for table in answer.results]
+    tables, means = answer.results, [off_diagonal_mean(table) for table in answer.results]
     said = f"On average an expert moves another task's predictions by **{words.nats(means[0])}**"
-    if len(means) > 1:
-        said += f" before RI, by **{words.nats(means[1])}** after{words.times_less(*means)}"
-    return f"{said}."
+    if tables.after is None:
+        return f"{said}."
+    said += f" before RI, by **{words.nats(means[1])}** after"
+    is_clear = clear(*of_difference(*(_mean_with_ends(table) for table in tables)))
+    return f"{said}{words.times_less(*means)}." if is_clear else f"{said}: {words.NO_CLEAR_CHANGE}."
+
+
+def _mean_with_ends(table: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the mean crosstalk between tasks with its interval, as wide as if all pairs erred alike."""
+    others = table[table["expert"] != table["task"]]
+    return tuple(float(others[f"crosstalk{end}"].mean()) for end in ("", "_low", "_high"))  # type: ignore[return-value]
 
 
 def _by_expert(table: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
+from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import labels
@@ -152,18 +153,23 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
     )
     how = "Shorter is better: at zero the merged model answers like the task's own original expert."
     if sides.after is not None:
-        how += " On the right, RI helped where a point is left of the line; each image is compared with itself."
+        how += (
+            " In the second panel, each image is compared with itself: RI reduced the drift where a point is left of "
+            "the line, and points that are open and grey show no clear change."
+        )
     drift = sides.before
     return {"drift": Chart(chart, how, n=reading.based_on(drift.n, len(drift.tasks), drift.full, answer.limit))}
 
 
 def _says(answer: Answer[Drift]) -> str:
-    distance = _distance(answer)
-    unit, means = DISTANCES[distance].unit, [float(drift.table(distance)["drift"].mean()) for drift in answer.results]
-    if len(means) == 1:
+    distance, sides = _distance(answer), answer.results
+    unit, means = DISTANCES[distance].unit, [float(drift.table(distance)["drift"].mean()) for drift in sides]
+    if sides.after is None:
         return f"Mean drift over the tasks: **{means[0]:.3g}** ({unit})."
-    times = words.times_less(*means)
-    return f"Mean drift over the tasks: **{means[0]:.3g}** before RI, **{means[1]:.3g}** after ({unit}{times})."
+    text = f"Mean drift over the tasks: **{means[0]:.3g}** before RI, **{means[1]:.3g}** after"
+    if not paired_change(sides.before.values(distance), sides.after.values(distance)).clear:
+        return f"{text} ({unit}): {words.NO_CLEAR_CHANGE}."
+    return f"{text} ({unit}{words.times_less(*means)})."
 
 
 DISTANCE = Option(

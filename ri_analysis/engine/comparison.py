@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ri_analysis.engine.evaluation import Change, Evaluation, accuracy_change, interference_change, on_tasks
+from ri_analysis.engine.evaluation import (
+    Change,
+    Evaluation,
+    accuracy_change,
+    interference_change,
+    normalised_accuracy_change,
+    on_tasks,
+)
 from ri_analysis.intervals import Interval
 from ri_analysis.sides import Sides
 
@@ -25,6 +32,11 @@ class Comparison(Sides[Evaluation]):
     def accuracy_change(self) -> Change | None:
         """The paired change of the mean accuracy, None without an RI set."""
         return None if self.after is None else accuracy_change(self.before, self.after)
+
+    @property
+    def normalised_accuracy_change(self) -> Change | None:
+        """The paired change of the mean normalised accuracy, None without an RI set or where no expert is right."""
+        return None if self.after is None else normalised_accuracy_change(self.before, self.after)
 
     @property
     def interference_change(self) -> Change | None:

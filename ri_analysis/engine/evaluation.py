@@ -29,6 +29,11 @@ class Change(NamedTuple):
     value: float
     interval: Interval
 
+    @property
+    def clear(self) -> bool:
+        """Whether the interval excludes 0: otherwise the images do not tell the change from none."""
+        return self.interval.clear
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -86,6 +91,18 @@ class Evaluation:
         """Mean over tasks of accuracy / expert accuracy."""
         return mean_normalised_accuracy(self.table)
 
+    @property
+    def normalised_accuracy_interval(self) -> Interval:
+        """The interval of `mean_normalised_accuracy`, by bootstrap; the experts' accuracies count as known."""
+        values = list(self.normalised.values())
+        return bootstrap_mean(values, seed=self.seed) if values else Interval(float("nan"), float("nan"))
+
+    @cached_property
+    def normalised(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Whether each image is right, 0 or 1, over the expert's accuracy (n,), by task with an expert ever right."""
+        shares = {task: float(flags.mean()) for task, flags in self.expert_correct.items()}
+        return {task: flags / shares[task] for task, flags in self.correct.items() if shares[task]}
+
     def summary(self) -> dict[str, Any]:
         """Return what `ri-analysis measure --json` prints."""
         return {
@@ -120,6 +137,11 @@ def on_tasks(evaluation: Evaluation, tasks: Sequence[str]) -> Evaluation:
 def accuracy_change(before: Evaluation, after: Evaluation) -> Change:
     """Return the change of mean accuracy from `before` to `after`, bootstrapped over the images both saw."""
     return paired_change(before.correct, after.correct, before.seed)
+
+
+def normalised_accuracy_change(before: Evaluation, after: Evaluation) -> Change | None:
+    """Return the change of mean normalised accuracy, bootstrapped likewise; None where no expert is ever right."""
+    return paired_change(before.normalised, after.normalised, before.seed) if before.normalised else None
 
 
 def interference_change(before: Evaluation, after: Evaluation) -> Change:

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures import look, words
+from ri_analysis.figures.changes import ROW, hover_lines, under_names
 from ri_analysis.figures.look import EXPERT, ZERO_SHOT, Role
 from ri_analysis.sides import Sides
 
@@ -15,10 +16,13 @@ from ri_analysis.sides import Sides
 _REFERENCES = ((ZERO_SHOT, "zero_shot_accuracy"), (EXPERT, "expert_accuracy"))
 
 
-def accuracy_by_task(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
+def accuracy_by_task(
+    tables: Sides[pd.DataFrame], changes: pd.DataFrame | None = None, *, dark: bool = False
+) -> go.Figure:
     """One row per task: zero-shot to expert as a band, the merged models as points with their intervals.
 
-    `tables` are evaluations' tables of the same tasks.
+    `tables` are evaluations' tables of the same tasks; `changes` is the change table of their accuracies, whose changes
+    then stand below the tasks' names.
     """
     before = tables.before
     figure, band = go.Figure(), {"color": look.shades(dark).band, "width": 9}
@@ -34,10 +38,12 @@ def accuracy_by_task(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.F
             y=[row + shift for row in rows],
             error_x=look.error_bar(table, "accuracy", "accuracy_low", "accuracy_high", role.colour),
             marker={"symbol": role.symbol, "size": 9, "color": role.colour},
-            **_series(table, role, "accuracy"),
+            **_series(table, role, "accuracy", changes if table is tables.after else None),
         )
-    look.finish(figure, dark=dark, height=104 + look.row_height(len(rows)) * len(rows))
-    figure.update_yaxes(tickvals=rows, ticktext=list(before["task"]), range=[len(rows) - 0.5, -0.5])
+    height = look.row_height(len(rows)) if changes is None else max(look.row_height(len(rows)), ROW)
+    look.finish(figure, dark=dark, height=104 + height * len(rows))
+    names = under_names(before["task"], changes, words.points, dark=dark)
+    figure.update_yaxes(tickvals=rows, ticktext=names, range=[len(rows) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure.update_xaxes(title="accuracy", tickformat=".0%", range=[0, 1.02], zeroline=False)
 
@@ -61,9 +67,9 @@ def accuracy_bars(tables: Sides[pd.DataFrame], *, normalised: bool = False, dark
     return figure.update_xaxes(showgrid=False)
 
 
-def _series(table: pd.DataFrame, role: Role, column: str) -> dict[str, Any]:
+def _series(table: pd.DataFrame, role: Role, column: str, changes: pd.DataFrame | None = None) -> dict[str, Any]:
     """Return what every trace of a model has: its name, how it is drawn, and its hover."""
-    hover = {"hovertext": _hover(table, role, column), "hovertemplate": "%{hovertext}<extra></extra>"}
+    hover = {"hovertext": _hover(table, role, column, changes), "hovertemplate": "%{hovertext}<extra></extra>"}
     return {"name": role.name, "mode": "markers", **hover}
 
 
@@ -73,9 +79,9 @@ def _relative(table: pd.DataFrame, column: str) -> pd.DataFrame:
     return table.assign(**{name: table[name] / expert for name in (column, f"{column}_low", f"{column}_high")})
 
 
-def _hover(table: pd.DataFrame, role: Role, column: str) -> list[str]:
-    """Say the value with its interval, what it is of the expert's, and on how many images it rests."""
-    lines = []
+def _hover(table: pd.DataFrame, role: Role, column: str, changes: pd.DataFrame | None) -> list[str]:
+    """Say the value with its interval, what it is of the expert's, its change, and how many images it is based on."""
+    lines, changed = [], hover_lines(changes, words.points)
     for row in table.to_dict(orient="records"):
         interval = words.percent_range(row[f"{column}_low"], row[f"{column}_high"])
         text = f"<b>{row['task']}</b>, {role.name}<br>{words.percent(row[column])} (95% interval {interval})"
@@ -83,5 +89,5 @@ def _hover(table: pd.DataFrame, role: Role, column: str) -> list[str]:
             share = words.percent(row["normalised_accuracy"], 0)
             text += f"<br>{share} of the expert's {words.percent(row['expert_accuracy'])}"
             text += f"; zero-shot {words.percent(row['zero_shot_accuracy'])}"
-        lines.append(f"{text}<br>{words.count(row['n'], 'image')}")
+        lines.append(f"{text}{changed.get(row['task'], '')}<br>{words.count(row['n'], 'image')}")
     return lines

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.figures import look, words
+from ri_analysis.figures import changes, look, words
 from ri_analysis.figures.look import Role
+from ri_analysis.intervals import clear
 from ri_analysis.sides import Sides
 
 
@@ -47,19 +51,25 @@ def drift_by_task(
 
 
 def _add_change(figure: go.Figure, change: pd.DataFrame, unit: str, dark: bool) -> None:
+    """Points with their intervals: dark where the interval excludes 0, grey and open where it does not."""
     shade = look.shades(dark)
-    figure.add_scatter(
-        x=change["change"],
-        y=change["task"],
-        mode="markers",
-        showlegend=False,
-        marker={"color": shade.text, "size": 8, "symbol": "diamond"},
-        error_x=look.error_bar(change, "change", "change_low", "change_high", shade.text),
-        hovertext=[_hover_change(row, unit) for row in change.to_dict(orient="records")],
-        hovertemplate="%{hovertext}<extra></extra>",
-        row=1,
-        col=2,
-    )
+    is_clear = clear(change["change_low"], change["change_high"])
+    for part, colour, symbol in (
+        (change[is_clear], shade.text, "diamond"),
+        (change[~is_clear], shade.muted, "diamond-open"),
+    ):
+        figure.add_scatter(
+            x=part["change"],
+            y=part["task"],
+            mode="markers",
+            showlegend=False,
+            marker={"color": colour, "size": 8, "symbol": symbol},
+            error_x=look.error_bar(part, "change", "change_low", "change_high", colour),
+            hovertext=[f"<b>{row['task']}</b><br>{_in_words(row, unit)}" for row in part.to_dict(orient="records")],
+            hovertemplate="%{hovertext}<extra></extra>",
+            row=1,
+            col=2,
+        )
     figure.add_vline(x=0, line={"color": shade.muted, "width": 1}, row=1, col=2)
     figure.update_xaxes(title=f"change, after − before ({unit})", rangemode="tozero", col=2)
 
@@ -72,6 +82,6 @@ def _hover(table: pd.DataFrame, role: Role, quantity: str, unit: str) -> list[st
     ]
 
 
-def _hover_change(row: dict[object, float], unit: str) -> str:
-    text = f"<b>{row['task']}</b><br>{row['change']:+.4g} {unit} (95% interval {row['change_low']:+.4g} to "
-    return f"{text}{row['change_high']:+.4g})<br>paired, {words.count(int(row['n']), 'image')}".replace("-", "−")
+def _in_words(row: Mapping[Any, Any], unit: str) -> str:
+    text = changes.in_words(row, lambda value: words.signed(value, "+.4g"))
+    return f"{text}<br>in {unit}, {words.count(int(row['n']), 'image')}"

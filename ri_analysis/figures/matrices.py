@@ -12,7 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.figures import look
+from ri_analysis.figures import look, words
+from ri_analysis.intervals import clear, of_difference
 from ri_analysis.sides import Sides
 
 Matrix = npt.NDArray[np.float64]
@@ -72,8 +73,11 @@ def before_and_after(
     for place, (table, cells, end) in enumerate(zip(tables, shown, ends, strict=True), 1):
         figure.add_trace(_heatmap(tables.before, cells, _hover(table, axes, end), "coloraxis"), row=1, col=place)
     if tables.after is not None:
-        hover = _hover_change(tables.before, tables.after, axes)
-        figure.add_trace(_heatmap(tables.before, shown[1] - shown[0], hover, "coloraxis2"), row=1, col=3)
+        unclear = _unclear(tables, intervals)
+        hover = _hover_change(tables.before, tables.after, axes, unclear)
+        change = _heatmap(tables.before, shown[1] - shown[0], hover, "coloraxis2")
+        change.z = np.where(unclear, 0.0, change.z)  # no colour; the cell still says the number
+        figure.add_trace(change, row=1, col=3)
     _scales(figure, shown, axes, dark)
     return _layout(figure, tables.before, axes, dark)
 
@@ -129,14 +133,26 @@ def _hover(table: pd.DataFrame, axes: Axes, ends: tuple[pd.DataFrame, pd.DataFra
     return _texts(table, axes, say)
 
 
-def _hover_change(before: pd.DataFrame, after: pd.DataFrame, axes: Axes) -> list[list[str]]:
+def _unclear(tables: Sides[pd.DataFrame], intervals: Sides[Ends] | None) -> npt.NDArray[np.bool_]:
+    """Return which cells' changes have an interval that includes 0; none where there are no intervals."""
+    if intervals is None:
+        return np.zeros(tables.before.shape, dtype=bool)
+    sides = [[each.to_numpy(np.float64) for each in (table, *ends)] for table, ends in tables.zip(intervals)]
+    low, high = of_difference(*sides)
+    return np.asarray(~clear(low, high) & ~np.isnan(low), dtype=bool)
+
+
+def _hover_change(
+    before: pd.DataFrame, after: pd.DataFrame, axes: Axes, unclear: npt.NDArray[np.bool_]
+) -> list[list[str]]:
     first, second = before.to_numpy(np.float64), after.to_numpy(np.float64)
 
     def say(i: int, j: int) -> str:
         one, two, change = (
             _number(value, _DIGITS + 1) for value in (first[i, j], second[i, j], second[i, j] - first[i, j])
         )
-        return f"{axes.quantity} {one} before, {two} after RI<br>change {change} {axes.unit}".rstrip()
+        said = f"{axes.quantity} {one} before, {two} after RI<br>change {change} {axes.unit}".rstrip()
+        return f"{said}, {words.NO_CLEAR_CHANGE}" if unclear[i, j] else said
 
     return _texts(before, axes, say)
 

@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look, words
 from ri_analysis.figures.look import AFTER, BEFORE, Role
+from ri_analysis.intervals import clear
 
 _STAGES = {"before": BEFORE, "after": AFTER}
 
@@ -52,13 +53,14 @@ def _add_changes(figure: go.Figure, part: pd.DataFrame, role: Role, dark: bool) 
     points = part.assign(
         **{f"points{end}": 100 * part[f"accuracy_change{end}"] for end in ("", "_low", "_high")},
     )
+    clear_changes = clear(points["points_low"], points["points_high"])
     figure.add_bar(
         x=points["points"],
         y=points["recipe"],
         orientation="h",
         name=role.name,
         showlegend=False,
-        marker_color=role.colour,
+        marker_color=[role.colour if is_clear else look.shades(dark).band for is_clear in clear_changes],
         error_x=look.error_bar(points, "points", "points_low", "points_high", look.shades(dark).text),
         hovertext=[_hover_change(row, role) for row in part.to_dict(orient="records")],
         hovertemplate="%{hovertext}<extra></extra>",
@@ -79,4 +81,6 @@ def _hover(row: dict[object, float], role: Role) -> str:
 def _hover_change(row: dict[object, float], role: Role) -> str:
     interval = words.points_range(row["accuracy_change_low"], row["accuracy_change_high"])
     change = words.points(row["accuracy_change"])
+    if not clear(row["accuracy_change_low"], row["accuracy_change_high"]):
+        change = f"no clear difference: {change}"
     return f"<b>{row['recipe']} − now</b>, {role.name}<br>{change} (95% interval {interval})<br>paired by image"

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.intervals import clear
 from ri_analysis.progress import Pace
 
+NO_CLEAR_CHANGE = "no clear change"
 _EXPONENT = re.compile(r"(?<=e)(-?)\+?0*(?=\d)")
 
 
@@ -19,7 +21,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 def percent_range(low: float, high: float) -> str:
     """Return an interval of shares, for instance "69.8–72.8%"."""
-    return f"{100 * low:.1f}–{100 * high:.1f}%"
+    return "not defined" if math.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}%"
 
 
 def points(change: float) -> str:
@@ -51,6 +53,11 @@ def nats_change(value: float) -> str:
 def nats_change_range(low: float, high: float) -> str:
     """Return an interval of changes of a divergence, signed, without the unit."""
     return f"{nats_change(low)} to {nats_change(high)}".replace(" nats", "")
+
+
+def if_clear(change: str, low: float, high: float) -> str:
+    """Return a change that was put into words, or that there is none where its interval includes 0."""
+    return change if clear(low, high) else NO_CLEAR_CHANGE
 
 
 def times_less(before: float, after: float) -> str:

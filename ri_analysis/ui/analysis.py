@@ -12,7 +12,7 @@ import streamlit as st
 from ri_analysis.analyses import Analysis, Answer, Option
 from ri_analysis.engine import Evaluator
 from ri_analysis.hyperparameters import Value
-from ri_analysis.ui import controls, frame, kept
+from ri_analysis.ui import controls, frame, headings, kept, terms
 from ri_analysis.ui.asking import Question, best_so_far
 from ri_analysis.ui.recipes import Pair, chosen_value
 
@@ -24,8 +24,8 @@ Then = Callable[[Answer[Any]], None]
 
 def section(evaluator: Evaluator, recipes: Pair, analysis: Analysis[Any], then: Then | None = None) -> None:
     """Draw an analysis of a merge before and after RI; `then` draws what stands below, once there is an answer."""
-    st.header(analysis.title, anchor=False, divider="gray", help=analysis.formula or None)
-    st.markdown(analysis.question)
+    headings.header(analysis.title, help=analysis.formula or None)
+    terms.prose(analysis.question)
     if why := analysis.refusal(evaluator, recipes.before):
         st.caption(f"Not for this merge: {frame.plain(why)}.")
         return
@@ -39,7 +39,7 @@ def section(evaluator: Evaluator, recipes: Pair, analysis: Analysis[Any], then: 
 def _draw(analysis: Analysis[Any], found: Answer[Any], then: Then | None) -> None:
     """Draw what depends on the other options, so that another choice of one measures and redraws nothing else."""
     found = replace(found, options=choose(analysis, found.tasks, found.options, measured=False))
-    st.markdown(analysis.says(found))
+    terms.prose(analysis.says(found))
     charts(analysis, found)
     if then is not None:
         then(found)

@@ -1,4 +1,4 @@
-"""The words that teach the two ideas of the app."""
+"""The formulas behind the two ideas of the app, and behind a method."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ import streamlit as st
 
 from ri_analysis.ui.recipes import chosen_method
 
-INTERFERENCE = (
-    "**Interference** ξ says how far the merged model's predictions have moved from each expert's on the expert's own "
-    "task; at 0 the merged model answers exactly like every expert."
-)
-RI = (
-    "**Resolving Interference (RI)** retrains each expert briefly before the merge, on unlabelled images unrelated to "
-    "any task, so that it keeps its own task's predictions and no longer changes the other tasks'."
-)
 
-
-def concepts() -> None:
-    """Explain interference and RI in two sentences, with the formulas one click away."""
-    st.markdown(f"{INTERFERENCE} {RI}")
-    with st.expander("The formulas"):
+def formulas() -> None:
+    """Explain interference and RI by their formulas, folded up."""
+    with st.expander("The formulas of interference and RI"):
         st.markdown(
             "An expert is $\\theta_t = \\theta_0 + \\tau_t$, its head $h_t$ is frozen, $f(x;\\theta)$ is the image "
             "encoder's output. The merged model $\\theta_m$ interferes with task $t$ by"

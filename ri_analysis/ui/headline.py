@@ -2,80 +2,110 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from ri_analysis.engine import Comparison, Evaluation
+from ri_analysis.engine import Change, Comparison
 from ri_analysis.figures import words
+from ri_analysis.ui import terms
 
-_HELP = {
-    "accuracy": "Mean over tasks of the merged model's accuracy. Intervals: 95%, bootstrap over each task's images; "
-    "the change is paired image by image.",
-    "normalised": "Mean over tasks of the merged model's accuracy divided by that of the task's own expert.",
-    "interference": "Mean over tasks of KL(expert ‖ merged) on the task's test images, in nats; lower is better. "
-    "Intervals: 95%, bootstrap; the change is paired image by image.",
+# On a phone a number and its intervals stand side by side.
+STYLE = """
+<style>
+@media (max-width: 640px) {
+  [class*="st-key-numbers"] [data-testid="stMetricValue"] { font-size: 1.4rem; }
+  [class*="st-key-numbers"] [data-testid="stCaptionContainer"] p { font-size: .8rem; }
 }
+</style>
+"""
+
+_ACCURACY = "Mean over the tasks of the merged model's accuracy, each task counting the same."
+_INTERFERENCE = "Mean over the tasks, each counting the same; lower is better."
+_CHANGE = "The change is paired: each image is compared with itself. It is coloured where its interval excludes 0."
 
 
 def numbers(comparison: Comparison) -> None:
-    """Show mean accuracy, mean normalised accuracy and mean interference, with intervals and the paired change."""
-    draw = (_accuracy, _normalised, _interference)
-    for column, part in zip(st.columns(len(draw), gap="small"), draw, strict=True):
-        with column.container(border=True, height="stretch"):
-            part(comparison)
+    """Show mean accuracy, interference and normalised accuracy, with intervals and the paired change."""
+    sides = comparison.all
+    place = st.container(key=f"numbers.{comparison.n}")  # a first look and all images may follow in one run
+    first, second, third = place.columns(3, gap="small")
+    with first:
+        _number(
+            "Mean accuracy",
+            [words.percent(each.mean_accuracy[0]) for each in sides],
+            [words.percent_range(*each.mean_accuracy[1]) for each in sides],
+            _points(comparison.accuracy_change),
+            f"{_ACCURACY} {_CHANGE}  \n{terms.meaning('points', 'interval')}",
+        )
+    with second:
+        _number(
+            "Mean interference ξ",
+            [words.nats(each.mean_interference[0]) for each in sides],
+            [words.nats_range(*each.mean_interference[1]) for each in sides],
+            _nats(comparison.interference_change),
+            f"{_INTERFERENCE} {_CHANGE}  \n{terms.meaning('interference', 'nats')}",
+        )
+    with third:
+        _number(
+            "Normalised accuracy",
+            [words.percent(each.mean_normalised_accuracy) for each in sides],
+            [words.percent_range(*each.normalised_accuracy_interval) for each in sides],
+            _points(comparison.normalised_accuracy_change),
+            f"{terms.meaning('normalised accuracy')} Here the mean over the tasks; in the intervals the experts' "
+            f"accuracies count as known.",
+        )
 
 
-def _accuracy(comparison: Comparison) -> None:
-    change = comparison.accuracy_change
-    delta = None if change is None else _delta(words.points(change.value))
-    shown = words.percent(comparison.last.mean_accuracy[0])
-    st.metric("Mean accuracy", shown, delta, delta_description=_against(comparison), help=_HELP["accuracy"])
-    lines = [] if change is None else [f"change {words.points_range(*change.interval)}"]
-    for name, evaluation in _sides(comparison):
-        value, interval = evaluation.mean_accuracy
-        lines.append(f"{name} {words.percent(value)} ({words.percent_range(*interval)})")
-    st.caption("  \n".join(lines))
+def delta(change: Change | None, said: str, *, less_is_better: bool = False) -> dict[str, Any]:
+    """Return how st.metric shows a change: coloured where its interval excludes 0, else grey and in words."""
+    if change is None:
+        return {}
+    if not change.clear:
+        return {"delta": words.NO_CLEAR_CHANGE, "delta_color": "off", "delta_arrow": "off"}
+    # The metric would know a fall by a hyphen; with the minus sign every change counts as a rise.
+    better = (change.value < 0) == less_is_better
+    arrow = "up" if change.value > 0 else "down"
+    return {
+        "delta": said,
+        "delta_description": "by RI",
+        "delta_color": "normal" if better else "inverse",
+        "delta_arrow": arrow,
+    }
 
 
-def _normalised(comparison: Comparison) -> None:
-    before, after = comparison.before.mean_normalised_accuracy, comparison.after
-    delta = None if after is None else _delta(words.points(after.mean_normalised_accuracy - before))
-    shown = words.percent(comparison.last.mean_normalised_accuracy)
-    label = "Normalised accuracy"
-    st.metric(label, shown, delta, delta_description=_against(comparison), help=_HELP["normalised"])
-    zero_shot, expert = comparison.before.mean_zero_shot_accuracy[0], comparison.before.mean_expert_accuracy[0]
-    st.caption(
-        f"100% is every expert on its own task  \nexperts' mean accuracy {words.percent(expert)}  \n"
-        f"zero-shot mean accuracy {words.percent(zero_shot)}"
-    )
+_Change = tuple[dict[str, Any], str]  # how the metric shows it, and the line below with its interval
 
 
-def _interference(comparison: Comparison) -> None:
-    change = comparison.interference_change
-    delta = None if change is None else _delta(words.nats_change(change.value))
-    shown = words.nats(comparison.last.mean_interference[0])
-    st.metric(
-        "Mean interference ξ",
-        shown,
-        delta,
-        delta_color="inverse",
-        delta_description=_against(comparison),
-        help=_HELP["interference"],
-    )
-    lines = [] if change is None else [f"change {words.nats_change_range(*change.interval)}"]
-    for name, evaluation in _sides(comparison):
-        value, interval = evaluation.mean_interference
-        lines.append(f"{name} {words.nats(value).removesuffix(' nats')} ({words.nats_range(*interval)})")
-    st.caption("  \n".join(lines))
+def _points(change: Change | None) -> _Change:
+    if change is None:
+        return {}, ""
+    said = words.points(change.value)
+    line = _line(change, said, words.points_range(*change.interval))
+    return delta(change, said), line
 
 
-def _delta(text: str) -> str:
-    """Return a change as st.metric wants it: it knows a fall by the hyphen, not by the minus sign."""
-    return text.replace("−", "-")
+def _nats(change: Change | None) -> _Change:
+    if change is None:
+        return {}, ""
+    said = words.nats_change(change.value)
+    line = _line(change, said, words.nats_change_range(*change.interval))
+    return delta(change, said, less_is_better=True), line
 
 
-def _against(comparison: Comparison) -> str | None:
-    return None if comparison.after is None else "by RI"
+def _line(change: Change, said: str, ends: str) -> str:
+    return f"change {ends}" if change.clear else f"change {said} ({ends})"
 
 
-def _sides(comparison: Comparison) -> list[tuple[str, Evaluation]]:
-    return [(f"{stage} RI", evaluation) for stage, evaluation in comparison.stages.items()]
+def _number(title: str, values: list[str], intervals: list[str], change: _Change, help: str) -> None:
+    """Show the last of a measure's values, its change, and each value with its interval."""
+    shown, line = change
+    with st.container(border=True, height="stretch", horizontal=True, gap="xsmall", vertical_alignment="bottom"):
+        st.metric(title, values[-1], help=help, width=156, **shown)
+        lines = [line] if line else []
+        names = ("before ", "after ") if len(values) > 1 else ("",)
+        lines += [
+            f"{name}{value.removesuffix(' nats')} ({ends})"
+            for name, value, ends in zip(names, values, intervals, strict=True)
+        ]
+        st.caption("  \n".join(lines), width=164)

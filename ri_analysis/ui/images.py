@@ -16,7 +16,7 @@ from ri_analysis.figures import words
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
 from ri_analysis.sides import BEFORE, STAGES
-from ri_analysis.ui import frame, gallery, kept
+from ri_analysis.ui import frame, gallery, headings, kept
 
 _EVERY = "every class"
 _STAGES = {stage: f"{stage} RI" for stage in STAGES}
@@ -30,7 +30,7 @@ SHOWN = {
 @st.fragment
 def images_section(evaluator: Evaluator, drift: Answer[Drift]) -> None:
     """Draw a task's drift histogram, its classes, and its flips and most-drifting images, given the drift."""
-    st.header(IMAGES.title, anchor=False, divider="gray")
+    headings.header(IMAGES.title)
     if drift.options["distance"] == "disagreement":
         st.caption("Disagreement is yes or no for one image, so images are ranked by KL divergence here.")
     left, middle, right = st.columns([2, 3, 2])

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
+from ri_analysis.analyses import summary
 from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
-from ri_analysis.analyses.accuracy import answer_of
+from ri_analysis.analyses.accuracy import answer_of, changes
 from ri_analysis.engine import Comparison, Evaluator
-from ri_analysis.figures import words
+from ri_analysis.figures import look, words
 from ri_analysis.hyperparameters import Value
-from ri_analysis.ui import analysis, frame, headline, measuring
-from ri_analysis.ui.recipes import Pair
+from ri_analysis.intervals import clear
+from ri_analysis.ui import analysis, frame, headline, measuring, terms
+from ri_analysis.ui.recipes import Pair, describe
+
+
+def answer(comparison: Comparison) -> None:
+    """Say whether the experts disturb each other, in a sentence, three numbers and plain words."""
+    st.markdown(f"### {summary.in_a_sentence(comparison)}")
+    headline.numbers(comparison)
+    for text in summary.in_plain_words(comparison):
+        terms.prose(text)
+
+
+def recipe_line(pair: Pair) -> None:
+    """Say what is merged, and which expert set stands for "after RI"."""
+    after = "" if pair.after is None else f"; after RI is the expert set **{frame.plain(pair.after.experts)}**"
+    terms.prose(f"Recipe: {describe(pair)}{after}. Change it in the sidebar.")
 
 
 def by_task(pair: Pair, comparison: Comparison) -> None:
@@ -48,19 +65,21 @@ _TITLES = {"zero_shot": "zero-shot", "expert": "expert", "before": "merged befor
 
 
 def accuracy_page(evaluator: Evaluator, pair: Pair) -> None:
-    """Draw the means and every model's accuracy per task, a first look before all images are measured."""
-    (view,) = ACCURACY.options
+    """Draw the answer and every model's accuracy per task, a first look before all images are measured."""
+    said, (view,) = st.empty(), ACCURACY.options
     chosen = analysis.pick("accuracy", view)
     progress, shown = st.empty(), st.empty()
     for comparison in measuring.stages(evaluator, pair, progress):
+        with said.container():
+            st.markdown(f"### {summary.accuracy_in_a_sentence(comparison)}")
         with shown.container():
-            headline.numbers(comparison)
             table = accuracy_figure(pair, comparison, "accuracy", view=chosen)
+            headline.numbers(comparison)
             stage = "" if comparison.before.full else "-probe"
-            _accuracy_dataframe(table, chosen == "normalised", f"accuracy-table{stage}")
+            _accuracy_dataframe(table, comparison, chosen == "normalised", f"accuracy-table{stage}")
 
 
-def _accuracy_dataframe(table: pd.DataFrame, normalised: bool, key: str) -> None:
+def _accuracy_dataframe(table: pd.DataFrame, comparison: Comparison, normalised: bool, key: str) -> None:
     """Draw the table with intervals, on the scale of the bars: the CSV has every column."""
     shown = pd.DataFrame({"task": table["task"], "images": table["n"]})
     whole = table["expert"] if normalised else 1.0
@@ -71,4 +90,18 @@ def _accuracy_dataframe(table: pd.DataFrame, normalised: bool, key: str) -> None
                 f"{words.percent(value)} ({words.percent_range(low, high)})"
                 for value, low, high in zip(*columns, strict=True)
             ]
-    st.dataframe(shown, hide_index=True, key=key)
+    st.dataframe(_with_changes(shown, changes(comparison, "accuracy"), whole), hide_index=True, key=key)
+
+
+def _with_changes(shown: pd.DataFrame, change: pd.DataFrame | None, whole: pd.Series | float) -> Styler | pd.DataFrame:
+    """Add what RI changed: bold where the interval excludes 0, grey and "no clear change" where it does not."""
+    if change is None:
+        return shown
+    ends = [change[name] / whole for name in ("change", "change_low", "change_high")]
+    is_clear = clear(*ends[1:])
+    shown["change by RI"] = [
+        f"{words.if_clear(words.points(value), low, high)} ({words.points_range(low, high)})"
+        for value, low, high in zip(*ends, strict=True)
+    ]
+    styles = ["font-weight: 600" if each else f"color: {look.shades(frame.dark()).muted}" for each in is_clear]
+    return shown.style.apply(lambda _: styles, subset=["change by RI"])

@@ -18,7 +18,7 @@ from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field
 from ri_analysis.studies.surface import Axis, axis_names, find_axis
-from ri_analysis.ui import background, frame, kept, recipes, resources, state, studies, tray
+from ri_analysis.ui import background, frame, headings, kept, recipes, resources, state, studies, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -156,7 +156,7 @@ def _so_far(job: Job, wanted: Sequence[Field]) -> None:
 def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     """Draw a finished surface or curve with all that belongs to it."""
     _picture(found, wanted)
-    st.subheader("Plateaus", anchor=False)
+    headings.header("Plateaus")
     text = (
         "The plateau is the range of the first axis, through the best point, whose accuracy is within one point of the "
         "best: on a logarithmic axis its high end divided by its low end, so rescaling the task vectors does not "
@@ -257,7 +257,7 @@ def _typed(field: Field, axis: Axis, value: float) -> float | int:
 
 def _slices(found: pd.DataFrame, axis: Axis, label: str, command: str) -> None:
     """Draw accuracy along the first axis at one value of the second, called `label`; `command` measures the whole."""
-    st.subheader("Slices", anchor=False)
+    headings.header("Slices")
     grid = found[found["kind"] == "grid"]
     values = {state.text_of(float(value)): value for value in sorted(grid["y"].unique())}
     nearest = min(values, key=lambda text: abs(values[text] - axis.default))

@@ -16,7 +16,7 @@ from ri_analysis import figures
 from ri_analysis.arenas import bound_arenas
 from ri_analysis.errors import ChangedFile
 from ri_analysis.figures import words
-from ri_analysis.ui import controls, frame, guide, opening, recipes, resources, state, tray
+from ri_analysis.ui import controls, frame, guide, headings, headline, opening, recipes, resources, state, terms, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -48,13 +48,16 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
     page = st.navigation(list(pages), position="hidden")
     state.read_url()
-    st.html(_STYLE)
+    st.html(_STYLE + headings.STYLE + headline.STYLE + terms.STYLE)
+    headings.begin()
+    terms.begin()
     tray.say()
     with frame.boundary():
         with st.sidebar:
             st.markdown("### ri-analysis")
             for other in pages:
                 st.page_link(other, label=_label(other), width="stretch")
+            terms.link()
             st.divider()
         if opening.is_open():
             with st.sidebar:
