@@ -93,7 +93,7 @@ def signed(values: npt.ArrayLike, dark: bool, least: float = 0.0) -> dict[str, A
     known = known[np.isfinite(known)]
     below, above = (max(0.0, float(side.max(initial=0.0))) for side in (-known, known))
     stops, reach = _DIVERGING_DARK if dark else _DIVERGING, max(below, above, least) or 1.0
-    if below > _MATTERS * above and above > _MATTERS * below or not (below or above):
+    if (below > _MATTERS * above and above > _MATTERS * below) or not (below or above):
         return {"colorscale": [list(stop) for stop in stops], "cmin": -reach, "cmax": reach}
     (_, less), (_, zero), (_, more) = stops
     if above > below:

@@ -50,9 +50,8 @@ def test_numbers_can_be_read_on_every_cell(dark: bool, signed: bool, low: float)
     for shown in (figure, look.in_light(figure)):
         for trace in shown.select_traces({"mode": "markers+text"}):
             axis = shown.layout[trace.marker.coloraxis]
-            cells = sample_colorscale(
-                [stop for _, stop in axis.colorscale], np.interp(trace.marker.color, [axis.cmin, axis.cmax], [0, 1])
-            )
+            stops = [stop for _, stop in axis.colorscale]
+            cells = sample_colorscale(stops, np.interp(trace.marker.color, [axis.cmin, axis.cmax], [0, 1]))
             assert len(cells) == 96
             assert min(map(contrast, trace.textfont.color, cells)) >= 4.5
 
