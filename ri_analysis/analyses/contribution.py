@@ -176,7 +176,7 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     error = "exact" if first["exact"].all() else f"standard error at most {first['standard_error'].max():.3f} nats"
     n = f"{words.count(int(first['n'].max()), 'image')} a task; Shapley values {error}; intervals over images on hover."
     how = (
-        "Each column splits one task's interference: vermillion experts add to it, blue ones reduce it. "
+        "Each column splits one task's interference: purple experts add to it, green ones reduce it. "
         "Both matrices share one scale."
     )
     return {"contribution": Chart(chart, how, n=n)}

@@ -28,7 +28,7 @@ COLOURS = {
     "model": "model",
 }
 _ROLES = {PRETRAINED: look.ZERO_SHOT, EXPERT: look.EXPERT, BEFORE: look.BEFORE, AFTER: look.AFTER}
-_RIGHT, _WRONG = ("right", "#009E73"), ("wrong", "#CC79A7")
+_RIGHT, _WRONG = ("right", look.RIGHT), ("wrong", look.WRONG)
 _STEPS, _LISTED = 32, 24
 
 Index = npt.NDArray[np.int64]

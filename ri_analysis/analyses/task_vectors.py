@@ -19,8 +19,8 @@ _NORMS = (
     f"pretrained weights there; “{OUTSIDE}” is all that is outside the blocks."
 )
 _COSINES = (
-    "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (vermillion) the same "
-    "way, below it (blue) in opposite ways."
+    "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (purple) the same "
+    "way, below it (green) in opposite ways."
 )
 
 

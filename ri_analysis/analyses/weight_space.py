@@ -68,8 +68,8 @@ def _charts(answer: Answer[WeightSpace], dark: bool) -> dict[str, Chart]:
     return {
         "weight-cosine": Chart(
             cosine_matrices(sides.map(lambda found: found.geometry.gram.cosine_table()), dark=dark),
-            "0 is independent; far from 0 two experts changed the same weights, the same way (vermillion) or against "
-            "each other (blue).",
+            "0 is independent; far from 0 two experts changed the same weights, the same way (purple) or against each "
+            "other (green).",
             "Cosine of task vectors",
             "Based on all parameters of the vision tower, no images.",
         ),

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
-from PIL import ImageColor
 
 from ri_analysis.export import fonts
 from ri_analysis.figures import look
@@ -78,11 +77,11 @@ def _cells(figure: go.Figure, width: float) -> None:
     kept: list[Any] = []
     shapes = list(figure.layout.shapes)
     for trace in figure.data:
-        if trace.type != "heatmap" or _array(trace.z).size > _CELLS:
+        if trace.type == "heatmap" and _array(trace.z).size <= _CELLS:
+            shapes += _rectangles(figure, trace)
+            kept.append(_centres(figure, trace))
+        elif not look.numbers_cells(trace) or _widest(trace) < width / len(set(trace.x)):
             kept.append(trace)
-            continue
-        shapes += _rectangles(figure, trace)
-        kept.append(_centres(figure, trace, written=_widest(trace) < width / _array(trace.z).shape[1]))
     figure.data = ()
     figure.add_traces(kept)
     figure.layout.shapes = shapes
@@ -109,14 +108,13 @@ def _rectangles(figure: go.Figure, trace: go.Heatmap) -> Iterator[dict[str, Any]
             }
 
 
-def _widest(trace: go.Heatmap) -> float:
-    """Return how many inches the longest text in a matrix takes."""
-    texts = () if trace.text is None else [str(text) for row in trace.text for text in row]
-    return max(map(len, texts), default=0) * _LETTER * SMALLEST / INCH
+def _widest(trace: go.Scatter) -> float:
+    """Return how many inches the longest number in a matrix's cells takes."""
+    return max(map(len, trace.text), default=0) * _LETTER * SMALLEST / INCH
 
 
-def _centres(figure: go.Figure, trace: go.Heatmap, *, written: bool) -> go.Scatter:
-    """Return the middles of a matrix's cells, with what is written there; they hold the axes and the colour scale."""
+def _centres(figure: go.Figure, trace: go.Heatmap) -> go.Scatter:
+    """Return the middles of a matrix's cells, which hold the axes and the colour scale."""
     values = _array(trace.z).astype(float)
     rows, columns = (part.ravel() for part in np.indices(values.shape))
     names = [
@@ -125,20 +123,12 @@ def _centres(figure: go.Figure, trace: go.Heatmap, *, written: bool) -> go.Scatt
     ]
     for axis, given, size in (("x", trace.x, values.shape[1]), ("y", trace.y, values.shape[0])):
         _frame(figure, axis, getattr(trace, f"{axis}axis") or axis, _edges(given, size))
-    colours = _colours(figure, trace, values)
-    shown = written and trace.text is not None
-    texts = [trace.text[row][column] for row, column in zip(rows, columns, strict=True)] if shown else None
     return go.Scatter(
         x=[names[0][column] for column in columns],
         y=[names[1][row] for row in rows],
         xaxis=trace.xaxis,
         yaxis=trace.yaxis,
-        mode="markers+text" if texts else "markers",
-        text=texts,
-        textfont={
-            "size": trace.textfont.size,
-            "color": [_readable(colours[row][column]) for row, column in zip(rows, columns, strict=True)],
-        },
+        mode="markers",
         marker={"opacity": 0, "color": values.ravel(), **_scale_of(trace)},
         showlegend=False,
     )
@@ -196,18 +186,8 @@ def _colours(figure: go.Figure, trace: go.Heatmap, values: npt.NDArray[np.float6
     known = values[np.isfinite(values)]
     low = float(known.min() if low is None and known.size else low or 0.0)
     high = float(known.max() if high is None and known.size else high or 1.0)
-    shares = np.clip((np.nan_to_num(values) - low) / ((high - low) or 1.0), 0, 1)
-    places, colours = zip(*scale, strict=True)
-    stops = np.array([ImageColor.getrgb(colour) for colour in colours], float)
-    channels = np.stack([np.interp(shares, places, stops[:, channel]) for channel in range(3)], axis=-1).round()
+    channels = look.shown_colours(values, scale, low, high)
     return [[f"rgb({red:.0f},{green:.0f},{blue:.0f})" for red, green, blue in row] for row in channels]
-
-
-def _readable(colour: str) -> str:
-    """Return black or white, whichever stands out from "rgb(r, g, b)" (WCAG relative luminance)."""
-    channels = np.array([float(part) for part in colour[4:-1].split(",")]) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return look.LIGHT.text if float(linear @ (0.2126, 0.7152, 0.0722)) > 0.2 else "#FFFFFF"
 
 
 # --- panels -------------------------------------------------------------------------------------------------

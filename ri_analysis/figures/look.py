@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
+from PIL import ImageColor
 
 from ri_analysis.sides import Sides
 
 Side = TypeVar("Side")
 
-# Okabe & Ito 2008, told apart with every common colour blindness.
-OKABE_ITO = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#D55E00", "#0072B2", "#B8A800", "#8A8F98")
+# Of tasks: Okabe & Ito 2008 without their blue and vermillion, which mean after and before RI, and four more that are
+# told apart from these with red-green colour blindness too.
+TASKS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#7E7EF1", "#AE138F", "#396049", "#288A0F")
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,14 @@ BEFORE = Role("merged before RI", "#D55E00", "circle")
 AFTER = Role("merged after RI", "#0072B2", "diamond")
 DISTILLED = Role("merged, then distilled", "#CC79A7", "square")
 
+RIGHT, WRONG = "#35978F", "#BF812D"  # whether a model gets an image right
+
 SEQUENTIAL = "Cividis"
-# Blue is less than before, vermillion more; white (dark: near black) is no change.
-_DIVERGING = ((0.0, AFTER.colour), (0.5, "#F4F4F2"), (1.0, BEFORE.colour))
-_DIVERGING_DARK = ((0.0, "#56B4E9"), (0.5, "#1C232C"), (1.0, "#F0894A"))
+# Signs: green is below zero, or less; purple above it, or more; white (dark: near black) is zero.
+LESS, MORE = "green", "purple"
+_DIVERGING = ((0.0, "#4D9221"), (0.5, "#F4F4F2"), (1.0, "#762A83"))
+_DIVERGING_DARK = ((0.0, "#9CCB5A"), (0.5, "#1C232C"), (1.0, "#C99BE0"))
+_MATTERS = 0.05  # of the larger side: a sign that stays below it does not get its half of a scale
 
 FONT = '"Source Sans", "Source Sans 3", "Helvetica Neue", Arial, sans-serif'
 
@@ -75,22 +83,69 @@ def shades(dark: bool) -> Shades:
     return DARK if dark else LIGHT
 
 
-def diverging(dark: bool) -> list[list[object]]:
-    """Return the colour scale of differences; its middle is zero."""
-    return [list(stop) for stop in (_DIVERGING_DARK if dark else _DIVERGING)]
+def signed(values: npt.ArrayLike, dark: bool, least: float = 0.0) -> dict[str, Any]:
+    """Return the colour scale of values around zero: `colorscale`, `cmin`, `cmax`, as a colour axis takes them.
+
+    Where only one sign occurs, or the other hardly matters, the scale is that sign's half. It reaches at least as far
+    as `least`, so that rounding does not fill the colours.
+    """
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    below, above = (max(0.0, float(side.max(initial=0.0))) for side in (-known, known))
+    stops, reach = _DIVERGING_DARK if dark else _DIVERGING, max(below, above, least) or 1.0
+    if (below > _MATTERS * above and above > _MATTERS * below) or not (below or above):
+        return {"colorscale": [list(stop) for stop in stops], "cmin": -reach, "cmax": reach}
+    (_, less), (_, zero), (_, more) = stops
+    if above > below:
+        return {"colorscale": [[0.0, zero], [1.0, more]], "cmin": 0.0, "cmax": reach}
+    return {"colorscale": [[0.0, less], [1.0, zero]], "cmin": -reach, "cmax": 0.0}
+
+
+def shown_colours(values: npt.ArrayLike, colorscale: Any, low: float, high: float) -> npt.NDArray[np.float64]:
+    """Return the colours, (…, 3) from 0 to 255, that a scale from `low` to `high` gives to values."""
+    shares = np.clip((np.nan_to_num(np.asarray(values, float)) - low) / ((high - low) or 1.0), 0, 1)
+    places, colours = zip(*colorscale, strict=True)
+    stops = np.array([ImageColor.getrgb(colour)[:3] for colour in colours], float)
+    return np.stack([np.interp(shares, places, stops[:, channel]) for channel in range(3)], axis=-1).round()
+
+
+def luminance(colour: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return WCAG's relative luminance of colours (…, 3) from 0 to 255."""
+    channels = np.asarray(colour, float) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return np.asarray(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def readable(colours: npt.ArrayLike) -> npt.NDArray[np.str_]:
+    """Return for each colour (…, 3) black or white, whichever stands out more: by 4.5 to 1 at least."""
+    return np.where(luminance(colours) > 0.179, "#000000", "#FFFFFF")
+
+
+def number_cells(figure: go.Figure) -> go.Figure:
+    """Give each number that is written on a coloured cell the ink that stands out from it."""
+    for trace in filter(numbers_cells, figure.data):
+        axis = figure.layout[trace.marker.coloraxis]
+        cells = shown_colours(trace.marker.color, axis.colorscale, axis.cmin, axis.cmax)
+        trace.textfont.color = readable(cells).tolist()
+    return figure
+
+
+def numbers_cells(trace: Any) -> bool:
+    """Whether a trace writes numbers on coloured cells: texts of points that hold the colour axis, without markers."""
+    return bool(trace.type == "scatter" and trace.mode == "markers+text" and trace.marker.coloraxis)
 
 
 def task_colours(tasks: Sequence[str]) -> dict[str, str]:
     """Return one colour per task, by its place in the suite.
 
-    The first eight are Okabe-Ito's; the next eight are darker versions, then lighter ones.
+    The first eight are TASKS; the next eight are darker versions, then lighter ones.
     """
     return {task: _colour(index) for index, task in enumerate(tasks)}
 
 
 def _colour(index: int) -> str:
-    base = OKABE_ITO[index % len(OKABE_ITO)]
-    towards, share = ((0, 0.0), (0, 0.4), (255, 0.45))[index // len(OKABE_ITO) % 3]
+    base = TASKS[index % len(TASKS)]
+    towards, share = ((0, 0.0), (0, 0.4), (255, 0.45))[index // len(TASKS) % 3]
     channels = (int(base[place : place + 2], 16) for place in (1, 3, 5))
     return "#" + "".join(f"{round(value + (towards - value) * share):02X}" for value in channels)
 
@@ -147,7 +202,7 @@ def in_light(figure: go.Figure) -> go.Figure:
     """Return a figure in the light look, whichever it was drawn in; `figure` itself stays as it is."""
     plain = figure.to_plotly_json()
     plain["layout"].pop("template", None)
-    return go.Figure(_lightened(plain)).update_layout(template=template())
+    return number_cells(go.Figure(_lightened(plain)).update_layout(template=template()))
 
 
 _NEUTRALS = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
@@ -159,7 +214,7 @@ def _lightened(part: Any, key: str = "") -> Any:
     if isinstance(part, dict):
         return {name: _lightened(inner, name) for name, inner in part.items()}
     if isinstance(part, list | tuple):
-        dark_scale = key == "colorscale" and set(_SCALES) <= {stop[1] for stop in part if len(stop) == 2}
+        dark_scale = key == "colorscale" and {stop[1] for stop in part if len(stop) == 2} <= set(_SCALES)
         return [[stop[0], _SCALES[stop[1]]] for stop in part] if dark_scale else [_lightened(item) for item in part]
     return _NEUTRALS.get(part, part) if isinstance(part, str) else part
 

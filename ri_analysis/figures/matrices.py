@@ -31,8 +31,8 @@ class Axes:
     """What rows, columns and values of a matrix are called, in what unit, and how a cell is put into words.
 
     `cell` is a format with `row` and `column`; so is `own`, where the diagonal is another matter than the rest: its
-    cells are then left empty and have no part in the scale, but keep their hover. `signed` values get a diverging scale
-    around zero, others start at zero.
+    cells are then left empty and have no part in the scale, but keep their hover. `signed` values get a scale around
+    zero, others start at zero.
     """
 
     rows: str
@@ -71,15 +71,13 @@ def before_and_after(
     shown = [_cells(table, axes) for table in tables]
     ends = [None] * len(tables) if intervals is None else intervals
     for place, (table, cells, end) in enumerate(zip(tables, shown, ends, strict=True), 1):
-        figure.add_trace(_heatmap(tables.before, cells, _hover(table, axes, end), "coloraxis"), row=1, col=place)
+        _add_cells(figure, tables.before, cells, _hover(table, axes, end), place, "coloraxis")
     if tables.after is not None:
         unclear = _unclear(tables, intervals)
         hover = _hover_change(tables.before, tables.after, axes, unclear)
-        change = _heatmap(tables.before, shown[1] - shown[0], hover, "coloraxis2")
-        change.z = np.where(unclear, 0.0, change.z)  # no colour; the cell still says the number
-        figure.add_trace(change, row=1, col=3)
+        _add_cells(figure, tables.before, shown[1] - shown[0], hover, 3, "coloraxis2", uncoloured=unclear)
     _scales(figure, shown, axes, dark)
-    return _layout(figure, tables.before, axes, dark)
+    return look.number_cells(_layout(figure, tables.before, axes, dark))
 
 
 def with_ends(tables: Sides[pd.DataFrame], column: str, axes: Axes, cells: Pivot, *, dark: bool = False) -> go.Figure:
@@ -96,22 +94,47 @@ def _cells(table: pd.DataFrame, axes: Axes) -> Matrix:
     return cells
 
 
-def _heatmap(table: pd.DataFrame, cells: Matrix, hover: list[list[str]], axis: str) -> go.Heatmap:
-    written: dict[str, Any] = {}
-    if len(table) <= _PRINTED[0] and table.shape[1] <= _PRINTED[1]:
-        text = [[_number(value, _DIGITS) for value in row] for row in cells]
-        written = {"text": text, "texttemplate": "%{text}", "textfont": {"size": 11}}
-    return go.Heatmap(
-        z=cells,
-        x=[str(name) for name in table.columns],
-        y=[str(name) for name in table.index],
+def _add_cells(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    cells: Matrix,
+    hover: list[list[str]],
+    panel: int,
+    axis: str,
+    *,
+    uncoloured: npt.NDArray[np.bool_] | None = None,
+) -> None:
+    """Add a panel; an `uncoloured` cell still says its number."""
+    coloured = cells if uncoloured is None else np.where(uncoloured, 0.0, cells)
+    columns, rows = [str(name) for name in table.columns], [str(name) for name in table.index]
+    figure.add_heatmap(
+        z=coloured,
+        x=columns,
+        y=rows,
         coloraxis=axis,
         xgap=1,
         ygap=1,
         hoverongaps=True,
         hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
-        **written,
+        row=1,
+        col=panel,
+    )
+    if len(rows) > _PRINTED[0] or len(columns) > _PRINTED[1]:
+        return
+    places = [(row, column) for row, column in np.ndindex(cells.shape) if np.isfinite(cells[row, column])]
+    # Points without markers: the text of a heatmap itself can have one colour only.
+    figure.add_scatter(
+        x=[columns[column] for _, column in places],
+        y=[rows[row] for row, _ in places],
+        mode="markers+text",
+        text=[_number(float(cells[place]), _DIGITS) for place in places],
+        textfont={"size": 11},
+        marker={"opacity": 0, "color": [float(coloured[place]) for place in places], "coloraxis": axis},
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=panel,
     )
 
 
@@ -170,25 +193,19 @@ def _texts(table: pd.DataFrame, axes: Axes, say: Callable[[int, int], str]) -> l
 
 
 def _scales(figure: go.Figure, values: list[Matrix], axes: Axes, dark: bool) -> None:
-    """One scale for both matrices, one diverging scale around zero for the difference."""
+    """One scale for both matrices, one around zero for the difference."""
     wide, top = len(values) == 2, max(_reach(cells) for cells in values) or 1.0
     bar = {"orientation": "h", "thickness": 10, "y": 0.0, "yanchor": "bottom", "yref": "container", "outlinewidth": 0}
     place = {"x": 0.32 if wide else 0.5, "len": 0.6 if wide else 0.9}
-    scale = look.diverging(dark) if axes.signed else look.SEQUENTIAL
-    figure.update_layout(
-        coloraxis={
-            "colorscale": scale,
-            "cmin": -top if axes.signed else 0,
-            "cmax": top,
-            "colorbar": bar | place | {"title": _bar_title(axes.title(axes.quantity))},
-        }
-    )
+    scale = {"colorscale": look.SEQUENTIAL, "cmin": 0, "cmax": top}
+    if axes.signed:
+        scale = look.signed(np.concatenate([cells.ravel() for cells in values]), dark)
+    title = _bar_title(axes.title(axes.quantity))
+    figure.update_layout(coloraxis=scale | {"colorbar": bar | place | {"title": title}})
     if wide:
-        spread = max(_reach(values[1] - values[0]), _FAINT * top)
-        title = {"title": _bar_title(axes.title("change")), "x": 0.84, "len": 0.3}
-        figure.update_layout(
-            coloraxis2={"colorscale": look.diverging(dark), "cmin": -spread, "cmax": spread, "colorbar": bar | title}
-        )
+        change = look.signed(values[1] - values[0], dark, _FAINT * top)
+        title = _bar_title(axes.title("change"))
+        figure.update_layout(coloraxis2=change | {"colorbar": bar | {"title": title, "x": 0.84, "len": 0.3}})
 
 
 def _bar_title(text: str) -> dict[str, Any]:

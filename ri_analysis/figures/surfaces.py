@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -12,20 +13,25 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look, words
-from ri_analysis.figures.look import AFTER, BEFORE, EXPERT
+from ri_analysis.figures.look import AFTER, BEFORE
 from ri_analysis.merging import METHODS
 
 ROLES = {"before": BEFORE, "after": AFTER}
 _TITLES = ("before RI", "after RI", "difference, after − before")
-_TICKS = 5  # labels along an axis
-_CONTOURS = 20  # at most, from the lowest to the highest
+_CONTOURS = 16  # at most, from the lowest to the highest
+_LABELS = 5  # at most, along a colour bar
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # of accuracy: round ones, from one contour or label to the next
+_LOG_DIGITS, _LOG_TICKS = ((1, 2, 5), (1, 3), (1,)), 7  # what labels of logarithmic axes begin with; as many at most
+_AROUND = 0.03  # of an axis, beyond the outer points
 
 Row = Mapping[Hashable, Any]
 
 
-def _label(table: pd.DataFrame, axis: str) -> str:
-    """Return what an axis, x or y, of one method's table is called."""
-    return METHODS[str(table["method"].iloc[0])].label(str(table[f"{axis}_name"].iloc[0]))
+def axis_title(table: pd.DataFrame, axis: str) -> str:
+    """Return the title of the axis "x" or "y" of a table of one method, in words."""
+    name, method = str(table[f"{axis}_name"].iloc[0]), METHODS[str(table["method"].iloc[0])]
+    own = name in {item.name for item in method.hyperparameters}
+    return method.label(name) if own else f"coefficient of {name}"
 
 
 def curves(
@@ -80,22 +86,16 @@ def curves(
         )
     for row in table[(table["kind"] == "best") & (table["run"] == 0)].to_dict(orient="records"):
         _mark_plateau(figure, row, ROLES[row["stage"]])
-    values = np.unique(table["x"])
+    values = np.unique(table["x"].to_numpy(float))
     log = _logarithmic(values)
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):
         _vertical(figure, row["x"], default, shade.muted, "dash", log)
     if here is not None:
         _vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
     look.finish(figure, dark=dark, height=420)
-    figure.update_xaxes(title=_label(table, "x"), type="log" if log else "linear", showgrid=False)
-    if log:
-        shown = [value for value in _LOG_TICKS if values[0] <= value <= values[-1]]
-        figure.update_xaxes(tickvals=shown, ticktext=[f"{value:g}" for value in shown])
+    figure.update_xaxes(title=axis_title(table, "x"), showgrid=False, **axis_scale(values))
     figure.update_layout(margin_t=60, legend={"y": 1.06})
     return figure.update_yaxes(title="mean accuracy over tasks", tickformat=".0%")
-
-
-_LOG_TICKS = tuple(digit * 10.0**power for power in range(-6, 3) for digit in (1, 2, 5))
 
 
 def _mark_plateau(figure: go.Figure, row: Row, role: look.Role) -> None:
@@ -145,26 +145,28 @@ def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: 
     """Accuracy over two axes before and after RI on one colour scale, with contours, and their difference beside them.
 
     Dots are the measured places, the rest is interpolated; a star is the best, a ring the default, a cross the reader's
-    recipe at `here`. Cells are equally spaced, whatever the values. `customdata` of a dot is its (x, y).
+    recipe at `here`. `customdata` of a dot is its (x, y). Changes are in points.
     """
     grid = table[table["kind"] == "grid"]
     xs, ys = (np.unique(grid[axis].to_numpy(float)) for axis in ("x", "y"))
     cells = {stage: _matrix(grid[grid["stage"] == stage], xs, ys) for stage in ROLES if stage in set(grid["stage"])}
-    panels = [*cells.values()] + ([cells["after"] - cells["before"]] if len(cells) == 2 else [])
+    panels = [*cells.values()] + ([100 * (cells["after"] - cells["before"])] if len(cells) == 2 else [])
     figure = make_subplots(
         cols=len(panels), shared_yaxes=True, horizontal_spacing=0.025, subplot_titles=_TITLES[: len(panels)]
     )
-    shade, scales = look.shades(dark), _scales(list(cells.values()), panels)
+    shade = look.shades(dark)
+    levels = [_levels(list(cells.values()), 1.0), _levels(panels[2:], 100.0)]
     for column, values in enumerate(panels, 1):
         change = column == 3
-        low, high = scales[change]
         figure.add_trace(
             go.Contour(
+                x=xs,
+                y=ys,
                 z=values,
                 coloraxis="coloraxis2" if change else "coloraxis",
                 connectgaps=True,
                 line={"width": 0.6, "color": shade.background},
-                contours={"start": low, "end": high, "size": max(0.02, (high - low) / _CONTOURS)},
+                contours=levels[change],
                 hoverinfo="skip",
             ),
             row=1,
@@ -174,11 +176,11 @@ def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: 
     for column, stage in enumerate(cells, 1):
         rows = table[(table["stage"] == stage) & table["kind"].isin(["best", "default"])]
         for row in rows.to_dict(orient="records"):
-            figure.add_trace(_mark(row["kind"], (row["x"], row["y"]), xs, ys), row=1, col=column)
+            figure.add_trace(_mark(row["kind"], (row["x"], row["y"])), row=1, col=column)
     if here is not None:
         for column in range(1, len(panels) + 1):
-            figure.add_trace(_mark("your recipe", here, xs, ys), row=1, col=column)
-    return _dressed(figure, table, scales, (xs, ys), dark)
+            figure.add_trace(_mark("your recipe", here), row=1, col=column)
+    return _dressed(figure, table, panels, levels, (xs, ys), dark)
 
 
 def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
@@ -192,13 +194,12 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     low, high = float(grid["accuracy"].min()), float(grid["accuracy"].max())
     for column, stage in enumerate(stages, 1):
         values = _matrix(grid[grid["stage"] == stage], xs, ys)
-        figure.add_trace(go.Surface(z=values, coloraxis="coloraxis", connectgaps=True), row=1, col=column)
+        figure.add_trace(go.Surface(x=xs, y=ys, z=values, coloraxis="coloraxis", connectgaps=True), row=1, col=column)
     look.finish(figure, dark=dark, height=520)
     axes = {
         f"{axis}axis": {
-            "title": {"text": _label(table, axis)},
-            "tickvals": _tick_places(values),
-            "ticktext": [words.signed(values[place], ".3g") for place in _tick_places(values)],
+            "title": {"text": axis_title(table, axis), "font": {"size": 12}},
+            **axis_scale(values),
             "backgroundcolor": shade.background,
             "gridcolor": shade.grid,
         }
@@ -206,7 +207,10 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     }
     height = {"title": {"text": "accuracy"}, "tickformat": ".0%", "range": [low, high], "gridcolor": shade.grid}
     figure.update_scenes(
-        **axes, camera_eye={"x": 2.0, "y": 2.0, "z": 1.3}, zaxis=height | {"backgroundcolor": shade.background}
+        **axes,
+        aspectmode="cube",
+        camera_eye={"x": 1.9, "y": 1.9, "z": 1.2},
+        zaxis=height | {"backgroundcolor": shade.background},
     )
     bar = {"title": {"text": "mean accuracy"}, "tickformat": ".0%", "thickness": 14}
     return figure.update_layout(
@@ -240,17 +244,17 @@ def _dots(
     """Return the measured places: small, but large enough to be hovered and clicked."""
     rows, columns = np.nonzero(np.isfinite(values))
     what = "change" if change else "accuracy"
-    names = _label(grid, "x"), _label(grid, "y")
+    names = axis_title(grid, "x"), axis_title(grid, "y")
     text = [
         f"<b>{names[0]} = {words.signed(xs[column], '.4g')}, {names[1]} = {words.signed(ys[row], '.4g')}</b><br>{what} "
-        + (words.points(values[row, column]) if change else words.percent(values[row, column]))
+        + (words.points(values[row, column] / 100) if change else words.percent(values[row, column]))
         for row, column in zip(rows, columns, strict=True)
     ]
     return go.Scatter(
-        x=columns,
-        y=rows,
+        x=xs[columns],
+        y=ys[rows],
         mode="markers",
-        marker={"size": 6, "color": "rgba(255,255,255,0.3)"},
+        marker={"size": 6, "color": "rgba(255,255,255,0.3)", "line": {"width": 0.5, "color": "rgba(0,0,0,0.25)"}},
         customdata=[[float(xs[column]), float(ys[row])] for row, column in zip(rows, columns, strict=True)],
         hovertext=text,
         hovertemplate="%{hovertext}<extra></extra>",
@@ -258,89 +262,89 @@ def _dots(
     )
 
 
-def _mark(
-    kind: str, place: tuple[float, float], xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]
-) -> go.Scatter:
-    symbol = {"best": "star", "default": "circle-open", "your recipe": "x-thin"}[kind]
-    colour = {"best": "#FFFFFF", "default": "#FFFFFF", "your recipe": EXPERT.colour}[kind]
+def _mark(kind: str, place: tuple[float, float]) -> go.Scatter:
+    symbol = {"best": "star", "default": "circle-open", "your recipe": "x"}[kind]
+    line = {"width": 2, "color": "#FFFFFF"} if kind == "default" else {"width": 1.5, "color": look.LIGHT.text}
     return go.Scatter(
-        x=[_index(xs, place[0])],
-        y=[_index(ys, place[1])],
+        x=[place[0]],
+        y=[place[1]],
         mode="markers",
-        marker={"symbol": symbol, "size": 14, "color": colour, "line": {"width": 2, "color": _edge(kind)}},
+        marker={"symbol": symbol, "size": 14 - 3 * (symbol == "x"), "color": "#FFFFFF", "line": line},
         hovertemplate=f"{kind}<extra></extra>",
         cliponaxis=False,
         showlegend=False,
     )
 
 
-def _edge(kind: str) -> str:
-    return {"best": "#1C2733", "default": "#FFFFFF", "your recipe": EXPERT.colour}[kind]
-
-
-def _index(values: npt.NDArray[np.float64], value: float) -> float:
-    """Return where a value lies among equally spaced cells."""
-    return float(np.interp(value, values, np.arange(len(values))))
-
-
 def _dressed(
     figure: go.Figure,
     table: pd.DataFrame,
-    scales: Sequence[tuple[float, float]],
+    panels: Sequence[npt.NDArray[np.float64]],
+    levels: Sequence[Mapping[str, float]],
     axes: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     dark: bool,
 ) -> go.Figure:
     look.finish(figure, dark=dark, height=470)
-    for update, name, values in (
-        (figure.update_xaxes, "x", axes[0]),
-        (figure.update_yaxes, "y", axes[1]),
-    ):
-        places = _tick_places(values)
-        update(
-            tickvals=places,
-            ticktext=[words.signed(values[place], ".2g") for place in places],
-            showgrid=False,
-            zeroline=False,
-        )
-        update(range=[-0.5, len(values) - 0.5])
-        title = _label(table, name)
-        update(title=title) if name == "x" else update(title=title, col=1)
-    bars = {"tickformat": ".0%", "thickness": 14, "len": 0.46, "x": 1.0}
-    low, high = scales[0]
-    top = {"title": {"text": "accuracy"}, "y": 0.77} | bars
-    figure.update_layout(
-        coloraxis={"colorscale": look.SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": top}, margin_t=40
-    )
-    if len(scales) == 2:
-        low, high = scales[1]
-        bottom = {"title": {"text": "change"}, "y": 0.23} | bars | {"tickformat": "+.0%"}
-        figure.update_layout(coloraxis2={"colorscale": _gains(dark), "cmin": low, "cmax": high, "colorbar": bottom})
+    bare = {"showgrid": False, "zeroline": False, "ticks": ""}
+    figure.update_xaxes(title=axis_title(table, "x"), **bare, **axis_scale(axes[0]))
+    figure.update_yaxes(**bare, **axis_scale(axes[1]))
+    figure.update_yaxes(title=axis_title(table, "y"), col=1)
+    known = _known(panels[:2])
+    bars = {"thickness": 14, "len": 0.46, "x": 1.0, "tick0": 0}
+    top = {"title": {"text": "accuracy", "font": {"size": 13}}, "y": 0.77, "tickformat": ".0%"}
+    scale = {"colorscale": look.SEQUENTIAL, "cmin": known.min(), "cmax": max(known.max(), known.min() + 0.01)}
+    figure.update_layout(coloraxis=scale | {"colorbar": bars | top | {"dtick": _step(known, _LABELS)}}, margin_t=40)
+    if len(panels) == 3:
+        change = look.signed(panels[2], dark, 1.0)
+        bottom = {"title": {"text": "change<br>(points)", "font": {"size": 13}}, "y": 0.23, "tickformat": "+.0f"}
+        bottom["dtick"] = 100 * _step(np.array([change["cmin"], change["cmax"]]) / 100, _LABELS)
+        figure.update_layout(coloraxis2=change | {"colorbar": bars | bottom})
     return figure.update_annotations(font_size=13)
 
 
-def _scales(
-    cells: Sequence[npt.NDArray[np.float64]], panels: Sequence[npt.NDArray[np.float64]]
-) -> list[tuple[float, float]]:
-    """Return the ends of the accuracies' scale, and of the changes' where there are any: the latter around zero."""
-    known = np.concatenate([values[np.isfinite(values)] for values in cells])
-    found = [(float(known.min()), float(max(known.max(), known.min() + 0.01)))]
-    if len(panels) == 3:
-        change = panels[2][np.isfinite(panels[2])]
-        reach = max(0.01, float(np.abs(change).max())) if len(change) else 0.01
-        found.append((-reach, reach))
-    return found
+def _levels(panels: Sequence[npt.NDArray[np.float64]], unit: float) -> dict[str, float]:
+    """Return Plotly's contours of panels on one scale, at round values; `unit` is what an accuracy of 1 is."""
+    known = _known(panels)
+    size = _step(known / unit, _CONTOURS) * unit
+    low, high = (float(end) for end in (known.min(), known.max()))
+    return {"start": math.ceil(low / size) * size, "end": math.floor(high / size) * size, "size": size}
 
 
-def _gains(dark: bool) -> list[list[object]]:
-    """Return the diverging scale turned round: of accuracies, more is after RI's blue."""
-    stops = look.diverging(dark)
-    return [
-        [place, colour] for place, colour in zip((0.0, 0.5, 1.0), (stop[1] for stop in reversed(stops)), strict=True)
-    ]
+def _known(panels: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    found = [values[np.isfinite(values)] for values in panels]
+    return np.concatenate(found) if any(map(len, found)) else np.zeros(1)
 
 
-def _tick_places(values: npt.NDArray[np.float64]) -> list[int]:
-    return sorted({round(place) for place in np.linspace(0, len(values) - 1, min(_TICKS, len(values)))})
+def _step(accuracies: npt.NDArray[np.float64], most: int) -> float:
+    """Return the round step of which at most so many lie between the lowest and the highest."""
+    return next((step for step in _STEPS if np.ptp(accuracies) <= most * step), _STEPS[-1])
+
+
+def axis_scale(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return an axis that holds sorted values: logarithmic where they are in ratios, with round labels."""
+    low, high = float(values[0]), float(values[-1])
+    if not _logarithmic(values):
+        around = _AROUND * (high - low)
+        return {"type": "linear", "range": [low - around, high + around], "nticks": 6}
+    around = _AROUND * math.log10(high / low)
+    shown = _log_ticks(low, high)
+    return {
+        "type": "log",
+        "range": [math.log10(low) - around, math.log10(high) + around],
+        "tickvals": shown,
+        "ticktext": [f"{value:g}" for value in shown],
+    }
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return round values from low to high: few where they span many powers of ten, some where they span none."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for digits in _LOG_DIGITS:
+        shown = [float(f"{digit}e{power}") for power in powers for digit in digits]
+        shown = [value for value in shown if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+        if len(shown) <= _LOG_TICKS:
+            break
+    return shown if len(shown) > 1 else [float(f"{low:.2g}"), float(f"{high:.2g}")]
 
 
 def _logarithmic(values: npt.NDArray[np.float64]) -> bool:

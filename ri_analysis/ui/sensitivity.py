@@ -197,7 +197,7 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         return
     how = (
         "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe."
+        "measured, the rest is interpolated. Star: best; ring: default; cross: your recipe."
     )
     here = (x, field.y.of(field.base))
     _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.colors import hex_to_rgb, sample_colorscale, unlabel_rgb
 
+from ri_analysis.figures import look
 from ri_analysis.figures.matrices import Axes, before_and_after
 from ri_analysis.sides import Sides
 
@@ -16,11 +18,58 @@ def test_matrices_share_a_scale_and_print_when_few(tasks: int):
     figure = before_and_after(Sides(before, before * 0.5), axes, Sides((before, before), (before, before)))
     assert figure.layout.coloraxis.cmin == 0
     assert figure.layout.coloraxis.cmax == 0.5
-    assert figure.data[2].z[0][0] == -0.25
-    assert (figure.data[0].texttemplate is not None) == (tasks == 2)
+    heatmaps = list(figure.select_traces({"type": "heatmap"}))
+    assert heatmaps[2].z[0][0] == -0.25
+    numbers = [list(trace.text) for trace in figure.select_traces({"type": "scatter"})]
+    assert numbers == ([["0.50"] * 4, ["0.25"] * 4, ["−0.25"] * 4] if tasks == 2 else [])
     assert "95% interval" in figure.data[0].hovertext[0][0]
-    signed = before_and_after(Sides(-before), Axes("a", "b", "cosine", "{row}{column}", signed=True))
-    assert (signed.layout.coloraxis.cmin, signed.layout.coloraxis.cmax) == (-0.5, 0.5)
+    assert (figure.layout.coloraxis2.cmin, figure.layout.coloraxis2.cmax) == (-0.25, 0.0)  # nothing rose
+
+
+def test_a_scale_has_a_half_for_each_sign_that_occurs_and_matters():
+    ends = {
+        (0.5, 0.2): ("#F4F4F2", "#762A83", 0, 0.5),
+        (-0.5, -0.2): ("#4D9221", "#F4F4F2", -0.5, 0),
+        (-0.25, 0.5): ("#4D9221", "#762A83", -0.5, 0.5),
+        (-0.01, 0.5): ("#F4F4F2", "#762A83", 0, 0.5),  # rounding, by size
+        (0.0, np.nan): ("#4D9221", "#762A83", -1, 1),
+    }
+    for values, (low, high, least, most) in ends.items():
+        table = pd.DataFrame([values], index=["a"], columns=["b", "c"])
+        axis = before_and_after(Sides(table), Axes("a", "b", "cosine", "{row}{column}", signed=True)).layout.coloraxis
+        assert (axis.colorscale[0][1], axis.colorscale[-1][1], axis.cmin, axis.cmax) == (low, high, least, most)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("low", [-1.0, 0.0])
+def test_numbers_can_be_read_on_every_cell(dark: bool, signed: bool, low: float):
+    values = np.linspace(low if signed else 0.0, 1.0, 96).reshape(12, 8)
+    table = pd.DataFrame(values, index=[str(row) for row in range(12)], columns=list("abcdefgh"))
+    figure = before_and_after(Sides(table, table[::-1] * 0.5), Axes("", "", "", "", signed=signed), dark=dark)
+    for shown in (figure, look.in_light(figure)):
+        for trace in shown.select_traces({"mode": "markers+text"}):
+            axis = shown.layout[trace.marker.coloraxis]
+            stops = [stop for _, stop in axis.colorscale]
+            cells = sample_colorscale(stops, np.interp(trace.marker.color, [axis.cmin, axis.cmax], [0, 1]))
+            assert len(cells) == 96
+            assert min(map(contrast, trace.textfont.color, cells)) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1's contrast ratio of two colours, written out by its definition."""
+    darker, lighter = sorted(relative_luminance(colour) for colour in (one, other))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def relative_luminance(colour: str) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def channels(colour: str) -> list[float]:
+    rgb = unlabel_rgb(colour) if colour.startswith("rgb") else hex_to_rgb(colour)
+    return [float(part) / 255 for part in rgb]
 
 
 def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
@@ -32,8 +81,9 @@ def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
     )
     assert figure.layout.coloraxis.cmax == 1.0
     assert figure.layout.coloraxis.colorbar.title.text == "blame (nats)"
-    assert np.isnan(figure.data[2].z[0][0])
-    assert figure.data[2].z[0][1] == 0.5
-    assert figure.data[0].hovertext[0][0].startswith("a on itself<br>blame 9.000 nats")
-    assert figure.data[0].hovertext[0][1] == "a on b<br>blame 0.500 nats (95% interval 0.375 to 0.625)"
-    assert figure.data[2].hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
+    first, _, change = figure.select_traces({"type": "heatmap"})
+    assert np.isnan(change.z[0][0])
+    assert change.z[0][1] == 0.5
+    assert first.hovertext[0][0].startswith("a on itself<br>blame 9.000 nats")
+    assert first.hovertext[0][1] == "a on b<br>blame 0.500 nats (95% interval 0.375 to 0.625)"
+    assert change.hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
