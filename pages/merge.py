@@ -12,12 +12,14 @@ st.markdown(
 )
 ui.live.opened(evaluator)
 ui.live.section(evaluator)
-ui.live.take_away(evaluator)
-ui.live.notes(evaluator)
+if ui.mergeable(evaluator):
+    ui.live.take_away(evaluator)
+    ui.live.notes(evaluator)
 
 st.header("Pinned recipes", anchor=False, divider="gray")
 ui.live.pins_section(evaluator)
 
-st.header("The exact values as figures", anchor=False, divider="gray")
-ui.live.figures_section(evaluator)
+if ui.mergeable(evaluator):
+    st.header("The exact values as figures", anchor=False, divider="gray")
+    ui.live.figures_section(evaluator)
 ui.method_details()

@@ -36,7 +36,7 @@ def open_another() -> None:
     others = [name for name in known_suites() if _place(name) != _place(resources.suite_name())]
     if others:
         st.pills(
-            "Opened before", others, format_func=_short, key=_PICKED, on_change=_open_picked,
+            "Opened before", others, format_func=resources.short, key=_PICKED, on_change=_open_picked,
             help="Suites that come with the program, and those opened last.",
         )  # fmt: skip
     wanted = st.session_state.get(_OPENING)
@@ -74,11 +74,6 @@ def _place(suite: str) -> str:
     return resources.stamp(suite)[0]
 
 
-def _short(suite: str) -> str:
-    """Return a suite's name or the end of its path."""
-    return suite if suite in EMBEDDED else "/".join(Path(suite).parts[-2:])
-
-
 def _open_typed() -> None:
     text = str(st.session_state[_PATH]).strip()
     if text:
@@ -111,7 +106,7 @@ def _follow(suite: str) -> None:
     if report is None:
         opening.stopped(job)
     else:
-        still = f" {_short(resources.suite_name())} is still open."
+        still = f" {resources.short(resources.suite_name())} is still open."
         opening.findings(f"Could not open {suite}", report.findings, still)
     st.button("Close", key="experts.close", on_click=st.session_state.pop, args=(_OPENING,), type="tertiary")
 
