@@ -6,13 +6,14 @@ from ri_analysis import ui
 
 st.title("Experts", anchor=False)
 ui.experts.open_another()
-st.header("The open suite", anchor=False, divider="gray")
+st.header(f"Open suite: {ui.experts.open_name()}", anchor=False, divider="gray")
 report = ui.opening.open_report()
 if not report.findings:
     st.markdown(ui.suite_in_words(ui.evaluator()))
 ui.experts.check(report)
-st.header("What each file is", anchor=False, divider="gray")
-ui.experts.files(report)
+if report.files:
+    st.header("What each file is", anchor=False, divider="gray")
+    ui.experts.files(report)
 if not report.findings:
     st.header("What fine-tuning changed", anchor=False, divider="gray")
     ui.experts.changes(ui.evaluator(), report)

@@ -33,7 +33,9 @@ def offer(evaluator: Evaluator) -> None:
     on = recipes.chosen_tasks(evaluator) or possible
     preset = (*on, *(task for task in possible if task not in on))[: low if len(on) < low else high]
     with st.form("choosing", border=False, enter_to_submit=True):
-        wanted = st.multiselect("Experts to merge", possible, preset, max_selections=high, key=f"choosing.{method.name}")
+        wanted = st.multiselect(
+            "Experts to merge", possible, preset, max_selections=high, key=f"choosing.{method.name}"
+        )
         if st.form_submit_button("Merge these", type="primary", key="choosing.merge"):
             if recipes.unmergeable(method, wanted):
                 st.caption(f"Choose {low - len(wanted)} more.")
