@@ -82,7 +82,7 @@ def _check(suite: str) -> Job:
     def work(job: Job) -> Report:
         return check_suite(suite, folder, job.progress, files=files, note=partial(setattr, job, "note"))
 
-    return jobs.start(name, f"Opening {suite}", work)
+    return jobs.start(name, f"Opening {resources.short(suite)}", work, unit="steps")
 
 
 def renew(reason: str) -> None:
