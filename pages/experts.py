@@ -7,13 +7,14 @@ from ri_analysis import ui
 st.title("Experts", anchor=False)
 ui.contents()
 ui.experts.open_another()
-ui.header("The open suite")
+ui.header(f"Open suite: {ui.experts.open_name()}")
 report = ui.opening.open_report()
 if not report.findings:
     ui.prose(ui.suite_in_words(ui.evaluator()))
 ui.experts.check(report)
-ui.header("What each file is")
-ui.experts.files(report)
+if report.files:
+    ui.header("What each file is")
+    ui.experts.files(report)
 if not report.findings:
     ui.header("What fine-tuning changed")
     ui.experts.changes(ui.evaluator(), report)

@@ -13,12 +13,14 @@ ui.prose(
 ui.contents()
 ui.live.opened(evaluator)
 ui.live.section(evaluator)
-ui.live.take_away(evaluator)
-ui.live.notes(evaluator)
+if ui.mergeable(evaluator):
+    ui.live.take_away(evaluator)
+    ui.live.notes(evaluator)
 
 ui.header("Pinned recipes")
 ui.live.pins_section(evaluator)
 
-ui.header("The exact values as figures")
-ui.live.figures_section(evaluator)
+if ui.mergeable(evaluator):
+    ui.header("The exact values as figures")
+    ui.live.figures_section(evaluator)
 ui.method_details()

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from ri_analysis import __version__
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.json_text import to_json
+from ri_analysis.progress import Pace, Parts
 
 _LONGEST = 2000  # characters of an error message
 _EVERY = 10.0  # seconds between two lines of progress where stderr is no terminal
@@ -258,10 +259,12 @@ def _interference(options: argparse.Namespace) -> int:
     after = None if options.after is None else recipe.with_experts(evaluator.suite.expert_set(options.after))
     recipes, show, answers = Sides(recipe, after), _Progress("measuring"), {}
     _note_files(evaluator, recipe.tasks, [each.experts for each in recipes])
-    for analysis in wanted:
+    parts = Parts(show, len(wanted))
+    for place, analysis in enumerate(wanted):
         why = analysis.refusal(evaluator, recipe) if not options.only and analysis.name in USUAL else ""
         limit = analysis.limit if options.limit is None else options.limit
-        answers[analysis.name] = why or analysis.ask(evaluator, recipes, given.get(analysis.name), limit, show)
+        own = given.get(analysis.name)
+        answers[analysis.name] = why or analysis.ask(evaluator, recipes, own, limit, parts.part(place))
     show.end()
     if options.json:
         whole = bool(options.only) or after is not None
@@ -298,9 +301,10 @@ def _report(options: argparse.Namespace) -> int:
     recipes = Sides(ORIGINAL, resolved).map(chosen.with_experts)
     _note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
     show = _Progress("measuring")
+    parts = Parts(show, len(standard.LIMITS))
     answers = [
-        find_analysis(name).ask(evaluator, recipes, limit=limit, progress=show)
-        for name, limit in standard.LIMITS.items()
+        find_analysis(name).ask(evaluator, recipes, limit=limit, progress=parts.part(place))
+        for place, (name, limit) in enumerate(standard.LIMITS.items())
     ]
     show.end()
     snapshots = standard.standard_set(evaluator, answers, options.suite)
@@ -488,17 +492,18 @@ class _Progress:
         self._what, self._unit, self._note = what, unit, ""
         self._live, self._shown = sys.stderr.isatty(), time.monotonic()
         self._bar: Any = None
-        self._began, self._first, self._done = self._shown, 0, 0
+        self._pace = Pace()
 
     def note(self, text: str) -> None:
         """Say what is under way, beside the next numbers."""
         self._note = text
 
     def __call__(self, done: int, total: int) -> None:
+        self._pace(done, total)
         if self._live:
-            self._draw(done, total)
+            self._draw(*self._pace.counts)
         else:
-            self._print(done, total)
+            self._print()
 
     def end(self) -> None:
         """Take the bar away."""
@@ -508,26 +513,21 @@ class _Progress:
     def _draw(self, done: int, total: int) -> None:
         from tqdm import tqdm
 
-        if self._bar is None or done < self._bar.n or total != self._bar.total:
-            self.end()  # another piece of work begins
+        if self._bar is None:
             shown: dict[str, Any] = {"desc": self._what, "unit": f" {self._unit}", "leave": False, "file": sys.stderr}
             self._bar = tqdm(total=total, initial=done, miniters=0, dynamic_ncols=True, **shown)
+        self._bar.total = total
         self._bar.set_postfix_str(self._note, refresh=False)
         self._bar.update(done - self._bar.n)
 
-    def _print(self, done: int, total: int) -> None:
-        from tqdm import tqdm
+    def _print(self) -> None:
+        from ri_analysis.figures import words
 
         now = time.monotonic()
-        if done < self._done:  # another piece of work begins
-            self._began, self._first = now, done
-        self._done = done
-        if now - self._shown < _EVERY or done <= self._first:
-            return
-        self._shown = now
-        form = f"{{desc}} {{percentage:3.0f}}%  {{n_fmt}}/{{total_fmt}} {self._unit}  {{remaining}} left{{postfix}}"
-        shown = {"prefix": self._what, "postfix": self._note, "bar_format": form, "initial": self._first}
-        print(tqdm.format_meter(done, total, now - self._began, **shown), file=sys.stderr, flush=True)
+        if now - self._shown >= _EVERY and self._pace.counts[0]:
+            self._shown = now
+            said = words.how_far(self._what, self._pace, self._note, self._unit)
+            print(f"{self._pace.share:.0%}  {said}", file=sys.stderr, flush=True)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value, suggest
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import Sides
 
 Result = TypeVar("Result")
@@ -177,6 +177,9 @@ class Analysis(Generic[Result]):
                 raise InputError(f"{self.name}: {why}")
         options = self.settled(recipes.before.tasks, given or {})
         if self.limits:
-            evaluator.choose_number_format(progress)
-        found = recipes.map(lambda recipe: self.measure(evaluator, recipe, options, limit, progress))
+            evaluator.choose_number_format(None if progress is None else lambda *_: progress(0, 0))
+        parts = Parts(progress, len(recipes))
+        found = Sides.of(
+            self.measure(evaluator, recipe, options, limit, parts.part(place)) for place, recipe in enumerate(recipes)
+        )
         return Answer(self.name, recipes, found, options, limit)

@@ -17,7 +17,7 @@ from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.measures.drift import drift_table
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import AFTER, BEFORE, Sides
 
 HOW = (
@@ -60,8 +60,12 @@ def together(sides: Sides[Embedded]) -> Embedded:
 def _measure(
     evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit, progress: Progress | None
 ) -> Embedded:
-    clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=progress)
-    return Embedded(clouds, umap_map(evaluator, clouds, progress) if options["map"] == "umap" else pca_map(clouds))
+    if options["map"] == "pca":
+        clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=progress)
+        return Embedded(clouds, pca_map(clouds))
+    parts = Parts(progress, 2)
+    clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=parts.part(0))
+    return Embedded(clouds, umap_map(evaluator, clouds, parts.part(1)))
 
 
 def drift_sizes(clouds: Clouds) -> pd.DataFrame:

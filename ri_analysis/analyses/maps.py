@@ -50,17 +50,17 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Progress | None = N
     """Return a UMAP fitted once on the experts' features, the other models' placed in it by `transform`.
 
     Fit and placements are kept in the store. The noise floor is the median distance between where the fit put the
-    experts' own points and where `transform` places them. `progress` counts steps and may raise Cancelled.
+    experts' own points and where `transform` places them. `progress` counts points and may raise Cancelled.
     """
     own, others = _map_keys(clouds)
     absent = [name for name, key in others.items() if not evaluator.store.has(key)]
     if absent or not evaluator.store.has(own):
-        steps = Counter(progress, 2 + 2 * len(absent))
+        steps = Counter(progress, 2 * clouds.n * (1 + len(absent)))  # a fit and a placement take two looks at a point
         placed = _Umap(evaluator, own, clouds.features[EXPERT], steps)
         for name in absent:
             features = clouds.features[EXPERT if name == _AGAIN else name]
             evaluator.store.put(others[name], {"points": placed.place(features)})
-            steps.advance(2)
+            steps.advance(2 * clouds.n)
     points = {EXPERT: _kept(evaluator, own)} | {name: _kept(evaluator, key) for name, key in others.items()}
     again = points.pop(_AGAIN)
     floor = float(np.median(np.linalg.norm(again - points[EXPERT], axis=1)))
@@ -97,7 +97,7 @@ class _Umap:
         else:
             fitted = umap.UMAP(**settings, transform_mode="graph").fit(self._distances(features))
             fitted.transform_mode, fitted.embedding_ = "embedding", _kept(evaluator, key)
-        steps.advance(2)
+        steps.advance(2 * len(features))
         self._fitted = fitted
 
     def place(self, features: Points) -> Points:

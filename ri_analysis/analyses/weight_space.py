@@ -15,7 +15,7 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.experts import cosine_matrices
 from ri_analysis.measures.correlation import Correlation
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import Sides
 
 QUICK = 5_000_000  # parameters up to which the weight space is worked out unasked
@@ -39,9 +39,10 @@ class WeightSpace:
 def _measure(
     evaluator: Evaluator, recipe: MergeRecipe, _: Options, limit: Limit, progress: Progress | None
 ) -> WeightSpace:
-    geometry = weight_geometry(evaluator, recipe.experts, tasks=recipe.tasks, progress=progress)
+    parts = Parts(progress, 2)
+    geometry = weight_geometry(evaluator, recipe.experts, tasks=recipe.tasks, progress=parts.part(0))
     return WeightSpace(
-        geometry, evaluator.crosstalk(recipe.experts, tasks=recipe.tasks, limit=limit, progress=progress)
+        geometry, evaluator.crosstalk(recipe.experts, tasks=recipe.tasks, limit=limit, progress=parts.part(1))
     )
 
 

@@ -22,7 +22,7 @@ from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.stamps import Watch
-from ri_analysis.suite import ORIGINAL, ImageSet, Suite
+from ri_analysis.suite import ORIGINAL, ImageSet, Instead, NotASuite, Suite
 from ri_analysis.suite.spec import parse_spec
 from ri_analysis.suite.suite import suite_path
 from ri_analysis.task_vectors import TaskVectors
@@ -71,13 +71,15 @@ class Report:
     """What a check found.
 
     `findings` make the suite unusable or a part of it, `remarks` are worth knowing before its numbers are trusted,
-    `passed` names the checks that passed, and `files` what each readable file of weights is.
+    `passed` names the checks that passed, and `files` what each readable file of weights is; `instead` says what lies
+    where there is no suite file.
     """
 
     findings: list[Finding] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     files: list[FileAccount] = field(default_factory=list)
+    instead: Instead | None = None
 
     def note(self, finding: Finding) -> None:
         """Add a finding once: one cause can show in several places."""
@@ -110,6 +112,8 @@ def check_suite(
     try:
         with files.noting():
             spec, problems = parse_spec(suite_path(suite))
+    except NotASuite as error:
+        return Report([Finding("suite file", error.problem, error.instead.remedy)], instead=error.instead)
     except InputError as error:
         return Report(
             [Finding("suite file", str(error), "give the path of a suite file, or the name of an embedded suite")]

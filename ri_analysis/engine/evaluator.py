@@ -299,7 +299,7 @@ class Evaluator:
 
 def _waiting(progress: Progress | None) -> Progress | None:
     """Return the progress of what is quick beside the work that it comes before: none, but it can be cancelled."""
-    return None if progress is None else lambda _, total: progress(0, total)
+    return None if progress is None else lambda *_: progress(0, 0)
 
 
 def _by_name(found: Sequence[Outcomes]) -> dict[str, Flags]:

@@ -112,11 +112,13 @@ def duration(seconds: float) -> str:
 
 
 def how_far(work: str, pace: Pace, note: str = "", unit: str = "") -> str:
-    """Return how far some work is: what is under way or else counts, and the time left, as far as they are known."""
-    done, total = pace.counts
-    under_way, left = note or (f"{done:,} of {total:,} {unit}".rstrip() if total else ""), pace.seconds_left
-    text = f"{work}: {under_way}" if under_way else work
-    return f"{text} …" if left is None else f"{text}, about {duration(left)} left"
+    """Return how far some work is: counts, the time left and what is under way, as far as they are known."""
+    (done, total), left = pace.counts, pace.seconds_left
+    counts = f"{done:,} of {total:,} {unit}".rstrip() if total else ""
+    time_left = "" if left is None or done >= total else f"about {duration(left)} left"
+    text = ", ".join(filter(None, (counts, time_left)))
+    said = " · ".join(filter(None, (text, note)))
+    return f"{work}: {said}" if time_left else f"{work}: {said} …" if said else f"{work} …"
 
 
 def _in_points(change: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ri_analysis.hyperparameters import suggest
 from ri_analysis.stamps import Watch
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
+from ri_analysis.suite.instead import NotASuite, look
 from ri_analysis.suite.labels import Rows, by_rows
 from ri_analysis.suite.preprocessing import Preprocessing, read_preprocessing
 from ri_analysis.suite.spec import AuxiliarySpec, ResolvedSpec, SuiteSpec, TaskSpec, UnseenSpec, read_lines, read_spec
@@ -36,14 +39,23 @@ def resource_root() -> Path:
 
 
 def suite_path(suite: str) -> Path:
-    """Return the suite file that `suite` means: an embedded suite's name, a suite file, or its folder."""
+    """Return the suite file that `suite` means: an embedded suite's name, a suite file, or its folder.
+
+    Raises InputError for a path that leads nowhere, and NotASuite for what is something else.
+    """
     if suite in EMBEDDED:
         return resource_root() / "assets" / suite / "suite.toml"
     path = Path(suite).expanduser()
-    path = path / "suite.toml" if path.is_dir() else path
-    if not path.is_file():
+    if path.is_dir() and (path / "suite.toml").is_file():
+        path /= "suite.toml"
+    if not path.exists():
         embedded = ", ".join(EMBEDDED)
-        raise InputError(f"{suite}: expected a suite file or an embedded suite ({embedded}), found neither")
+        near = f"; did you mean {match[0]!r}?" if (match := get_close_matches(suite, EMBEDDED, n=1)) else ""
+        raise InputError(f"{suite}: expected a suite file or an embedded suite ({embedded}), found neither{near}")
+    with suppress(OSError):  # what can't be read is said of the suite file
+        instead = look(path)
+        if instead is not None:
+            raise NotASuite(suite, instead)
     return path
 
 

@@ -2,13 +2,14 @@
 
 from ri_analysis.export.facts import command, suite_in_words
 from ri_analysis.ui import analysis, experts, facts, figure_page, guide, live, opening, resolving, sensitivity, studies
+from ri_analysis.ui.choosing import chosen_pair, mergeable
 from ri_analysis.ui.explain import formulas, method_details
 from ri_analysis.ui.frame import dark, figure
 from ri_analysis.ui.headings import contents, header
 from ri_analysis.ui.images import images_section
 from ri_analysis.ui.measuring import compare, stages
 from ri_analysis.ui.opening import evaluator
-from ri_analysis.ui.recipes import chosen_pair, describe, possible_tasks
+from ri_analysis.ui.recipes import describe, possible_tasks
 from ri_analysis.ui.resources import suite_name
 from ri_analysis.ui.sections import (
     accuracy_figure,
@@ -45,6 +46,7 @@ __all__ = [
     "header",
     "images_section",
     "live",
+    "mergeable",
     "method_details",
     "no_resolved_yet",
     "opening",

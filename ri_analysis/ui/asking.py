@@ -11,7 +11,7 @@ from ri_analysis.analyses import Analysis, Answer
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import Sides
 from ri_analysis.ui import background, resources
 from ri_analysis.ui.measuring import Meter
@@ -54,16 +54,16 @@ class Question:
 
     def _work(self, evaluator: Evaluator, progress: Progress) -> _Found:
         began: list[float] = []
-        count = len(self.recipes)
 
         def report(done: int, total: int) -> None:
             if not began:
                 began.append(time.monotonic())
             progress(done, total)
 
-        evaluator.choose_number_format(progress)
+        parts = Parts(report, len(self.recipes))
+        evaluator.choose_number_format(lambda *_: progress(0, 0))
         results = Sides.of(
-            self.analysis.measure(evaluator, recipe, self.options, self.limit, background.parts(report, place, count))
+            self.analysis.measure(evaluator, recipe, self.options, self.limit, parts.part(place))
             for place, recipe in enumerate(self.recipes)
         )
         return _Found(results, time.monotonic() - began[0] if began else None)

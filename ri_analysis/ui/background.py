@@ -53,11 +53,6 @@ def on_request(
     return None
 
 
-def parts(progress: Progress | None, place: int, count: int) -> Progress | None:
-    """Return the progress of one of `count` equal parts of the work."""
-    return None if progress is None else lambda done, total: progress(place * total + done, count * total)
-
-
 def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
     memory = resources.memory()  # the one of now: after `reopen` there is another
     memory.put(key, work(resources.evaluator(resources.BACKGROUND, suite), job.progress))
@@ -83,7 +78,7 @@ def _watch(job: Job, so_far: Drawing | None) -> None:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="center")
     note = "stopping" if job.cancelled else job.note
-    bar.progress(job.pace.share, text=frame.plain(words.how_far(job.title, job.pace, note)))
+    bar.progress(job.pace.share, text=frame.plain(words.how_far(job.title, job.pace, note, job.unit)))
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
     if so_far is not None:
         so_far()

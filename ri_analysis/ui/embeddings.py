@@ -37,11 +37,10 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     umap = Question(evaluator, pair, ANALYSIS, chosen)
     if umap_known(evaluator, together(standing_in.results).clouds):
         return umap.now()
-    note = (
-        "Fitted once on the experts' features and saved; the other models are placed in it. Showing PCA until UMAP is "
-        "ready."
-    )
-    return umap.later("Draw the UMAP", note) or standing_in
+    found = umap.later("Draw UMAP", "Fitted once on the experts' features, then saved.", at_once=True)
+    if found is None:
+        st.caption("Showing PCA until UMAP is ready.")
+    return found or standing_in
 
 
 def explain(drawn: Map) -> None:

@@ -25,18 +25,19 @@ _REMEMBERED = 8  # suites opened last
 
 def open_another() -> None:
     """Draw how to open a suite by its path, or one opened before; the open one stays until the other is checked."""
-    path, button = st.columns([6, 1], vertical_alignment="bottom")
+    with st.form("experts.another", border=False):  # Enter opens
+        path, button = st.columns([6, 1], vertical_alignment="bottom")
     path.text_input(
         "Suite file",
         key=_PATH,
         placeholder="/path/to/suite.toml, or the name of an embedded suite",
         help="A TOML file that names the pretrained model, the experts, heads and images; see the README.",
     )
-    button.button("Open", type="primary", width="stretch", key="experts.open", on_click=_open_typed)
+    button.form_submit_button("Open", type="primary", width="stretch", key="experts.open", on_click=_open_typed)
     others = [name for name in known_suites() if _place(name) != _place(resources.suite_name())]
     if others:
         st.pills(
-            "Opened before", others, format_func=_short, key=_PICKED, on_change=_open_picked,
+            "Opened before", others, format_func=resources.short, key=_PICKED, on_change=_open_picked,
             help="Suites that come with the program, and those opened last.",
         )  # fmt: skip
     wanted = st.session_state.get(_OPENING)
@@ -74,11 +75,6 @@ def _place(suite: str) -> str:
     return resources.stamp(suite)[0]
 
 
-def _short(suite: str) -> str:
-    """Return a suite's name or the end of its path."""
-    return suite if suite in EMBEDDED else "/".join(Path(suite).parts[-2:])
-
-
 def _open_typed() -> None:
     text = str(st.session_state[_PATH]).strip()
     if text:
@@ -111,9 +107,19 @@ def _follow(suite: str) -> None:
     if report is None:
         opening.stopped(job)
     else:
-        still = f" {_short(resources.suite_name())} is still open."
-        opening.findings(f"Could not open {suite}", report.findings, still)
+        still = f" {resources.short(resources.suite_name())} is still open."
+        opening.findings(f"Could not open {suite}", report, still)
+        _open_instead(report)
     st.button("Close", key="experts.close", on_click=st.session_state.pop, args=(_OPENING,), type="tertiary")
+
+
+def _open_instead(report: Report) -> None:
+    """Offer the suites that lie where there is none."""
+    for number, path in enumerate(report.instead.suites if report.instead is not None else ()):
+        label = f"Open {frame.plain(resources.short(str(path)))}"
+        st.button(
+            label, key=f"experts.instead.{number}", on_click=_begin, args=(str(path),), icon=":material/folder_open:"
+        )
 
 
 def _change_over(suite: str) -> None:
@@ -132,6 +138,11 @@ def _change_over(suite: str) -> None:
 # --- the open suite ---------------------------------------------------------------------------------------
 
 
+def open_name() -> str:
+    """Return what the open suite is called, as Markdown."""
+    return frame.plain(resources.short(resources.suite_name()))
+
+
 def check(report: Report) -> None:
     """Draw every finding of the check, with what to do, all remarks, and the checks that passed."""
     if report.findings:
@@ -139,10 +150,10 @@ def check(report: Report) -> None:
     elif report.remarks:
         remarks = words.count(len(report.remarks), "remark")
         st.warning(
-            f"All files can be read. {remarks}: read them before you trust the numbers.", icon=":material/warning:"
+            f"All files can be read, with {remarks}: read them before you trust the numbers.", icon=":material/warning:"
         )
     else:
-        st.success("All files are valid.", icon=":material/check_circle:")
+        st.markdown(":green[:material/check_circle:] All files are valid.")
     _lines("Remarks", report.remarks, expanded=True)
     _lines("Passed checks", report.passed)
 
@@ -156,9 +167,6 @@ def _lines(title: str, lines: list[str], *, expanded: bool = False) -> None:
 def files(report: Report) -> None:
     """Draw one row per file of weights."""
     table = report.file_table()
-    if table.empty:
-        st.caption("No file of weights could be read.")
-        return
     folder, number = os.path.commonpath(map(os.path.dirname, table["path"])), st.column_config.NumberColumn
     st.dataframe(
         table.assign(path=[os.path.relpath(path, folder) for path in table["path"]]),

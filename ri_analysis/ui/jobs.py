@@ -18,12 +18,13 @@ _KEPT = 32  # finished jobs remembered
 class Job:
     """One piece of work, which calls `progress`; pages read the rest. Neither waits for the other.
 
-    `note` says what is under way, `details` hold what the work leaves for its page.
+    `unit` is what is counted, `note` says what is under way, `details` hold what the work leaves for its page.
     """
 
     key: str
     title: str
     details: dict[str, Any] = field(default_factory=dict)
+    unit: str = "images"
     note: str = ""
     pace: Pace = field(default_factory=Pace)
     _cancel: Event = field(default_factory=Event)
@@ -79,13 +80,20 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._lock = Lock()
 
-    def start(self, key: str, title: str, work: Callable[[Job], Any], details: dict[str, Any] | None = None) -> Job:
+    def start(
+        self,
+        key: str,
+        title: str,
+        work: Callable[[Job], Any],
+        details: dict[str, Any] | None = None,
+        unit: str = "images",
+    ) -> Job:
         """Start `work` under `key`, or return the job that already runs there."""
         with self._lock:
             known = self._jobs.get(key)
             if known is not None and known.running:
                 return known
-            job = Job(key, title, details or {})
+            job = Job(key, title, details or {}, unit)
             self._jobs.pop(key, None)
             self._jobs[key] = job
             job._future = self._executor.submit(work, job)

@@ -13,9 +13,8 @@ from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Comparison, Evaluation, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Pace, Progress
+from ri_analysis.progress import Pace, Parts, Progress
 from ri_analysis.ui import resources
-from ri_analysis.ui.background import parts
 from ri_analysis.ui.recipes import Pair
 
 
@@ -28,9 +27,6 @@ class Meter:
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far the work is; a call of the engine's Progress."""
-        before, of = self._pace.counts
-        if done * of < before * total:
-            self._pace = Pace()  # another piece of work begins
         self._pace(done, total)
         now = time.monotonic()
         if now - self._shown >= 0.2 or done >= total:
@@ -62,9 +58,9 @@ def compare(
 ) -> Comparison:
     """Measure both recipes of a pair, with progress."""
     with Meter("Measuring a first look" if limit else "Measuring", slot) as meter:
+        parts = Parts(meter, len(pair.all))
         found = [
-            measure(evaluator, recipe, limit=limit, meter=parts(meter, place, len(pair.all)))
-            for place, recipe in enumerate(pair.all)
+            measure(evaluator, recipe, limit=limit, meter=parts.part(place)) for place, recipe in enumerate(pair.all)
         ]
     return Comparison.of(found)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from ri_analysis.engine import Evaluator, Finding, Report, check_suite
+from ri_analysis.engine import Evaluator, Report, check_suite
 from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
 from ri_analysis.suite import EMBEDDED
@@ -30,6 +30,7 @@ def evaluator() -> Evaluator:
         report = open_report()
         if report.findings:
             unusable(report)
+            st.page_link("pages/experts.py", label="Open another suite", icon=":material/folder_open:")
             st.stop()
     return resources.evaluator()
 
@@ -81,7 +82,7 @@ def _check(suite: str) -> Job:
     def work(job: Job) -> Report:
         return check_suite(suite, folder, job.progress, files=files, note=partial(setattr, job, "note"))
 
-    return jobs.start(name, f"Opening {suite}", work)
+    return jobs.start(name, f"Opening {resources.short(suite)}", work, unit="steps")
 
 
 def renew(reason: str) -> None:
@@ -116,8 +117,9 @@ def stopped(job: Job) -> None:
         st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon=":material/warning:")
 
 
-def findings(headline: str, found: Sequence[Finding], after: str = "") -> None:
+def findings(headline: str, report: Report, after: str = "") -> None:
     """Draw findings as one message: each part, what is wrong with it, and what to do; `after` follows their number."""
+    found = report.findings
     lines = [
         f"- **{frame.plain(item.about)}**: {frame.plain(item.problem)}  \n  *→ {frame.plain(item.remedy)}*"
         for item in found
@@ -127,11 +129,13 @@ def findings(headline: str, found: Sequence[Finding], after: str = "") -> None:
         st.error(
             f"{frame.plain(headline)}: {count}.{frame.plain(after)}\n\n" + "\n".join(lines), icon=":material/warning:"
         )
+    if report.instead is not None and report.instead.text:
+        st.code(report.instead.text, language="toml")
 
 
 def unusable(report: Report) -> None:
     """Draw why the open suite can't be used, and a way to check again once it is fixed."""
-    findings("This suite can't be used", report.findings)
+    findings(f"{resources.short(resources.suite_name())} can't be used", report)
     again()
 
 

@@ -18,6 +18,7 @@ METHOD, RESOLVED, OFF, COEFFICIENT = "method", "ri", "off", "c."
 MUTED, SOLO = "mute", "solo"  # experts whose coefficient counts as 0, and the ones beside which all others' do
 PIN = "pin."  # A, B and C: recipes kept beside the current one
 COEFFICIENT_RANGE = (-1.0, 2.0)
+MOST = 10.0  # a coefficient at most, and −MOST at least
 
 
 Pair = Sides[MergeRecipe]
@@ -48,8 +49,16 @@ def chosen_value(owner: str, item: Hyperparameter, texts: state.Texts | None = N
     try:
         return item.default if text is None else item.validate(text, owner)
     except InputError:
-        _texts(texts).pop(entry(owner, item))
+        if texts is None:
+            state.ignore(entry(owner, item), not_allowed(item))
+        else:
+            texts.pop(entry(owner, item))
         return item.default
+
+
+def not_allowed(item: Hyperparameter) -> str:
+    """Say which values a hyperparameter takes, and which is used in place of another."""
+    return f"{words.symbol(item.name)} is {item.range_text}; {words.setting(item.default)} is used"
 
 
 def chosen_settings(owner: str, items: Sequence[Hyperparameter], texts: state.Texts | None = None) -> dict[str, Value]:
@@ -85,7 +94,7 @@ def chosen_coefficient(task: str, texts: state.Texts | None = None) -> float:
     """Return the chosen coefficient of a task's expert, 1 by default; muting is not looked at."""
     try:
         value = float(_texts(texts).get(COEFFICIENT + task, 1.0))
-        return value if -10 <= value <= 10 else 1.0
+        return value if -MOST <= value <= MOST else 1.0
     except ValueError:
         return 1.0
 
@@ -96,11 +105,22 @@ def active(task: str, texts: state.Texts | None = None) -> bool:
     return task in solo if solo else task not in named(MUTED, texts)
 
 
+def unmergeable(method: Method, tasks: Sequence[str]) -> str:
+    """Say why a method can't merge the experts of these tasks, "" where it can."""
+    low, high = method.experts
+    if not tasks:
+        return "No task is switched on, so there is nothing to merge."
+    if low <= len(tasks) <= (high or len(tasks)):
+        return ""
+    wanted = f"exactly {low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
+    return f"{method.title} merges {wanted} experts; {len(tasks)} {'is' if len(tasks) == 1 else 'are'} switched on."
+
+
 def chosen_pair(evaluator: Evaluator, texts: state.Texts | None = None) -> Pair:
     """Return the recipes to compare. Raises InputError when the choice makes no recipe."""
     method, tasks = chosen_method(texts), chosen_tasks(evaluator, texts)
-    if not tasks:
-        raise InputError("no task is switched on: choose at least one on the Merge page")
+    if why := unmergeable(method, tasks):
+        raise InputError(why)
     weights = {task: chosen_coefficient(task, texts) if active(task, texts) else 0.0 for task in tasks}
     settings = chosen_settings(method.name, method.hyperparameters, texts)
     before = evaluator.recipe(

@@ -189,7 +189,7 @@ def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
         return resolve(suite, **asdict(run), device=device, resume=resume, progress=job.progress, report=report)
 
     details = {"run": run, "losses": []}
-    return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details)
+    return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details, unit="steps")
 
 
 def runs(evaluator: Evaluator) -> None:

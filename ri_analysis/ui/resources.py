@@ -13,7 +13,7 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.memory import Recent
 from ri_analysis.stamps import Watch
-from ri_analysis.suite import open_suite, suite_path
+from ri_analysis.suite import EMBEDDED, open_suite, suite_path
 from ri_analysis.ui import state
 from ri_analysis.ui.jobs import Jobs
 
@@ -35,6 +35,11 @@ def suite_name() -> str:
 def first_suite() -> str:
     """Return which suite the app was started on."""
     return os.environ.get(SUITE) or "demo"
+
+
+def short(suite: str) -> str:
+    """Return a suite's name, or the end of its path."""
+    return suite if suite in EMBEDDED else "/".join(Path(suite).parts[-2:])
 
 
 def workspace() -> Path:

@@ -16,7 +16,20 @@ from ri_analysis import figures
 from ri_analysis.arenas import bound_arenas
 from ri_analysis.errors import ChangedFile
 from ri_analysis.figures import words
-from ri_analysis.ui import controls, frame, guide, headings, headline, opening, recipes, resources, state, terms, tray
+from ri_analysis.ui import (
+    controls,
+    frame,
+    guide,
+    headings,
+    headline,
+    links,
+    opening,
+    recipes,
+    resources,
+    state,
+    terms,
+    tray,
+)
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -48,6 +61,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
     page = st.navigation(list(pages), position="hidden")
     state.read_url()
+    links.check_suite()
     st.html(_STYLE + headings.STYLE + headline.STYLE + terms.STYLE)
     headings.begin()
     terms.begin()
@@ -59,7 +73,9 @@ def run(pages: Sequence[StreamlitPage]) -> None:
                 st.page_link(other, label=_label(other), width="stretch")
             terms.link()
             st.divider()
+        above = st.container()
         if opening.is_open():
+            links.check(resources.evaluator())
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
                 _remarks(opening.remarks())
@@ -70,6 +86,9 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             page.run()
         except ChangedFile as error:
             opening.renew(str(error).partition(";")[0])
+        finally:
+            with above:
+                links.notice()
 
 
 def _remarks(found: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from ri_analysis.figures import words
 
 _CHOICE, _WRITTEN, _FOUND = "ri.choice", "ri.written", "ri.found"
 _WANTED, _LINKED = "ri.wanted", "ri.linked"
+_BY_LINK, _IGNORED = "ri.by_link", "ri.ignored"
 Texts = dict[str, str]
 
 
@@ -46,7 +47,8 @@ def read_url() -> None:
     # It may still be the one read last: a component writes the URL itself, a moment later.
     ours = [st.session_state.get(name) for name in (_WRITTEN, _FOUND)]
     if _CHOICE not in st.session_state or (found and found not in ours):
-        st.session_state[_CHOICE] = dict(found)
+        st.session_state[_CHOICE], st.session_state[_BY_LINK] = dict(found), dict(found)
+        st.session_state.pop(_IGNORED, None)
         st.session_state[_WRITTEN] = found
     st.session_state[_FOUND] = found
 
@@ -60,6 +62,24 @@ def write_url(wanted: Callable[[str], bool]) -> None:
 def came_by_link() -> bool:
     """Whether the session began with a link that says what to show."""
     return bool(st.session_state.get(_LINKED))
+
+
+def by_link(name: str) -> bool:
+    """Whether an entry says what the link said that was followed last."""
+    said: Texts = st.session_state.get(_BY_LINK, {})
+    return name in said and said[name] == choice().get(name)
+
+
+def ignored() -> Texts:
+    """Return why each entry that was left out is no use, until another link is followed or `ignored().clear()`."""
+    found: Texts = st.session_state.setdefault(_IGNORED, {})
+    return found
+
+
+def ignore(name: str, why: str, text: str | None = None) -> None:
+    """Note that an entry can't be used, and use `text` in its place; None stands for the default."""
+    ignored()[f"{name}={choice().get(name, '')}"] = why
+    put(name, text)
 
 
 def _write(wanted: Callable[[str], bool]) -> None:

@@ -228,18 +228,25 @@ def test_an_interrupt_is_no_traceback(shell: Shell, monkeypatch: pytest.MonkeyPa
 def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from ri_analysis.cli import _Progress
 
-    clock = iter([0.0, 5.0, 20.0, 21.0, 40.0, 50.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     show = _Progress("measuring")
-    show(10, 100)  # too early to say
-    show(40, 100)
-    show(41, 100)  # too soon after the last line
+    for at, done, total in ((5.0, 10, 100), (20.0, 40, 100), (21.0, 41, 100)):  # too early, told, too soon
+        now[0] = at
+        show(done, total)
     show.note("Reds")
+    now[0] = 41.0
     show(0, 10)  # another piece of work
+    now[0] = 60.0
     show(5, 10)
     show.end()
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["measuring  40%  40/100 images  00:30 left", "measuring  50%  5/10 images  00:10 left, Reds"]
+    assert lines[0] == "40%  measuring: 40 of 100 images, about 30 s left"
+    assert [line.partition(",")[0] for line in lines[1:]] == [
+        "80%  measuring: 41 of 51 images",
+        "90%  measuring: 46 of 51 images",
+    ]
+    assert lines[-1].endswith(" · Reds")
 
 
 def test_a_terminal_shows_a_bar_that_goes_away(
@@ -257,7 +264,7 @@ def test_a_terminal_shows_a_bar_that_goes_away(
     show.end()
     out, err = capsys.readouterr()
     assert out == ""
-    for part in ("resolving", "4/10", "3/20", "Reds", " steps"):
+    for part in ("resolving", "4/10", "7/24", "Reds", " steps"):
         assert part in err
     assert err.splitlines()[-1].strip() == ""
 

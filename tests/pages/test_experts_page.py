@@ -181,3 +181,29 @@ def test_remarks_about_the_files_stand_on_every_page(app: AppTest, tiny: Path) -
 @pytest.mark.usefixtures("good_experts")
 def test_without_remarks_nothing_stands_there(app: AppTest) -> None:
     assert not [item for item in app.run().sidebar.expander if "about this suite" in item.label]
+
+
+def test_a_folder_around_a_suite_offers_to_open_it(app: AppTest, other: Path) -> None:
+    visit(app)
+    open_suite_file(app, other.parent.parent)
+    assert "found a folder that holds no suite.toml but" in app.error[0].value.replace("\\", "")
+    app.button(key="experts.instead.0").click().run()
+    assert not app.exception
+    assert not app.error
+    assert "Suite **other**" in text(app)
+
+
+@pytest.mark.usefixtures("good_experts")
+def test_a_checkpoint_gets_a_suite_file_to_copy_and_it_stays_clear_which_suite_is_open(
+    app: AppTest, tiny: Path
+) -> None:
+    visit(app)
+    open_suite_file(app, tiny.parent / "original" / "Reds.safetensors")
+    said = app.error[0].value.replace("\\", "")
+    assert "Reds.safetensors: 1 problem." in said
+    assert f"{tiny.parent.name}/suite.toml is still open." in said
+    assert "found a checkpoint" in said
+    assert 'expert = "Reds.safetensors"' in app.code[0].value
+    assert app.header[0].value.replace("\\", "") == f"Open suite: {tiny.parent.name}/suite.toml"
+    assert not app.success  # a green box below the error would be read as its contradiction
+    assert "All files are valid." in text(app)

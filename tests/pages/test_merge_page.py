@@ -147,14 +147,17 @@ def test_mute_and_solo_silence_experts_and_keep_their_tasks(app: AppTest):
     assert [task["active"] for task in data["tasks"]] == [False, True, True]
 
 
-def test_no_task_at_all_is_one_clear_message(app: AppTest):
-    app.query_params["off"] = "Reds,Greens,Blues"
-    app.switch_page("pages/merge.py").run()
-    assert not app.exception
-    assert len(app.error) == 1
-    assert "at least one" in app.error[0].value
-    hand.until_exact(app, hand.send(app, "act", act="off:Reds"))
-    clean(app)
+def test_the_last_task_switched_off_leaves_one_sentence_and_a_way_back(app: AppTest):
+    app.query_params["off"] = "Greens,Blues"
+    seq = opened(app)["ack"] + 1  # type: ignore[operator]
+    app.session_state[hand.KEY] = {"message": {"seq": seq, "kind": "act", "act": "off:Reds"}}
+    clean(app.run())
+    assert not app.get("bidi_component")
+    assert "No task is switched on" in text(app)
+    assert not app.download_button
+    app.button(key="choosing.merge").click().run()
+    hand.until_exact(app, hand.seen(clean(app)))
+    assert "off" not in app.query_params
 
 
 def test_a_method_added_to_the_registry_appears_by_itself(app: AppTest, monkeypatch: pytest.MonkeyPatch):

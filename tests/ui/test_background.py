@@ -16,7 +16,7 @@ def test_work_is_said_in_one_way(monkeypatch):
     now[0] = 10.0
     pace(1200, 2000)
     assert words.how_far("Measuring", pace, unit="images") == "Measuring: 1,200 of 2,000 images, about 7 s left"
-    assert words.how_far("Opening demo", pace, "head A") == "Opening demo: head A, about 7 s left"
+    assert words.how_far("Opening demo", pace, "head A") == "Opening demo: 1,200 of 2,000, about 7 s left · head A"
 
 
 class Waiting(Job):
@@ -36,12 +36,12 @@ def test_a_running_job_is_drawn_with_counts_and_a_way_to_cancel():
     job.progress(3, 8)
     app = AppTest.from_function(page, args=(job, "a picture")).run()
     [bar] = app.get("progress")
-    assert (bar.proto.value, bar.proto.text) == (37, "Fitting: 3 of 8 …")
+    assert (bar.proto.value, bar.proto.text) == (37, "Fitting: 3 of 8 images …")
     assert app.caption[0].value == "a picture"
     [button] = app.button
     assert (button.label, button.disabled) == ("Cancel", False)
     button.click().run()
     assert job.cancelled
     assert app.button[0].disabled
-    assert app.get("progress")[0].proto.text == "Fitting: stopping …"
+    assert app.get("progress")[0].proto.text == "Fitting: 3 of 8 images · stopping …"
     assert not app.exception

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.progress import Progress
+from ri_analysis.progress import Parts, Progress
 from ri_analysis.threads import one_thread
 from ri_analysis.ui import measuring, resources
 from ri_analysis.ui.jobs import Job
@@ -25,17 +25,9 @@ def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
     memory = resources.memory()
 
     def work(job: Job) -> Comparison:
-        shares = [0.0] * len(pair.all)
-
-        def progress(place: int) -> Progress:
-            def report(done: int, total: int) -> None:
-                shares[place] = done / max(1, total)
-                job.progress(round(1000 * sum(shares)), 1000 * len(shares))
-
-            return report
-
+        parts = Parts(job.progress, len(pair.all))
         futures = [
-            _BOTH.submit(_measure, each, recipe, progress(place), small)
+            _BOTH.submit(_measure, each, recipe, parts.part(place), small)
             for place, (each, recipe) in enumerate(zip(evaluators, pair.all, strict=False))
         ]
         found = [future.result() for future in futures]
@@ -46,6 +38,6 @@ def start(key: str, evaluator: Evaluator, pair: Pair, small: bool) -> Job:
     return resources.jobs(PURPOSE).start(key, "Measuring all test images", work)
 
 
-def _measure(evaluator: Evaluator, recipe: MergeRecipe, progress: Progress, small: bool) -> Evaluation:
+def _measure(evaluator: Evaluator, recipe: MergeRecipe, progress: Progress | None, small: bool) -> Evaluation:
     with one_thread if small else nullcontext():
         return evaluator.measure(recipe, progress=progress)

@@ -118,7 +118,7 @@ def state_of(view: View) -> dict[str, Any]:
         return {"kind": "exact", "says": f"Exact: all {n}. Lines are 95% intervals.", "change": _change(view.exact)}
     if view.problem is not None:
         return {"kind": "problem", "says": view.problem}
-    going = "" if view.share is None else f" Measuring all images: {view.share:.0%}."
+    going = "" if view.pace is None else f" {words.how_far('Measuring all images', view.pace)}"
     if view.estimates is None:
         return {"kind": "waiting", "says": f"This method is too slow for a live preview.{going}"}
     if view.surrogate is not None:

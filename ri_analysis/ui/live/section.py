@@ -18,7 +18,8 @@ from ri_analysis.errors import InputError
 from ri_analysis.export.facts import command
 from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
-from ri_analysis.ui import frame, headline, measuring, recipes, resources, sections, state
+from ri_analysis.progress import Parts
+from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.live import acts, component, payload
 from ri_analysis.ui.live.session import LiveSession, live_session, probe
 from ri_analysis.ui.recipes import Pair
@@ -55,9 +56,10 @@ def section(evaluator: Evaluator) -> None:
     data = _shared(evaluator, session)
     try:
         pair = recipes.chosen_pair(evaluator)
-    except InputError as error:
-        st.error(frame.plain(str(error)), icon=":material/warning:")
-        component.show(data | {"kind": "problem", "says": "", "rows": {}})
+    except InputError:
+        choosing.offer(evaluator)
+        if fresh:
+            st.rerun()  # without the rest of the page
         return
     view = session.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
     data |= payload.state_of(view)
@@ -128,7 +130,10 @@ def pins_section(evaluator: Evaluator) -> None:
             continue
         st.markdown(f"**{slot}** · {recipes.describe(pair)}")
         with measuring.Meter(f"Measuring {slot}") as meter:
-            found = [measuring.measure(evaluator, recipe, meter=meter) for recipe in pair.all]
+            parts = Parts(meter, len(pair.all))
+            found = [
+                measuring.measure(evaluator, recipe, meter=parts.part(place)) for place, recipe in enumerate(pair.all)
+            ]
         shown[slot] = Comparison.of(found)
     now = _exact_now(evaluator)
     if shown:

@@ -12,6 +12,7 @@ from ri_analysis.engine.comparison import Comparison
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LIVE, LiveProbe
+from ri_analysis.progress import Pace
 from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.live import exact
@@ -28,7 +29,7 @@ POINT, MOST = 10.0, 128  # seconds that a surrogate's point may take, and images
 class View:
     """What is known of a pair of recipes now: exact values, or estimates of them, or neither yet.
 
-    `share` is how far measuring all images is, None where nothing is under way; `surrogate` says what the estimates are
+    `pace` is how far measuring all images is, None where nothing is under way; `surrogate` says what the estimates are
     where they are no look at the merged model; `problem` is what stopped measuring; `more` says that asking again in a
     moment brings more.
     """
@@ -36,7 +37,7 @@ class View:
     pair: Pair
     exact: Comparison | None = None
     estimates: list[Estimate] | None = None
-    share: float | None = None
+    pace: Pace | None = None
     surrogate: str | None = None
     problem: str | None = None
     more: bool = False
@@ -79,14 +80,14 @@ class LiveSession:
             problem = self._await(evaluator, pair, probe.small)
             if (found := self.exact_for(pair)) is not None:
                 return View(pair, exact=found)
-        share = None if self._job is None or problem is not None else self._job.pace.share
+        pace = None if self._job is None or problem is not None else self._job.pace
         if live:
-            return View(pair, None, self._estimates(probe, pair), share, None, problem, share is not None)
+            return View(pair, None, self._estimates(probe, pair), pace, None, problem, pace is not None)
         if moving:
             self._follow(probe, pair, held)
         estimates, says = self._along(evaluator, pair) or (None, None)
         running = self._line is not None and self._line.running
-        return View(pair, None, estimates, share, says, problem, running or share is not None)
+        return View(pair, None, estimates, pace, says, problem, running or pace is not None)
 
     def exact_for(self, pair: Pair) -> Comparison | None:
         """Return the exact values of a pair, where they are what was measured last."""
