@@ -16,7 +16,7 @@ STYLE = f"""
 <style>
 .contents {{ display: flex; flex-wrap: wrap; gap: 0 1.2rem; min-height: 1.5rem; font-size: .875rem; }}
 .contents a {{
-  color: light-dark({look.AFTER.colour}, {look.OKABE_ITO[1]}); text-decoration: none; white-space: nowrap;
+  color: light-dark({look.AFTER.colour}, {look.TASKS[1]}); text-decoration: none; white-space: nowrap;
 }}
 .contents a:hover, .contents a:focus {{ text-decoration: underline; }}
 @media (max-width: 640px) {{

@@ -58,7 +58,7 @@ def chosen_value(owner: str, item: Hyperparameter, texts: state.Texts | None = N
 
 def not_allowed(item: Hyperparameter) -> str:
     """Say which values a hyperparameter takes, and which is used in place of another."""
-    return f"{words.symbol(item.name)} is {item.range_text}; {words.setting(item.default)} is used"
+    return f"{item.label} is {item.range_text}; {words.setting(item.default)} is used"
 
 
 def chosen_settings(owner: str, items: Sequence[Hyperparameter], texts: state.Texts | None = None) -> dict[str, Value]:
