@@ -76,7 +76,7 @@ def before_and_after(
         unclear = _unclear(tables, intervals)
         hover = _hover_change(tables.before, tables.after, axes, unclear)
         change = _heatmap(tables.before, shown[1] - shown[0], hover, "coloraxis2")
-        change.z = np.where(unclear, 0.0, change.z)  # no colour; the cell still says the number
+        change.z = np.where(unclear, 0 * change.z, change.z)  # no colour; the cell still says the number
         figure.add_trace(change, row=1, col=3)
     _scales(figure, shown, axes, dark)
     return _layout(figure, tables.before, axes, dark)
