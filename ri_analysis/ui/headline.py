@@ -101,11 +101,11 @@ def _number(title: str, values: list[str], intervals: list[str], change: _Change
     """Show the last of a measure's values, its change, and each value with its interval."""
     shown, line = change
     with st.container(border=True, height="stretch", horizontal=True, gap="xsmall", vertical_alignment="bottom"):
-        st.metric(title, values[-1], help=help, width=156, **shown)
+        st.metric(title, values[-1], help=help, width=150, **shown)
         lines = [line] if line else []
         names = ("before ", "after ") if len(values) > 1 else ("",)
         lines += [
             f"{name}{value.removesuffix(' nats')} ({ends})"
             for name, value, ends in zip(names, values, intervals, strict=True)
         ]
-        st.caption("  \n".join(lines), width=164)
+        st.caption("  \n".join(lines), width=156)

@@ -59,8 +59,8 @@ YES = "Yes: merging brings accuracy down from the experts' 90.0% to"
         ),
         (
             measured(right(0.9), nats=0.0004),
-            "Not clearly: the merged model's accuracy is 90.0%, not clearly different from the experts' 90.0% and above "
-            "zero-shot (50.0%).",
+            "Not clearly: the merged model's accuracy is 90.0%, not clearly different from the experts' 90.0% and "
+            "above zero-shot (50.0%).",
         ),
         (
             measured(right(0.7), tasks=1),
