@@ -1,4 +1,4 @@
-"""What only a browser shows of the Overview: what stands above the fold, terms that explain themselves, and contents."""
+"""What only a browser shows of the Overview: what is above the fold, terms that explain themselves, and contents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from browsing import Visit, settle
 from playwright.sync_api import Locator, Page
 
-SENTENCE = "[data-testid=stMain] [data-testid=stHeading] h3"
+SENTENCE = "[data-testid=stMain] [data-testid=stMarkdown] h3"
 PLAIN_WORDS = "[data-testid=stMain] [data-testid=stMarkdown] p:has(.term)"
 TERM = "[data-testid=stMain] .term"
 
