@@ -23,6 +23,10 @@ _DIGITS = 2  # in the cells; hovers have one more
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
 _SHORT = 3  # letters of a name that needs no turning
 _FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
+ONLY_CLEAR = (
+    "In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
+    "excludes 0."
+)
 _TITLES = ("before RI", "after RI", "difference, after − before")
 
 
