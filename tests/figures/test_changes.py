@@ -50,3 +50,23 @@ def test_a_change_of_drift_is_open_and_grey_where_its_interval_includes_zero():
     )
     assert "no clear change" in unclear.hovertext[0]
     assert "no clear change" not in clear.hovertext[0]
+
+
+def test_a_pinned_recipes_difference_has_its_colour_only_where_it_is_clear():
+    table = pd.DataFrame(
+        {
+            "recipe": ["now", "A", "B"],
+            "stage": "before",
+            "n": 24,
+            "accuracy": 0.5,
+            "accuracy_low": 0.4,
+            "accuracy_high": 0.6,
+            "accuracy_change": [float("nan"), 0.2, 0.1],
+            "accuracy_change_low": [float("nan"), 0.1, -0.1],
+            "accuracy_change_high": [float("nan"), 0.3, 0.3],
+        }
+    )
+    differences = figures.pinned(table).data[1]
+    assert list(differences.marker.color)[1:] == [look.BEFORE.colour, look.LIGHT.band]
+    assert "no clear difference: +10.0 points" in differences.hovertext[2]
+    assert "no clear" not in differences.hovertext[1]
