@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.export.shelf import Shelf
@@ -18,10 +20,16 @@ def clean(app: AppTest) -> AppTest:
 
 def text(app: AppTest) -> str:
     """Return what the page says in words."""
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info, *app.error, *app.code])
+    shown = [*app.markdown, *app.caption, *app.info, *app.error, *app.code]
+    return without_meanings("\n".join(str(item.value) for item in shown))
 
 
 def pinned() -> list[Snapshot]:
     """Return the figures pinned in the app's workspace, in their order."""
     folders = sorted((resources.workspace() / "figures").glob("*"))
     return [kept.snapshot for folder in folders for kept in Shelf(folder).read()[0].values()]
+
+
+def without_meanings(text: str) -> str:
+    """Return a text without the meanings of its terms, which open when they are hovered."""
+    return re.sub(r"<span class=\"term\"[^>]*>(.*?)<span class=\"meaning\".*?</span></span>", r"\1", text)

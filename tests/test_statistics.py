@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ri_analysis.divergences import kl_divergence
-from ri_analysis.intervals import bootstrap_mean, wilson
+from ri_analysis.intervals import Interval, bootstrap_mean, clear, of_difference, wilson
 
 
 def test_kl_worked_by_hand() -> None:
@@ -60,3 +60,19 @@ def test_bootstrap_is_seeded_and_the_same_in_blocks() -> None:
 def test_bootstrap_refuses_nothing(samples: list[np.ndarray]) -> None:
     with pytest.raises(ValueError, match="group"):
         bootstrap_mean(samples)
+
+
+def test_an_interval_is_clear_where_it_excludes_zero() -> None:
+    assert [Interval(*ends).clear for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.2), (0.0, 0.0))] == [
+        *(True, True, False, False, False)
+    ]
+    assert not Interval(float("nan"), float("nan")).clear
+    assert clear(np.array([-1.0, 1.0, -2.0]), np.array([1.0, 2.0, -1.0])).tolist() == [False, True, True]
+
+
+def test_the_interval_of_a_difference_by_hand() -> None:
+    # 1 to 7 around 4, and 6 to 14 around 10: 6 ± √(3² + 4²).
+    assert of_difference((4.0, 1.0, 7.0), (10.0, 6.0, 14.0)) == (1.0, 11.0)
+    # Newcombe (1998, method 10) of 56/70 and 48/80: 0.2 with 0.0524 to 0.3339.
+    one, two = (48 / 80, *wilson(48, 80)), (56 / 70, *wilson(56, 70))
+    assert of_difference(one, two) == pytest.approx((0.0524, 0.3339), abs=5e-5)

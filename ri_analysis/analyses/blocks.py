@@ -12,7 +12,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.store import Arrays, known
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
-from ri_analysis.figures.matrices import Axes, with_ends
+from ri_analysis.figures.matrices import ONLY_CLEAR, Axes, with_ends
 from ri_analysis.files import digest
 from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.measures.blocks import cka_distance, token_distance
@@ -94,7 +94,8 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     axes = Axes("task", "after block", _VIEWS[view], "<b>{row}</b>, after block {column}")
     chart = with_ends(answer.results, view, axes, _cells, dark=dark)
     images = words.count(int(answer.results.before["n"].max()), "image")
-    return {"drift-by-block": Chart(chart, _HOW[view], n=f"Based on up to {images} a task; intervals on hover.")}
+    how = _HOW[view] if answer.results.after is None else f"{_HOW[view]} {ONLY_CLEAR}"
+    return {"drift-by-block": Chart(chart, how, n=f"Based on up to {images} a task; intervals on hover.")}
 
 
 def _says(answer: Answer[pd.DataFrame]) -> str:

@@ -14,7 +14,7 @@ from ri_analysis.engine.measurement import Request
 from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
-from ri_analysis.figures.matrices import Axes, square, with_ends
+from ri_analysis.figures.matrices import ONLY_CLEAR, Axes, square, with_ends
 from ri_analysis.intervals import bootstrap_mean
 from ri_analysis.measures.shapley import Shares, draw_orders, exact_shapley, sampled_shapley, subsets
 from ri_analysis.merging import METHODS, MergeRecipe
@@ -179,6 +179,7 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
         "Each column splits one task's interference: purple experts add to it, green ones reduce it. "
         "Both matrices share one scale."
     )
+    how = how if answer.results.after is None else f"{how} {ONLY_CLEAR}"
     return {"contribution": Chart(chart, how, n=n)}
 
 

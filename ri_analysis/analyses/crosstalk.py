@@ -11,7 +11,7 @@ from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.sections import CROSSTALK
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
-from ri_analysis.figures.matrices import Axes, square, with_ends
+from ri_analysis.figures.matrices import ONLY_CLEAR, Axes, square, with_ends
 from ri_analysis.intervals import clear, of_difference
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import MergeRecipe
@@ -29,10 +29,6 @@ _AXES = Axes(
 _HOW = (
     "Each row is an expert on its own, each column a task whose predictions it moves away from the pretrained model's; "
     "darker is less. Both matrices share one scale; the diagonal (what an expert learned for itself) is left out."
-)
-_CHANGE = (
-    " In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
-    "excludes 0."
 )
 
 
@@ -55,7 +51,7 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     if len(answer.tasks) < 2:
         return {}
     tables = answer.results
-    how = _HOW if tables.after is None else _HOW + _CHANGE
+    how = _HOW if tables.after is None else f"{_HOW} {ONLY_CLEAR}"
     return {"crosstalk": Chart(crosstalk_matrices(tables, dark=dark), how, n=_based_on(tables.before))}
 
 

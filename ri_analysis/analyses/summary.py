@@ -32,7 +32,7 @@ def accuracy_in_a_sentence(sides: Sides[Evaluation]) -> str:
     """Say how accurate the merged model is, beside what it was before RI, zero-shot and the experts."""
     last, change = sides.last, accuracy_of_sides(sides)
     beside = [] if change is None else [_difference(change, "before RI")]
-    beside += [_difference(zero_shot_change(last), "zero-shot"), _difference(expert_change(last), "the experts")]
+    beside += [_difference(zero_shot_change(last), "zero-shot"), _difference(expert_change(last), _the_experts(last))]
     model = "The merged model's" if sides.after is None else "After RI the merged model's"
     return f"{model} accuracy is {words.percent(last.mean_accuracy[0])}: {_listed(beside)}."
 
@@ -70,10 +70,15 @@ def _answer(before: Evaluation) -> str:
         beside = "above" if loss.clear else "not clearly different from"
         accuracy = f"the merged model's accuracy is {merged}, {beside} the experts' {experts} and"
     if len(before.correct) == 1:
-        return f"Only one expert is merged, so no other can disturb it: {accuracy.replace('experts', 'expert')}"
+        accuracy = accuracy.replace("experts'", "expert's")
+        return f"Only one expert is merged, so no other can disturb it: {accuracy}"
     if not interferes(before):
         return f"Not clearly: {accuracy}"
     return f"{'Yes' if loss.clear and loss.value < 0 else 'Hardly'}: {accuracy}"
+
+
+def _the_experts(evaluation: Evaluation) -> str:
+    return "the expert" if len(evaluation.correct) == 1 else "the experts"
 
 
 def _beside_zero_shot(evaluation: Evaluation) -> str:

@@ -23,6 +23,10 @@ _DIGITS = 2  # in the cells; hovers have one more
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
 _SHORT = 3  # letters of a name that needs no turning
 _FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
+ONLY_CLEAR = (
+    "In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
+    "excludes 0."
+)
 _TITLES = ("before RI", "after RI", "difference, after − before")
 
 
@@ -105,7 +109,7 @@ def _add_cells(
     uncoloured: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Add a panel; an `uncoloured` cell still says its number."""
-    coloured = cells if uncoloured is None else np.where(uncoloured, 0.0, cells)
+    coloured = cells if uncoloured is None else np.where(uncoloured, 0 * cells, cells)
     columns, rows = [str(name) for name in table.columns], [str(name) for name in table.index]
     figure.add_heatmap(
         z=coloured,

@@ -8,6 +8,7 @@ import streamlit as st
 
 from ri_analysis.engine import Change, Comparison
 from ri_analysis.figures import words
+from ri_analysis.sides import STAGES
 from ri_analysis.ui import terms
 
 # On a phone a number and its intervals stand side by side.
@@ -94,18 +95,20 @@ def _nats(change: Change | None) -> _Change:
 
 
 def _line(change: Change, said: str, ends: str) -> str:
-    return f"change {ends}" if change.clear else f"change {said} ({ends})"
+    value = said.removesuffix(" points").removesuffix(" nats")
+    return f"change {ends}" if change.clear else f"change {value} ({ends})"
 
 
 def _number(title: str, values: list[str], intervals: list[str], change: _Change, help: str) -> None:
     """Show the last of a measure's values, its change, and each value with its interval."""
     shown, line = change
-    with st.container(border=True, height="stretch", horizontal=True, gap="xsmall", vertical_alignment="bottom"):
-        st.metric(title, values[-1], help=help, width=156, **shown)
-        lines = [line] if line else []
-        names = ("before ", "after ") if len(values) > 1 else ("",)
-        lines += [
-            f"{name}{value.removesuffix(' nats')} ({ends})"
-            for name, value, ends in zip(names, values, intervals, strict=True)
-        ]
-        st.caption("  \n".join(lines), width=164)
+    with st.container(border=True, height="stretch", horizontal=True, gap="xsmall", vertical_alignment="top"):
+        st.metric(title, values[-1], help=help, width=150, **shown)
+        lines = [f"95% interval {intervals[0]}"]
+        if len(values) > 1:
+            sides = zip(STAGES, values, intervals, strict=True)
+            lines = [
+                *filter(None, [line]),
+                *(f"{stage} {value.removesuffix(' nats')} ({ends})" for stage, value, ends in sides),
+            ]
+        st.caption("  \n".join(lines), width=156)

@@ -48,7 +48,10 @@ def accuracy_figure(pair: Pair, comparison: Comparison, name: str, **options: Va
 def no_resolved_yet(pair: Pair) -> None:
     """Point to the Resolve page where there is nothing to compare with yet."""
     if pair.after is None:
-        st.info("This suite has no RI-adapted experts yet, so there is only “before”. Make a set on the Resolve page.")
+        st.info(
+            "This suite has no RI-adapted experts yet, so there is nothing to compare with. Make a set on the "
+            "Resolve page."
+        )
         st.page_link("pages/resolve.py", label="Go to Resolve", icon=":material/arrow_forward:")
 
 

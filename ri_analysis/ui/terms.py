@@ -25,6 +25,7 @@ STYLE = f"""
   border: 1px solid light-dark({look.LIGHT.band}, {look.DARK.band});
   box-shadow: 0 4px 16px rgb(0 0 0 / .2); font-size: .875rem; font-weight: 400; line-height: 1.4; white-space: normal;
 }}
+[data-testid="stSidebar"] [data-testid="stPopover"] button {{ justify-content: flex-start; }}
 .term:hover .meaning, .term:focus .meaning {{ display: block; }}
 @media (min-width: 641px) {{
   @supports (anchor-scope: --term) {{

@@ -11,7 +11,16 @@ from safetensors.torch import load_file, save_file
 from tiny import TASKS
 
 from ri_analysis.encoder import Encoder
-from ri_analysis.engine import Evaluator, Store, accuracy_change, check_suite, interference_change, pick_device
+from ri_analysis.engine import (
+    Comparison,
+    Evaluation,
+    Evaluator,
+    Store,
+    accuracy_change,
+    check_suite,
+    interference_change,
+    pick_device,
+)
 from ri_analysis.engine.merged_vectors import FEW, MergedVectors
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import merge
@@ -54,6 +63,8 @@ def test_one_original_expert_alone_does_not_interfere(evaluator: Evaluator) -> N
     assert evaluation.table.task.tolist() == ["Greens"]
     assert evaluation.mean_interference[0] == pytest.approx(0, abs=1e-6)
     assert evaluation.mean_normalised_accuracy == 1
+    low, high = evaluation.normalised_accuracy_interval
+    assert low < 1 < high
 
 
 def test_interference_refers_to_the_original_expert_after_ri_too(evaluator: Evaluator) -> None:
@@ -252,3 +263,27 @@ def test_measuring_many_coefficients_keeps_the_merges_of_a_few(evaluator: Evalua
     for number in range(2 * FEW):
         evaluator.measure(evaluator.recipe("task-arithmetic", coefficients={tasks[0]: number / 10}), limit=2)
     assert len(evaluator._merged_vectors._kept) == FEW
+
+
+def made_up(correct: list[int], expert: list[int]) -> Evaluation:
+    flags, ceiling = np.array(correct, bool), np.array(expert, bool)
+    return Evaluation(
+        "made up", {}, {"a": flags}, {"a": ceiling}, {"a": flags}, {"a": np.zeros(len(flags), np.float32)}
+    )
+
+
+def test_the_change_of_normalised_accuracy_is_paired_and_by_the_experts_accuracy() -> None:
+    before, after = made_up([0, 0, 1, 1], [1, 1, 0, 0]), made_up([1, 1, 1, 1], [1, 1, 0, 0])
+    assert before.mean_normalised_accuracy == 1  # 2 of 4 over the expert's 2 of 4
+    change = Comparison(before, after).normalised_accuracy_change
+    assert change is not None
+    assert change.value == 1
+    assert not change.clear  # four images, of which a resample may hold only the two that are right both times
+    assert Comparison(before, before).normalised_accuracy_change == (0, (0, 0))
+    assert Comparison(before).normalised_accuracy_change is None
+
+
+def test_without_an_expert_that_is_ever_right_nothing_is_normalised() -> None:
+    never = made_up([1, 0], [0, 0])
+    assert Comparison(never, never).normalised_accuracy_change is None
+    assert np.isnan(never.normalised_accuracy_interval.low)

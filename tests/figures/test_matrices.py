@@ -15,7 +15,7 @@ def test_matrices_share_a_scale_and_print_when_few(tasks: int):
     names = [f"task {index}" for index in range(tasks)]
     before = pd.DataFrame(0.5, index=names, columns=names)
     axes = Axes("expert", "task", "nats", "{row} on {column}")
-    figure = before_and_after(Sides(before, before * 0.5), axes, Sides((before, before), (before, before)))
+    figure = before_and_after(Sides(before, before * 0.5), axes, Sides((before, before), (before * 0.5, before * 0.5)))
     assert figure.layout.coloraxis.cmin == 0
     assert figure.layout.coloraxis.cmax == 0.5
     heatmaps = list(figure.select_traces({"type": "heatmap"}))
@@ -77,7 +77,7 @@ def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
     before = pd.DataFrame([[9.0, 0.5], [0.25, 9.0]], index=names, columns=names)
     axes = Axes("expert", "task", "blame", "{row} on {column}", "nats", own="{row} on itself", signed=True)
     figure = before_and_after(
-        Sides(before, before * 2), axes, Sides((before - 0.125, before + 0.125), (before, before))
+        Sides(before, before * 2), axes, Sides((before - 0.125, before + 0.125), (before * 2, before * 2))
     )
     assert figure.layout.coloraxis.cmax == 1.0
     assert figure.layout.coloraxis.colorbar.title.text == "blame (nats)"
@@ -87,3 +87,17 @@ def test_a_diagonal_of_its_own_stays_out_of_scale_and_difference():
     assert first.hovertext[0][0].startswith("a on itself<br>blame 9.000 nats")
     assert first.hovertext[0][1] == "a on b<br>blame 0.500 nats (95% interval 0.375 to 0.625)"
     assert change.hovertext[1][0] == "b on a<br>blame 0.250 before, 0.500 after RI<br>change 0.250 nats"
+
+
+def test_only_clear_changes_are_coloured():
+    before = pd.DataFrame([[1.0, 1.0]], index=["a"], columns=["b", "c"])
+    after = pd.DataFrame([[0.7, 0.5]], index=["a"], columns=["b", "c"])
+    axes = Axes("expert", "task", "crosstalk", "{row} on {column}", "nats")
+    # Ends 0.3 and 0.2 away: only the second difference is farther from 0 than √(0.3² + 0.2²) = 0.36.
+    ends = Sides((before - 0.3, before + 0.3), (after - 0.2, after + 0.2))
+    figure = before_and_after(Sides(before, after), axes, ends)
+    change, numbers = [*figure.select_traces({"type": "heatmap"})][2], [*figure.select_traces({"type": "scatter"})][2]
+    assert list(change.z[0]) == [0.0, -0.5]
+    assert list(numbers.text) == ["−0.30", "−0.50"]
+    assert change.hovertext[0][0].endswith("change −0.300 nats, no clear change")
+    assert change.hovertext[0][1].endswith("change −0.500 nats")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from shown import text
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
@@ -43,10 +44,6 @@ def clean(app: AppTest) -> AppTest:
     assert not app.exception, app.exception[0].message
     assert [item.value for item in app.error] == []
     return app
-
-
-def text(app: AppTest) -> str:
-    return "\n".join(str(item.value) for item in [*app.markdown, *app.caption])
 
 
 def press(app: AppTest, label: str) -> AppTest:

@@ -9,10 +9,12 @@ from shown import clean, text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
+from ri_analysis.analyses import summary
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
 from ri_analysis.resolving import resolve
+from ri_analysis.sides import Sides
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import resources
 
@@ -39,9 +41,10 @@ def test_overview_shows_what_the_engine_measures(app: AppTest, evaluator: Evalua
     assert shown["Normalised accuracy"].value == words.percent(after.mean_normalised_accuracy)
     assert shown["Mean interference ξ"].value == words.nats(after.mean_interference[0])
     change = after.mean_interference[0] - before.mean_interference[0]
-    assert shown["Mean interference ξ"].delta == words.nats_change(change).replace("−", "-")
+    assert shown["Mean interference ξ"].delta == words.nats_change(change)
     assert words.percent(before.mean_accuracy[0]) in text(app)
     assert f"{before.n} test images" in text(app)
+    assert f"### {summary.in_a_sentence(Sides(before, after))}" in text(app)
     assert "how far the merged model's predictions have moved" in text(app)
     assert "on average an expert moves" in text(app).lower()
 
