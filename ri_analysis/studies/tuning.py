@@ -162,7 +162,7 @@ STUDY = Study(
         methods("task-arithmetic", "ties", "dare", "tsv-m", "iso-c", "iso-cts"),
         Setting(
             "auxiliary",
-            "auxiliary source on which λ is chosen by interference",
+            "auxiliary source on which λ is chosen by interference; by default that of the RI set",
             "",
             label="auxiliary source",
             among=lambda suite, _: {"": "that of the RI set"} | {item.name: item.name for item in suite.spec.auxiliary},

@@ -471,7 +471,7 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
         (["study", "joint", *common, "--set", "levels=2"], "unknown hyperparameter 'levels'"),
         (
             ["study", "joint", *common, "--set", "methods=", "--out", str(tmp_path / "o")],
-            "expected at least one method",
+            "methods must be one or more",
         ),
     ):
         assert main(words) == 2
