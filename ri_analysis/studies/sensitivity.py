@@ -346,14 +346,13 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         title, n = METHODS[str(name)].title, words.count(int(part["n"].iloc[0]), "test image")
         if part["y_name"].isna().all():
             text = (
-                f"{title}: accuracy along the axis. Shaded: the plateau, within one point of the best. A wider one "
-                f"means that a value chosen without tuning does as well. Each point is based on {n}; bands: 95% "
-                f"intervals.{thin}"
+                f"{title}: accuracy along the axis. Thick bars: the plateau, within 1 point of the best; the wider it "
+                f"is, the less the value has to be tuned. Each point is based on {n}; bands: 95% intervals.{thin}"
             )
             charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text, title)
         else:
             text = (
-                f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
+                f"{title}: accuracy over both axes before and after RI, on one colour scale, and the change. Star: "
                 f"best; ring: default. Each cell is based on {n}."
             )
             charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text, title)
@@ -422,11 +421,11 @@ def _verdict(found: pd.DataFrame) -> str:
     kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
     but = f" (not: {', '.join(kept)})" if kept else ""
     return (
-        f"The plateau, within a point of each side's own best, is wider after RI for {int(wider.sum())} of "
-        f"{len(wider)} methods{but}; that best changes by {in_points(mean_over(after, 'gain'))} on average. The "
-        f"stretch that is within a point of the best before RI is wider after it for {int(further.sum())} of "
-        f"{len(further)}. The mean gap between default and best is {gaps['before']} before RI and {gaps['after']} "
-        f"after; the change is {in_points(mean_over(after, 'gap_change'))}. "
+        f"The best accuracy changes by {in_points(mean_over(after, 'gain'))} through RI (mean over methods). The range "
+        f"within 1 point of the best before RI is wider after RI for {int(further.sum())} of {len(further)} methods; "
+        f"the plateau, within 1 point of each side's own best, for {int(wider.sum())} of {len(wider)}{but}. The mean "
+        f"gap between default and best is {gaps['before']} before RI and {gaps['after']} after; it changes by "
+        f"{in_points(mean_over(after, 'gap_change'))}. "
         + beside_the_paper({"the gap is smaller after RI": below(mean_over(after, "gap_change"))})
     )
 
@@ -443,7 +442,7 @@ STUDY = Study(
     "sensitivity",
     "Sensitivity to hyperparameters",
     "How carefully must hyperparameters be chosen, before and after RI?",
-    "The gap between default and tuned hyperparameters, mean of 6 methods, is 1.8 points without RI and 0.4 with it.",
+    "The gap between default and tuned hyperparameters is 1.8 points before RI and 0.4 after (mean of 6 methods).",
     _rounds,
     _charts,
     _summary,
