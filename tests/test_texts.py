@@ -19,7 +19,7 @@ from ri_analysis.studies.output import REPORTED
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 NOT_SAID = re.compile(
-    r"\banew\b|carr(y|ied|ies) out|\bto blame\b|\bluck|under your hand|it is not so that|\brests? on\b|foretell|\blessen",
+    r"\banew\b|carr(y|ied|ies) out|\bto blame\b|\bluck|under your hand|it is not so that|\brests? on\b|foretell|lessen",
     re.I,
 )
 HYPHEN_AS_MINUS = re.compile(r"(?<![\w.)\]–-])-\d")

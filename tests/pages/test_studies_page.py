@@ -46,10 +46,10 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert "thick bars reach from the lowest to the highest" in text(app)
     assert list(app.dataframe[0].value["steps"]) == [1, 2]
     app.button(key="pin.steps-accuracy").click().run()
-    [held] = app.session_state["ri.tray"]
-    assert (held.snapshot.name, held.snapshot.origin.recipes) == ("steps-accuracy", ())
-    assert held.snapshot.origin.commands[0].startswith("ri-analysis study steps")
-    assert "seeds=2" in held.snapshot.origin.commands[0]
+    [pinned] = app.session_state["ri.tray"]
+    assert (pinned.snapshot.name, pinned.snapshot.origin.recipes) == ("steps-accuracy", ())
+    assert pinned.snapshot.origin.commands[0].startswith("ri-analysis study steps")
+    assert "seeds=2" in pinned.snapshot.origin.commands[0]
     resources.memory.clear()
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for
