@@ -75,7 +75,7 @@ class Field:
         return recipe if self.y is None else self.y.put(recipe, self.y.default)
 
     def grid(self) -> Iterator[list[Position]]:
-        """Yield the grid's positions in two rounds, coarse and the rest; x varies first, along which directions last."""
+        """Yield the grid's positions in two rounds, coarse and the rest; x varies first, so that directions last."""
         rows: list[float | None] = [None] if self.y is None else list(self.y.values)
         first_x = [self.x.values[position] for position in coarse(len(self.x.values), STEP)]
         first_y = [rows[position] for position in coarse(len(rows), STEP)]

@@ -115,7 +115,7 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
             loop_tower, loop_beyond = watch.of(work)
             whole = (loop_tower + loop_beyond) / (tower + beyond)
             say(
-                f"  merging point by point by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; beyond the forward passes the "
+                f"  point by point by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; besides forward passes the "
                 f"engine is {loop_beyond / beyond:.1f} times faster, with them {whole:.1f} times "
                 f"({(loop_tower + loop_beyond) / loop_tower:.1f} if all but they cost nothing)"
             )
