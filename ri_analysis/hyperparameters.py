@@ -90,7 +90,8 @@ class Hyperparameter:
             return ",".join(dict.fromkeys(found))
         if self.choices:
             if value not in self.choices:
-                raise InputError(f"{owner}: {self.name}: unknown value {value!r}; {suggest(str(value), self.choices)}")
+                near = get_close_matches(str(value), self.choices, n=1)
+                raise InputError(f"{problem}; did you mean {near[0]!r}?") if near else problem
             return str(value)
         if isinstance(self.default, str):
             return str(value)

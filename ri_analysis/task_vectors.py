@@ -38,7 +38,7 @@ class Layer:
         return self._deltas
 
     @property
-    def experts(self) -> int:
+    def count(self) -> int:
         """T, the number of experts."""
         return len(self.deltas)
 
@@ -108,7 +108,7 @@ class _StoredLayer(Layer):
         return stack
 
     @property
-    def experts(self) -> int:
+    def count(self) -> int:
         """See Layer."""
         return len(self._flat)
 

@@ -15,7 +15,7 @@ if sys.argv[1] == "bound":
     bound_arenas()
 together = threading.Barrier(24)
 def work():
-    held = [bytearray(5000 + number) for number in range(50)]
+    blocks = [bytearray(5000 + number) for number in range(50)]
     together.wait()
 threads = [threading.Thread(target=work) for _ in range(24)]
 for thread in threads: thread.start()

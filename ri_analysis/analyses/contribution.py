@@ -147,7 +147,7 @@ def _others(recipe: MergeRecipe, task: str) -> list[str]:
 
 def _refusal(_: Evaluator, recipe: MergeRecipe) -> str:
     method = METHODS[recipe.method]
-    low, high = method.experts
+    low, high = method.counts
     if low > 1:
         merges = f"exactly {low}" if low == high else f"at least {low}"
         return f"experts are left out down to one, but {method.name} merges {merges}"

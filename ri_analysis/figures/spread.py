@@ -49,7 +49,7 @@ def caption(table: pd.DataFrame) -> str:
     if number < 2:
         return "Bars show 95% intervals."
     return (
-        f"Where chance plays a part, means of {number} seeds: thick bars reach from the lowest to the highest, thin "
+        f"Where a seed is drawn, means of {number} seeds: thick bars reach from the lowest to the highest seed, thin "
         "ones show 95% intervals."
     )
 

@@ -69,7 +69,7 @@ def cosines(gram: Matrix) -> Matrix:
 
 def gram_matrix(layer: Layer) -> Matrix:
     """Return the inner products (T, T) of one tensor's task vectors, summed in float64."""
-    gram = np.zeros((layer.experts, layer.experts))
+    gram = np.zeros((layer.count, layer.count))
     for piece in layer.pieces():
         part = piece.double().numpy()
         gram += part @ part.T

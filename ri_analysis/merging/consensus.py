@@ -27,7 +27,7 @@ def _vote(deltas: torch.Tensor, threshold: float, min_agree: int) -> torch.Tenso
 METHOD = Method(
     name="consensus",
     title="Consensus (TALL masks)",
-    summary="Keeps an entry of the summed task vector only where it matters to several experts; drops what matters "
+    summary="Keeps the entries of the summed task vector that matter to several experts, and drops those that matter "
     "to one or none.",
     formula=r"\theta_m = \theta_0 + \lambda \textstyle\left(\sum_t \tau_t\right) \odot "
     r"\left[\sum_t m_t \ge k\right],\quad m_t = \left[|\tau_t| > \lambda_t\,\left|\sum_j \tau_j - \tau_t\right|\right]",

@@ -55,7 +55,7 @@ def _generator(seed: int, name: str, expert: int) -> torch.Generator:
 METHOD = Method(
     name="dare",
     title="DARE",
-    summary="Drops a random share of every task vector's entries, enlarges the rest to make up for it, and merges by "
+    summary="Drops a random share of the entries of every task vector, scales up the rest to compensate, and merges by "
     "Task Arithmetic or TIES.",
     formula=r"\tilde\tau_t = \frac{m_t \odot \tau_t}{1-p},\ m_t \sim \operatorname{Bernoulli}(1-p),\quad "
     r"\theta_m = \theta_0 + \lambda \operatorname{merge}(\tilde\tau_1 \dots \tilde\tau_T)",

@@ -33,7 +33,7 @@ def merge_subspaces(layer: Layer, *, common: float) -> torch.Tensor:
     if not layer.is_matrix:
         return average(layer)
     rank, tall = min(layer.pretrained.shape), layer.pretrained.shape[0] > layer.pretrained.shape[1]
-    shared, own = _split(rank, layer.experts, common)
+    shared, own = _split(rank, layer.count, common)
     summed = as_matrix(layer.sum())
     total = truncated_svd(summed, shared if tall else rank)
     common_part = SVD(*(side[..., :shared] for side in total))

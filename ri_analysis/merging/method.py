@@ -73,8 +73,8 @@ class Method:
     `seed`.
 
     `weighted` says that per-task coefficients make sense: coefficient c_t replaces τ_t by c_t·τ_t. `linear` says more:
-    the direction is a sum of one term for each expert, and c_t multiplies the term. `experts` is the smallest and
-    largest number of experts the method can merge.
+    the direction is a sum of one term for each expert, and c_t multiplies the term. `counts` are the smallest and
+    the largest number of experts that the method can merge.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Method:
     weighted: bool = True
     linear: bool = False
     seeded: bool = False
-    experts: tuple[int, int | None] = (1, None)
+    counts: tuple[int, int | None] = (1, None)
 
     def label(self, axis: str) -> str:
         """Return what an axis is called: a hyperparameter by its label, a task's coefficient by the task."""

@@ -37,7 +37,7 @@ METHOD = Method(
     reference="Shoemake 1985, Animating rotation with quaternion curves, doi 10.1145/325165.325242",
     direction=interpolate,
     weighted=False,
-    experts=(2, 2),
+    counts=(2, 2),
     hyperparameters=(
         Hyperparameter("mix", "0 is the first expert, 1 the second", 0.5, 0.0, 1.0, step=0.05, label="interpolation t"),
     ),

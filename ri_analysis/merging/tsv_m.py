@@ -20,7 +20,7 @@ def merge_singular_vectors(layer: Layer) -> torch.Tensor:
     """
     if not layer.is_matrix:
         return average(layer)
-    rank = max(1, min(layer.pretrained.shape) // layer.experts)
+    rank = max(1, min(layer.pretrained.shape) // layer.count)
     parts = [truncated_svd(as_matrix(delta), rank) for delta in layer.each()]
     u, s, v = (np.concatenate(side, axis=-1) for side in zip(*parts, strict=True))
     return as_tensor(orthogonalised_product(u, s, v))

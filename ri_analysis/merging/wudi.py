@@ -54,8 +54,8 @@ def _way(start: torch.Tensor, a: torch.Tensor, steps: int, learning_rate: float)
 METHOD = Method(
     name="wudi",
     title="WUDI-Merging",
-    summary="Moves the summed task vector of every attention and MLP weight, by gradient steps and without data, to "
-    "where it disturbs each expert least on the inputs that expert's own update responds to.",
+    summary="Adjusts the summed task vector of every attention and MLP weight by gradient steps, without data, so that "
+    "it interferes least with each expert on the inputs that the expert's own task vector responds to.",
     formula=r"\theta_m = \theta_0 + \lambda M,\quad M \approx \arg\min_M \sum_t "
     r"\frac{\|(M - \tau_t)\,\tau_t^\top\|_F^2}{\|\tau_t\|_F^2}",
     reference="Cheng et al. 2025, Whoever started the interference should end it (WUDI), arXiv 2503.08099",

@@ -11,10 +11,12 @@ from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along, compared
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
-from ri_analysis.resolving import DISTANCES, default_settings
+from ri_analysis.resolving import DISTANCES, HYPERPARAMETERS, default_settings
 from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
+
+_NAMES = {"none": "no RI"} | next(item for item in HYPERPARAMETERS if item.name == "distance").titled
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
@@ -36,7 +38,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     weights = along(
         table[table["distance"] == "kl"].sort_values("alpha"),
         "alpha",
-        x_title="α",
+        x_title="free weight α",
         y="gain",
         y_title="change of mean accuracy",
         dark=dark,
@@ -45,10 +47,10 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     return {
         "alpha": Chart(
             weights,
-            "Change of mean accuracy by RI at the default λ for each weight α of the term that frees the other heads; "
-            f"at 0 RI only keeps the expert. {n}",
+            "Change of mean accuracy by RI at the default λ, for each weight α of the free term; at 0 RI only keeps "
+            f"the expert's own predictions. {n}",
         ),
-        "distance": Chart(distances, f"Accuracy at the default λ by the distance that RI minimises. {n}"),
+        "distance": Chart(distances, f"Accuracy at the default λ, for each distance that RI minimises. {n}"),
     }
 
 
@@ -57,7 +59,7 @@ def _by_distance(table: pd.DataFrame) -> pd.DataFrame:
     others = table[~table["distance"].isin(["none", "kl"])]
     alpha = others["alpha"].iloc[0]
     rows: pd.DataFrame = table[(table["distance"] == "none") | (table["alpha"] == alpha)]
-    return rows.assign(label=rows["title"] + ", " + rows["distance"])
+    return rows.assign(label=rows["title"] + ", " + rows["distance"].map(_NAMES))
 
 
 def _verdict(table: pd.DataFrame) -> str:
@@ -65,22 +67,23 @@ def _verdict(table: pd.DataFrame) -> str:
     weights = ", ".join(f"{in_points(mean_over(part, 'gain'))} at α = {alpha:g}" for alpha, part in by_alpha)
     by_distance = _by_distance(table)
     accuracy = by_distance.groupby("distance", sort=False)["accuracy"].mean()
-    distances = ", ".join(f"{name} {words.percent(value)}" for name, value in accuracy.items())
+    distances = ", ".join(f"{_NAMES[str(name)]} {words.percent(value)}" for name, value in accuracy.items())
     others = by_distance[~by_distance["distance"].isin(["none", "kl"])].groupby("distance", sort=False)
     leads = {str(name): mean_over(part, "lead") for name, part in others}
-    beside = ", ".join(f"{name} {in_points(lead)}" for name, lead in leads.items())
-    claims = {f"KL is better than {name}": below(lead) for name, lead in leads.items()}
+    beside = ", ".join(f"{_NAMES[name]} {in_points(lead)}" for name, lead in leads.items())
+    claims = {f"KL divergence is better than {_NAMES[name]}": below(lead) for name, lead in leads.items()}
     return (
-        f"Mean accuracy over the methods by distance: {distances}; against KL, on the same images: {beside}. Mean "
-        f"change by α, with KL: {weights}. {beside_the_paper(claims)}"
+        f"Mean accuracy over methods by distance: {distances}. Difference to KL divergence, on the same images: "
+        f"{beside}. Mean change by α, with KL divergence: {weights}. {beside_the_paper(claims)}"
     )
 
 
 STUDY = Study(
     "ablation",
-    "The parts of the objective",
-    "What do the weight α of RI's free term and the distance between outputs do?",
-    "α = 1. Distances, mean of TSV-M, Iso-C and Iso-CTS: none 76.4, MSE 77.7, cross-entropy 78.2, KL 79.0.",
+    "Parts of RI's objective",
+    "What do the weight α of RI's free term and the distance between outputs contribute?",
+    "α = 1. By distance, mean of TSV-M, Iso-C and Iso-CTS: no RI 76.4%, mean squared error 77.7%, cross-entropy 78.2%, "
+    "KL divergence 79.0%.",
     _rounds,
     _charts,
     lambda table: gains(table, ["distance", "alpha"]),

@@ -56,8 +56,8 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = words.count(int(table["n"].iloc[0]), "test image")
     text = (
-        "Accuracy at the default λ of the plain merge, of the same merge distilled afterwards, and of the merge after "
-        f"RI, with equally many steps in all. Based on {n}. {spread.caption(table)}"
+        "Accuracy at the default λ of the merge before RI, of the same merge distilled afterwards, and of the merge "
+        f"after RI; distilling takes as many steps as RI in total. Based on {n}. {spread.caption(table)}"
     )
     return {"after": Chart(compared(table, "title", x_title="mean accuracy over tasks", dark=dark), text)}
 
@@ -79,17 +79,18 @@ def _verdict(table: pd.DataFrame) -> str:
     whole = len(distilled)
     agreed = beside_the_paper({"distilling afterwards is worse than RI": below(mean_over(distilled, "lead"))})
     return (
-        f"{words.percent(mean['after'])} after RI, {words.percent(mean['distilled'])} distilled, "
-        f"{words.percent(mean['before'])} as merged (mean over methods, default λ). Beyond its 95% interval, "
-        f"distilling is worse than RI for {worse} and better for {better} of {words.count(whole, 'method')}. {agreed}"
+        f"Mean accuracy over methods at the default λ: {words.percent(mean['before'])} before RI, "
+        f"{words.percent(mean['after'])} after RI, {words.percent(mean['distilled'])} merged, then distilled. "
+        f"Distilling is worse than RI for {worse} and better for {better} of {words.count(whole, 'method')}, counting "
+        f"differences whose 95% interval excludes 0. {agreed}"
     )
 
 
 STUDY = Study(
     "after",
     "Distilling after the merge",
-    "Is it as good to distil the merged model afterwards as to adapt the experts before?",
-    "Merging, then distilling on the same auxiliary data is worse than RI (Iso-C 75.0, TSV-M 77.1).",
+    "Is distilling the merged model as good as adapting the experts before the merge?",
+    "Merging, then distilling on the same auxiliary data is worse than RI (Iso-C 75.0%, TSV-M 77.1%).",
     _rounds,
     _charts,
     _summary,

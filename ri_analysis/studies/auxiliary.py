@@ -109,8 +109,8 @@ def _by_count(table: pd.DataFrame) -> pd.DataFrame:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     text = (
-        "Each point is RI on one source, merged at the default λ: left is nearer to the tasks' images, up is more "
-        f"gain; 0 is before RI. {n}"
+        "Each point is RI on one source, merged at the default λ. Further left: the source is more similar to the "
+        f"tasks' images; further up: RI gains more; 0 is before RI. {n}"
     )
     charts = {"auxiliary": Chart(_by_distance(_whole(table), dark), text)}
     counted = _by_count(table)
@@ -126,9 +126,9 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         )
         figure.update_yaxes(rangemode="tozero", tickformat="+.0%")
         text = (
-            f"RI on so many images of {counted['source'].iloc[0]}, the last of them all, with equally many steps: to "
-            "the right only the variety grows. Fewer images are among more of the same seed. Merged at the default "
-            f"λ; 0 is before RI. {n}"
+            f"RI on a part of the images of {counted['source'].iloc[0]}; the last point is all of them. The number of "
+            "steps is the same, so only the variety of the images grows to the right. Smaller parts are contained in "
+            f"larger ones of the same seed. Merged at the default λ; 0 is before RI. {n}"
         )
         charts["auxiliary-images"] = Chart(figure, text)
     return charts
@@ -170,24 +170,24 @@ def _verdict(table: pd.DataFrame) -> str:
     parts = dict(iter(_whole(table).groupby("source", sort=False)))
     listed = ", ".join(f"{name} {in_points(mean_over(parts[name], 'gain'))}" for name in mean.index)
     order = float(mean["gain"].rank().corr(mean["distance"].rank())) if len(mean) > 2 else float("nan")
-    rank = "" if np.isnan(order) else f" Rank correlation of gain with distance: {order:.2f}.".replace("-", "−")
-    return f"Mean change over the methods: {listed}.{rank}{_verdict_on_counts(_by_count(table))}"
+    rank = "" if np.isnan(order) else f" Rank correlation of change and distance: {words.signed(order, '.2f')}."
+    return f"Change by RI, mean over methods: {listed}.{rank}{_verdict_on_counts(_by_count(table))}"
 
 
 def _verdict_on_counts(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
     parts = table.groupby("images")
-    listed = ", ".join(f"{in_points(mean_over(part, 'gain'))} on {count:,}" for count, part in parts)
-    return f" By number of images of {table['source'].iloc[0]}, with equally many steps: {listed}."
+    listed = ", ".join(f"{in_points(mean_over(part, 'gain'))} with {count:,}" for count, part in parts)
+    return f" By number of images of {table['source'].iloc[0]}, with the same number of steps: {listed}."
 
 
 STUDY = Study(
     "auxiliary",
     "Auxiliary sources",
-    "Which auxiliary images help most, do nearer ones help more, and how many are enough?",
-    "8 tasks, TSV-M: Gaussian noise +0.4, synthetic shapes +1.1, ImageNet +1.5, COCO and OpenImages +1.8, task data "
-    "(oracle) +3.3.",
+    "Which auxiliary images help most, do images more similar to the tasks' help more, and how many are enough?",
+    "8 tasks, TSV-M, in points: Gaussian noise +0.4, synthetic shapes +1.1, ImageNet +1.5, COCO and OpenImages +1.8, "
+    "task data (oracle) +3.3.",
     _rounds,
     _charts,
     lambda table: gains(table, ["source", "images", "distance"]),

@@ -32,13 +32,13 @@ def _verdict(table: pd.DataFrame) -> str:
     change = {kind: mean_over(after[after["kind"] == kind], "gain") for kind in ("default", "best")}
     best = {stage: rows[stage, "best"] for stage in ("before", "after")}
     return (
-        f"At λ = 1, that is 1/N for each expert, RI changes accuracy by {in_points(change['default'])}; at the best λ "
-        f"of each by {in_points(change['best'])}. The curve peaks at λ = {best['before']['x']:.3g} before RI (plateau "
-        f"{_stretch(best['before'])}) and at {best['after']['x']:.3g} after it (plateau {_stretch(best['after'])}). "
+        f"At λ = 1, which is 1/N for each expert, RI changes accuracy by {in_points(change['default'])}; at the best λ "
+        f"of each side, by {in_points(change['best'])}. The best λ is {best['before']['x']:.3g} before RI (plateau "
+        f"{_stretch(best['before'])}) and {best['after']['x']:.3g} after (plateau {_stretch(best['after'])}). "
         + beside_the_paper(
             {
                 "averaging at 1/N changes by at most 1 point": within(change["default"], MARGIN),
-                "the curve peaks later after RI": _later(best["before"], best["after"]),
+                "the best λ is larger after RI": _later(best["before"], best["after"]),
             }
         )
     )
@@ -57,9 +57,9 @@ def _later(before: spread.Row, after: spread.Row) -> bool | None:
 
 STUDY = Study(
     "averaging",
-    "Why averaging gains nothing",
-    "Why does plain averaging gain nothing from RI at 1/N, and where does its curve over λ peak?",
-    "Plain averaging gains nothing (±1.0): its coefficient 1/N is too small. Its curve over λ peaks later after RI.",
+    "Why averaging does not gain",
+    "Why does averaging not gain from RI at its coefficient 1/N, and at which λ is it best?",
+    "Averaging does not gain (within ±1.0 points): its coefficient 1/N is too small. After RI its best λ is larger.",
     _rounds,
     sensitivity.STUDY.charts,
     sensitivity.STUDY.summary,

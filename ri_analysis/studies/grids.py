@@ -62,12 +62,12 @@ def at_scale(recipe: MergeRecipe, value: float) -> MergeRecipe:
     return replace(recipe, hyperparameters=changed)
 
 
-def mergeable(experts: int) -> list[Method]:
+def mergeable(count: int) -> list[Method]:
     """Return the methods that can merge so many experts."""
     return [
         method
         for method in METHODS.values()
-        if method.experts[0] <= experts and (method.experts[1] is None or experts <= method.experts[1])
+        if method.counts[0] <= count and (method.counts[1] is None or count <= method.counts[1])
     ]
 
 

@@ -57,8 +57,8 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = table.assign(row=table["title"] + ", " + table["labels"])
     text = (
-        "The prediction is the best label of the task, where the task is known, or of all tasks together: the distance "
-        "between the two rows is what confusion between tasks costs. Based on "
+        "The model chooses among the labels of one task (task known) or of all tasks together; the distance between "
+        "a method's two rows is what confusing the tasks costs. Based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"joint": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}
@@ -82,15 +82,15 @@ def _verdict(table: pd.DataFrame) -> str:
     after = table[table["stage"] == "after"].groupby("labels")
     gains = {str(labels): in_points(mean_over(part, "gain")) for labels, part in after}
     return (
-        f"Over all labels together RI changes mean accuracy by {gains[PLACES[JOINT]]} on average over the methods, "
-        f"with the task known by {gains[PLACES[TEST]]}."
+        f"With all labels together, RI changes mean accuracy by {gains[PLACES[JOINT]]}; with the task known, by "
+        f"{gains[PLACES[TEST]]} (mean over methods)."
     )
 
 
 STUDY = Study(
     "joint",
     "One classifier over all tasks",
-    "Does the merged model still tell the tasks apart when one classifier covers all their labels?",
+    "Can the merged model still tell the tasks apart when one classifier covers all their labels?",
     "",
     _rounds,
     _charts,

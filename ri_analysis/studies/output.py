@@ -60,7 +60,7 @@ def _write_images(charts: Mapping[str, Chart], folder: Path) -> None:
     except WriteError:
         raise
     except InputError as error:  # the study itself is whole without them
-        print(f"no images beside the HTML figures: {error}", file=sys.stderr)
+        print(f"note  figures are written as HTML only: {error}", file=sys.stderr)
 
 
 def manifest(
@@ -132,5 +132,5 @@ def estimate(study: Study, evaluator: Evaluator, planned: Plan, jobs: int) -> st
         f"{study.name}: {words.count(planned.works, 'measurement')}, {words.saved(planned.kept, planned.works)}; "
         f"about {words.duration(seconds) if left else '0 s'} plus merging\n"
         f"images  {planned.images:,} to encode in {_format(evaluator)}\n"
-        f"memory  about {memory / 2**20:,.0f} MiB for images and weights beside PyTorch's own"
+        f"memory  about {memory / 2**20:,.0f} MiB for images and weights, besides what PyTorch itself takes"
     )

@@ -27,15 +27,15 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
-    x_title = "RI steps an expert"
+    x_title = "RI steps per expert"
     return {
         "interference": Chart(
             along(table, "steps", x_title=x_title, y="interference", y_title="mean interference ξ (nats)", dark=dark),
-            f"How far the merge is from the experts on their own tasks, at the default λ; 0 steps is before RI. {n}",
+            f"Lower is better: drift of the merged model from the experts, at the default λ; 0 steps is before RI. {n}",
         ),
         "accuracy": Chart(
             along(table, "steps", x_title=x_title, dark=dark),
-            f"Accuracy of the same merges. {n}",
+            f"Accuracy of the same merges, at the default λ; 0 steps is before RI. {n}",
         ),
     }
 
@@ -48,17 +48,17 @@ def _verdict(table: pd.DataFrame) -> str:
         return f"Interference does not fall over {longest} steps."
     share = float(drop[half[-1]] / drop.iloc[-1])
     text = (
-        f"{words.percent(share, 0)} of the drop of interference over {longest} steps is there after {int(half[-1])} "
-        "(mean over methods)."
+        f"{words.percent(share, 0)} of the drop in interference over {longest} steps happens in the first "
+        f"{int(half[-1])} (mean over methods)."
     )
     return f"{text} {beside_the_paper({'most of the drop comes in the first half of the steps': share > 0.5})}"
 
 
 STUDY = Study(
     "steps",
-    "Steps of RI",
-    "How do interference on task data and accuracy change along RI's steps?",
-    "Most of ξ's drop comes in the first 1000 of 2500 steps; 10× the steps gives +1.8 points more.",
+    "Number of RI steps",
+    "How do interference and accuracy change with the number of RI steps?",
+    "Most of the drop in ξ comes in the first 1,000 of 2,500 steps; 10 times the steps add 1.8 points.",
     _rounds,
     _charts,
     lambda table: gains(table, ["steps"]),

@@ -44,9 +44,9 @@ def subsets(tasks: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
-        "Mean change by RI over the subsets of each size, at the default λ; thick bars reach from the lowest to the "
-        "highest of all subsets and seeds, thin ones are 95% intervals where there is one subset. Each is based on "
-        f"{words.count(int(table['n'].min()), 'test image')} or more."
+        "Change by RI, mean over the subsets of each size, at the default λ. Thick bars: lowest to highest of all "
+        "subsets and seeds; thin bars: 95% intervals, where there is one subset. Based on at least "
+        f"{words.count(int(table['n'].min()), 'test image')} each."
     )
     chart = along(
         _by_size(table),
@@ -83,16 +83,16 @@ def _verdict(table: pd.DataFrame) -> str:
     smallest, *_, largest = [*by_size.values()] * 2
     claim = {"the gain grows with the number of experts": greater(largest, smallest)}
     return (
-        f"Mean gain over methods and subsets, by number of experts: {listed}; the intervals are over images, not over "
-        f"subsets. {beside_the_paper(claim)}"
+        f"Change by RI by number of experts, mean over methods and subsets: {listed}; the intervals are over images, "
+        f"not over subsets. {beside_the_paper(claim)}"
     )
 
 
 STUDY = Study(
     "tasks",
-    "More experts, more gain",
-    "Does RI gain more when more experts are merged?",
-    "TSV-M +1.5 / +2.8 / +3.8 at 8 / 14 / 20 tasks; Iso-CTS +0.2 / +0.9 / +1.6.",
+    "Number of experts",
+    "Does RI help more when more experts are merged?",
+    "At 8, 14 and 20 tasks: TSV-M +1.5, +2.8 and +3.8 points; Iso-CTS +0.2, +0.9 and +1.6 points.",
     _rounds,
     _charts,
     lambda table: gains(table, ["experts_merged", "subset"]),

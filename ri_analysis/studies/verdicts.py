@@ -10,7 +10,7 @@ from ri_analysis.engine.evaluation import Change
 from ri_analysis.figures import words
 from ri_analysis.intervals import Interval
 
-NOTHING = "There is no RI-adapted expert set, so nothing to compare with."
+NOTHING = "There is no RI-adapted expert set to compare with."
 Claims = Mapping[str, bool | None]
 """Whether each claim holds; None where the images measured do not decide it."""
 
@@ -18,7 +18,7 @@ Claims = Mapping[str, bool | None]
 def mean_over(rows: pd.DataFrame, name: str) -> Change:
     """Return the mean over `rows`, as a rule the methods, of the change in column `name`, with an interval.
 
-    All rows rest on the same images, so their errors are not independent. The interval is the mean of theirs: the
+    All rows are based on the same images, so their errors are not independent. The interval is the mean of theirs: the
     deviation of a mean is at most the mean of the deviations, whatever the dependence, so it is rather too wide.
     """
     value, low, high = (float(rows[column].mean()) for column in (name, f"{name}_low", f"{name}_high"))
@@ -61,16 +61,15 @@ def every(found: Sequence[bool | None]) -> bool | None:
 
 
 def beside_the_paper(claims: Claims) -> str:
-    """Return which of the paper's findings are seen here, which are not, and which cannot be told."""
+    """Return which of the paper's findings hold here, which do not, and which these images do not decide."""
     openings = {
-        True: "As in the paper",
-        False: "Unlike the paper, it is not so that",
-        None: "These images do not decide whether",
+        True: "As in the paper: ",
+        False: "Unlike in the paper, this does not hold here: ",
+        None: "These images do not decide whether ",
     }
     sentences = []
     for answer, opening in openings.items():
         found = [claim for claim, holds in claims.items() if holds is answer]
-        comma = "," if answer else ""
         if found:
-            sentences.append(f"{opening}{comma} {'; '.join(found)}.")
+            sentences.append(f"{opening}{'; '.join(found)}.")
     return " ".join(sentences)

@@ -1,6 +1,6 @@
 """What a surface costs: `python tests/benchmarks/studies.py [SUITE]`, with OMP_NUM_THREADS=1 where other work runs.
 
-Along λ, for TSV-M and Iso-C: the engine against two loops that merge anew at each point, one with this package's own
+Along λ, for TSV-M and Iso-C: the engine against two loops that merge again at each point, one with this package's own
 merge and one with plain full SVDs. The forward passes are the same for all three, so each comparison is printed twice:
 of all that is spent beyond them, and of everything. Then a surface before and after RI on a cold store, what of it is
 spent beyond the forward passes, and the same from a warm store. Seconds are those of the CPU unless they are called
@@ -88,7 +88,7 @@ def merged_plainly(vectors: TaskVectors, recipe: MergeRecipe) -> Weights:
 
 
 def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: int) -> None:
-    """Print the engine along λ against loops that merge anew at each point, on the same images."""
+    """Print the engine along λ against loops that merge again at each point, on the same images."""
     with tempfile.TemporaryDirectory() as folder:
         evaluator = evaluator_of(suite, folder)
         recipes = [evaluator.recipe(method, {"scale": value}) for value in scales(find_method(method), levels)]
@@ -102,7 +102,7 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
                 measure(point)
                 progress(done, len(points))
 
-        def anew(merged: Callable[[TaskVectors, MergeRecipe], Weights], point: Point) -> None:
+        def point_by_point(merged: Callable[[TaskVectors, MergeRecipe], Weights], point: Point) -> None:
             bench.judge(merged(vectors, point.recipe), point)
 
         tower, beyond = watch.of(lambda: all_points("by the engine", lambda point: point.compute(evaluator)))
@@ -111,11 +111,11 @@ def along_scale(watch: Stopwatch, suite: str, method: str, levels: int, images: 
             f"{beyond:.2f} s beyond them ({beyond / (tower + beyond):.0%})"
         )
         for name, way in (("this package's merge", merge), ("full SVDs", merged_plainly)):
-            work = partial(all_points, f"anew by {name}", partial(anew, way))
+            work = partial(all_points, f"point by point by {name}", partial(point_by_point, way))
             loop_tower, loop_beyond = watch.of(work)
             whole = (loop_tower + loop_beyond) / (tower + beyond)
             say(
-                f"  merging anew by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; beyond the forward passes the "
+                f"  point by point by {name}: {loop_tower:.2f} s and {loop_beyond:.2f} s; besides forward passes the "
                 f"engine is {loop_beyond / beyond:.1f} times faster, with them {whole:.1f} times "
                 f"({(loop_tower + loop_beyond) / loop_tower:.1f} if all but they cost nothing)"
             )

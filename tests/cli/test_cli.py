@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import MODEL
 
-from ri_analysis.cli import _verdict, main
+from ri_analysis.cli import main
+from ri_analysis.cli.suites import _verdict
 from ri_analysis.engine.check import Finding, Report
 from ri_analysis.merging import METHODS
 
@@ -226,11 +229,11 @@ def test_an_interrupt_is_no_traceback(shell: Shell, monkeypatch: pytest.MonkeyPa
 
 
 def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from ri_analysis.cli import _Progress
+    from ri_analysis.cli.progress import Progress
 
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    show = _Progress("measuring")
+    show = Progress("measuring")
     for at, done, total in ((5.0, 10, 100), (20.0, 40, 100), (21.0, 41, 100)):  # too early, told, too soon
         now[0] = at
         show(done, total)
@@ -252,10 +255,10 @@ def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_terminal_shows_a_bar_that_goes_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ri_analysis.cli import _Progress
+    from ri_analysis.cli.progress import Progress
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    show = _Progress("resolving", "steps")
+    show = Progress("resolving", "steps")
     show.note("Reds")
     for done, total in ((0, 10), (4, 10), (2, 20)):
         show(done, total)
@@ -280,3 +283,22 @@ def test_report_is_one_page_that_works_offline(shell: Shell, tmp_path: Path) -> 
     assert "--method averaging" in html
     tags = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)|@import|url\((?!data:)""", tags) == []
+
+
+def test_help_answers_without_loading_torch() -> None:
+    code = (
+        "from ri_analysis.cli import main, run\ntry: main(['--help'])\nfinally: assert 'torch' not in run.sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "COMMAND" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("study", "learning rate (lr) = 0.0: "), ("resolve", "augmented views per image (views) = 1: ")],
+)
+def test_help_ends_with_the_settings(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert said in capsys.readouterr().out

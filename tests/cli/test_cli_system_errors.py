@@ -255,8 +255,8 @@ def test_a_damaged_store_is_set_aside(command: str, run: Run, workspace: Path, t
 
 
 def test_a_store_damaged_in_the_middle_is_set_aside(run: Run, workspace: Path) -> None:
-    known = run("measure")
-    assert known[0] == 0
+    expected = run("measure")
+    assert expected[0] == 0
     path = workspace / "store.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -264,7 +264,7 @@ def test_a_store_damaged_in_the_middle_is_set_aside(run: Run, workspace: Path) -
     data[4096:] = b"\xff" * (len(data) - 4096)  # the first page, with the schema, stays
     path.write_bytes(data)
     code, out, err = run("measure")
-    assert (code, out) == known[:2]
+    assert (code, out) == expected[:2]
     assert err.count(f"note  {path}: can't be read (database disk image is malformed); set aside as ") == 1
 
 
@@ -297,11 +297,11 @@ def test_a_read_only_workspace_answers_what_it_holds(
     run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     READ_ONLY.sqlite_errorcode = sqlite3.SQLITE_READONLY
-    _, known, _ = run("measure", "--json")
+    _, expected, _ = run("measure", "--json")
     connect_by(monkeypatch, ReadOnly)
     before = (workspace / "store.sqlite").read_bytes()
     code, out, err = run("measure", "--json")
-    assert (code, out) == (0, known)
+    assert (code, out) == (0, expected)
     assert besides_experts(err).splitlines() == [
         f"note  {workspace / 'store.sqlite'}: new answers are not kept: attempt to write a readonly database"
     ]
@@ -317,10 +317,10 @@ def test_answers_that_cant_be_kept_are_answers_still(
     command: str, run: Run, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = [*WRITERS[command], str(tmp_path / "out")] if command in WRITERS else READERS[command]
-    _, known, _ = run(command, *flags, workspace=tmp_path / "other")
+    _, expected, _ = run(command, *flags, workspace=tmp_path / "other")
     connect_by(monkeypatch, Full)
     code, out, err = run(command, *flags)
-    assert (code, out) == (0, known)
+    assert (code, out) == (0, expected)
     assert err.count("new answers are not kept: database or disk is full") == 1
 
 

@@ -232,9 +232,9 @@ def test_balanced_spreads_over_unequal_classes() -> None:
 
 def test_copies_of_one_drawing_are_one_family(typefaces: list[glyphs.Typeface]) -> None:
     assert glyphs.drawing_group("Liberation Sans Narrow") == glyphs.drawing_group("Arimo")
-    blank = replace(typefaces[0], family="Blank", characters=frozenset({0x3B1}))
-    assert "Blank" not in glyphs.families_with([*typefaces, blank], "abc")
-    assert glyphs.families_with([replace(blank, path="/nowhere.ttf")], "α") == {}
+    typeface = replace(typefaces[0], family="Blank", characters=frozenset({0x3B1}))
+    assert "Blank" not in glyphs.families_with([*typefaces, typeface], "abc")
+    assert glyphs.families_with([replace(typeface, path="/nowhere.ttf")], "α") == {}
 
 
 def test_typefaces_are_read_from_fontconfig(monkeypatch: pytest.MonkeyPatch) -> None:

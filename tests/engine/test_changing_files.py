@@ -241,7 +241,7 @@ def test_somebody_elses_merge_is_measured_as_it_was_opened(evaluator: Evaluator,
     path = tmp_path / "merged.safetensors"
     save_file(load_file(evaluator.suite.expert("Reds").path), path)
     first = evaluator.measure_file(path)
-    save_file(load_file(evaluator.suite.expert("Blues").path), path)  # the same name, written anew: not the suite's
+    save_file(load_file(evaluator.suite.expert("Blues").path), path)  # the same name, but another file: not the suite's
     second = evaluator.measure_file(path)
     assert first.mean_interference != second.mean_interference
     new = path.read_bytes()

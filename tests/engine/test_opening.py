@@ -75,8 +75,8 @@ def test_every_file_is_accounted_for(tiny: Path, workspace: Path) -> None:
     assert reds.filled == ("visual.proj",)
     assert reds.ignored == ("vision_model.embeddings.position_ids",)
     assert reds.size == sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    held = sum(tensor.numel() for name, tensor in tensors.items() if name != "visual.proj")
-    assert reds.parameters == held + 5  # the position ids
+    parameters = sum(tensor.numel() for name, tensor in tensors.items() if name != "visual.proj")
+    assert reds.parameters == parameters + 5  # the position ids
     table = report.file_table()
     assert table.loc[1, ["ignored", "filled", "dtype"]].tolist() == [1, 1, "float32"]
 

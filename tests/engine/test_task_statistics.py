@@ -91,8 +91,8 @@ def test_names_change_with_all_a_merge_is_made_of(method: str, evaluator: Evalua
     recipe = evaluator.recipe(method)
     names = {evaluator.digest(recipe), evaluator.digest(recipe.with_experts("mild"))}
     path = tiny.parent / "Blues-validation.npz"
-    with np.load(path) as held:
-        images, labels = held["images"], held["labels"]
+    with np.load(path) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
     images[0] ^= 1
     np.savez_compressed(path, images=images, labels=labels)
     other = Evaluator(open_suite(str(tiny)), evaluator.store.workspace, "cpu")
@@ -105,11 +105,11 @@ def test_labels_and_test_images_play_no_part(evaluator: Evaluator, tiny: Path, t
     recipe = evaluator.recipe("regmean", SETTINGS["regmean"])
     expected = dict(evaluator.merged(recipe))
     for path in tiny.parent.glob("*.npz"):
-        with np.load(path) as held:
-            if "labels" in held:
+        with np.load(path) as arrays:
+            if "labels" in arrays:
                 split = path.stem.rpartition("-")[2]
-                images = held["images"] if split == "validation" else 255 - held["images"]
-                np.savez_compressed(path, images=images, labels=np.roll(held["labels"], 1))
+                images = arrays["images"] if split == "validation" else 255 - arrays["images"]
+                np.savez_compressed(path, images=images, labels=np.roll(arrays["labels"], 1))
     other = Evaluator(open_suite(str(tiny)), tmp_path / "other", "cpu")
     found = dict(other.merged(recipe))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())

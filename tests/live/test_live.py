@@ -61,7 +61,7 @@ def test_bfloat16_is_near_enough(evaluator: Evaluator, monkeypatch: pytest.Monke
         assert found.divergence[task].mean() == pytest.approx(measured.divergence[task].mean(), abs=0.02)
 
 
-@pytest.mark.parametrize("method", ["breadcrumbs", "ties"])  # kept as a matrix, and merged anew
+@pytest.mark.parametrize("method", ["breadcrumbs", "ties"])  # one kept as a matrix, one merged again
 def test_a_hand_that_never_rests_leaves_no_more_than_a_few_merges(evaluator: Evaluator, method: str):
     probe = LiveProbe(evaluator, 4)
     for number in range(2 * FEW):

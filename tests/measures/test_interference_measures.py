@@ -205,7 +205,7 @@ def test_rank_correlation_is_scipys() -> None:
     y = x + _symmetric(generator.normal(scale=2, size=45).round().tolist())
     found = pair_correlation(x, y, permutations=200)
     assert found.rho == pytest.approx(scipy.stats.spearmanr(x[below], y[below]).statistic)
-    # each relabelling ranked anew
+    # each relabelling ranked again
     orders, reached = np.random.default_rng(0), 1
     for _ in range(200):
         order = orders.permutation(10)

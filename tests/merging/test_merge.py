@@ -86,18 +86,18 @@ def test_one_expert_keeps_some_of_its_entries(method: str) -> None:
     assert torch.equal(found[kept].sign(), own[kept].sign())
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].experts[0] > 1])
+@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].counts[0] > 1])
 def test_a_method_for_several_experts_refuses_one(method: str) -> None:
     with pytest.raises(InputError, match=f"{method}.* 2 .*1"):
         MergeRecipe.of(method, ("a",))
 
 
 @pytest.mark.parametrize("method", WITH_DATA)
-@pytest.mark.parametrize("experts", [1, 2])
-def test_methods_with_data_of_one_expert_and_of_no_change(method: str, experts: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_methods_with_data_of_one_expert_and_of_no_change(method: str, count: int) -> None:
     vectors = task_vectors(count=1)
     pretrained = {name: vectors.pretrained(name) for name in vectors.names}
-    still = TaskVectors(pretrained, dict.fromkeys("ab"[:experts], pretrained))
+    still = TaskVectors(pretrained, dict.fromkeys("ab"[:count], pretrained))
 
     def statistics(name: str) -> list[torch.Tensor]:
         shape = vectors.shape(name)
@@ -106,17 +106,17 @@ def test_methods_with_data_of_one_expert_and_of_no_change(method: str, experts: 
             "regmean": pack(torch.eye(shape[-1])) if len(shape) == 2 and name != "visual.proj" else None,
             "adamerging": torch.tensor(1.0),
         }[method]
-        return [] if of is None else [of] * experts
+        return [] if of is None else [of] * count
 
     recipe = MergeRecipe.of(method, still.tasks)
     for name, tensor in merge(still, recipe, statistics=statistics):
         torch.testing.assert_close(tensor, pretrained[name])
-    if experts == 1:
+    if count == 1:
         for name, tensor in direction(vectors, recipe, statistics=statistics):
             assert_close(tensor, vectors.layer(name).deltas[0], 1e-4)
 
 
-@pytest.mark.parametrize("method", [name for name in WITHOUT_DATA if METHODS[name].experts[0] == 1])
+@pytest.mark.parametrize("method", [name for name in WITHOUT_DATA if METHODS[name].counts[0] == 1])
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_one_expert_alone(method: str, scale: float) -> None:
     vectors = task_vectors(count=1)

@@ -31,8 +31,8 @@ def test_defaults_are_filled_in_and_ones_left_out() -> None:
         ("ties", {"density": math.nan}, "ties: density must be a number from 0.001 to 1, found nan"),
         ("ties", {"density": "much"}, "found 'much'"),
         ("ties", {"merge": "max"}, "ties: merge must be one of sum, mean, found 'max'"),
-        ("ties", {"scale": math.inf}, "ties: scale must be a number from -10 to 10, found inf"),
-        ("wudi", {"steps": 2.5}, "wudi: steps must be an integer"),
+        ("ties", {"scale": math.inf}, "ties: scale must be a number from −10 to 10, found inf"),
+        ("wudi", {"steps": 2.5}, "wudi: steps must be a whole number"),
         ("slerp", {}, "slerp: merges 2 experts, found 3: a, b, c"),
     ],
 )

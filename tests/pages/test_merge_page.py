@@ -201,9 +201,9 @@ def test_pinned_recipes_are_compared_image_by_image(app: AppTest, evaluator: Eva
 
 def test_the_download_is_the_merge_under_the_hand_with_its_recipe(evaluator: Evaluator, tmp_path: Path):
     recipe = evaluator.recipe("ties", coefficients={"Reds": 0.5})
-    held = LiveSession(pair=Pair(recipe, recipe.with_experts("mild")))
+    session = LiveSession(pair=Pair(recipe, recipe.with_experts("mild")))
     path = tmp_path / "merged.safetensors"
-    path.write_bytes(_checkpoint(evaluator, held, 1))
+    path.write_bytes(_checkpoint(evaluator, session, 1))
     assert recipe_of(path) == recipe.with_experts("mild")
     with safe_open(path, "pt") as file:
         for name, tensor in evaluator.merged(recipe.with_experts("mild")):

@@ -136,8 +136,8 @@ def test_an_adaptation_is_made_once_and_stays_out_of_the_choices(evaluator: Eval
     suite = evaluator.suite
     work = Adaptation("noise", ("Reds", "Greens"), (("steps", 2), ("batch", 8)), seed=3)
     assert work.kept(evaluator) is None
-    blank = Point(evaluator.recipe("ties", tasks=work.tasks).with_experts(work.unknown(evaluator)))
-    assert blank.kept(evaluator) is None
+    stand_in = Point(evaluator.recipe("ties", tasks=work.tasks).with_experts(work.unknown(evaluator)))
+    assert stand_in.kept(evaluator) is None
     [done] = here(evaluator, [work], None)
     assert done.result == work.kept(evaluator) == work.name(evaluator)
     assert suite.set_tasks(done.result) == ("Reds", "Greens")

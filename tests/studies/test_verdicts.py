@@ -56,7 +56,7 @@ def test_the_interval_of_a_mean_is_never_too_narrow() -> None:
 def test_the_paper_is_answered_in_three_ways() -> None:
     text = beside_the_paper({"it rains": True, "it snows": None, "it hails": False, "it thaws": None})
     assert text == (
-        "As in the paper, it rains. Unlike the paper, it is not so that it hails. "
+        "As in the paper: it rains. Unlike in the paper, this does not hold here: it hails. "
         "These images do not decide whether it snows; it thaws."
     )
     assert beside_the_paper({}) == ""

@@ -323,10 +323,10 @@ def test_names_in_another_order_give_the_same_accuracy(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The same images, as folders whose sorted names are in another order than the rows."""
-    held = np.load(tiny.parent / "Greens-test.npz")
+    arrays = np.load(tiny.parent / "Greens-test.npz")
     names = ["delta", "beta", "gamma", "alpha"]
     (tiny.parent / "Greens.txt").write_text("\n".join(names) + "\n")
-    for index, (image, label) in enumerate(zip(held["images"], held["labels"], strict=True)):
+    for index, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
         place = tiny.parent / "folder" / names[label].upper()
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(place / f"{index:02d}.png")

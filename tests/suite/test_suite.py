@@ -110,8 +110,8 @@ def test_the_digest_names_weights_heads_and_test_images(tiny: Path, name: str) -
     if name.endswith(".txt"):
         (tiny.parent / name).write_text("one\ntwo\nthree\n")
     elif name.endswith(".npz"):
-        with np.load(tiny.parent / name) as held:
-            changed = {"images": 255 - held["images"], "labels": held["labels"]}
+        with np.load(tiny.parent / name) as arrays:
+            changed = {"images": 255 - arrays["images"], "labels": arrays["labels"]}
         np.savez(tiny.parent / name, **changed)
     else:
         path = tiny.parent / (f"resolved/{name}.safetensors" if "/" in name else name)

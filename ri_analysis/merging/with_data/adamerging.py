@@ -79,7 +79,7 @@ def _slopes(layer: Layer, parameters: Mapping[str, torch.nn.Parameter]) -> torch
     """Return the inner product of every task vector with the loss's gradient, (T,); 0 for what is no parameter."""
     parameter = parameters.get(layer.name)
     if parameter is None or parameter.grad is None:
-        return torch.zeros(layer.experts)
+        return torch.zeros(layer.count)
     gradient = parameter.grad.cpu().flatten()
     return torch.stack([delta.flatten() @ gradient for delta in layer.each()])
 

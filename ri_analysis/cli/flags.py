@@ -1,0 +1,113 @@
+"""What the flags of commands share. Commands import libraries inside, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ri_analysis.errors import InputError
+
+if TYPE_CHECKING:
+    from ri_analysis.hyperparameters import Hyperparameter
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message, and whose help may end with what `more` returns."""
+
+    more: Callable[[], str] | None = None
+
+    def format_help(self) -> str:
+        """Return the help; what it takes libraries to say is looked up only here."""
+        return super().format_help() + (self.more() if self.more is not None else "")
+
+    def error(self, message: str) -> NoReturn:
+        """Print one message instead of all flags."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    shared_flags(parser, run)
+    parser.add_argument(
+        "--seed", type=whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)"
+    )
+    return parser
+
+
+def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
+    parser.add_argument(
+        "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
+    )
+    parser.set_defaults(run=run)
+
+
+def limit_flag(parser: Any) -> None:
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="measure on at most N images a task, a fixed sample"
+    )
+
+
+def recipe_flags(parser: Any) -> None:
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--method", default="task-arithmetic", help="see `ri-analysis methods` (default %(default)s)")
+    group.add_argument("--set", action="append", default=[], metavar="K=V", help="hyperparameter, such as scale=0.4")
+    group.add_argument("--coefficient", action="append", default=[], metavar="TASK=V", help="factor of one τ_t")
+    group.add_argument("--tasks", metavar="A,B,…", help="tasks to merge and measure (default all)")
+    group.add_argument("--experts", default="original", help="original, ri, or a set's name (default %(default)s)")
+    group.add_argument("--lines", metavar="ALPHA,BETA", help="scale blocks by LiNeS")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a flag's whole number from `low` to `high`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, found {text!r}")
+        return number
+
+    return read
+
+
+def positive(text: str) -> int:
+    """Return a count of at least one, as argparse wants it."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {number}")
+    return number
+
+
+def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise InputError(f"{flag}: expected NAME=VALUE, found {text!r}")
+        found[name] = value
+    return found
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name for name in text.split(",") if name)
+
+
+def number(text: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{what}: expected a number, found {text!r}") from None
+
+
+def settings_in_words(items: Sequence[Hyperparameter], *, ranges: bool = True) -> str:
+    """Return a line for each setting: "learning rate (lr) = 1e-06: …"."""
+    defaults = {item.name: "" if item.default == "" else f" = {item.default}" for item in items}
+    lines = (f"{item.title}{defaults[item.name]}: {item.meaning}{f'; {item.range_text}' * ranges}" for item in items)
+    return "".join(f"    {line}\n" for line in lines)

@@ -1,0 +1,56 @@
+"""How far a command has come, on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ri_analysis.progress import Pace
+
+_EVERY = 10.0  # seconds between two lines of progress where stderr is no terminal
+
+
+class Progress:
+    """A bar on stderr with the time left; where stderr is no terminal, a line every few seconds."""
+
+    def __init__(self, what: str, unit: str = "images") -> None:
+        self._what, self._unit, self._note = what, unit, ""
+        self._live, self._shown = sys.stderr.isatty(), time.monotonic()
+        self._bar: Any = None
+        self._pace = Pace()
+
+    def note(self, text: str) -> None:
+        """Say what is under way, beside the next numbers."""
+        self._note = text
+
+    def __call__(self, done: int, total: int) -> None:
+        self._pace(done, total)
+        if self._live:
+            self._draw(*self._pace.counts)
+        else:
+            self._print()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _draw(self, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            shown: dict[str, Any] = {"desc": self._what, "unit": f" {self._unit}", "leave": False, "file": sys.stderr}
+            self._bar = tqdm(total=total, initial=done, miniters=0, dynamic_ncols=True, **shown)
+        self._bar.total = total
+        self._bar.set_postfix_str(self._note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _print(self) -> None:
+        from ri_analysis.figures import words
+
+        now = time.monotonic()
+        if now - self._shown >= _EVERY and self._pace.counts[0]:
+            self._shown = now
+            said = words.how_far(self._what, self._pace, self._note, self._unit)
+            print(f"{self._pace.share:.0%}  {said}", file=sys.stderr, flush=True)

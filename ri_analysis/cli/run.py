@@ -1,0 +1,74 @@
+"""What the shell calls: a command is run, and whatever goes wrong becomes one message and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ri_analysis import __version__
+from ri_analysis.cli import app, measuring, study, suites, writing
+from ri_analysis.cli.flags import Parser
+from ri_analysis.errors import Cancelled, InputError
+
+_LONGEST = 2000  # characters of an error message
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
+    try:
+        try:
+            options = _parser().parse_args(arguments)
+            command: Callable[[argparse.Namespace], int] = options.run
+            return command(options)
+        finally:
+            sys.stdout.flush()  # here, where it is seen if that fails
+    except InputError as error:
+        return _failed(str(error))
+    except BrokenPipeError:
+        _close_output()
+        return 141  # what a shell says of a program that a closed pipe ends
+    except OSError as error:
+        from ri_analysis.files import in_words
+
+        if error.filename is not None:
+            return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _close_output()
+        return _failed(f"the output can't be written: {in_words(error)}")
+    except (KeyboardInterrupt, Cancelled):
+        _say_last("stopped")
+        return 130
+
+
+def _failed(message: str) -> int:
+    """Print one message, cut in the middle where it is very long; return the exit code."""
+    if len(message) > _LONGEST:
+        left_out = len(message) - _LONGEST
+        message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"
+    _say_last(message)
+    return 2
+
+
+def _say_last(message: str) -> None:
+    over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
+    print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
+
+
+def _close_output() -> None:
+    """Let nothing more be written to an output that takes nothing: Python would try once more at its end."""
+    with suppress(OSError):  # under a test, stdout is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
+    parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in (app, suites, measuring, study, writing):
+        group.add_commands(commands)
+    return parser

@@ -1,0 +1,104 @@
+"""`ri-analysis study`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from ri_analysis.cli.flags import pairs, settings_in_words, shared_flags, whole
+from ri_analysis.cli.opening import note_files, open_evaluator
+from ri_analysis.cli.progress import Progress
+from ri_analysis.errors import InputError
+from ri_analysis.json_text import to_json
+
+
+def add_commands(commands: Any) -> None:
+    """Declare the command."""
+    study = commands.add_parser(
+        "study",
+        help="run a study on a suite: a question that takes many merges",
+        description="Run a study and write its table, figures and manifest to --out. Measurements are saved in the "
+        "workspace; the same command resumes a stopped study.",
+    )
+    study.add_argument("name", metavar="NAME", help="one of those below")
+    study.more = _studies_in_words
+    shared_flags(study, _study)
+    study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
+    study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study, listed below")
+    study.add_argument(
+        "--dry-run", action="store_true", help="print what is left to measure, with the time and memory it takes"
+    )
+    study.add_argument(
+        "--jobs", type=whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)"
+    )
+    study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
+    study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
+    study.add_argument(
+        "--docs",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write the result into this Markdown file; may be given more than once",
+    )
+    study.add_argument("--json", action="store_true", help="print the manifest as JSON")
+
+
+def _studies_in_words() -> str:
+    from ri_analysis.studies import STUDIES
+
+    return "\nstudies and their settings:\n" + "".join(
+        f"  {study.name} — {study.question}\n{settings_in_words(study.settings, ranges=False)}"
+        for study in STUDIES.values()
+    )
+
+
+def _study(options: argparse.Namespace) -> int:
+    from ri_analysis.files import check_target
+    from ri_analysis.hyperparameters import complete
+    from ri_analysis.studies import find_study
+    from ri_analysis.studies.conducting.conduct import conduct, plan
+    from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
+
+    study = find_study(options.name)
+    given = pairs(options.set, "--set")
+    complete(study.settings, given, study.name)  # before a suite is opened
+    if not options.dry_run:
+        if options.out is None:
+            raise InputError("--out: expected a folder for the study's files, found none")
+        for path in (options.out / MANIFEST, *options.docs):
+            check_target(path)
+        check_documents(study, options.docs)
+    evaluator = open_evaluator(options)
+    suite = evaluator.suite
+    settings = study.complete(suite, given)
+    note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
+    trying = Progress("trying bfloat16")
+    number_format = evaluator.choose_number_format(trying)
+    trying.end()
+    planned = plan(study.rounds(evaluator, settings), evaluator)
+    if options.dry_run:
+        print(estimate(study, evaluator, planned, options.jobs))
+        return 0
+    crew: Crew | None = None
+    if options.scheduler is not None or options.jobs > 1:
+        where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
+        if options.scheduler is not None:
+            crew = Crew(Place(*where, number_format), dask_scheduler(options.scheduler))
+        else:
+            crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
+    show, started = Progress(study.name), time.monotonic()
+    with crew or nullcontext():
+        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
+    show.end()
+    record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
+    write(study, table, record, options.out, images=options.images)
+    for path in options.docs:
+        document(study, table, record, path)
+    print(to_json(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
+    return 0

@@ -1,0 +1,147 @@
+"""`ri-analysis merge`, `resolve` and `report`: what is made from a suite, as files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ri_analysis.cli.flags import command, names, pairs, recipe_flags, settings_in_words, whole
+from ri_analysis.cli.opening import check_output, chosen_recipe, note, note_files, open_evaluator
+from ri_analysis.cli.progress import Progress
+from ri_analysis.json_text import to_json
+from ri_analysis.progress import Parts
+
+
+def add_commands(commands: Any) -> None:
+    """Declare the commands."""
+    merge = command(commands, "merge", _merge, "merge by a recipe into a safetensors file that open_clip loads")
+    recipe_flags(merge)
+    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+
+    text = "write one HTML page on a suite, before and after RI; it works offline"
+    report = command(commands, "report", _report, text)
+    recipe_flags(report)
+    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .html file to write")
+
+    resolve = command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference (RI)")
+    resolve.more = _settings_of_ri
+    resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
+    resolve.add_argument("--name", required=True, help="name of the new expert set")
+    resolve.add_argument("--steps", type=whole(1, 1_000_000), help="optimisation steps for each expert")
+    resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of RI, listed below")
+    resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
+    resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
+    resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
+    resolve.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _settings_of_ri() -> str:
+    from ri_analysis.resolving import HYPERPARAMETERS
+
+    title = "settings of RI, with the paper's values (default: those of the suite's own RI set)"
+    return f"\n{title}:\n{settings_in_words(HYPERPARAMETERS)}"
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.merging import find_method, merge_to_file
+
+    evaluator = open_evaluator(options)
+    recipe, suite = chosen_recipe(evaluator, options), evaluator.suite
+    check_output(suite, options.out)
+    load_heads(suite, evaluator.architecture, recipe.tasks)  # whose numbers would be refused is not merged either
+    learns = find_method(recipe.method).statistic is not None
+    splits = ["validation"] if learns else []
+    note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=splits, store=evaluator.store))
+    learn, show = Progress("learning from task images"), Progress("merging", "tensors")
+    merge_to_file(
+        suite.task_vectors(recipe.experts, recipe.tasks),
+        recipe,
+        options.out,
+        ingredients=evaluator.ingredients(recipe),
+        statistics=evaluator.statistics(recipe, learn),
+        metadata={"suite": suite.name},
+        progress=show,
+    )
+    show.end()
+    print(options.out)
+    return 0
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.files import check_target
+    from ri_analysis.resolving import Losses, resolve
+    from ri_analysis.suite import ORIGINAL
+    from ri_analysis.suite.suite import RECORD
+
+    if options.out is not None:
+        check_target(options.out / RECORD)
+    evaluator = open_evaluator(options)
+    suite = evaluator.suite
+    settings = pairs(options.set, "--set")
+    if options.steps is not None:
+        settings["steps"] = options.steps
+    tasks = names(options.tasks)
+    adapted = tasks or suite.tasks
+    heads = load_heads(suite, evaluator.architecture, adapted)
+    note(suite_remarks(suite, adapted, [ORIGINAL], heads=heads, splits=(), auxiliary=(options.auxiliary,)))
+    show = Progress("resolving", "steps")
+
+    def report(now: Losses) -> None:
+        show.note(f"{now.task} step {now.step} loss {now.loss:.4f}")
+
+    folder = resolve(
+        suite,
+        auxiliary=options.auxiliary,
+        name=options.name,
+        settings=settings,
+        tasks=tasks,
+        directory=options.out,
+        device=evaluator.device,
+        seed=options.seed,
+        resume=options.resume,
+        progress=show,
+        report=report,
+    )
+    show.end()
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    if options.json:
+        print(to_json({"directory": str(folder), **record}, indent=2))
+    else:
+        print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ri_analysis.analyses import find_analysis
+    from ri_analysis.export import glyphs, report, standard
+    from ri_analysis.files import atomic_path
+    from ri_analysis.sides import Sides
+    from ri_analysis.suite import ORIGINAL
+
+    evaluator = open_evaluator(options)
+    check_output(evaluator.suite, options.out)
+    chosen = chosen_recipe(evaluator, options)
+    resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
+    recipes = Sides(ORIGINAL, resolved).map(chosen.with_experts)
+    note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
+    show = Progress("measuring")
+    parts = Parts(show, len(standard.LIMITS))
+    answers = [
+        find_analysis(name).ask(evaluator, recipes, limit=limit, progress=parts.part(place))
+        for place, (name, limit) in enumerate(standard.LIMITS.items())
+    ]
+    show.end()
+    found = standard.standard_set(evaluator, answers, options.suite)
+    snapshots = [each.with_width(report.WIDTH) for each in found]
+    with atomic_path(options.out) as path:
+        path.write_bytes(standard.written(evaluator, snapshots))
+    if about := glyphs.about_pages(snapshot.figure for snapshot in snapshots):
+        note([f"{options.out}: {about}"])
+    print(options.out)
+    return 0
