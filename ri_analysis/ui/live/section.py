@@ -20,7 +20,8 @@ from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.ui import frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.live import acts, component, payload
-from ri_analysis.ui.live.session import LiveSession, live_session, probe
+from ri_analysis.ui.live.preview import preview
+from ri_analysis.ui.live.session import LiveSession, live_session
 from ri_analysis.ui.recipes import Pair
 
 
@@ -32,12 +33,8 @@ def opened(evaluator: Evaluator) -> None:
     except InputError:
         return  # the section says it
     if session.measured is None:
-        slot = st.empty()
         limit = None if measuring.known(evaluator, pair) else FIRST_LOOK
-        session.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
-        with slot, st.spinner("Getting the live probe ready"):
-            probe(evaluator)
-        slot.empty()
+        session.take(pair, measuring.compare(evaluator, pair, limit=limit))
 
 
 @st.fragment
@@ -59,9 +56,11 @@ def section(evaluator: Evaluator) -> None:
         st.error(frame.plain(str(error)), icon=":material/warning:")
         component.show(data | {"kind": "problem", "says": "", "rows": {}})
         return
-    view = session.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
-    data |= payload.state_of(view)
-    data |= {"rows": payload.rows(view, session.measured), "poll": view.more}
+    looks = preview(evaluator)
+    ready = looks.ready(pair)
+    view = session.view(evaluator, looks.probe, pair, moving=moving, held=held_entry)
+    data |= payload.state_of(view, ready)
+    data |= {"rows": payload.rows(view, session.measured), "poll": view.more or not ready}
     if not moving:
         data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
     component.show(data)
@@ -139,9 +138,9 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
     table = pinned_table(shown, now)
     chart = figures.pinned(table, dark=frame.dark())
     text = (
-        "Left, mean accuracy over the tasks; right, the difference of each pinned recipe from the current one, paired "
-        "image by image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is "
-        "unlikely to be sampling noise."
+        "Mean accuracy over the tasks, and the difference of each pinned recipe from the current one, paired image by "
+        "image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is unlikely to be "
+        "sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
     compared = [*shown.values(), *([now] if now is not None else [])]
