@@ -338,8 +338,8 @@ class Panel {
     const change = kind === "exact" ? (this.data.change ?? []) : [];
     this.changes?.forEach((cell, place) => {
       cell.textContent = change[place]?.text ?? "";
-      cell.style.color = change[place]?.colour ?? "";
-      cell.classList.toggle("unclear", change[place]?.colour === "");
+      cell.style.setProperty("--side", change[place]?.colour ?? "");
+      cell.classList.toggle("unclear", !change[place]?.colour);
     });
     for (const [name, plots] of this.plots) {
       plots.forEach((plot, place) => {

@@ -33,8 +33,10 @@ def opened(evaluator: Evaluator) -> None:
     except InputError:
         return  # the section says it
     if session.measured is None:
-        limit = None if measuring.known(evaluator, pair) else FIRST_LOOK
-        session.take(pair, measuring.compare(evaluator, pair, limit=limit))
+        known = measuring.known(evaluator, pair)
+        if known:  # else what is measured now is what the preview needs
+            preview(evaluator).ready(pair)
+        session.take(pair, measuring.compare(evaluator, pair, limit=None if known else FIRST_LOOK))
 
 
 @st.fragment
