@@ -152,7 +152,7 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
     )
     how = "Shorter is better: at zero the merged model answers like the task's own original expert."
     if sides.after is not None:
-        how += " On the right, RI helped where a point is left of the line; each image is compared with itself."
+        how += " RI helped where the change is below zero; each image is compared with itself."
     drift = sides.before
     return {"drift": Chart(chart, how, n=reading.based_on(drift.n, len(drift.tasks), drift.full, answer.limit))}
 

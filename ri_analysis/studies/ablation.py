@@ -36,9 +36,9 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     weights = along(
         table[table["distance"] == "kl"].sort_values("alpha"),
         "alpha",
-        x_title="α",
+        x_title="α, weight of the free term",
         y="gain",
-        y_title="change of mean accuracy",
+        y_title="change of mean accuracy (points)",
         dark=dark,
     )
     distances = compared(_by_distance(table), "label", x_title="mean accuracy over tasks", dark=dark)
