@@ -140,12 +140,13 @@ def _change(comparison: Comparison) -> list[dict[str, str]]:
         return []
     more, less = accuracy.interval, nats.interval
     return [
-        _by_ri(words.points(accuracy.value), words.points_range(*more), more),
-        _by_ri(words.nats_change(nats.value), words.nats_change_range(*less), Interval(-less.high, -less.low)),
+        by_ri(words.points(accuracy.value), words.points_range(*more), more),
+        by_ri(words.nats_change(nats.value), words.nats_change_range(*less), Interval(-less.high, -less.low)),
     ]
 
 
-def _by_ri(change: str, span: str, gain: Interval) -> dict[str, str]:
+def by_ri(change: str, span: str, gain: Interval) -> dict[str, str]:
+    """Say what RI changed, and with which colour: that of the better side, "" where the interval holds zero."""
     if gain.low <= 0 <= gain.high:
         return {"text": f"by RI {change} ({span}): no clear change", "colour": ""}
     return {"text": f"by RI {change} ({span})", "colour": (look.AFTER if gain.low > 0 else look.BEFORE).colour}

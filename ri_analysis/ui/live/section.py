@@ -27,7 +27,7 @@ from ri_analysis.ui.recipes import Pair
 
 def opened(evaluator: Evaluator) -> None:
     """Have something measured for the live values to start from: all images where that is known, else a first look."""
-    session = live_session()
+    session, slot = live_session(), st.empty()  # in every run, so that the sliders keep their place in the page
     try:
         pair = recipes.chosen_pair(evaluator)
     except InputError:
@@ -36,7 +36,7 @@ def opened(evaluator: Evaluator) -> None:
         known = measuring.known(evaluator, pair)
         if known:  # else what is measured now is what the preview needs
             preview(evaluator).ready(pair)
-        session.take(pair, measuring.compare(evaluator, pair, limit=None if known else FIRST_LOOK))
+        session.take(pair, measuring.compare(evaluator, pair, limit=None if known else FIRST_LOOK, slot=slot))
 
 
 @st.fragment
