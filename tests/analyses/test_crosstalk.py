@@ -41,7 +41,7 @@ def test_crosstalk_prints_values_only_where_there_is_room():
     few = crosstalk_matrices(Sides(crosstalk(0.1), crosstalk(0.01)))
     numbers, *_ = few.select_traces({"mode": "markers+text"})
     written = dict(zip(zip(numbers.y, numbers.x, strict=True), numbers.text, strict=True))
-    one, other = dict.fromkeys(numbers.y)
+    one, other, _ = dict.fromkeys(numbers.y)
     assert written[one, other] == "0.30"
     assert (one, one) not in written
     tasks = [f"task {index}" for index in range(20)]

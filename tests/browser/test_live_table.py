@@ -22,7 +22,7 @@ WIDER = """(root) => {
 
 
 def hold(page: Page, label: str) -> None:
-    slider = page.get_by_label(label, exact=True).first
+    slider = page.get_by_role("slider", name=label)
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box is not None
