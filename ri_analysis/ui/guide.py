@@ -41,8 +41,8 @@ STEPS = (
         "embeddings",
         "Draw a lasso",
         ":material/scatter_plot:",
-        "Each point is an image, left as its own expert sees it, right as the merged model does. Draw a line around "
-        "some: they stay coloured on both sides.",
+        "Each point is an image: in one panel as its own expert sees it, in the other as the merged model does. Draw a "
+        "line around some: they stay coloured in both.",
     ),
     Step(
         "sensitivity",
