@@ -1,6 +1,6 @@
 """How live the Merge page is: `python tests/benchmarks/live_merge.py [SUITE] [--seconds N] [--sessions-seconds N]`.
 
-Serves the app, drags a slider as soon as it is there, and prints the time from the hand's first move to the first paint
+Serves the app, drags a slider soon after it is there, and prints the time from the hand's first move to the first paint
 on a new server and in its next session. Then it drags sliders in turn and prints painted updates a second, the time
 from hand to paint, and the time from release to exact values, beside the floor: an app whose fragment holds one slider
 and computes nothing. Then three sessions slide at once: each must see its own recipe only, and the server's memory must
@@ -95,6 +95,7 @@ def main() -> int:
         "--drags", type=int, default=4, help="how many, 0 for the three sessions alone (default %(default)s)"
     )
     parser.add_argument("--firsts", type=int, default=3, help="new servers for a first drag (default %(default)s)")
+    parser.add_argument("--rest", type=float, default=2, help="from the slider to a first drag (default %(default)s)")
     parser.add_argument("--sessions-seconds", type=float, default=120, help="three at once (default %(default)s)")
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
     options = parser.parse_args()
@@ -110,7 +111,7 @@ def main() -> int:
             _report("floor: a fragment that computes nothing", _drags(page, root, options, 1, exact=False))
         workspace = options.workspace or Path(folder) / "workspace"
         for number in range(options.firsts):
-            _first_drags(browser, options.suite, workspace, number)
+            _first_drags(browser, options.suite, workspace, number, options.rest)
         with served(options.suite, workspace) as address:
             if options.drags:
                 runs = _drags(page, _opened(page, address), options, options.drags, exact=True)
@@ -138,7 +139,7 @@ def _opened(page: Page, address: str) -> Locator:
 # --- the first drag -----------------------------------------------------------------------------------------------
 
 
-def _first_drags(browser: Any, suite: str, workspace: Path, number: int) -> None:
+def _first_drags(browser: Any, suite: str, workspace: Path, number: int, rest: float) -> None:
     """Print how long a hand waits for the first estimate: on a new server, and in another session of it."""
     with served(suite, workspace) as address:
         waits = []
@@ -152,6 +153,7 @@ def _first_drags(browser: Any, suite: str, workspace: Path, number: int) -> None
             slider.wait_for()
             there = time.monotonic() - opened
             root.evaluate(RECORD)
+            page.wait_for_timeout(1000 * rest)
             _drag(page, slider, 5)
             log = page.evaluate("window.riLog")
             sent = [int(seq) for seq, count in log["sent"].items() if count]
