@@ -9,7 +9,7 @@ evaluator = ui.evaluator()
 pair = ui.chosen_pair(evaluator)
 ui.prose(
     "How sensitive is accuracy to the settings? Two hyperparameters, or two experts' coefficients, are varied around "
-    f"the recipe on the left: {ui.describe(pair)}."
+    f"the recipe in the sidebar: {ui.describe(pair)}."
 )
 ui.no_resolved_yet(pair)
 ui.contents()

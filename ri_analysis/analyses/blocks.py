@@ -91,7 +91,7 @@ def _cells(table: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     view = str(answer.options["by"])
-    axes = Axes("task", "after block", _VIEWS[view], "<b>{row}</b>, after block {column}")
+    axes = Axes("task", "after block", _QUANTITIES[view], "<b>{row}</b>, after block {column}")
     chart = with_ends(answer.results, view, axes, _cells, dark=dark)
     images = words.count(int(answer.results.before["n"].max()), "image")
     how = _HOW[view] if answer.results.after is None else f"{_HOW[view]} {ONLY_CLEAR}"
@@ -102,7 +102,7 @@ def _says(answer: Answer[pd.DataFrame]) -> str:
     view = str(answer.options["by"])
     by_block = answer.results.map(lambda table: table.groupby("block")[view].mean())
     said = [
-        f"{stage} RI mean {_VIEWS[view]} is **{means.iloc[0]:.3f}** after the first block and "
+        f"{stage} RI mean {_QUANTITIES[view]} is **{means.iloc[0]:.3f}** after the first block and "
         f"**{means.iloc[-1]:.3f}** after the last"
         for stage, means in by_block.stages.items()
     ]
@@ -115,6 +115,7 @@ def _refusal(evaluator: Evaluator, _: MergeRecipe) -> str:
 
 
 _VIEWS = {"cka": "1 − linear CKA", "distance": "normalised distance"}
+_QUANTITIES = _VIEWS | {"cka": "dissimilarity of features (1 − linear CKA)"}
 _HOW = {
     "cka": "Read each row from left to right: where the colour sets in, the merged model's features of that task's "
     "images begin to differ from the expert's; 0 is the same geometry up to rotation and scale. Both matrices share "

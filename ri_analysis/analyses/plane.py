@@ -120,13 +120,15 @@ def plane_figure(tables: Sides[pd.DataFrame], pair: tuple[str, str], *, dark: bo
                 col=column,
             )
     look.finish(figure, dark=dark, height=420)
-    bar = {"title": {"text": "error"}, "thickness": 12, "outlinewidth": 0}
+    bar = {"title": {"text": "error", "font": {"size": 13}}, "thickness": 12, "outlinewidth": 0}
     top = max(float(table["error"].max()) for table in tables) or 1.0
     figure.update_layout(
         margin_t=40, coloraxis={"colorscale": look.SEQUENTIAL, "cmin": 0, "cmax": top, "colorbar": bar}
     )
-    figure.update_xaxes(title=f"α₁, coefficient of {pair[0]}", showgrid=False, scaleanchor="y", constrain="domain")
-    figure.update_yaxes(showgrid=False, constrain="domain")
+    figure.update_xaxes(
+        title=f"α₁, coefficient of {pair[0]}", showgrid=False, ticks="", scaleanchor="y", constrain="domain"
+    )
+    figure.update_yaxes(showgrid=False, ticks="", constrain="domain")
     figure.update_yaxes(title=f"α₂, coefficient of {pair[1]}", col=1)
     return figure.update_annotations(font_size=13)
 

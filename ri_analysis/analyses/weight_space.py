@@ -126,7 +126,7 @@ def layer_interference(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go
         )
     look.finish(figure, dark=dark, height=360)
     figure.update_xaxes(type="category", tickangle=-60, nticks=40, showgrid=False)
-    return figure.update_yaxes(title="‖(UᵀU−I) Σ (VᵀV−I)‖₁ / Σσ", rangemode="tozero")
+    return figure.update_yaxes(title="singular task interference / Σσ", rangemode="tozero")
 
 
 def overlap_against_crosstalk(

@@ -16,6 +16,7 @@ ROLES: dict[str, Role] = {
     "distilled": DISTILLED,
 }
 _MARK = {"symbol": "line-ns-open", "size": 18, "line": {"width": 2.5}}  # a stroke, which a point's size would hide
+_TICKS = {"accuracy": ".0%", "gain": "+"}  # how a measured column's labels are written
 _SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0}
 
 
@@ -70,11 +71,12 @@ def along(
     figure = go.Figure()
     for name in names:
         part, colour = table[table[line] == name].sort_values(x), shades[str(name)]
-        spread.add_seeds(figure, part, y, colour, part[x], vertical=True, legendgroup=str(name))
+        shown = spread.on_axis(part, y)
+        spread.add_seeds(figure, shown, y, colour, part[x], vertical=True, legendgroup=str(name))
         figure.add_scatter(
-            x=part[x],
-            y=part[y],
-            error_y=look.error_bar(part, y, f"{y}_low", f"{y}_high", colour),
+            x=shown[x],
+            y=shown[y],
+            error_y=look.error_bar(shown, y, f"{y}_low", f"{y}_high", colour),
             mode="lines+markers",
             line={"color": colour, "width": 2},
             marker={"size": 8},
@@ -88,12 +90,11 @@ def along(
         )
     look.finish(figure, dark=dark, height=400)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
-    share = not y.startswith("interference")
     figure.update_xaxes(title=x_title)
     if log:
         ticks = sorted(set(table[x]))
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
-    return figure.update_yaxes(title=y_title, tickformat=".0%" if share else "")
+    return figure.update_yaxes(title=y_title, tickformat=_TICKS.get(y, ""))
 
 
 def _hover(row: Row, name: str, role: Role) -> str:

@@ -39,11 +39,8 @@ DISTILLED = Role("merged, then distilled", "#CC79A7", "square")
 RIGHT, WRONG = "#35978F", "#BF812D"  # whether a model gets an image right
 
 SEQUENTIAL = "Cividis"
-# Signs: green is below zero, or less; purple above it, or more; white (dark: near black) is zero.
-LESS, MORE = "green", "purple"
-_DIVERGING = ((0.0, "#4D9221"), (0.5, "#F4F4F2"), (1.0, "#762A83"))
-_DIVERGING_DARK = ((0.0, "#9CCB5A"), (0.5, "#1C232C"), (1.0, "#C99BE0"))
-_MATTERS = 0.05  # of the larger side: a sign that stays below it does not get its half of a scale
+# Signs, by whether the theme is dark: green is below zero, or less; purple above it, or more; between them is zero.
+_SIGNS = {False: ("#4D9221", "#F4F4F2", "#762A83"), True: ("#9CCB5A", "#1C232C", "#C99BE0")}
 
 FONT = '"Source Sans", "Source Sans 3", "Helvetica Neue", Arial, sans-serif'
 
@@ -86,19 +83,34 @@ def shades(dark: bool) -> Shades:
 def signed(values: npt.ArrayLike, dark: bool, least: float = 0.0) -> dict[str, Any]:
     """Return the colour scale of values around zero: `colorscale`, `cmin`, `cmax`, as a colour axis takes them.
 
-    Where only one sign occurs, or the other hardly matters, the scale is that sign's half. It reaches at least as far
-    as `least`, so that rounding does not fill the colours.
+    It ends at the lowest and the highest value, or at zero, so that no part of it is left unused; a value as far below
+    zero as another is above has as strong a colour. It reaches as far as `least` on one side at least, so that rounding
+    does not fill the colours.
     """
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
     below, above = (max(0.0, float(side.max(initial=0.0))) for side in (-known, known))
-    stops, reach = _DIVERGING_DARK if dark else _DIVERGING, max(below, above, least) or 1.0
-    if (below > _MATTERS * above and above > _MATTERS * below) or not (below or above):
-        return {"colorscale": [list(stop) for stop in stops], "cmin": -reach, "cmax": reach}
-    (_, less), (_, zero), (_, more) = stops
-    if above > below:
-        return {"colorscale": [[0.0, zero], [1.0, more]], "cmin": 0.0, "cmax": reach}
-    return {"colorscale": [[0.0, less], [1.0, zero]], "cmin": -reach, "cmax": 0.0}
+    if not (below or above):
+        below = above = least or 1.0
+    elif above >= below:
+        above = max(above, least)
+    else:
+        below = max(below, least)
+    return _around_zero(-below, above, dark)
+
+
+def _around_zero(low: float, high: float, dark: bool) -> dict[str, Any]:
+    less, zero, more = _SIGNS[dark]
+    reach = max(-low, high)
+    stops = [[0.0, _mixed(zero, less, -low / reach)]] if low < 0 else []
+    stops += [[-low / (high - low), zero]]
+    stops += [[1.0, _mixed(zero, more, high / reach)]] if high > 0 else []
+    return {"colorscale": stops, "cmin": low, "cmax": high}
+
+
+def _mixed(colour: str, other: str, share: float) -> str:
+    pairs = zip(ImageColor.getrgb(colour), ImageColor.getrgb(other), strict=True)
+    return "#" + "".join(f"{round(one + (two - one) * share):02X}" for one, two in pairs)
 
 
 def shown_colours(values: npt.ArrayLike, colorscale: Any, low: float, high: float) -> npt.NDArray[np.float64]:
@@ -144,10 +156,8 @@ def task_colours(tasks: Sequence[str]) -> dict[str, str]:
 
 
 def _colour(index: int) -> str:
-    base = TASKS[index % len(TASKS)]
-    towards, share = ((0, 0.0), (0, 0.4), (255, 0.45))[index // len(TASKS) % 3]
-    channels = (int(base[place : place + 2], 16) for place in (1, 3, 5))
-    return "#" + "".join(f"{round(value + (towards - value) * share):02X}" for value in channels)
+    towards, share = (("#000000", 0.0), ("#000000", 0.4), ("#FFFFFF", 0.45))[index // len(TASKS) % 3]
+    return _mixed(TASKS[index % len(TASKS)], towards, share)
 
 
 def faint(colour: str, opacity: float = 0.15) -> str:
@@ -206,16 +216,17 @@ def in_light(figure: go.Figure) -> go.Figure:
 
 
 _NEUTRALS = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
-_SCALES = {dark: light for (_, dark), (_, light) in zip(_DIVERGING_DARK, _DIVERGING, strict=True)}
 
 
-def _lightened(part: Any, key: str = "") -> Any:
+def _lightened(part: Any) -> Any:
     """Put the light theme's colour in every place of the dark one's."""
     if isinstance(part, dict):
-        return {name: _lightened(inner, name) for name, inner in part.items()}
+        zeros = [stop[1] for stop in part.get("colorscale") or () if len(stop) == 2]
+        if _SIGNS[True][1] in zeros:
+            part = part | _around_zero(part["cmin"], part["cmax"], dark=False)
+        return {name: _lightened(inner) for name, inner in part.items()}
     if isinstance(part, list | tuple):
-        dark_scale = key == "colorscale" and {stop[1] for stop in part if len(stop) == 2} <= set(_SCALES)
-        return [[stop[0], _SCALES[stop[1]]] for stop in part] if dark_scale else [_lightened(item) for item in part]
+        return [_lightened(item) for item in part]
     return _NEUTRALS.get(part, part) if isinstance(part, str) else part
 
 

@@ -10,7 +10,11 @@ from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look
 
-PARTS = {"keep": "keep: stay the expert", "free": "free: leave the others alone", "loss": "keep + α · free"}
+PARTS = {
+    "keep": "keep: its own task's predictions",
+    "free": "free: other tasks' predictions",
+    "loss": "total: keep + α · free",
+}
 
 
 def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nats", dark: bool = False) -> go.Figure:

@@ -30,7 +30,7 @@ def pinned(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     look.finish(figure, dark=dark, height=120 + 2 * look.row_height(len(names)) * len(names))
     figure.update_yaxes(type="category", categoryarray=names, categoryorder="array", autorange="reversed")
     figure.update_xaxes(title="mean accuracy", tickformat=".0%", rangemode="tozero", col=1)
-    return figure.update_xaxes(title="difference from now, in points", rangemode="tozero", col=2)
+    return figure.update_xaxes(title="difference from the current recipe (points)", rangemode="tozero", col=2)
 
 
 def _add_bars(figure: go.Figure, part: pd.DataFrame, role: Role, dark: bool) -> None:

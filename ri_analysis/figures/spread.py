@@ -35,6 +35,12 @@ def seeds(row: Row, value: str, before: str = ", seeds ") -> str:
     return before + _WORDS[value][1](row[low], row[high]) if low in row and row["seeds"] > 1 else ""
 
 
+def on_axis(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return a table with the columns of a value as axes show it: changes of accuracy are in points."""
+    names = [name for name in table if name == value or str(name).startswith(f"{value}_")]
+    return table.assign(**{str(name): 100 * table[name] for name in names}) if value == "gain" else table
+
+
 def hover(row: Row, value: str, runs: str = "seeds") -> str:
     """Return what a figure says of a value; `runs` is what the lowest and the highest were chosen from."""
     one, span = _WORDS[value]

@@ -28,6 +28,7 @@ from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.sample import Sample
 from ri_analysis.memory import Recent
 from ri_analysis.merging import MergeRecipe, direction, find_method
+from ri_analysis.progress import Progress
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.task_vectors import TaskVectors
 from ri_analysis.threads import one_thread
@@ -37,7 +38,12 @@ FAST = 0.06  # seconds that a look at both models may take for the larger probe
 LIVE = 0.4  # seconds up to which an estimate follows a moving slider
 BUDGET = 512 << 20  # bytes of task vectors held as matrices, and as many of merged ones
 _BATCH, _FEW = 128, 8
-_SMALL = 16 << 20  # parameters up to which several towers, of one thread each, are faster than one
+_SMALL = 16 << 20  # parameters
+
+
+def is_small(evaluator: Evaluator) -> bool:
+    """Whether models are so small that several towers, of one thread each, are faster than one."""
+    return evaluator.device.type == "cpu" and evaluator.task_vectors(ORIGINAL).size <= _SMALL
 
 
 class LiveProbe:
@@ -54,7 +60,7 @@ class LiveProbe:
     def __init__(self, evaluator: Evaluator, size: int | None = None) -> None:
         self._evaluator, self._device = evaluator, evaluator.device
         self._vectors = evaluator.task_vectors
-        self.small = self._device.type == "cpu" and self._vectors(ORIGINAL).size <= _SMALL
+        self.small = is_small(evaluator)
         self._workers = ThreadPoolExecutor(min(2, os.cpu_count() or 1) if self.small else 1, "ri-analysis-live")
         self._own, self._lock = threading.local(), threading.Lock()
         self._columns: Recent[str, torch.Tensor] = Recent(BUDGET, FEW)
@@ -81,6 +87,16 @@ class LiveProbe:
             pixels = part.images.pixels(part.rows(self.size), encoder.image_size)
             found[part.name] = encoder.preprocess(pixels)
         return found
+
+    def prepare(self, recipes: Sequence[MergeRecipe], progress: Progress | None = None) -> None:
+        """Have everything at hand that looks at such recipes take: the first is then as fast as the next.
+
+        `progress` may raise Cancelled. Raises InputError where a merge has no directions.
+        """
+        if self.seconds <= LIVE:
+            self._sample = Sample.of(self._evaluator, self.size, progress)
+            if all(map(self._evaluator.statistics_kept, recipes)):
+                self.look(recipes)
 
     def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcomes]:
         """Return what merges by some recipes make of the probe's images of their tasks."""

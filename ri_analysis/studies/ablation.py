@@ -40,7 +40,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "alpha",
         x_title="free weight α",
         y="gain",
-        y_title="change of mean accuracy",
+        y_title="change of mean accuracy (points)",
         dark=dark,
     )
     distances = compared(_by_distance(table), "label", x_title="mean accuracy over tasks", dark=dark)

@@ -120,11 +120,11 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
             "images",
             x_title="auxiliary images",
             y="gain",
-            y_title="change of mean accuracy by RI",
+            y_title="change of mean accuracy by RI (points)",
             log=True,
             dark=dark,
         )
-        figure.update_yaxes(rangemode="tozero", tickformat="+.0%")
+        figure.update_yaxes(rangemode="tozero")
         text = (
             f"RI on a part of the images of {counted['source'].iloc[0]}; the last point is all of them. The number of "
             "steps is the same, so only the variety of the images grows to the right. Smaller parts are contained in "
@@ -137,12 +137,12 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
 def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure, colours = go.Figure(), look.task_colours(list(dict.fromkeys(table["title"])))
     for title, part in table.groupby("title", sort=False):
-        colour, name = colours[str(title)], str(title)
-        spread.add_seeds(figure, part, "gain", colour, part["distance"], vertical=True, legendgroup=name)
+        colour, name, shown = colours[str(title)], str(title), spread.on_axis(part, "gain")
+        spread.add_seeds(figure, shown, "gain", colour, part["distance"], vertical=True, legendgroup=name)
         figure.add_scatter(
-            x=part["distance"],
-            y=part["gain"],
-            error_y=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
+            x=shown["distance"],
+            y=shown["gain"],
+            error_y=look.error_bar(shown, "gain", "gain_low", "gain_high", colour),
             mode="markers+text",
             text=part["source"] if title == table["title"].iloc[0] else None,
             # To the left and the right in turn: two sources may be equally near.
@@ -161,7 +161,7 @@ def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
     look.finish(figure, dark=dark, height=420)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
     figure.update_xaxes(title="Fréchet distance of pretrained features, source to tasks (mean over tasks)")
-    return figure.update_yaxes(title="change of mean accuracy by RI", tickformat="+.0%")
+    return figure.update_yaxes(title="change of mean accuracy by RI (points)", tickformat="+")
 
 
 def _verdict(table: pd.DataFrame) -> str:

@@ -214,11 +214,12 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     shade = look.shades(dark)
     for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", AFTER.colour, "diamond")):
         part = table[table["setting"] == setting]
-        spread.add_seeds(figure, part, "gain", colour, part["title"], vertical=False, legendgroup=setting)
+        shown = spread.on_axis(part, "gain")
+        spread.add_seeds(figure, shown, "gain", colour, part["title"], vertical=False, legendgroup=setting)
         figure.add_scatter(
-            x=part["gain"],
-            y=part["title"],
-            error_x=look.error_bar(part, "gain", "gain_low", "gain_high", colour),
+            x=shown["gain"],
+            y=shown["title"],
+            error_x=look.error_bar(shown, "gain", "gain_low", "gain_high", colour),
             marker={"symbol": symbol, "size": 9, "color": colour},
             hovertext=[f"<b>{row['title']}</b><br>{spread.hover(row, 'gain')}" for row in _records(part)],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -229,7 +230,7 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure.add_vline(0, line={"color": shade.muted, "width": 1.5})
     look.finish(figure, dark=dark, height=110 + 30 * len(titles))
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1])
-    return figure.update_xaxes(title="change of mean accuracy by RI", tickformat="+.0%")
+    return figure.update_xaxes(title="change of mean accuracy by RI (points)", tickformat="+")
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

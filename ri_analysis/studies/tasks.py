@@ -53,7 +53,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "experts_merged",
         x_title="experts merged",
         y="gain",
-        y_title="change of mean accuracy",
+        y_title="change of mean accuracy (points)",
         runs="runs",
         dark=dark,
     )

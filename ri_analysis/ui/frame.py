@@ -55,7 +55,8 @@ def figure(
 
 def kind(chart: go.Figure) -> str:
     """Return what the key of a figure's element begins with: figures of several panels scroll sideways on a phone."""
-    return "panels" if len(list(chart.select_xaxes())) > 1 else "figure"
+    places = {getattr(trace, "scene", None) or getattr(trace, "xaxis", None) or "x" for trace in chart.data}
+    return "panels" if len(places) > 1 else "figure"
 
 
 def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> DeltaGenerator:

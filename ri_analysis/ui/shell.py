@@ -50,8 +50,10 @@ _STYLE = """
   [class*="st-key-below"] { flex-wrap: wrap; }
   [data-testid="stButtonGroup"] button { max-width: 100%; }
   [data-testid="stButtonGroup"] p { white-space: normal; }
-  [class*="st-key-panels"] { overflow-x: auto; }
+  [class*="st-key-panels"] { display: block; overflow-x: auto; }
   [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
+  [class*="st-key-panels"]::before { content: "Several panels: scroll sideways →"; position: sticky; left: 0;
+    font-size: 0.8rem; opacity: 0.7; }
 }
 </style>
 """

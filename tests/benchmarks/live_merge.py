@@ -1,8 +1,10 @@
 """How live the Merge page is: `python tests/benchmarks/live_merge.py [SUITE] [--seconds N] [--sessions-seconds N]`.
 
-Serves the app, drags sliders in Chromium, and prints painted updates a second, the time from hand to paint, and the
-time from release to exact values, beside the floor: an app whose fragment holds one slider and computes nothing. Then
-three sessions slide at once: each must see its own recipe only, and the server's memory must not grow.
+Serves the app, drags a slider soon after it is there, and prints the time from the hand's first move to the first paint
+on a new server and in its next session. Then it drags sliders in turn and prints painted updates a second, the time
+from hand to paint, and the time from release to exact values, beside the floor: an app whose fragment holds one slider
+and computes nothing. Then three sessions slide at once: each must see its own recipe only, and the server's memory must
+not grow.
 
 Times are taken in the page. An input counts as painted when the frame is out that first shows values at least as new.
 Needs Playwright for Python and a Chromium; CHROMIUM names another binary.
@@ -92,6 +94,8 @@ def main() -> int:
     parser.add_argument(
         "--drags", type=int, default=4, help="how many, 0 for the three sessions alone (default %(default)s)"
     )
+    parser.add_argument("--firsts", type=int, default=3, help="new servers for a first drag (default %(default)s)")
+    parser.add_argument("--rest", type=float, default=2, help="from the slider to a first drag (default %(default)s)")
     parser.add_argument("--sessions-seconds", type=float, default=120, help="three at once (default %(default)s)")
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
     options = parser.parse_args()
@@ -106,6 +110,8 @@ def main() -> int:
             root.wait_for()
             _report("floor: a fragment that computes nothing", _drags(page, root, options, 1, exact=False))
         workspace = options.workspace or Path(folder) / "workspace"
+        for number in range(options.firsts):
+            _first_drags(browser, options.suite, workspace, number, options.rest)
         with served(options.suite, workspace) as address:
             if options.drags:
                 runs = _drags(page, _opened(page, address), options, options.drags, exact=True)
@@ -128,6 +134,34 @@ def _opened(page: Page, address: str) -> Locator:
     page.locator(".ri-live[data-kind=exact]").wait_for()
     page.wait_for_timeout(3000)  # the figures below
     return root
+
+
+# --- the first drag -----------------------------------------------------------------------------------------------
+
+
+def _first_drags(browser: Any, suite: str, workspace: Path, number: int, rest: float) -> None:
+    """Print how long a hand waits for the first estimate: on a new server, and in another session of it."""
+    with served(suite, workspace) as address:
+        waits = []
+        for _ in range(2):
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(60_000)
+            opened = time.monotonic()
+            page.goto(f"{address}/merge")
+            root = page.locator(".ri-live")
+            slider = root.locator("input[type=range]").first
+            slider.wait_for()
+            there = time.monotonic() - opened
+            root.evaluate(RECORD)
+            page.wait_for_timeout(1000 * rest)
+            _drag(page, slider, 5)
+            log = page.evaluate("window.riLog")
+            sent = [int(seq) for seq, count in log["sent"].items() if count]
+            painted = [when for seq, when in log["painted"] if sent and seq >= min(sent)]
+            waits.append((there, (painted[0] - log["inputs"][0]) / 1000 if painted else np.inf))
+            page.close()
+    told = "; ".join(f"slider there after {there:.1f} s, first move → paint {wait:.2f} s" for there, wait in waits)
+    print(f"first drag {number + 1}, new server, then its next session: {told}", flush=True)
 
 
 # --- one hand -----------------------------------------------------------------------------------------------------

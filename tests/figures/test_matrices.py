@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from plotly.colors import hex_to_rgb, sample_colorscale, unlabel_rgb
+from plotly.colors import hex_to_rgb, label_rgb, unlabel_rgb
 
 from ri_analysis.figures import look
 from ri_analysis.figures.matrices import Axes, before_and_after
@@ -26,18 +26,20 @@ def test_matrices_share_a_scale_and_print_when_few(tasks: int):
     assert (figure.layout.coloraxis2.cmin, figure.layout.coloraxis2.cmax) == (-0.25, 0.0)  # nothing rose
 
 
-def test_a_scale_has_a_half_for_each_sign_that_occurs_and_matters():
+def test_a_signed_scale_ends_where_values_end_and_is_as_strong_on_both_sides():
     ends = {
         (0.5, 0.2): ("#F4F4F2", "#762A83", 0, 0.5),
         (-0.5, -0.2): ("#4D9221", "#F4F4F2", -0.5, 0),
-        (-0.25, 0.5): ("#4D9221", "#762A83", -0.5, 0.5),
-        (-0.01, 0.5): ("#F4F4F2", "#762A83", 0, 0.5),  # rounding, by size
+        (-0.5, 0.5): ("#4D9221", "#762A83", -0.5, 0.5),
+        (-0.25, 0.5): ("#A0C38A", "#762A83", -0.25, 0.5),  # halfway from white to green
         (0.0, np.nan): ("#4D9221", "#762A83", -1, 1),
     }
     for values, (low, high, least, most) in ends.items():
         table = pd.DataFrame([values], index=["a"], columns=["b", "c"])
         axis = before_and_after(Sides(table), Axes("a", "b", "cosine", "{row}{column}", signed=True)).layout.coloraxis
         assert (axis.colorscale[0][1], axis.colorscale[-1][1], axis.cmin, axis.cmax) == (low, high, least, most)
+        zero = -axis.cmin / (axis.cmax - axis.cmin)
+        assert "#F4F4F2" in [colour for place, colour in axis.colorscale if place == zero]
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -50,8 +52,10 @@ def test_numbers_can_be_read_on_every_cell(dark: bool, signed: bool, low: float)
     for shown in (figure, look.in_light(figure)):
         for trace in shown.select_traces({"mode": "markers+text"}):
             axis = shown.layout[trace.marker.coloraxis]
-            stops = [stop for _, stop in axis.colorscale]
-            cells = sample_colorscale(stops, np.interp(trace.marker.color, [axis.cmin, axis.cmax], [0, 1]))
+            shares = np.interp(trace.marker.color, [axis.cmin, axis.cmax], [0, 1])
+            places, stops = zip(*axis.colorscale, strict=True)
+            parts = np.stack([np.interp(shares, places, part) for part in zip(*map(hex_to_rgb, stops), strict=True)])
+            cells = [label_rgb(tuple(cell)) for cell in parts.T]
             assert len(cells) == 96
             assert min(map(contrast, trace.textfont.color, cells)) >= 4.5
 

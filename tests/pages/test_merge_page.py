@@ -220,7 +220,7 @@ def test_what_takes_too_long_to_look_at_is_interpolated_and_says_so(app: AppTest
         if data["kind"] == "surrogate":
             break
         data = hand.send(app, "poll", held="c.Reds", holding=True)
-    assert "Surrogate, not measured: interpolated between" in data["says"]
+    assert "Estimate, interpolated between" in data["says"]
     exact = hand.release(app, {"c.Reds": 0.35})
     assert exact["kind"] == "exact"
     for name, row in data["rows"].items():

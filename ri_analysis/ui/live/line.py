@@ -138,9 +138,9 @@ class Line:
         points = max(error.mean_accuracy for error in errors)
         nats = max(error.mean_interference for error in errors)
         return found, (
-            f"Surrogate, not measured: interpolated between {self.points} measured points on {found[0].n} images. "
-            f"Points left out were missed by at most {100 * points:.1f} points of mean accuracy and {nats:.3f} nats; "
-            "the bands include that."
+            f"Estimate, interpolated between {self.points} measured settings on {found[0].n} images. Settings left out "
+            f"were missed by at most {100 * points:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
+            "include that."
         )
 
     def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:

@@ -1,7 +1,7 @@
 // Sliders, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change, pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way).
+// change (what RI changed, with a colour where that is clear), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way).
 // Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (a slider is being moved), release,
 // act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
 // held is the slider that was moved last, holding whether it is still being moved.
@@ -17,6 +17,7 @@ const LATE = 600; // ms without an answer after which the values shown are no lo
 const OVERDUE = 2500; // ms after which a message is taken for lost
 const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
+const DRAWN = ["exact", "estimate", "surrogate"]; // kinds with values; others leave those that stand
 const BAR = 9; // pixels of a bar's height
 const GAP = 2;
 
@@ -155,7 +156,7 @@ class Panel {
       history.replaceState(history.state, "", `${location.pathname}?${data.query}${location.hash}`);
     }
     if (data.poll) {
-      this.unsettled = true;
+      this.unsettled ||= data.kind !== "exact"; // exact values may be there before the preview is ready
       this.ask();
     } else if (this.unsettled && data.kind === "exact") {
       this.timer = setTimeout(() => {
@@ -273,6 +274,9 @@ class Panel {
       const plots = MEASURES.map((measure) => new Plot(measure, this.data, plot === "mean" ? "mean of the tasks" : plot));
       row.append(...plots.map((each) => each.cell));
       this.plots.set(plot, plots);
+      if (plot === "mean") {
+        this.changes = plots.map(({ cell }) => cell.appendChild(element("small", { class: "ri-live-change" })));
+      }
       row.classList.toggle("ri-live-mean", plot === "mean");
     } else {
       row.append(element("span"), element("span"));
@@ -291,6 +295,9 @@ class Panel {
   draw() {
     const { data } = this;
     this.root.dataset.kind = data.kind;
+    if (DRAWN.includes(data.kind)) {
+      this.root.dataset.drawn = data.kind;
+    }
     this.status.textContent = data.says;
     this.drawBars();
     for (const task of data.tasks) {
@@ -329,10 +336,15 @@ class Panel {
       }
     }
     const change = kind === "exact" ? (this.data.change ?? []) : [];
+    this.changes?.forEach((cell, place) => {
+      cell.textContent = change[place]?.text ?? "";
+      cell.style.setProperty("--side", change[place]?.colour ?? "");
+      cell.classList.toggle("unclear", !change[place]?.colour);
+    });
     for (const [name, plots] of this.plots) {
       plots.forEach((plot, place) => {
         const top = plot.measure === "accuracy" ? 1 : this.scale;
-        plot.draw(rows[name], top, models, name === "mean" ? change[place] : undefined, kind);
+        plot.draw(rows[name], top, models, name === "mean" ? change[place]?.text : undefined, kind);
       });
     }
   }
@@ -349,7 +361,7 @@ class Panel {
     this.legend.replaceChildren(
       ...models.map(({ name, colour }) => swatch(colour, "bar", name)),
       swatch(zero, "tick", "zero-shot"), swatch(expert, "tick", "the task's own expert"),
-      element("span", { class: "hint" }, "Pale = estimate, solid = exact."),
+      element("span", { class: "hint" }, "Bar = exact, tick with whisker = estimate with its error; lines are 95% intervals."),
     );
   }
 
@@ -501,7 +513,7 @@ class Slider {
   }
 }
 
-/** One row's bars of one measure: for each model a bar, its interval, and its value in figures. */
+/** One row's values of one measure: for each model a bar or, for estimates, a tick; its interval, and its figures. */
 class Plot {
   constructor(measure, data, title) {
     this.measure = measure;
@@ -515,10 +527,10 @@ class Plot {
       const y = GAP + 2 + place * (BAR + GAP);
       const parts = {
         bar: svg("rect", { class: "bar", y, height: BAR, fill: colour, rx: 1.5 }),
-        band: svg("line", { class: "band", y1: y + BAR / 2, y2: y + BAR / 2, stroke: colour }),
-        line: svg("line", { class: "whisker", y1: y + BAR / 2, y2: y + BAR / 2 }),
+        line: svg("line", { class: "whisker", y1: y + BAR / 2, y2: y + BAR / 2, color: colour }),
+        tick: svg("line", { class: "tick", y1: y, y2: y + BAR, stroke: colour }),
       };
-      this.svg.append(parts.bar, parts.band, parts.line);
+      this.svg.append(parts.bar, parts.line, parts.tick);
       return parts;
     });
     this.marks = [data.zero, data.expert].map((colour) =>
@@ -543,11 +555,11 @@ class Plot {
     const at = (value) => `${Math.min(100, Math.max(0, (100 * value) / top)).toFixed(2)}%`;
     const said = [];
     row[this.measure].forEach(([value, low, high], place) => {
-      const { bar, band, line } = this.bars[place];
+      const { bar, line, tick } = this.bars[place];
       bar.setAttribute("width", at(value));
-      for (const each of [band, line]) {
-        each.setAttribute("x1", at(low));
-        each.setAttribute("x2", at(high));
+      for (const [each, from, to] of [[line, low, high], [tick, value, value]]) {
+        each.setAttribute("x1", at(from));
+        each.setAttribute("x2", at(to));
       }
       const figure = this.write(value);
       this.figures[place].textContent = figure;
@@ -595,10 +607,10 @@ function svg(name, attributes) {
   return made;
 }
 
-/** Return the next round number. */
+/** Return the next round number that is round when halved, too. */
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
+  return [1, 2, 4, 6, 8, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
 }
 
 function trim(value) {

@@ -8,6 +8,7 @@ from typing import Any
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.figures import look, words
+from ri_analysis.intervals import Interval
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.ui import recipes
 from ri_analysis.ui.controls import track
@@ -111,14 +112,17 @@ def _bar(value: float, low: float, high: float) -> Bar:
     return [round(float(each), 5) for each in (value, low, high)]
 
 
-def state_of(view: View) -> dict[str, Any]:
-    """Return what kind of values is shown, and a sentence that says so."""
+def state_of(view: View, ready: bool = True) -> dict[str, Any]:
+    """Return what kind of values is shown, and a sentence that says so; `ready` is whether a look is prepared."""
+    preparing = "" if ready else " Getting the live preview ready…"
     if view.exact is not None:
         n = words.count(view.exact.n, "test image")
-        return {"kind": "exact", "says": f"Exact: all {n}. Lines are 95% intervals.", "change": _change(view.exact)}
+        return {"kind": "exact", "says": f"Exact: all {n}.{preparing}", "change": _change(view.exact)}
     if view.problem is not None:
         return {"kind": "problem", "says": view.problem}
     going = "" if view.pace is None else f" {words.how_far('Measuring all images', view.pace)}"
+    if view.preparing:
+        return {"kind": "waiting", "says": f"{preparing.strip()}{going}"}
     if view.estimates is None:
         return {"kind": "waiting", "says": f"This method is too slow for a live preview.{going}"}
     if view.surrogate is not None:
@@ -127,14 +131,23 @@ def state_of(view: View) -> dict[str, Any]:
     return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{going}"}
 
 
-def _change(comparison: Comparison) -> list[str]:
+def _change(comparison: Comparison) -> list[dict[str, str]]:
+    """Return what RI changed, in words, with the colour of the side that is better; none where that is not clear."""
     accuracy, nats = comparison.accuracy_change, comparison.interference_change
     if accuracy is None or nats is None:
         return []
+    more, less = accuracy.interval, nats.interval
     return [
-        f"{words.points(accuracy.value)} by RI ({words.points_range(*accuracy.interval)})",
-        f"{words.nats_change(nats.value)} by RI ({words.nats_change_range(*nats.interval)})",
+        by_ri(words.points(accuracy.value), words.points_range(*more), more),
+        by_ri(words.nats_change(nats.value), words.nats_change_range(*less), Interval(-less.high, -less.low)),
     ]
+
+
+def by_ri(change: str, span: str, gain: Interval) -> dict[str, str]:
+    """Say what RI changed, and with which colour: that of the better side, "" where the interval holds zero."""
+    if gain.low <= 0 <= gain.high:
+        return {"text": f"by RI {change} ({span}): no clear change", "colour": ""}
+    return {"text": f"by RI {change} ({span})", "colour": (look.AFTER if gain.low > 0 else look.BEFORE).colour}
 
 
 def models(evaluator: Evaluator) -> list[dict[str, str]]:

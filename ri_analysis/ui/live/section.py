@@ -21,24 +21,23 @@ from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.progress import Parts
 from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.live import acts, component, payload
-from ri_analysis.ui.live.session import LiveSession, live_session, probe
+from ri_analysis.ui.live.preview import preview
+from ri_analysis.ui.live.session import LiveSession, live_session
 from ri_analysis.ui.recipes import Pair
 
 
 def opened(evaluator: Evaluator) -> None:
     """Have something measured for the live values to start from: all images where that is known, else a first look."""
-    session = live_session()
+    session, slot = live_session(), st.empty()  # in every run, so that the sliders keep their place in the page
     try:
         pair = recipes.chosen_pair(evaluator)
     except InputError:
         return  # the section says it
     if session.measured is None:
-        slot = st.empty()
-        limit = None if measuring.known(evaluator, pair) else FIRST_LOOK
-        session.take(pair, measuring.compare(evaluator, pair, limit=limit, slot=slot))
-        with slot, st.spinner("Getting the live probe ready"):
-            probe(evaluator)
-        slot.empty()
+        known = measuring.known(evaluator, pair)
+        if known:  # else what is measured now is what the preview needs
+            preview(evaluator).ready(pair)
+        session.take(pair, measuring.compare(evaluator, pair, limit=None if known else FIRST_LOOK, slot=slot))
 
 
 @st.fragment
@@ -61,9 +60,11 @@ def section(evaluator: Evaluator) -> None:
         if fresh:
             st.rerun()  # without the rest of the page
         return
-    view = session.view(evaluator, probe(evaluator), pair, moving=moving, held=held_entry)
-    data |= payload.state_of(view)
-    data |= {"rows": payload.rows(view, session.measured), "poll": view.more}
+    looks = preview(evaluator)
+    ready = looks.ready(pair)
+    view = session.view(evaluator, looks.probe, pair, moving=moving, held=held_entry)
+    data |= payload.state_of(view, ready)
+    data |= {"rows": payload.rows(view, session.measured), "poll": view.more or not ready}
     if not moving:
         data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
     component.show(data)
@@ -144,9 +145,9 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
     table = pinned_table(shown, now)
     chart = figures.pinned(table, dark=frame.dark())
     text = (
-        "Left, mean accuracy over the tasks; right, the difference of each pinned recipe from the current one, paired "
-        "image by image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is "
-        "unlikely to be sampling noise."
+        "Mean accuracy over the tasks, and the difference of each pinned recipe from the current one, paired image by "
+        "image over the tasks both merge, with 95% bootstrap intervals: an interval that excludes 0 is unlikely to be "
+        "sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
     compared = [*shown.values(), *([now] if now is not None else [])]

@@ -11,7 +11,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.live.estimate import Estimate
-from ri_analysis.live.probe import LIVE, LiveProbe
+from ri_analysis.live.probe import LIVE, LiveProbe, is_small
 from ri_analysis.progress import Pace
 from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
@@ -30,8 +30,8 @@ class View:
     """What is known of a pair of recipes now: exact values, or estimates of them, or neither yet.
 
     `pace` is how far measuring all images is, None where nothing is under way; `surrogate` says what the estimates are
-    where they are no look at the merged model; `problem` is what stopped measuring; `more` says that asking again in a
-    moment brings more.
+    where they are no look at the merged model; `problem` is what stopped measuring; `preparing` says that estimates
+    have to wait for the probe; `more` that asking again in a moment brings more.
     """
 
     pair: Pair
@@ -40,6 +40,7 @@ class View:
     pace: Pace | None = None
     surrogate: str | None = None
     problem: str | None = None
+    preparing: bool = False
     more: bool = False
 
 
@@ -58,13 +59,14 @@ class LiveSession:
     _line: Line | None = None
     _looked: tuple[Pair, list[Estimate]] | None = None
 
-    def view(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, *, moving: bool, held: str) -> View:
+    def view(self, evaluator: Evaluator, probe: LiveProbe | None, pair: Pair, *, moving: bool, held: str) -> View:
         """Return what is known of a pair, at once where a slider is `moving`; else measuring begins.
 
-        `held` is the entry of the slider that was moved last, "" when it was none.
+        `probe` is None until it is ready; `held` is the entry of the slider that was moved last, "" when it was none.
         """
         self.pair = pair
-        live = probe.expected_seconds(pair.before, moved=not held.endswith(".scale")) <= LIVE
+        moved = not held.endswith(".scale")
+        live = probe is None or probe.expected_seconds(pair.before, moved) <= LIVE
         if self.exact_for(pair) is None and not moving:
             self._from_memory(evaluator, pair)
         if (found := self.exact_for(pair)) is not None:
@@ -77,17 +79,19 @@ class LiveSession:
             self._give_up()
         else:
             self._stop_line()
-            problem = self._await(evaluator, pair, probe.small)
+            problem = self._await(evaluator, pair)
             if (found := self.exact_for(pair)) is not None:
                 return View(pair, exact=found)
         pace = None if self._job is None or problem is not None else self._job.pace
+        if probe is None:
+            return View(pair, pace=pace, problem=problem, preparing=True, more=True)
         if live:
-            return View(pair, None, self._estimates(probe, pair), pace, None, problem, pace is not None)
+            return View(pair, None, self._estimates(probe, pair), pace, problem=problem, more=pace is not None)
         if moving:
             self._follow(probe, pair, held)
         estimates, says = self._along(evaluator, pair) or (None, None)
         running = self._line is not None and self._line.running
-        return View(pair, None, estimates, pace, says, problem, running or pace is not None)
+        return View(pair, None, estimates, pace, says, problem, more=running or pace is not None)
 
     def exact_for(self, pair: Pair) -> Comparison | None:
         """Return the exact values of a pair, where they are what was measured last."""
@@ -106,11 +110,11 @@ class LiveSession:
         if len(held) == len(keys):
             self.take(pair, Comparison.of(held))
 
-    def _await(self, evaluator: Evaluator, pair: Pair, small: bool) -> str | None:
+    def _await(self, evaluator: Evaluator, pair: Pair) -> str | None:
         """Have a pair measured and wait a moment for it; return what went wrong, where something did."""
         if self._job_pair != pair or self._job is None or isinstance(self._job.error, Cancelled):
             self._give_up()
-            self._job = exact.start(f"{self._name}:{uuid4().hex}", evaluator, pair, small)
+            self._job = exact.start(f"{self._name}:{uuid4().hex}", evaluator, pair, is_small(evaluator))
             self._job_pair = pair
         self._job.wait(_PATIENCE)
         if self._job.result is not None:
@@ -182,13 +186,3 @@ def live_session() -> LiveSession:
         held.clear()
         held[suite] = LiveSession()
     return held[suite]
-
-
-def probe(evaluator: Evaluator) -> LiveProbe:
-    """Return the live probe of the open suite, the same for all sessions."""
-    return _probe(evaluator, *resources.stamp(resources.suite_name()), str(resources.workspace()), resources.device())
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _probe(_evaluator: Evaluator, path: str, opened: str, folder: str, device: str) -> LiveProbe:
-    return LiveProbe(_evaluator)
