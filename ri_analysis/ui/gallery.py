@@ -42,7 +42,12 @@ def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
     """
     pages = -(-len(rows) // PAGE)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    page = int(right.number_input(f"Page (of {pages})", 1, pages, 1, key=f"{name}.page.{pages}")) if pages > 1 else 1
+    page = 1
+    if pages > 1:
+        page = right.selectbox(
+            "Page", range(1, pages + 1), key=f"{name}.page.{pages}", format_func=lambda one: f"Page {one} of {pages}",
+            label_visibility="collapsed",
+        )  # fmt: skip
     left.html(key())
     cards(evaluator, rows.iloc[(page - 1) * PAGE : page * PAGE])
 

@@ -16,7 +16,7 @@ from ri_analysis import figures
 from ri_analysis.arenas import bound_arenas
 from ri_analysis.errors import ChangedFile
 from ri_analysis.figures import words
-from ri_analysis.ui import controls, frame, guide, links, opening, recipes, resources, state, tray
+from ri_analysis.ui import controls, frame, guide, links, opening, recipes, resources, state, stopped, tray
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -50,6 +50,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     state.read_url()
     links.check_suite()
     st.html(_STYLE)
+    stopped.watch()
     tray.say()
     with frame.boundary():
         with st.sidebar:

@@ -177,8 +177,8 @@ class Panel {
       bar.append(button);
       return button;
     };
-    add("undo", "↶ Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
-    add("redo", "↷ Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
+    add("undo", "Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
+    add("redo", "Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
     add("reset", "Reset", "All experts in, all coefficients 1, hyperparameters at their defaults", () => this.act("reset"));
     add("link", "Link all", "Move all coefficients together", () => {
       this.linked = !this.linked;
