@@ -13,7 +13,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
-from ri_analysis.ui import recipes, state
+from ri_analysis.ui import limited, recipes, state
 
 _FEW = 3  # choices shown as buttons rather than in a list
 
@@ -91,7 +91,8 @@ def _hyperparameter(owner: str, item: Hyperparameter, sliders: bool) -> None:
         return
     way = track(item, value) if sliders else None
     if way is None:
-        st.number_input(label, min_value=_typed(item, item.low), max_value=_typed(item, item.high), **common)
+        then = common.pop("on_change")
+        limited.number_input(st, label, item.low, item.high, then=then, **common)
     elif way.stops:
         st.select_slider(label, way.stops, format_func=state.text_of, **common)
     else:

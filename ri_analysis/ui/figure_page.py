@@ -14,7 +14,7 @@ from ri_analysis.analyses import find_analysis
 from ri_analysis.export import browser, formats, glyphs, paper, standard, venues
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import frame, kept, recipes, resources, tray
+from ri_analysis.ui import frame, kept, limited, recipes, resources, tray
 from ri_analysis.ui.asking import Question
 
 _OWN = "another width"
@@ -156,7 +156,7 @@ def _sized(snapshot: Snapshot, key: str) -> Snapshot:
 def _inches(place: DeltaGenerator, label: str, key: str, value: float) -> float:
     """Draw the field for a length in print."""
     st.session_state.setdefault(key, value)
-    return float(place.number_input(label, *_LENGTHS, step=0.1, key=key))
+    return float(limited.number_input(place, label, *_LENGTHS, step=0.1, key=key))
 
 
 def _take_out(place: int) -> None:
