@@ -6,20 +6,21 @@ from ri_analysis import ui
 
 st.title("Merge", anchor=False)
 evaluator = ui.evaluator()
-st.markdown(
-    "Move λ or a coefficient: the bars follow, and once you let go all test images are measured. A coefficient "
-    "multiplies the expert's task vector: 0 leaves it without effect, a negative one pushes its task out of the model."
-)
+if ui.mergeable(evaluator):
+    st.markdown(
+        "Move λ or a coefficient: the bars follow, and once you let go all test images are measured. A coefficient "
+        "multiplies the expert's task vector: 0 leaves it without effect, a negative one pushes its task out of the "
+        "model."
+    )
 ui.live.opened(evaluator)
 ui.live.section(evaluator)
 if ui.mergeable(evaluator):
     ui.live.take_away(evaluator)
     ui.live.notes(evaluator)
 
-st.header("Pinned recipes", anchor=False, divider="gray")
-ui.live.pins_section(evaluator)
+    st.header("Pinned recipes", anchor=False, divider="gray")
+    ui.live.pins_section(evaluator)
 
-if ui.mergeable(evaluator):
     st.header("The exact values as figures", anchor=False, divider="gray")
     ui.live.figures_section(evaluator)
 ui.method_details()

@@ -98,4 +98,4 @@ def _card(row: dict[object, object], picture: str) -> str:
 def key() -> str:
     """Return the legend of the dots, as Markdown-safe HTML."""
     dots = [f"<span class='ri-dot' style='background:{role.colour}'></span>{role.name}" for _, _, role in LINES]
-    return f"{_STYLE}<span style='font-size:13px'>{' &nbsp; '.join(dots)} &nbsp; ✓ right</span>"
+    return f"{_STYLE}<span style='font-size:13px'>{' &nbsp; '.join(dots)} &nbsp; ✓ correct</span>"
