@@ -31,6 +31,7 @@ _STYLE = """
 [data-testid="stMetricLabel"] p { white-space: normal; }
 [class*="st-key-below"] { flex-wrap: nowrap; }
 .katex-display { overflow: auto hidden; }
+[data-testid="stForm"] [data-testid="InputInstructions"] { display: none; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
