@@ -135,7 +135,7 @@ ANALYSIS = Analysis(
     options=(
         Option(
             "map",
-            "how features are placed in a plane",
+            "how features are projected to two dimensions",
             "pca",
             label="projection",
             choices=("pca", "umap"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any, NamedTuple
 
@@ -81,16 +82,34 @@ def _map_keys(clouds: Clouds) -> tuple[str, dict[str, str]]:
     return own, others | {_AGAIN: digest(own, _AGAIN)}
 
 
+class _Epochs:
+    """Takes what UMAP's progress bar writes, and counts it as so many steps; what that raises ends UMAP's work."""
+
+    def __init__(self, steps: Counter, size: int) -> None:
+        self._steps, self.start, self.size = steps, 0, size
+        self.bar = {"disable": False, "file": self, "bar_format": "{n_fmt}/{total_fmt}", "ascii": True}
+
+    def write(self, text: str) -> None:
+        """Take what the bar writes."""
+        if found := re.search(r"(\d+)/(\d+)", text):
+            done, of = map(int, found.groups())
+            self._steps.within(self.start + self.size * done // max(1, of))
+
+    def flush(self) -> None:
+        """Do nothing: a bar asks for it."""
+
+
 class _Umap:
     """A fitted UMAP. Only its coordinates are kept on disk; its neighbour graph is rebuilt from the features."""
 
     def __init__(self, evaluator: Evaluator, key: str, features: Points, steps: Counter) -> None:
+        steps.alive()
         import umap  # slow to import, and needed on request only
 
-        self._features, self._steps = features, steps
+        self._features, self._steps, self._epochs = features, steps, _Epochs(steps, 2 * len(features))
         settings: dict[str, Any] = {"n_neighbors": min(_NEIGHBOURS, len(features) - 1), "min_dist": _MIN_DISTANCE}
         settings |= {"metric": "precomputed", "random_state": _SEED, "transform_seed": _SEED, "n_jobs": 1}
-        steps.alive()
+        settings["tqdm_kwds"] = self._epochs.bar
         if not evaluator.store.has(key):
             fitted = umap.UMAP(**settings).fit(self._distances(features))
             evaluator.store.put(key, {"points": np.asarray(fitted.embedding_, np.float32)})
@@ -104,8 +123,10 @@ class _Umap:
         """Return the coordinates of other features; each batch moves independently of the others."""
         parts = []
         for start in range(0, len(features), _PLACING):
-            self._steps.alive()
-            parts.append(self._transform(features[start : start + _PLACING]))
+            batch = features[start : start + _PLACING]
+            self._epochs.start, self._epochs.size = 2 * start, 2 * len(batch)
+            self._steps.within(self._epochs.start)
+            parts.append(self._transform(batch))
         return np.concatenate(parts).astype(np.float32)
 
     def _transform(self, batch: Points) -> Points:

@@ -34,7 +34,9 @@ def _app(options: argparse.Namespace) -> int:
 
     from ri_analysis import ui
     from ri_analysis.engine import Store, default_workspace, pick_device
-    from ri_analysis.ui import server
+    from ri_analysis.ui import server, stopped
+
+    stopped.note_command()
 
     pick_device(options.device)
     Store(options.workspace or default_workspace()).close()

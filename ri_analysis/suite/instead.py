@@ -51,7 +51,9 @@ def look(path: Path) -> Instead | None:
     if not head:
         return Instead("an empty file", "give the path of a suite file, which is TOML")
     if _is_checkpoint(path, head):
-        return Instead("a checkpoint", "a suite file names it; to start one, save this beside it", text=starter(path))
+        return Instead(
+            "a checkpoint", "a suite file names it; to start one, save this beside it as suite.toml", text=starter(path)
+        )
     if head.startswith(_IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return Instead("an image", "a suite file names the folder of a task's images as its 'data'")
     if head.startswith(b"\x93NUMPY") or (path.suffix == ".npz" and head.startswith(b"PK")):

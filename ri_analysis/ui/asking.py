@@ -42,9 +42,9 @@ class Question:
         """Measure, with progress, or return what is held in memory."""
         return self._answer(self._measure())
 
-    def later(self, label: str, note: str = "", *, at_once: bool = False) -> Answer[Any] | None:
+    def later(self, label: str, note: str = "", *, at_once: bool = False, title: str = "") -> Answer[Any] | None:
         """Measure in the background, asked for by a button called `label` or `at_once`; None until that is done."""
-        title = self.analysis.title.rstrip("?")
+        title = title or self.analysis.title.rstrip("?")
         found = background.on_request(self._key(), label, title, self._work, note, at_once=at_once)
         return None if found is None else self._answer(found)
 

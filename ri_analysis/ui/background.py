@@ -65,7 +65,7 @@ def explain(job: Job | None) -> None:
     if isinstance(job.error, Cancelled):
         st.caption("Cancelled. What was measured is saved: starting again resumes there.")
     else:
-        st.error(f"{job.title} stopped: {job.error}")
+        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon=":material/warning:")
 
 
 def watch(job: Job, so_far: Drawing | None = None) -> None:

@@ -14,7 +14,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.merging import METHODS
-from ri_analysis.ui import recipes, state
+from ri_analysis.ui import limited, recipes, state
 
 _FEW = 3  # choices shown as buttons rather than in a list
 
@@ -141,10 +141,12 @@ def _several(item: Hyperparameter, each: Hyperparameter, common: dict[str, Any])
 
 
 def _number(item: Hyperparameter, common: dict[str, Any]) -> None:
-    """Draw a field for a number."""
-    shape: dict[str, Any] = {"min_value": _typed(item, item.low), "max_value": _typed(item, item.high)}
-    shape |= {} if isinstance(item.default, int) else {"step": item.step or 0.01, "format": "%g"}
-    st.number_input(**shape, **common)
+    """Draw a field for a number; a form says itself, once it is applied, what is not allowed."""
+    form: dict[str, Any] = {} if isinstance(item.default, int) else {"step": item.step or 0.01, "format": "%g"}
+    if then := common.pop("on_change", None):
+        limited.number_input(st, common.pop("label"), item.low, item.high, then=then, **form, **common)
+    else:
+        st.number_input(**form, **common)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     umap = Question(evaluator, pair, ANALYSIS, chosen)
     if umap_known(evaluator, together(standing_in.results).clouds):
         return umap.now()
-    found = umap.later("Draw UMAP", "Fitted once on the experts' features, then saved.", at_once=True)
+    note = "Fitted once on the experts' features, then saved."
+    found = umap.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
     if found is None:
         st.caption("Showing PCA until UMAP is ready.")
     return found or standing_in

@@ -37,7 +37,7 @@ def open_another() -> None:
     others = [name for name in known_suites() if _place(name) != _place(resources.suite_name())]
     if others:
         st.pills(
-            "Opened before", others, format_func=resources.short, key=_PICKED, on_change=_open_picked,
+            "Other suites", others, format_func=resources.short, key=_PICKED, on_change=_open_picked,
             help="Suites that come with the program, and those opened last.",
         )  # fmt: skip
     wanted = st.session_state.get(_OPENING)

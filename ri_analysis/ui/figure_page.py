@@ -17,7 +17,7 @@ from ri_analysis.export import browser, formats, glyphs, paper, shelf, standard,
 from ri_analysis.export.formats import Format
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import analysis, frame, kept, recipes, resources, tray
+from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, tray
 from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
@@ -217,8 +217,8 @@ def _inches(place: DeltaGenerator, label: str, key: str, name: str, value: float
     """Draw the field for a length in print."""
     widget = f"tray.{key}.{name}"
     st.session_state[widget] = value
-    place.number_input(
-        label, shelf.SHORTEST, shelf.LONGEST, step=0.1, key=widget, on_change=_take, args=(key, name)
+    limited.number_input(
+        place, label, shelf.SHORTEST, shelf.LONGEST, step=0.1, key=widget, then=_take, args=(key, name)
     )
 
 

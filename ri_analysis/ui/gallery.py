@@ -42,7 +42,12 @@ def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
     """
     pages = -(-len(rows) // PAGE)
     left, right = st.columns([5, 1], vertical_alignment="bottom")
-    page = int(right.number_input(f"Page (of {pages})", 1, pages, 1, key=f"{name}.page.{pages}")) if pages > 1 else 1
+    page = 1
+    if pages > 1:
+        page = right.selectbox(
+            "Page", range(1, pages + 1), key=f"{name}.page.{pages}", format_func=lambda one: f"Page {one} of {pages}",
+            label_visibility="collapsed",
+        )  # fmt: skip
     left.html(key())
     cards(evaluator, rows.iloc[(page - 1) * PAGE : page * PAGE])
 
@@ -93,4 +98,4 @@ def _card(row: dict[object, object], picture: str) -> str:
 def key() -> str:
     """Return the legend of the dots, as Markdown-safe HTML."""
     dots = [f"<span class='ri-dot' style='background:{role.colour}'></span>{role.name}" for _, _, role in LINES]
-    return f"{_STYLE}<span style='font-size:13px'>{' &nbsp; '.join(dots)} &nbsp; ✓ right</span>"
+    return f"{_STYLE}<span style='font-size:13px'>{' &nbsp; '.join(dots)} &nbsp; ✓ correct</span>"

@@ -96,8 +96,8 @@ def _classes(classes: pd.DataFrame, task: str, stage: str) -> None:
     )
     lost, gained = int(classes["lost"].sum()), int(classes["gained"].sum())
     st.caption(
-        f"Merging {stage} RI lost {words.count(lost, 'image')} that the expert gets right and gained {gained:,} that "
-        "it gets wrong. Classes with most losses first."
+        f"Merged {stage} RI: {words.count(lost, 'image')} lost (expert right, merged wrong), {gained:,} gained (expert "
+        "wrong, merged right). Classes with the most losses first."
     )
 
 
@@ -110,7 +110,7 @@ def _class_label(name: str, classes: pd.DataFrame) -> str:
 
 def _thumbnails(evaluator: Evaluator, chosen: pd.DataFrame, stage: str, unit: str) -> None:
     if chosen.empty:
-        st.caption("There is no such image here: choose others, or those that drift most.")
+        st.caption("No images match. Choose another class, or show the largest drift.")
         return
     notes = [f"drift {value:.3g} {unit}" for value in chosen[f"{stage}_drift"]]
     gallery.paged(evaluator, chosen.assign(note=notes), "images")

@@ -13,6 +13,7 @@ from ri_analysis.analyses import ANALYSES
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS
+from ri_analysis.resolving import HYPERPARAMETERS
 from ri_analysis.studies import STUDIES
 from ri_analysis.suite import EMBEDDED, suite_path
 from ri_analysis.ui import frame, kept, recipes, resources, state
@@ -51,8 +52,8 @@ def check(evaluator: Evaluator) -> None:
         found = _in_recipe(name, text, evaluator)
         if found is not None:
             state.ignore(name, *found)
-        elif not _names_task(name) and name not in known:
-            state.ignore(name, kept.unknown(name, sorted(known)))
+        elif not name.startswith(recipes.COEFFICIENT) and name not in known:
+            state.ignore(name, f"setting: {kept.unknown(name, sorted(known))}")
 
 
 def notice() -> None:
@@ -82,13 +83,7 @@ def _known() -> Iterator[str]:
         yield from (recipes.entry(f"studies.{study.name}", item) for item in study.settings)
     for page, names in _ON_PAGES.items():
         yield from (f"{page}.{name}" for name in names)
-    from ri_analysis.resolving import HYPERPARAMETERS  # slow to import
-
     yield from (recipes.entry("resolve", item) for item in HYPERPARAMETERS)
-
-
-def _names_task(name: str) -> bool:
-    return name.startswith(recipes.COEFFICIENT)
 
 
 def _in_recipe(name: str, text: str, evaluator: Evaluator) -> tuple[str, str | None] | None:

@@ -17,7 +17,7 @@ from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, resolve, unfinished, unit
 from ri_analysis.suite import Suite
-from ri_analysis.ui import background, controls, estimate, facts, frame, recipes, resources, state
+from ri_analysis.ui import background, controls, estimate, facts, frame, limited, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
@@ -112,13 +112,14 @@ def _task_control(suite: Suite) -> tuple[str, ...]:
 def _seed_control() -> int:
     text = state.choice().get(_SEED, "0")
     value = int(text) if text.isdecimal() else 0
-    st.number_input(
+    limited.number_input(
+        st,
         "Seed",
         0,
         2**31 - 1,
         step=1,
         key=state.seed_widget(_SEED, value),
-        on_change=state.take_widget,
+        then=state.take_widget,
         args=(_SEED, 0),
         help="Decides the order of the auxiliary images.",
     )

@@ -27,6 +27,7 @@ from ri_analysis.ui import (
     recipes,
     resources,
     state,
+    stopped,
     terms,
     tray,
 )
@@ -44,6 +45,7 @@ _STYLE = """
 [data-testid="stMetricLabel"] p { white-space: normal; }
 [class*="st-key-below"] { flex-wrap: nowrap; }
 .katex-display { overflow: auto hidden; }
+[data-testid="stForm"] [data-testid="InputInstructions"] { display: none; }
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
@@ -67,6 +69,7 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     st.html(_STYLE + headings.STYLE + headline.STYLE + terms.STYLE)
     headings.begin()
     terms.begin()
+    stopped.watch()
     tray.say()
     with frame.boundary():
         with st.sidebar:

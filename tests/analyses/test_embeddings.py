@@ -68,19 +68,21 @@ class FakeUmap:
 
     def __init__(self, transform_mode: str = "embedding", **settings: object) -> None:
         assert settings["metric"] == "precomputed"
-        self.transform_mode = transform_mode
+        self.transform_mode, self.bar = transform_mode, settings["tqdm_kwds"]
 
     def fit(self, distances: np.ndarray) -> FakeUmap:
         self.size = len(distances)
         assert distances.shape == (self.size, self.size)
         if self.transform_mode == "embedding":
             FakeUmap.fits += 1
+            self.bar["file"].write("\r100/200")
             self.embedding_ = np.stack([distances[:, 0], distances[:, 1]], axis=1)
         return self
 
     def transform(self, distances: np.ndarray) -> np.ndarray:
         assert self.transform_mode == "embedding"
         assert distances.shape[1] == self.size > len(distances)  # never the fitted data themselves
+        self.bar["file"].write("\r30/30")
         return distances[:, :2] + [0.3, 0.4]
 
 
@@ -91,7 +93,7 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
     monkeypatch.setattr(FakeUmap, "fits", 0)
 
     def cancel(done: int, total: int) -> None:
-        if done >= 4:
+        if done > 2 * clouds.n:  # once it is fitted
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -100,6 +102,8 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
     seen: list[tuple[int, int]] = []
     first = umap_map(evaluator, clouds, lambda done, total: seen.append((done, total)))
     assert umap_known(evaluator, clouds)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert {total for _, total in seen} == {2 * 5 * clouds.n}  # a fit, three models, and the experts again
     assert seen[-1][0] == seen[-1][1]
     assert first.floor == pytest.approx(0.5)  # the fake places everything 0.5 away from where it was fitted
     other = evaluator.recipe("task-arithmetic", {"scale": 0.5})
@@ -108,6 +112,15 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
     assert np.array_equal(first.points[PRETRAINED], second.points[PRETRAINED])
     assert not np.array_equal(first.points[BEFORE], second.points[BEFORE])
     assert FakeUmap.fits == 1
+
+
+def test_umaps_own_progress_is_counted_while_it_fits(
+    evaluator: Evaluator, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
+    seen: list[int] = []
+    umap_map(evaluator, clouds, lambda done, _: seen.append(done))
+    assert seen[:3] == [0, clouds.n, 2 * clouds.n]  # half of a fit, which takes two looks at a point
 
 
 @pytest.mark.parametrize("colour", list(COLOURS))

@@ -113,7 +113,15 @@ def test_embeddings_page_draws_pca_at_once(visit):
     assert "Nothing is selected yet." in text(app)
     app.segmented_control[0].set_value("umap")
     clean(app.run())
-    assert any(button.label == "Draw the UMAP" for button in app.button)
+    assert "Showing PCA until UMAP is ready." in text(app)
+    assert "two main axes of the experts' features" in text(app)
+    assert [button.label for button in app.button if button.key.startswith("cancel.")] == ["Cancel"]
+    for _ in range(600):
+        if "UMAP of the experts' features" in text(app):
+            break
+        time.sleep(0.2)
+        clean(app.run())
+    assert "Showing PCA" not in text(app)
 
 
 LOOK = "Based on 48 test images of 3 tasks, a fixed sample of at most 16 a task"

@@ -51,7 +51,7 @@ def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evalu
     for card, row in zip(shown(app), rows.itertuples(), strict=False):
         assert card.startswith(f"{row._3} Greens")  # the column "class"
         assert f"drift {row.drift:.3g} nats" in card
-    app = clean(app.number_input(key="images.page.5").set_value(5).run())
+    app = clean(app.selectbox(key="images.page.5").set_value(5).run())
     assert len(shown(app)) == 4  # 24 images, five a page
     assert f"drift {rows['drift'].iloc[-1]:.3g} nats" in shown(app)[-1]
 

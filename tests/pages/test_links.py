@@ -22,7 +22,7 @@ def notice(app: AppTest) -> str:
 
 CASES = {
     "method": ({"method": "tiess"}, "**method=tiess**: there is no 'tiess'; did you mean 'ties'? Task Arithmetic"),
-    "key": ({"methd": "ties"}, "**methd=ties**: there is no 'methd'; did you mean 'method'?"),
+    "key": ({"methd": "ties"}, "**methd=ties**: setting: there is no 'methd'; did you mean 'method'?"),
     "key of a method": ({"ties.scal": "1"}, "there is no 'ties.scal'; did you mean 'ties.scale'?"),
     "value": ({"method": "ties", "ties.scale": "99"}, "**ties.scale=99**: λ is a number from -10 to 10; 0.3 is used"),
     "task": ({"off": "Redz,Blues"}, "**off=Redz,Blues**: task: there is no 'Redz'; did you mean 'Reds'?"),

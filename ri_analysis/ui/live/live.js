@@ -178,8 +178,8 @@ class Panel {
       bar.append(button);
       return button;
     };
-    add("undo", "↶ Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
-    add("redo", "↷ Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
+    add("undo", "Undo", "Back to the previous recipe (Ctrl+Z)", () => this.act("undo"));
+    add("redo", "Redo", "Forward again (Ctrl+Y)", () => this.act("redo"));
     add("reset", "Reset", "All experts in, all coefficients 1, hyperparameters at their defaults", () => this.act("reset"));
     add("link", "Link all", "Move all coefficients together", () => {
       this.linked = !this.linked;
@@ -191,9 +191,10 @@ class Panel {
     this.copies = element("span", { class: "ri-live-copies" });
     bar.append(this.copies);
     this.status = element("p", { class: "ri-live-status", role: "status" });
+    this.limit = element("p", { class: "ri-live-limit", role: "status" });
     this.legend = element("p", { class: "ri-live-legend" });
     this.table = element("div", { class: "ri-live-table" });
-    this.root.replaceChildren(bar, this.status, this.legend, this.table);
+    this.root.replaceChildren(bar, this.status, this.limit, this.legend, this.table);
     this.root.addEventListener("keydown", (event) => this.shortcut(event));
   }
 
@@ -416,6 +417,7 @@ class Slider {
     this.range.addEventListener("keydown", () => (this.keyed = true));
     this.range.addEventListener("pointercancel", () => this.release());
     this.range.oninput = () => {
+      panel.limit.textContent = "";
       this.hold();
       this.move(this.ofRange());
       panel.moved("move");
@@ -438,6 +440,8 @@ class Slider {
       }
       const whole = Number.isInteger(this.control.step) && !this.control.stops.length && !control.task;
       const fitting = Math.min(control.most, Math.max(control.least, whole ? Math.round(value) : value));
+      panel.limit.textContent = fitting === value ? "" : `${name}: you typed ${this.number.value}. Allowed: `
+        + `${whole ? "whole numbers from " : ""}${signed(control.least)} to ${signed(control.most)}; ${signed(fitting)} is used.`;
       this.start = { ...panel.values };
       this.move(fitting);
       panel.moved("release");
@@ -611,6 +615,10 @@ function svg(name, attributes) {
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 8, 10].map((digit) => digit * power).find((stop) => stop >= value * 0.999);
+}
+
+function signed(value) {
+  return trim(value).replace("-", "−");
 }
 
 function trim(value) {

@@ -1,0 +1,100 @@
+"""States that only a browser shows: Enter opens a suite, a stopped server, a notice about a link, a typed value."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from browsing import ROOT, Visit, await_health, free_port, settle
+from playwright.sync_api import Browser, expect
+from tiny import make_suite
+
+
+def test_enter_opens_a_suite_and_leaving_the_field_does_not(visit: Visit, tmp_path: Path) -> None:
+    path = make_suite(tmp_path / "other", resolved=False, seed=1)
+    page = visit("experts")
+    field = page.get_by_role("textbox", name="Suite file")
+    field.fill(str(path))
+    page.locator("h1").first.click()
+    settle(page, rest=0.6)
+    expect(page.locator("h2, h3").filter(has_text="Open suite")).not_to_contain_text("other")
+    field.press("Enter")
+    expect(page.locator("h2, h3").filter(has_text="Open suite")).to_contain_text("other/suite.toml")
+
+
+def test_a_stopped_server_says_how_to_start_this_app_again(browser: Browser, tmp_path: Path) -> None:
+    path, port = make_suite(tmp_path / "suite"), free_port()
+    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
+    words = ["app", str(path), "--port", str(port), "--workspace", str(tmp_path / "with space")]
+    command = [sys.executable, "-c", start, *words]
+    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
+
+    def serve() -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
+        await_health(f"http://127.0.0.1:{port}")
+        return server
+
+    server = serve()
+    page = browser.new_page()
+    try:
+        page.goto(f"http://127.0.0.1:{port}/accuracy?method=ties")
+        settle(page, rest=0.6)
+        assert page.locator("#ri-stopped").count() == 0
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+        stopped = page.locator("#ri-stopped")
+        expect(stopped).to_contain_text("The app has stopped", timeout=20_000)
+        expect(stopped.locator("code")).to_have_text(shlex.join(["ri-analysis", *words]))
+        page.wait_for_timeout(6000)  # Streamlit's own words come later
+        expect(page.get_by_text(re.compile("streamlit run|connected to the internet")).first).not_to_be_visible()
+        server = serve()
+        expect(stopped).to_have_count(0, timeout=40_000)
+        settle(page, rest=0.6)
+        expect(page.get_by_text("TIES").first).to_be_visible()
+    finally:
+        page.close()
+        server.terminate()
+        server.wait(20)
+
+
+def test_a_typed_coefficient_out_of_range_is_replaced_and_that_is_said(visit: Visit) -> None:
+    page = visit("merge")
+    field = page.get_by_label("coefficient of Reds, typed")
+    field.fill("40")
+    field.press("Enter")
+    said = page.locator(".ri-live-limit")
+    expect(said).to_have_text("coefficient of Reds: you typed 40. Allowed: −10 to 10; 10 is used.")
+    expect(field).to_have_value("10")
+    settle(page, rest=0.6)
+    expect(said).to_contain_text("10 is used")
+    field.fill("0.5")
+    field.press("Enter")
+    expect(said).to_have_text("")
+
+
+def test_a_typed_setting_out_of_range_is_replaced_and_that_is_said(visit: Visit) -> None:
+    page = visit("resolve")
+    field = page.get_by_role("textbox", name="Seed").or_(page.get_by_role("spinbutton", name="Seed"))
+    field.fill("-3")
+    field.press("Enter")
+    expect(page.get_by_text("You typed −3. Allowed: 0 to 2147483647; 0 is used.")).to_be_visible()
+    expect(field).to_have_value("0")
+
+
+def test_a_link_that_is_wrong_in_part_says_so_above_the_page(visit: Visit) -> None:
+    page = visit("accuracy", "method=tiess&off=Blues")
+    notice = page.locator(".st-key-links\\.notice, [class*=st-key-links]").first
+    expect(notice).to_contain_text("did you mean 'ties'?")
+    top = page.locator("[data-testid=stMain] h1").bounding_box()
+    box = notice.bounding_box()
+    assert top is not None
+    assert box is not None
+    assert box["y"] < top["y"]
+    assert "tiess" not in page.url
+    page.get_by_role("button", name="Close").click()
+    expect(notice).to_have_count(0)
