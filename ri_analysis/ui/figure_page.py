@@ -57,7 +57,7 @@ def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Report (one HTML page, works offline)",
-            lambda: standard.written(evaluator, pinned.snapshots()),
+            lambda: standard.written(evaluator, [*pinned.settled().values()]),
             f"{evaluator.suite.name}-report.html",
             "text/html",
             key="tray.report",
@@ -66,7 +66,7 @@ def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
         )
         st.download_button(
             "All figures in all formats (zip)",
-            lambda: formats.archive(pinned.snapshots()),
+            lambda: formats.archive([*pinned.settled().values()]),
             "figures.zip",
             "application/zip",
             key="tray.zip",
@@ -187,7 +187,7 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
 
 def _written(pinned: tray.Tray, key: str, form: Format) -> bytes:
     """Return a figure's file as the figure is now: it may have been edited after its button was drawn."""
-    return form.write(pinned.figures()[key].snapshot)
+    return form.write(pinned.settled()[key])
 
 
 def _text(draw: Callable[..., Any], label: str, key: str, name: str, value: str, **more: Any) -> None:

@@ -27,6 +27,7 @@ Files = dict[str, Callable[[], bytes]]
 @pytest.fixture
 def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(browser, "missing", lambda: browser.MISSING)
+    monkeypatch.setattr(tray, "_MOMENT", 0.0)
     return app
 
 
