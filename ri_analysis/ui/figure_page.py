@@ -217,9 +217,7 @@ def _inches(place: DeltaGenerator, label: str, key: str, name: str, value: float
     """Draw the field for a length in print."""
     widget = f"tray.{key}.{name}"
     st.session_state[widget] = value
-    place.number_input(
-        label, shelf.SHORTEST, shelf.LONGEST, step=0.1, key=widget, on_change=_take, args=(key, name)
-    )
+    place.number_input(label, shelf.SHORTEST, shelf.LONGEST, step=0.1, key=widget, on_change=_take, args=(key, name))
 
 
 def _take(key: str, name: str) -> None:

@@ -129,9 +129,9 @@ class Tray:
         return self.unsaved.kept[key] if key in self.unsaved.kept else self.shelf.get(key)
 
     def _sizes(self) -> dict[str, int]:
-        unsaved = {key: kept and kept.snapshot.bytes for key, kept in self.unsaved.kept.items()}
-        every = self.shelf.sizes() | unsaved
-        return {key: size for key, size in every.items() if size is not None}
+        unsaved = self.unsaved.kept
+        there = {key: kept.snapshot.bytes for key, kept in unsaved.items() if kept is not None}
+        return {key: size for key, size in self.shelf.sizes().items() if key not in unsaved} | there
 
 
 def pinned() -> Tray:

@@ -15,7 +15,9 @@ from ri_analysis.export import shelf
 from ri_analysis.export.shelf import SUFFIX, Kept, Shelf
 from ri_analysis.export.snapshot import Origin, Snapshot
 
-ORIGIN = Origin("tiny", "abc", ("TIES", "ties, λ = 0.3"), ("a", "b"), "http://x/?y", (("torch", "2"),), "2026", "r.json")
+ORIGIN = Origin(
+    "tiny", "abc", ("TIES", "ties, λ = 0.3"), ("a", "b"), "http://x/?y", (("torch", "2"),), "2026", "r.json"
+)
 TABLE = pd.DataFrame({"task": ["Reds", None], "n": [1, 2], "share": [0.1, float("nan")]})
 
 

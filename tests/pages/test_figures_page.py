@@ -35,9 +35,7 @@ def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
     """What the download buttons that were drawn last would hand over, by their key."""
     found: Files = {}
-    monkeypatch.setattr(
-        figure_page.st, "download_button", lambda label, data, *_, key, **__: found.update({key: data})
-    )
+    monkeypatch.setattr(figure_page.st, "download_button", lambda label, data, *_, key, **__: found.update({key: data}))
     return found
 
 
