@@ -199,11 +199,11 @@ def take_out(key: str) -> None:
     tray.change(key, lambda _: None)
 
 
-def taken_out() -> Snapshot | None:
+def taken_out() -> Kept | None:
     """Return the figure that was taken out last and can be put back."""
     folder, key, kept = st.session_state.get(_TAKEN, (None, "", None))
     tray = pinned()
-    return None if kept is None or folder != tray.shelf.folder or key in tray.figures() else kept.snapshot
+    return None if kept is None or folder != tray.shelf.folder or key in tray.figures() else kept
 
 
 def put_back() -> None:

@@ -83,7 +83,8 @@ def test_an_empty_tray_shows_the_usual_figures_to_pin_one_or_all(app: AppTest):
     assert names() == ["crosstalk"]
     app.button(key=f"tray.{key(0)}.delete").click()
     clean(app.run())
-    button(app, "tray.standard").click()
+    button(app, "pin.crosstalk")  # all are drawn
+    app.button(key="tray.standard").click()
     clean(app.run())
     assert names() == USUAL
     assert [item.value for item in app.text_input] == [snapshot.title for snapshot in pinned()]
