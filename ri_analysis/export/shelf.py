@@ -41,7 +41,7 @@ class Kept:
 
 
 class Shelf:
-    """A folder of figures by their keys: each a zip file of Plotly's JSON, the table as Parquet, other fields as JSON."""
+    """A folder of figures by key: each a zip file of Plotly's JSON, the table as Parquet, and other fields as JSON."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -153,11 +153,14 @@ def _unpacked(path: Path) -> Kept | str:
 def _kept(fields: dict[str, Any], drawn: str, table: pd.DataFrame) -> Kept:
     given = fields["origin"]
     origin = Origin(
-        *(str(given[name]) for name in ("suite", "suite_digest")),
-        *(tuple(map(str, given[name])) for name in ("recipes", "commands")),
-        str(given["address"]),
-        tuple((str(name), str(version)) for name, version in given["versions"]),
-        *(str(given[name]) for name in ("made", "file")),
+        suite=str(given["suite"]),
+        suite_digest=str(given["suite_digest"]),
+        recipes=tuple(map(str, given["recipes"])),
+        commands=tuple(map(str, given["commands"])),
+        address=str(given["address"]),
+        versions=tuple((str(name), str(version)) for name, version in given["versions"]),
+        made=str(given["made"]),
+        file=str(given["file"]),
     )
     width, height, place = (float(fields[name]) for name in ("width", "height", "place"))
     if not (SHORTEST <= width <= LONGEST and SHORTEST <= height <= LONGEST and math.isfinite(place)):

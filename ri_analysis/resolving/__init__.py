@@ -2,7 +2,8 @@
 
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve, unfinished
+from ri_analysis.resolving.plan import Unfinished, unfinished
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve
 
 __all__ = [
     "DISTANCES",
@@ -10,6 +11,7 @@ __all__ = [
     "Losses",
     "Objective",
     "Terms",
+    "Unfinished",
     "cost",
     "default_settings",
     "distil",

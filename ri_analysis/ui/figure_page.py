@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ri_analysis.analyses import find_analysis
+from ri_analysis.analyses import Answer, find_analysis
 from ri_analysis.engine import Evaluator
 from ri_analysis.export import browser, formats, glyphs, paper, shelf, standard, venues
 from ri_analysis.export.formats import Format
+from ri_analysis.export.shelf import Kept
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
 from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, tray
@@ -32,9 +33,9 @@ def section(evaluator: Evaluator) -> None:
     pinned = tray.pinned()
     for remark in pinned.remarks():
         st.warning(frame.plain(remark), icon=":material/warning:")
-    _put_back()
-    held = pinned.figures()
+    held, taken = pinned.figures(), tray.taken_out()
     if not held:
+        _put_back(taken)
         _usual_figures(evaluator)
         return
     problem = browser.missing()
@@ -47,9 +48,13 @@ def section(evaluator: Evaluator) -> None:
     _all_in_one(evaluator, pinned)
     st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you take them out.")
     for place, (key, item) in enumerate(held.items()):
+        if taken is not None and taken.place < item.place:  # where it was
+            _put_back(taken)
+            taken = None
         with st.container(border=True, key=f"tray.{key}"):
             _item(pinned, key, item.snapshot, camera, can_draw=problem is None)
             _buttons(key, first=place == 0, last=place == len(held) - 1)
+    _put_back(taken)
 
 
 def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
@@ -57,7 +62,7 @@ def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "Report (one HTML page, works offline)",
-            lambda: standard.written(evaluator, pinned.snapshots()),
+            lambda: standard.written(evaluator, [*pinned.settled().values()]),
             f"{evaluator.suite.name}-report.html",
             "text/html",
             key="tray.report",
@@ -66,37 +71,42 @@ def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
         )
         st.download_button(
             "All figures in all formats (zip)",
-            lambda: formats.archive(pinned.snapshots()),
+            lambda: formats.archive([*pinned.settled().values()]),
             "figures.zip",
             "application/zip",
             key="tray.zip",
             icon=":material/folder_zip:",
             on_click="ignore",
         )
-        _pin_usual(evaluator, "Pin the usual figures of this recipe")
+        _pin_usual(evaluator)
 
 
 # --- nothing is pinned yet --------------------------------------------------------------------------------
 
 
 def _usual_figures(evaluator: Evaluator) -> None:
-    """Draw the usual figures of the recipe on the left, each with its own Pin button."""
+    """Draw the usual figures of the recipe on the left, each with its own Pin button, and one that pins all of them."""
     pair = recipes.chosen_pair(evaluator)
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.markdown(f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}.")
-    with right:
-        _pin_usual(evaluator, "Pin all of them")
+    answers = []
     for question in _questions(evaluator, pair):
+        st.subheader(question.analysis.title, anchor=False)
         found = best_so_far(question)
         if found is not None:
             analysis.charts(question.analysis, found, standard.FIGURES)
+            answers.append(found)
+    if right.button("Pin all of them", key="tray.standard", icon=":material/playlist_add:", disabled=not answers):
+        _pin(evaluator, answers)
 
 
-def _pin_usual(evaluator: Evaluator, label: str) -> None:
-    """Draw the button that pins the usual figures of the recipe on the left."""
-    if not st.button(label, key="tray.standard", icon=":material/playlist_add:"):
-        return
-    answers = [question.now() for question in _questions(evaluator, recipes.chosen_pair(evaluator))]
+def _pin_usual(evaluator: Evaluator) -> None:
+    """Draw the button that adds the usual figures of the recipe on the left, measured first where they are not."""
+    if st.button("Pin the usual figures of this recipe", key="tray.standard", icon=":material/playlist_add:"):
+        _pin(evaluator, [question.now() for question in _questions(evaluator, recipes.chosen_pair(evaluator))])
+
+
+def _pin(evaluator: Evaluator, answers: list[Answer[Any]]) -> None:
     for snapshot in standard.standard_set(evaluator, answers, resources.suite_name(), tray.address()):
         tray.add(snapshot)
     st.rerun()
@@ -115,11 +125,11 @@ def _questions(evaluator: Evaluator, pair: recipes.Pair) -> list[Question]:
 # --- a pinned figure --------------------------------------------------------------------------------------
 
 
-def _put_back() -> None:
-    taken = tray.taken_out()
+def _put_back(taken: Kept | None) -> None:
+    """Draw a way to put back the figure that was taken out last."""
     if taken is not None:
         with st.container(horizontal=True, vertical_alignment="center", key="tray.taken"):
-            st.markdown(f"Taken out: {frame.plain(taken.title)}", width="content")
+            st.markdown(f"Taken out: {frame.plain(taken.snapshot.title)}", width="content")
             st.button("Put back", key="tray.put_back", icon=":material/undo:", on_click=tray.put_back)
 
 
@@ -156,9 +166,8 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
     sharp = formats.DPI / paper.INCH if camera == "png" else 1
     config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.file_name, "scale": sharp}}
     shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
-    st.plotly_chart(
-        shown, theme=None, width="content", config=config, key=f"{frame.kind(shown)}.{name}", alt=snapshot.caption
-    )
+    # Of a fixed width, it scrolls sideways on a phone as figures of several panels do.
+    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"panels.{name}", alt=snapshot.caption)
     st.caption(snapshot.n)
     _text(st.text_area, "Caption", key, "caption", snapshot.caption, height="content")
     _size(key, snapshot)
@@ -187,7 +196,7 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
 
 def _written(pinned: tray.Tray, key: str, form: Format) -> bytes:
     """Return a figure's file as the figure is now: it may have been edited after its button was drawn."""
-    return form.write(pinned.figures()[key].snapshot)
+    return form.write(pinned.settled()[key])
 
 
 def _text(draw: Callable[..., Any], label: str, key: str, name: str, value: str, **more: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ _UNSAVED, _TAKEN, _SAID = "ri.tray.unsaved", "ri.tray.taken", "ri.tray.said"
 Source = str | Answer[Any] | Sequence[MergeRecipe] | Origin | None
 """What gives a figure's numbers: an analysis's answer, a command, what is known already of where they come from, or,
 where there is none of these, the measured recipe."""
+_RUN = "ScriptRunner.scriptThread"  # Streamlit's name of a page's run
+_MOMENT, _PATIENCE = 0.3, 3.0  # seconds to wait for an edit to arrive, and then for runs to end
 MOST, MOST_BYTES = 30, shelf.MOST_BYTES  # figures, and what their files may hold, per suite
 
 
@@ -41,10 +44,7 @@ class _Unsaved:
 
 @dataclass(frozen=True)
 class Tray:
-    """The figures pinned on a suite, by key: those on its shelf, with the changes that could not be written there.
-
-    It reads the shelf whenever it is asked, so that a download has what is there when it is pressed.
-    """
+    """The figures pinned on a suite, by key: those on its shelf, with the changes that could not be written there."""
 
     shelf: Shelf
     unsaved: _Unsaved
@@ -58,9 +58,16 @@ class Tray:
         there = {key: kept for key, kept in every.items() if kept is not None}
         return dict(sorted(there.items(), key=lambda item: (item[1].place, item[0])))
 
-    def snapshots(self) -> list[Snapshot]:
-        """Return the figures in their order, without their keys."""
-        return [kept.snapshot for kept in self.figures().values()]
+    def settled(self) -> dict[str, Snapshot]:
+        """Return the figures in their order, for a file that was asked for: with an edit that is still under way.
+
+        A press that ends an edit asks for the file first; the browser sends the edit a few milliseconds later.
+        """
+        time.sleep(_MOMENT)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and any(thread.name == _RUN for thread in threading.enumerate()):
+            time.sleep(0.02)
+        return {key: kept.snapshot for key, kept in self.figures().items()}
 
     def remarks(self) -> list[str]:
         """Return what the reader should know: of files that hold no figure, and of changes that could not be saved."""
@@ -122,9 +129,9 @@ class Tray:
         return self.unsaved.kept[key] if key in self.unsaved.kept else self.shelf.get(key)
 
     def _sizes(self) -> dict[str, int]:
-        unsaved = {key: kept and kept.snapshot.bytes for key, kept in self.unsaved.kept.items()}
-        every = self.shelf.sizes() | unsaved
-        return {key: size for key, size in every.items() if size is not None}
+        unsaved = self.unsaved.kept
+        there = {key: kept.snapshot.bytes for key, kept in unsaved.items() if kept is not None}
+        return {key: size for key, size in self.shelf.sizes().items() if key not in unsaved} | there
 
 
 def pinned() -> Tray:
@@ -192,11 +199,11 @@ def take_out(key: str) -> None:
     tray.change(key, lambda _: None)
 
 
-def taken_out() -> Snapshot | None:
+def taken_out() -> Kept | None:
     """Return the figure that was taken out last and can be put back."""
     folder, key, kept = st.session_state.get(_TAKEN, (None, "", None))
     tray = pinned()
-    return None if kept is None or folder != tray.shelf.folder or key in tray.figures() else kept.snapshot
+    return None if kept is None or folder != tray.shelf.folder or key in tray.figures() else kept
 
 
 def put_back() -> None:

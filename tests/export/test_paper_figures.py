@@ -170,7 +170,9 @@ def test_without_a_browser_there_is_one_message_and_the_other_formats(monkeypatc
 def test_images_name_the_title_that_was_edited_last():
     edited = replace(snapshot(), title="Ours & <theirs>, ξ", caption="An <edited> caption.")
     svg = formats.FORMATS["svg"].write(edited).decode()
-    assert re.search(r"<svg[^>]*><title>Ours &amp; &lt;theirs&gt;, ξ</title><desc>An &lt;edited&gt; caption.</desc>", svg)
+    assert re.search(
+        r"<svg[^>]*><title>Ours &amp; &lt;theirs&gt;, ξ</title><desc>An &lt;edited&gt; caption.</desc>", svg
+    )
     pdf = formats.FORMATS["pdf"].write(edited)
     named = re.search(rb"/Title <([0-9A-Fa-f]+)>", pdf)
     assert named is not None

@@ -27,6 +27,7 @@ Files = dict[str, Callable[[], bytes]]
 @pytest.fixture
 def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(browser, "missing", lambda: browser.MISSING)
+    monkeypatch.setattr(tray, "_MOMENT", 0.0)
     return app
 
 
@@ -34,9 +35,7 @@ def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
     """What the download buttons that were drawn last would hand over, by their key."""
     found: Files = {}
-    monkeypatch.setattr(
-        figure_page.st, "download_button", lambda label, data, *_, key, **__: found.update({key: data})
-    )
+    monkeypatch.setattr(figure_page.st, "download_button", lambda label, data, *_, key, **__: found.update({key: data}))
     return found
 
 
@@ -84,7 +83,8 @@ def test_an_empty_tray_shows_the_usual_figures_to_pin_one_or_all(app: AppTest):
     assert names() == ["crosstalk"]
     app.button(key=f"tray.{key(0)}.delete").click()
     clean(app.run())
-    button(app, "tray.standard").click()
+    button(app, "pin.crosstalk")  # all are drawn
+    app.button(key="tray.standard").click()
     clean(app.run())
     assert names() == USUAL
     assert [item.value for item in app.text_input] == [snapshot.title for snapshot in pinned()]
