@@ -25,7 +25,7 @@ def mergeable(evaluator: Evaluator) -> bool:
 def offer(evaluator: Evaluator) -> None:
     """Say why the experts switched on can't be merged, and let the reader choose others."""
     method, possible = recipes.chosen_method(), recipes.possible_tasks(evaluator)
-    low, high = method.experts
+    low, high = method.counts
     st.markdown(recipes.unmergeable(method, recipes.chosen_tasks(evaluator)))
     if len(possible) < low:
         st.markdown(f"The suite has {words.count(len(possible), 'expert')}: choose another method on the left.")

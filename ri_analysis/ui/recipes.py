@@ -107,7 +107,7 @@ def active(task: str, texts: state.Texts | None = None) -> bool:
 
 def unmergeable(method: Method, tasks: Sequence[str]) -> str:
     """Say why a method can't merge the experts of these tasks, "" where it can."""
-    low, high = method.experts
+    low, high = method.counts
     if not tasks:
         return "No task is switched on, so there is nothing to merge."
     if low <= len(tasks) <= (high or len(tasks)):
