@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.errors import InputError
@@ -22,11 +23,13 @@ from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving.descent import SCHEDULES, Descent, Indices
+from ri_analysis.resolving import parameters, precision
+from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
+from ri_analysis.resolving.start import IN_MEMORY, begin, clear
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
-from ri_analysis.suite.images import in_memory
+from ri_analysis.suite.images import Indices, in_memory
 from ri_analysis.suite.spec import RESERVED_SETS
 from ri_analysis.suite.suite import RECORD
 
@@ -40,6 +43,11 @@ HYPERPARAMETERS = (
     Hyperparameter("views", "variants of each auxiliary image, itself included", 1, 1, 1000, sweep=(1, 16), log=True),
     # The paper's schedule is not known; "constant" is the plain reading of its settings.
     Hyperparameter("schedule", "learning rate over the steps", "constant", choices=tuple(SCHEDULES)),
+    Hyperparameter("parameters", "weights that are trained", "all", choices=tuple(parameters.CHOICES)),
+    Hyperparameter("blocks", "blocks that are trained, where the last blocks are", 4, 1, 1000, sweep=(1, 12)),
+    Hyperparameter("rank", "rank of the updates, where LoRA trains", 16, 1, 4096, sweep=(1, 256), log=True),
+    Hyperparameter("precision", "number format of the products", "auto", choices=precision.CHOICES),
+    Hyperparameter("memory", "GiB that a step may hold for its way back", 4.0, 1e-6, 1024.0, sweep=(1, 64), log=True),
 )
 
 _RUN, _STATE = "run.json", "state.pt"
@@ -104,18 +112,22 @@ def resolve(
     plan = _plan(suite, auxiliary, source, names, values, seed)
     architecture = fitting_architecture(suite, names)
     heads = load_heads(suite, architecture, names)
-    _begin(folder, plan, resume)
-
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size)
-    descents = {
-        task: Descent(encoder, pixels, values, (seed, *task.encode()), folder / f"{task}-{_STATE}") for task in names
-    }
-    rows = np.unique(np.concatenate([descent.rows() for descent in descents.values()]))
-    pretrained = _teacher(encoder, vision_tower(suite.pretrained), pixels, rows, str(suite.pretrained.path))
+    parameters.trained_weights(encoder, values)
+    found = _begin(folder, plan, resume)
+
+    pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
+    runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
+    number_format = found.get("precision") or precision.decide(str(values["precision"]), encoder, runs[0].trial)
+    encoder.autocast = precision.autocast(number_format)
+    plan |= {"precision": number_format}
+    write_text(folder / _RUN, to_json(plan))  # what resumes later stays with it
+
+    rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
+    pretrained = runs[0].pretrained(rows)
     started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
-    for task, descent in descents.items():
-        _Run(suite, descent, heads, pretrained, task, folder).carry_out(counter, report or (lambda _: None))
+    for run in runs:
+        run.carry_out(pretrained, counter, report or (lambda _: None))
     record = plan | {
         "name": name,
         "history": {task: _read_history(folder, task) for task in names},
@@ -152,14 +164,11 @@ def cost(images: int, experts: int, settings: Mapping[str, Value]) -> tuple[int,
     return experts * drawn, min(images, experts * different) + experts * different
 
 
-def _teacher(
-    encoder: Encoder, weights: Mapping[str, torch.Tensor], images: ImageSet, rows: Indices, source: str
-) -> torch.Tensor:
-    """Return a frozen model's features (n, embed_dim) of all images, computed for those at `rows` and 0 elsewhere."""
-    found = encoder.features(weights, images, rows, source=source)
-    features = torch.zeros(len(images), found.shape[1])
-    features[torch.from_numpy(rows)] = found
-    return features
+def spread(features: torch.Tensor, rows: Indices, count: int) -> torch.Tensor:
+    """Return features of the images at `rows` as those of all `count` images, 0 elsewhere."""
+    spread = torch.zeros(count, features.shape[1])
+    spread[torch.from_numpy(rows)] = features
+    return spread
 
 
 @dataclass(frozen=True)
@@ -167,45 +176,83 @@ class _Run:
     """The adaptation of one expert."""
 
     suite: Suite
-    descent: Descent
+    encoder: Encoder
+    images: ImageSet
     heads: Mapping[str, Head]
-    pretrained: torch.Tensor
+    settings: Mapping[str, Value]
+    seed: int
     task: str
     folder: Path
 
-    def carry_out(self, counter: Counter, report: Callable[[Losses], None]) -> None:
+    @property
+    def descent(self) -> Descent:
+        """The steps to take."""
+        state = self.folder / f"{self.task}-{_STATE}"
+        return Descent(self.encoder, len(self.images), self.settings, (self.seed, *self.task.encode()), state)
+
+    def pretrained(self, rows: Indices) -> torch.Tensor:
+        """Return f(x; θ₀) of the images at `rows`, 0 for the others."""
+        source = str(self.suite.pretrained.path)
+        found = self.encoder.features(vision_tower(self.suite.pretrained), self.images, rows, source=source)
+        return spread(found, rows, len(self.images))
+
+    def carry_out(self, pretrained: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
-        output, encoder = self.folder / f"{self.task}.safetensors", self.descent.encoder
+        output, descent = self.folder / f"{self.task}.safetensors", self.descent
         if not output.exists():
-            self._write(output, encoder, counter, report)
-        counter.advance(int(self.descent.settings["steps"]))
 
-    def _write(self, output: Path, encoder: Encoder, counter: Counter, report: Callable[[Losses], None]) -> None:
-        vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
-        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
-        source = str(self.suite.expert(self.task).path)
-        expert = _teacher(encoder, weights, self.descent.images, self.descent.rows(), source)
-        history = self._train(expert, counter, report)
-        self.suite.files.check()
-        write_text(_history_path(self.folder, self.task), to_json(history))
-        original = self.suite.tower(self.suite.expert(self.task)).tensors
-        state = encoder.state()
-        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
-        write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
-        self.descent.state.unlink(missing_ok=True)
+            def after(step: int, parts: tuple[float, ...]) -> None:
+                report(Losses(self.task, step, *parts))
+                counter.within(step)
 
-    def _train(self, expert: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> list[list[float]]:
-        settings, device = self.descent.settings, self.descent.encoder.device
-        objective = Objective(self.heads, self.task, float(settings["alpha"]), device, str(settings["distance"]))
+            history = self._train(descent, pretrained, after)
+            self.suite.files.check()
+            write_text(_history_path(self.folder, self.task), to_json(history))
+            self._write(output)
+        clear(self._scratch)
+        self.folder.joinpath(f"{self.task}-{_STATE}").unlink(missing_ok=True)
+        counter.advance(int(self.settings["steps"]))
 
-        def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
-            return objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
+    def trial(self) -> tuple[list[float], float]:
+        """Take a few steps and keep nothing: see `precision.decide`."""
+        few = {"steps": precision.STEPS, "batch": min(precision.BATCH, int(self.settings["batch"]))}
+        descent = replace(self.descent, settings={**self.settings, **few}, state=None)
+        found = list[tuple[float, float]]()
 
         def after(step: int, parts: tuple[float, ...]) -> None:
-            report(Losses(self.task, step, *parts))
-            counter.within(step)
+            found.append((parts[-1], time.perf_counter()))
 
-        return self.descent.run(loss, after)
+        self._train(descent, self.pretrained(descent.rows()), after)
+        return [loss for loss, _ in found], found[-1][1] - found[0][1]
+
+    def _train(
+        self, descent: Descent, pretrained: torch.Tensor, after: Callable[[int, tuple[float, ...]], None]
+    ) -> list[list[float]]:
+        vectors, rows = self.suite.task_vectors(ORIGINAL, (self.task,)), descent.rows()
+        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
+        source = str(self.suite.expert(self.task).path)
+        start, found = begin(self.encoder, weights, self.images, rows, self.settings, self._scratch, source)
+        expert, device = spread(found, rows, len(self.images)), self.encoder.device
+        alpha, distance = float(self.settings["alpha"]), str(self.settings["distance"])
+        objective = Objective(self.heads, self.task, alpha, device, distance)
+
+        def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
+            return objective(adapted, expert[rows].to(device), pretrained[rows].to(device))
+
+        return descent.run(start, loss, after)
+
+    def _write(self, output: Path) -> None:
+        """Write the adapted expert; what was not trained is written as the original file has it."""
+        original = self.suite.tower(self.suite.expert(self.task)).tensors
+        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
+        trained = {PREFIX + name for name in parameters.trained_weights(self.encoder, self.settings)}
+        state = self.encoder.state()
+        tensors = ((key, state[key] if key in trained else tensor) for key, tensor in original.items())
+        write_safetensors(output, layout, tensors, {"task": self.task, "method": "RI"})
+
+    @property
+    def _scratch(self) -> Path:
+        return self.folder / f"{self.task}-scratch"
 
 
 def _folder(suite: Suite, name: str, directory: Path | None) -> Path:
@@ -244,8 +291,8 @@ def _plan(
     }
 
 
-def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
-    """Note the plan in `folder`, or check it against the run that lies there."""
+def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> dict[str, Any]:
+    """Note the plan in `folder`, or check it against the run that lies there; return what is noted."""
     path = folder / _RUN
     if (folder / RECORD).exists():
         raise InputError(f"{folder}: holds a finished expert set; choose another name or directory")
@@ -253,13 +300,14 @@ def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder}: expected an empty or new folder, found other files in it")
         write_text(path, to_json(plan))
-        return
+        return dict(plan)
     if not resume:
         raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start over")
     found = _read_plan(path)
     differing = [key for key, value in plan.items() if found.get(key) != json.loads(json.dumps(value))]
     if differing:
         raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
+    return found
 
 
 def _history_path(folder: Path, task: str) -> Path:

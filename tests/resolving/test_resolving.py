@@ -131,7 +131,7 @@ def test_a_short_run_looks_at_no_more_images_than_it_draws(suite: Suite, monkeyp
 
 def test_features_of_some_images_are_those_of_all(evaluator: Evaluator) -> None:
     images, weights, rows = evaluator.suite.auxiliary_data("other"), evaluator.suite.zero_shot, [1, 5, 30]
-    some = trainer._teacher(evaluator.encoder, weights, images, np.array(rows), "pretrained")
+    some = trainer.spread(evaluator.encoder.features(weights, images, rows), np.array(rows), len(images))
     torch.testing.assert_close(some[rows], evaluator.encoder.features(weights, images)[rows])
     assert not some[[0, 2, 39]].any()
 
