@@ -52,12 +52,12 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The last blocks alone: what enters them does not change; it is `held` (n, tokens, width) for the images at `rows`."""
+    """The last blocks alone: what enters them does not change, and is held for the images at `rows`."""
 
     encoder: Encoder
     last: int
     rows: Indices
-    held: torch.Tensor
+    held: torch.Tensor  # (n, tokens, width)
 
     def fetch(self, rows: Indices) -> Any:
         """See Start."""
