@@ -2,17 +2,21 @@
 
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
+from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve, unfinished
 
 __all__ = [
     "DISTANCES",
     "HYPERPARAMETERS",
+    "PRESETS",
     "Losses",
     "Objective",
+    "Preset",
     "Terms",
     "cost",
     "default_settings",
     "distil",
+    "find_preset",
     "resolve",
     "unfinished",
     "unit",

@@ -63,6 +63,14 @@ class Losses(NamedTuple):
     loss: float
 
 
+_ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
+
+
+def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the settings that a run with them depends on."""
+    return {name: value for name, value in settings.items() if _ONLY.get(name, "") in ("", settings["parameters"])}
+
+
 def default_settings(suite: Suite) -> dict[str, Value]:
     """Return the settings a run starts from: those of the suite's default RI set, the paper's where it has none."""
     name = suite.default_resolved
@@ -156,12 +164,17 @@ def _read_plan(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected the plan of an RI run, found: {error}; delete the folder") from error
 
 
-def cost(images: int, experts: int, settings: Mapping[str, Value]) -> tuple[int, int]:
-    """Return how many images a run trains on, and how many its teachers look at, given a source of so many images."""
+def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
+    """Return how many images a run trains on, and how many its teachers look at, given a source of so many images.
+
+    Both count passes through the whole tower. Where only the last blocks are trained, an image costs their share of
+    the tower's `depth` blocks, where that is known.
+    """
     images *= int(settings["views"])
     drawn = int(settings["steps"]) * min(int(settings["batch"]), images)
     different = min(images, drawn)
-    return experts * drawn, min(images, experts * different) + experts * different
+    part = min(1.0, int(settings["blocks"]) / depth) if depth and settings["parameters"] == "last-blocks" else 1.0
+    return round(experts * drawn * part), min(images, experts * different) + experts * different
 
 
 def spread(features: torch.Tensor, rows: Indices, count: int) -> torch.Tensor:
@@ -285,7 +298,7 @@ def _plan(
             "digest": images.digest,
             "oracle": suite.auxiliary(auxiliary).oracle,
         },
-        "settings": dict(settings),
+        "settings": relevant(settings),
         "seed": seed,
         "weights": {key: digests[key] for key in ("pretrained", *tasks)},
     }
