@@ -6,7 +6,7 @@ from ri_analysis import ui
 
 st.title("Figures", anchor=False)
 st.markdown(
-    "Figures you pin stay here as they were, with their table and how they were computed. Saved files use the light "
-    "theme, are as wide as the venue's column, and have text of 8 to 9 points with the font embedded."
+    "Press **Pin** below a figure on any page to keep it here, and save it for a paper or slides, or all of them as "
+    "one report."
 )
-ui.figure_page.section()
+ui.figure_page.section(ui.evaluator())

@@ -282,7 +282,7 @@ def _options(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, 
 
 def _report(options: argparse.Namespace) -> int:
     from ri_analysis.analyses import find_analysis
-    from ri_analysis.export import glyphs, standard
+    from ri_analysis.export import glyphs, report, standard
     from ri_analysis.files import atomic_path
     from ri_analysis.sides import Sides
     from ri_analysis.suite import ORIGINAL
@@ -299,7 +299,8 @@ def _report(options: argparse.Namespace) -> int:
         for name, limit in standard.LIMITS.items()
     ]
     show.end()
-    snapshots = standard.standard_set(evaluator, answers, options.suite)
+    found = standard.standard_set(evaluator, answers, options.suite)
+    snapshots = [each.with_width(report.WIDTH) for each in found]
     with atomic_path(options.out) as path:
         path.write_bytes(standard.written(evaluator, snapshots))
     if note := glyphs.about_pages(snapshot.figure for snapshot in snapshots):

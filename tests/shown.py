@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis.export.shelf import Shelf
+from ri_analysis.export.snapshot import Snapshot
+from ri_analysis.ui import resources
+
 
 def clean(app: AppTest) -> AppTest:
     """Return the app after making sure that the page shows no error."""
@@ -15,3 +19,9 @@ def clean(app: AppTest) -> AppTest:
 def text(app: AppTest) -> str:
     """Return what the page says in words."""
     return "\n".join(str(item.value) for item in [*app.markdown, *app.caption, *app.info, *app.error, *app.code])
+
+
+def pinned() -> list[Snapshot]:
+    """Return the figures pinned in the app's workspace, in their order."""
+    folders = sorted((resources.workspace() / "figures").glob("*"))
+    return [kept.snapshot for folder in folders for kept in Shelf(folder).read()[0].values()]

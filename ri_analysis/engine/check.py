@@ -165,7 +165,7 @@ class _Check:
         origin = "give the model that all experts started from as 'pretrained' of [model]"
         found.append(_Step("pretrained", lambda _: self.pretrained(), origin))
         for experts in suite.expert_sets:
-            for task in suite.tasks:
+            for task in self.made_for(experts):
                 found.append(
                     _Step(
                         f"expert {task} ({experts})", partial(self.expert, task, experts), _expert_remedy(task, experts)
@@ -187,6 +187,13 @@ class _Check:
             found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
         remedy = "give each task the expert that was fine-tuned on it"
         return [*found, _Step("experts on their own tasks", self.own_tasks, remedy, _LOOKING)]
+
+    def made_for(self, experts: str) -> tuple[str, ...]:
+        """Return the tasks that an expert set must have experts for: one that was made here may be of some only."""
+        suite = self.suite
+        if experts in (ORIGINAL, *(item.name for item in suite.spec.resolved)):
+            return suite.tasks
+        return tuple(task for task in suite.tasks if task in suite.record(experts).get("tasks", suite.tasks))
 
     @cached_property
     def architecture(self) -> Architecture:

@@ -29,12 +29,17 @@ _START = (15.0, 30.0, 60.0)  # seconds a browser may take to start, time after t
 _IDLE = 120.0  # seconds after which a browser that nobody uses is closed: it holds some 300 MB
 
 # The font is put into the page, so that text is measured with it, and into every SVG that is written there: images and
-# PDF are made from the SVG, which sees nothing of the page around it.
+# PDF are made from the SVG, which sees nothing of the page around it. A PDF is called what its page is called.
 _SCRIPT = """
 for (const [weight, data] of Object.entries(%s)) {
   const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
   document.fonts.add(new FontFace(%s, bytes, {weight}));
 }
+const toImage = Plotly.toImage;
+Plotly.toImage = function (figure, options) {
+  document.title = figure.layout.meta?.title ?? "";
+  return toImage.call(this, figure, options);
+};
 const serialize = XMLSerializer.prototype.serializeToString;
 XMLSerializer.prototype.serializeToString = function (node) {
   return serialize.call(this, node).replace(/<svg[^>]*>/, opening => opening + "<style>" + %s + "</style>");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.suite.suite import RECORD
 
 
 def suite_in_words(evaluator: Evaluator) -> str:
@@ -58,18 +60,23 @@ def record_in_words(record: dict[str, Any]) -> str:
     """Return how an RI-adapted expert set was made, from its record."""
     if not record:
         return "How this set was made is not recorded."
-    source, settings = record.get("auxiliary", {}), dict(record.get("settings", {}))
+    source, settings = record.get("auxiliary", {}), record.get("settings", {})
     images = f" ({words.count(source['images'], 'image')})" if "images" in source else ""
     oracle = (
         ", which are the tasks' own training images (an oracle, for reference only)" if source.get("oracle") else ""
     )
     text = f"Made on auxiliary source **{source.get('name', 'unknown')}**{images}{oracle}"
-    steps = settings.pop("steps", None)
-    text += f", {words.count(int(steps), 'step')} per expert" if steps is not None else ""
-    text += "".join(f", {words.resolving_setting(name, value)}" for name, value in settings.items())
+    text += f", {run_in_words(settings)}" if settings else ""
     text += f", seed {record['seed']}" if "seed" in record else ""
     text += f", in {words.duration(record['seconds'])}" if record.get("seconds") else ""
     return text + "."
+
+
+def run_in_words(settings: Mapping[str, Any]) -> str:
+    """Return the settings of an RI run, for instance "50 steps per expert, KL divergence, learning rate 3e-5"."""
+    others = [words.resolving_setting(name, value) for name, value in settings.items() if name != "steps"]
+    steps = [f"{words.count(int(settings['steps']), 'step')} per expert"] if "steps" in settings else []
+    return ", ".join([*steps, *others])
 
 
 def settings_in_words(recipe: MergeRecipe) -> str:
@@ -94,12 +101,22 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
 
 
 def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
-    """Return the shell command that makes an RI-adapted expert set, from its record."""
-    words = ["ri-analysis", "resolve", suite, "--auxiliary", str(record.get("auxiliary", {}).get("name", "NAME"))]
-    words += ["--name", name, "--tasks", ",".join(record.get("tasks", ()))]
-    for setting, value in record.get("settings", {}).items():
-        words += ["--set", f"{setting}={value}"]
-    return shlex.join([*words, "--seed", str(record.get("seed", 0))])
+    """Return the shell command that makes an RI-adapted expert set again, beside it, and prints its losses."""
+    parts = ["ri-analysis", "resolve", suite, "--auxiliary", str(record["auxiliary"]["name"]), "--name", name]
+    parts += ["--tasks", ",".join(record["tasks"])]
+    for setting, value in record["settings"].items():
+        parts += ["--set", f"{setting}={value}"]
+    return shlex.join([*parts, "--seed", str(record["seed"]), "--out", f"{name}-again", "--json"])
+
+
+def origin_of_losses(evaluator: Evaluator, name: str, suite: str) -> Origin:
+    """Return where the losses of an RI-adapted expert set come from: its record, and a run that prints them again."""
+    record, sources = evaluator.suite.record(name), [item.name for item in evaluator.suite.spec.auxiliary]
+    complete = all(record.get(key) is not None for key in ("auxiliary", "tasks", "settings", "seed"))
+    again = complete and record["auxiliary"].get("name") in sources and {*record["tasks"]} <= {*evaluator.suite.tasks}
+    file = evaluator.suite.resolved_set(name).directory / RECORD
+    commands = [resolve_command(suite, name, record)] if again else []
+    return replace(origin_of(evaluator, commands), file=f"{file} (history: step, keep, free, loss)")
 
 
 def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> list[str]:

@@ -11,7 +11,10 @@ from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ri_analysis.export import browser, glyphs, paper
 from ri_analysis.export.snapshot import Snapshot
@@ -30,29 +33,37 @@ class Format:
     write: Callable[[Snapshot], bytes]
 
 
-def image(printed: go.Figure, suffix: str, description: str = "") -> bytes:
-    """Return a figure that went through `paper.for_paper` as SVG, PNG or PDF. Raises InputError without a browser."""
+def image(printed: go.Figure, suffix: str, title: str = "", description: str = "") -> bytes:
+    """Return a figure that went through `paper.for_paper` as SVG, PNG or PDF. Raises InputError without a browser.
+
+    Papers have title and description beside a figure, not in it: files name them where their format has a place for it.
+    """
+    titled = go.Figure(printed).update_layout(meta={"title": title})
     if suffix == "png":
-        return _with_dpi(browser.draw(printed, "png", DPI / paper.INCH))
-    drawn = browser.draw(printed, suffix)
-    return _sized(drawn, printed, description) if suffix == "svg" else drawn
+        return _with_words(browser.draw(titled, "png", DPI / paper.INCH), title, description)
+    drawn = browser.draw(titled, suffix)
+    return _sized(drawn, printed, title, description) if suffix == "svg" else drawn
 
 
-def _sized(drawn: bytes, printed: go.Figure, description: str) -> bytes:
+def _sized(drawn: bytes, printed: go.Figure, title: str, description: str) -> bytes:
     """Give an SVG its size in inches, so that it is placed at that size, and words for those who can't see it."""
     text = drawn.decode()
     for side in ("width", "height"):
         inches = float(printed.layout[side]) / paper.INCH
         text = re.sub(rf'(<svg[^>]*? {side}=")[^"]*"', rf'\g<1>{inches:.4g}in"', text, count=1)
-    if description:
-        text = re.sub(r"(<svg[^>]*>)", lambda found: f"{found[1]}<desc>{escape(description)}</desc>", text, count=1)
-    return text.encode()
+    given = {"title": title, "desc": description}
+    inside = "".join(f"<{name}>{escape(words)}</{name}>" for name, words in given.items() if words)
+    return re.sub(r"<svg[^>]*>", lambda found: found[0] + inside, text, count=1).encode()
 
 
-def _with_dpi(drawn: bytes) -> bytes:
-    stream = io.BytesIO()
+def _with_words(drawn: bytes, title: str, description: str) -> bytes:
+    """Give a PNG its resolution, and its title and description in the entries that the format has for them."""
+    stream, entries = io.BytesIO(), PngInfo()
+    for name, words in (("Title", title), ("Description", description)):
+        if words:
+            entries.add_itxt(name, words)
     with Image.open(io.BytesIO(drawn), formats=("PNG",)) as picture:
-        picture.save(stream, "PNG", dpi=(DPI, DPI), optimize=True)
+        picture.save(stream, "PNG", dpi=(DPI, DPI), optimize=True, pnginfo=entries)
     return stream.getvalue()
 
 
@@ -61,10 +72,10 @@ def csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False).encode()
 
 
-def parquet(table: pd.DataFrame) -> bytes:
-    """Return a table as parquet."""
-    stream = io.BytesIO()
-    table.to_parquet(stream, index=False)
+def parquet(table: pd.DataFrame, **words: str) -> bytes:
+    """Return a table as parquet, with `words` about it in its schema's metadata."""
+    stream, made = io.BytesIO(), pa.Table.from_pandas(table, preserve_index=False)
+    pq.write_table(made.replace_schema_metadata({**(made.schema.metadata or {}), **words}), stream)
     return stream.getvalue()
 
 
@@ -74,20 +85,16 @@ def _html(snapshot: Snapshot) -> bytes:
     return page(snapshot.title, [snapshot])
 
 
+def _drawn(suffix: str) -> Callable[[Snapshot], bytes]:
+    return lambda snapshot: image(snapshot.printed, suffix, snapshot.title, snapshot.caption)
+
+
 FORMATS = {
     item.suffix: item
     for item in (
-        Format(
-            "svg",
-            "image/svg+xml",
-            "vectors, font embedded",
-            True,
-            lambda snapshot: image(snapshot.printed, "svg", snapshot.caption),
-        ),
-        Format(
-            "pdf", "application/pdf", "vectors, font embedded", True, lambda snapshot: image(snapshot.printed, "pdf")
-        ),
-        Format("png", "image/png", f"{DPI} dots per inch", True, lambda snapshot: image(snapshot.printed, "png")),
+        Format("svg", "image/svg+xml", "vectors, font embedded", True, _drawn("svg")),
+        Format("pdf", "application/pdf", "vectors, font embedded", True, _drawn("pdf")),
+        Format("png", "image/png", f"{DPI} dots per inch", True, _drawn("png")),
         Format("html", "text/html", "interactive, works offline", False, _html),
         Format("csv", "text/csv", "the table behind it", False, lambda snapshot: csv(snapshot.table)),
         Format(
@@ -95,7 +102,7 @@ FORMATS = {
             "application/vnd.apache.parquet",
             "the table behind it, with its types",
             False,
-            lambda snapshot: parquet(snapshot.table),
+            lambda snapshot: parquet(snapshot.table, title=snapshot.title, caption=snapshot.caption),
         ),
     )
 }
@@ -119,7 +126,7 @@ def archive(snapshots: Sequence[Snapshot]) -> bytes:
 
 def file_names(snapshots: Sequence[Snapshot]) -> list[str]:
     """Return a name for each figure's files, numbered so that they sort as in the tray and differ."""
-    return [f"{place:02d}-{snapshot.name}" for place, snapshot in enumerate(snapshots, 1)]
+    return [f"{place:02d}-{snapshot.file_name}" for place, snapshot in enumerate(snapshots, 1)]
 
 
 def words(snapshot: Snapshot) -> str:

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 from ri_analysis.export import fonts, paper
 from ri_analysis.export.snapshot import Snapshot
 
-_WIDTH = 7.08  # inches: what fits on A4 and on Letter between margins of 15 mm
+WIDTH = 7.08  # inches: what fits on A4 and on Letter between margins of 15 mm
 _ROWS = 60  # of a table that are shown; the rest is in its files
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -72,8 +72,13 @@ th, td { padding: .15rem .6rem .15rem 0; text-align: left; border-bottom: 1px so
 
 
 def page(title: str, snapshots: Sequence[Snapshot], summary: str = "") -> bytes:
-    """Return a page of figures with their words, tables and origins. `summary` is HTML that stands before them."""
-    printed = [paper.for_paper(snapshot.figure, _WIDTH) for snapshot in snapshots]
+    """Return a page of figures with their words, tables and origins. `summary` is HTML that stands before them.
+
+    Figures have their printed size, those that are too wide for the page its width.
+    """
+    printed = [
+        each.printed if each.width <= WIDTH else paper.for_paper(each.figure, WIDTH, each.height) for each in snapshots
+    ]
     data = "[" + ",".join(str(figure.to_json()) for figure in printed) + "]"
     html = _PAGE.substitute(
         title=escape(title),
@@ -102,7 +107,7 @@ def _figure(place: int, snapshot: Snapshot) -> str:
 
 def definitions(lines: Sequence[tuple[str, str]]) -> str:
     """Return labels with texts as HTML; commands and addresses as code."""
-    code = {"From a shell", "Page of the app"}
+    code = {"From a shell", "Numbers in", "Page of the app"}
     rows = (
         f"<dt>{escape(label)}</dt><dd>{f'<code>{escape(text)}</code>' if label in code else escape(text)}</dd>"
         for label, text in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +16,9 @@ import torch
 from ri_analysis import __version__
 from ri_analysis.export import paper, venues
 from ri_analysis.figures import look, reading
+from ri_analysis.files import digest
+
+_LONGEST = 60  # letters of a file's name
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Origin:
     """Where numbers come from: suite and digest of its weights and images, what was merged, and how to do it again.
 
     `recipes` are in words; `commands` are for a shell; `address` is the app's page with its parameters, empty where
-    there is none; `versions` are of the programs that computed.
+    there is none; `versions` are of the programs that computed; `file` holds the numbers, empty where none does.
     """
 
     suite: str
@@ -32,6 +36,7 @@ class Origin:
     address: str
     versions: tuple[tuple[str, str], ...]
     made: str
+    file: str = ""
 
     def lines(self) -> list[tuple[str, str]]:
         """Return it as labels with texts."""
@@ -39,6 +44,7 @@ class Origin:
             ("Suite", f"{self.suite}, digest {self.suite_digest}"),
             *(("Recipe", recipe) for recipe in self.recipes),
             *(("Page of the app", address) for address in [self.address] if address),
+            *(("Numbers in", file) for file in [self.file] if file),
             *(("From a shell", command) for command in self.commands),
             ("Versions", ", ".join(f"{name} {version}" for name, version in self.versions)),
             ("Made", self.made),
@@ -94,9 +100,16 @@ class Snapshot:
         """The figure as it goes into a paper."""
         return paper.for_paper(self.figure, self.width, self.height)
 
-    def same_as(self, other: Snapshot) -> bool:
-        """Whether both show the same numbers of the same recipes."""
-        return (self.json, self.origin.recipes) == (other.json, other.origin.recipes)
+    @property
+    def file_name(self) -> str:
+        """What its files are called, without a suffix: its title, as far as file systems take it."""
+        plain = re.sub(r"[^\w.-]+", "-", self.title.lower()).strip("-.")
+        return plain[:_LONGEST].rstrip("-.") or self.name
+
+    @property
+    def key(self) -> str:
+        """One name for the same numbers of the same recipes, whatever title, caption and size they are given."""
+        return digest(self.json, *self.origin.recipes)
 
     def with_width(self, width: float) -> Snapshot:
         """Return the same figure at another width, with the height that suits it."""

@@ -2,8 +2,9 @@
 
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
+from ri_analysis.resolving.plan import Unfinished, unfinished
 from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve, unfinished
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve
 
 __all__ = [
     "DISTANCES",
@@ -13,6 +14,7 @@ __all__ = [
     "Objective",
     "Preset",
     "Terms",
+    "Unfinished",
     "cost",
     "default_settings",
     "distil",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +17,17 @@ from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
-from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import parameters, precision
+from ri_analysis.resolving import parameters, plan, precision
 from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.start import IN_MEMORY, begin, clear
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
 from ri_analysis.suite.images import Indices, in_memory
-from ri_analysis.suite.spec import RESERVED_SETS
 from ri_analysis.suite.suite import RECORD
 
 HYPERPARAMETERS = (
@@ -50,8 +47,6 @@ HYPERPARAMETERS = (
     Hyperparameter("memory", "GiB that a step may hold for its way back", 4.0, 1e-6, 1024.0, sweep=(1, 64), log=True),
 )
 
-_RUN, _STATE = "run.json", "state.pt"
-
 
 class Losses(NamedTuple):
     """An expert's losses at a step of its run, in the distance's unit."""
@@ -68,7 +63,8 @@ _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter
 
 def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Return the settings that a run with them depends on."""
-    return {name: value for name, value in settings.items() if _ONLY.get(name, "") in ("", settings["parameters"])}
+    choice = settings["parameters"]
+    return {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
 
 
 def default_settings(suite: Suite) -> dict[str, Value]:
@@ -115,53 +111,37 @@ def resolve(
     """
     names = tuple(tasks or suite.tasks)
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
-    folder = _folder(suite, name, directory)
+    folder = plan.folder_of(suite, name, directory)
     source = sample(suite.auxiliary_data(auxiliary), images, seed)
-    plan = _plan(suite, auxiliary, source, names, values, seed)
+    wanted = plan.plan(suite, auxiliary, source, names, relevant(values), seed)
     architecture = fitting_architecture(suite, names)
     heads = load_heads(suite, architecture, names)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     parameters.trained_weights(encoder, values)
-    found = _begin(folder, plan, resume)
-
-    pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
-    runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
-    number_format = found.get("precision") or precision.decide(str(values["precision"]), encoder, runs[0].trial)
-    encoder.autocast = precision.autocast(number_format)
-    plan |= {"precision": number_format}
-    write_text(folder / _RUN, to_json(plan))  # what resumes later stays with it
-
-    rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
-    pretrained = runs[0].pretrained(rows)
-    started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
-    for run in runs:
-        run.carry_out(pretrained, counter, report or (lambda _: None))
-    record = plan | {
-        "name": name,
-        "history": {task: _read_history(folder, task) for task in names},
-        "seconds": round(time.monotonic() - started, 1),
-        "versions": {"ri-analysis": __version__, "torch": torch.__version__},
-    }
-    suite.files.check()
-    write_text(folder / RECORD, to_json(record, indent=1) + "\n")
-    for leftover in (folder / _RUN, *(_history_path(folder, task) for task in names)):
-        leftover.unlink(missing_ok=True)
+    with plan.begun(folder, wanted, resume):
+        pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
+        runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
+        number_format = plan.decided(
+            folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, runs[0].trial)
+        )
+        encoder.autocast = precision.autocast(number_format)
+        rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
+        pretrained = runs[0].pretrained(rows)
+        started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
+        for run in runs:
+            run.carry_out(pretrained, counter, report or (lambda _: None))
+        record = wanted | {
+            "precision": number_format,
+            "name": name,
+            "history": {task: _read_history(folder, task) for task in names},
+            "seconds": round(time.monotonic() - started, 1),
+            "versions": {"ri-analysis": __version__, "torch": torch.__version__},
+        }
+        suite.files.check()
+        write_text(folder / RECORD, to_json(record, indent=1) + "\n")
+        for leftover in (folder / plan.PLAN, *(_history_path(folder, task) for task in names)):
+            leftover.unlink(missing_ok=True)
     return folder
-
-
-def unfinished(suite: Suite) -> dict[str, dict[str, Any]]:
-    """Return the plans of the runs in the workspace that were stopped half way, by the name of their set."""
-    folder = suite.resolved_folder
-    found = sorted(folder.glob(f"*/{_RUN}")) if folder is not None else []
-    return {path.parent.name: _read_plan(path) for path in found if not (path.parent / RECORD).exists()}
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return plan
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected the plan of an RI run, found: {error}; delete the folder") from error
 
 
 def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
@@ -200,8 +180,8 @@ class _Run:
     @property
     def descent(self) -> Descent:
         """The steps to take."""
-        state = self.folder / f"{self.task}-{_STATE}"
-        return Descent(self.encoder, len(self.images), self.settings, (self.seed, *self.task.encode()), state)
+        state, seed = plan.state_path(self.folder, self.task), (self.seed, *self.task.encode())
+        return Descent(self.encoder, len(self.images), self.settings, seed, state)
 
     def pretrained(self, rows: Indices) -> torch.Tensor:
         """Return f(x; θ₀) of the images at `rows`, 0 for the others."""
@@ -211,7 +191,7 @@ class _Run:
 
     def carry_out(self, pretrained: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
-        output, descent = self.folder / f"{self.task}.safetensors", self.descent
+        output, descent = plan.expert_path(self.folder, self.task), self.descent
         if not output.exists():
 
             def after(step: int, parts: tuple[float, ...]) -> None:
@@ -223,7 +203,7 @@ class _Run:
             write_text(_history_path(self.folder, self.task), to_json(history))
             self._write(output)
         clear(self._scratch)
-        self.folder.joinpath(f"{self.task}-{_STATE}").unlink(missing_ok=True)
+        plan.state_path(self.folder, self.task).unlink(missing_ok=True)
         counter.advance(int(self.settings["steps"]))
 
     def trial(self) -> tuple[list[float], float]:
@@ -266,61 +246,6 @@ class _Run:
     @property
     def _scratch(self) -> Path:
         return self.folder / f"{self.task}-scratch"
-
-
-def _folder(suite: Suite, name: str, directory: Path | None) -> Path:
-    if not re.fullmatch(r"[\w.-]+", name) or name in (*RESERVED_SETS, ".", ".."):
-        raise InputError(
-            f"name {name!r}: expected letters, digits, '.', '_' and '-', and none of {', '.join(RESERVED_SETS)}"
-        )
-    if directory is None and name in suite.expert_sets:
-        raise InputError(f"expert set {name!r} exists already; choose another name")
-    if directory is not None:
-        return directory
-    if suite.resolved_folder is None:
-        raise InputError("expected a workspace or a directory for the new expert set, found neither")
-    return suite.resolved_folder / name
-
-
-def _plan(
-    suite: Suite, auxiliary: str, images: ImageSet, tasks: Sequence[str], settings: Mapping[str, Value], seed: int
-) -> dict[str, Any]:
-    """Return what decides a run's outcome: a run is resumed only when all of it is the same."""
-    digests = suite.weight_digests(ORIGINAL)
-    for task in tasks:
-        suite.task(task)
-    return {
-        "suite": suite.name,
-        "tasks": list(tasks),
-        "auxiliary": {
-            "name": auxiliary,
-            "images": len(images),
-            "digest": images.digest,
-            "oracle": suite.auxiliary(auxiliary).oracle,
-        },
-        "settings": relevant(settings),
-        "seed": seed,
-        "weights": {key: digests[key] for key in ("pretrained", *tasks)},
-    }
-
-
-def _begin(folder: Path, plan: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """Note the plan in `folder`, or check it against the run that lies there; return what is noted."""
-    path = folder / _RUN
-    if (folder / RECORD).exists():
-        raise InputError(f"{folder}: holds a finished expert set; choose another name or directory")
-    if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: expected an empty or new folder, found other files in it")
-        write_text(path, to_json(plan))
-        return dict(plan)
-    if not resume:
-        raise InputError(f"{folder}: holds an unfinished run; resume it, or delete the folder to start over")
-    found = _read_plan(path)
-    differing = [key for key, value in plan.items() if found.get(key) != json.loads(json.dumps(value))]
-    if differing:
-        raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
-    return found
 
 
 def _history_path(folder: Path, task: str) -> Path:

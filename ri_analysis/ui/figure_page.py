@@ -1,7 +1,8 @@
-"""The Figures page: the tray's figures with their words, printed size, order and files."""
+"""The Figures page: the pinned figures with their words, printed size, order and files, or the usual ones to pin."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,28 +12,30 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from ri_analysis.analyses import find_analysis
-from ri_analysis.export import browser, formats, glyphs, paper, standard, venues
+from ri_analysis.engine import Evaluator
+from ri_analysis.export import browser, formats, glyphs, paper, shelf, standard, venues
+from ri_analysis.export.formats import Format
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import frame, kept, recipes, resources, tray
-from ri_analysis.ui.asking import Question
+from ri_analysis.ui import analysis, frame, kept, recipes, resources, tray
+from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
+_BY_NAME = {width.name: width for width in venues.WIDTHS}
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
 # What the camera writes is shown without the page's fonts: text measured in another one would be cut off.
 _FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
-_LENGTHS = (1.0, 20.0)  # inches
 
 
-def section() -> None:
+def section(evaluator: Evaluator) -> None:
     """Draw the tray: every figure with its words, size, place and downloads, and all of them as one file."""
-    held = tray.pinned()
+    pinned = tray.pinned()
+    for remark in pinned.remarks():
+        st.warning(frame.plain(remark), icon=":material/warning:")
+    _put_back()
+    held = pinned.figures()
     if not held:
-        st.info(
-            "No figure is pinned yet. Press **Pin** below any figure to keep it here as it is.", icon=":material/keep:"
-        )
-    _standard_button()
-    if not held:
+        _usual_figures(evaluator)
         return
     problem = browser.missing()
     camera = "svg"
@@ -41,89 +44,136 @@ def section() -> None:
         camera = kept.one_of(
             st.segmented_control, "The camera writes", "figures.camera", _CAMERA, camera, format_func=str.upper
         )
-    snapshots = [item.snapshot for item in held]
-    left, right = st.columns(2)
-    evaluator = resources.evaluator()
-    left.download_button(
-        "Report (one HTML page, works offline)",
-        partial(standard.written, evaluator, snapshots),
-        f"{evaluator.suite.name}-report.html",
-        "text/html",
-        key="tray.report",
-        icon=":material/article:",
-        on_click="ignore",
-        width="stretch",
-    )
-    right.download_button(
-        "All figures in all formats (zip)",
-        partial(formats.archive, snapshots),
-        "figures.zip",
-        "application/zip",
-        key="tray.zip",
-        icon=":material/folder_zip:",
-        on_click="ignore",
-        width="stretch",
-    )
-    st.caption(f"{words.count(len(held), 'figure')}, kept until this browser tab is closed.")
-    for place, item in enumerate(held):
-        with st.container(border=True, key=f"tray.{item.number}"):
-            _item(place, item, camera, can_draw=problem is None)
+    _all_in_one(evaluator, pinned)
+    st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you take them out.")
+    for place, (key, item) in enumerate(held.items()):
+        with st.container(border=True, key=f"tray.{key}"):
+            _item(pinned, key, item.snapshot, camera, can_draw=problem is None)
+            _buttons(key, first=place == 0, last=place == len(held) - 1)
 
 
-def _standard_button() -> None:
-    """Draw the button that pins the usual figures of the recipe on the left."""
-    slot = st.container()
-    if not st.button("Pin the usual figures of this recipe", key="tray.standard", icon=":material/playlist_add:"):
-        return
-    evaluator = resources.evaluator()
+def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
+    """Draw what concerns all figures: the report, the archive, and the usual figures to add."""
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report (one HTML page, works offline)",
+            lambda: standard.written(evaluator, [*pinned.settled().values()]),
+            f"{evaluator.suite.name}-report.html",
+            "text/html",
+            key="tray.report",
+            icon=":material/article:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "All figures in all formats (zip)",
+            lambda: formats.archive([*pinned.settled().values()]),
+            "figures.zip",
+            "application/zip",
+            key="tray.zip",
+            icon=":material/folder_zip:",
+            on_click="ignore",
+        )
+        _pin_usual(evaluator, "Pin the usual figures of this recipe")
+
+
+# --- nothing is pinned yet --------------------------------------------------------------------------------
+
+
+def _usual_figures(evaluator: Evaluator) -> None:
+    """Draw the usual figures of the recipe on the left, each with its own Pin button."""
     pair = recipes.chosen_pair(evaluator)
-    with slot:
-        answers = [
-            Question(evaluator, pair, each, each.settled(pair.before.tasks, {}), limit).now()
-            for each, limit in ((find_analysis(name), limit) for name, limit in standard.LIMITS.items())
-        ]
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    left.markdown(f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}.")
+    with right:
+        _pin_usual(evaluator, "Pin all of them")
+    for question in _questions(evaluator, pair):
+        found = best_so_far(question)
+        if found is not None:
+            analysis.charts(question.analysis, found, standard.FIGURES)
+
+
+def _pin_usual(evaluator: Evaluator, label: str) -> None:
+    """Draw the button that pins the usual figures of the recipe on the left."""
+    if not st.button(label, key="tray.standard", icon=":material/playlist_add:"):
+        return
+    answers = [question.now() for question in _questions(evaluator, recipes.chosen_pair(evaluator))]
     for snapshot in standard.standard_set(evaluator, answers, resources.suite_name(), tray.address()):
         tray.add(snapshot)
     st.rerun()
 
 
-def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None:
-    head, buttons = st.columns([5, 2], vertical_alignment="bottom")
-    snapshot, key = item.snapshot, f"tray.{item.number}"
-    title = head.text_input("Title", snapshot.title, key=f"{key}.title", max_chars=200)
-    with buttons.container(horizontal=True, horizontal_alignment="right"):
-        for icon, step in (("arrow_upward", -1), ("arrow_downward", 1)):
+def _questions(evaluator: Evaluator, pair: recipes.Pair) -> list[Question]:
+    """Return what the usual figures answer, as far as it can be asked of this merge."""
+    asked = [(find_analysis(name), limit) for name, limit in standard.LIMITS.items()]
+    return [
+        Question(evaluator, pair, each, each.settled(pair.before.tasks, {}), limit)
+        for each, limit in asked
+        if not each.refusal(evaluator, pair.before)
+    ]
+
+
+# --- a pinned figure --------------------------------------------------------------------------------------
+
+
+def _put_back() -> None:
+    taken = tray.taken_out()
+    if taken is not None:
+        with st.container(horizontal=True, vertical_alignment="center", key="tray.taken"):
+            st.markdown(f"Taken out: {frame.plain(taken.title)}", width="content")
+            st.button("Put back", key="tray.put_back", icon=":material/undo:", on_click=tray.put_back)
+
+
+def _buttons(key: str, *, first: bool, last: bool) -> None:
+    """Draw what moves a figure, and what takes it out."""
+    with st.container(horizontal=True):
+        for icon, step, label, off in (
+            ("arrow_upward", -1, "Move up", first),
+            ("arrow_downward", 1, "Move down", last),
+        ):
             st.button(
-                f":material/{icon}:",
-                key=f"{key}.{icon}",
-                help="Move up" if step < 0 else "Move down",
+                label,
+                icon=f":material/{icon}:",
+                key=f"tray.{key}.{icon}",
+                type="tertiary",
                 on_click=_move,
-                args=(place, place + step),
-                disabled=not 0 <= place + step < len(tray.pinned()),
+                args=(key, step),
+                disabled=off,
             )
-        st.button(":material/delete:", key=f"{key}.delete", help="Take out", on_click=_take_out, args=(place,))
-    caption = st.text_area("Caption", snapshot.caption, key=f"{key}.caption", height="content")
-    snapshot = _sized(replace(snapshot, title=title, caption=caption), key)
-    tray.pinned()[place] = replace(item, snapshot=snapshot)
-    sharp = formats.DPI / paper.INCH if camera == "png" else 1
-    config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.name, "scale": sharp}}
-    shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
-    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{frame.kind(shown)}.{key}", alt=caption)
-    st.caption(snapshot.n)
-    if paper.rastered(snapshot.printed):
-        st.caption(
-            "SVG and PDF hold this figure's drawing as a picture made of pixels; only titles and scales are vectors."
+        st.button(
+            "Take out",
+            icon=":material/delete:",
+            key=f"tray.{key}.delete",
+            type="tertiary",
+            on_click=tray.take_out,
+            args=(key,),
         )
+
+
+def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_draw: bool) -> None:
+    """Draw a figure as it is printed, between its words, its size and its files."""
+    name = f"tray.{key}"
+    _text(st.text_input, "Title", key, "title", snapshot.title, max_chars=200)
+    sharp = formats.DPI / paper.INCH if camera == "png" else 1
+    config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.file_name, "scale": sharp}}
+    shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
+    st.plotly_chart(
+        shown, theme=None, width="content", config=config, key=f"{frame.kind(shown)}.{name}", alt=snapshot.caption
+    )
+    st.caption(snapshot.n)
+    _text(st.text_area, "Caption", key, "caption", snapshot.caption, height="content")
+    _size(key, snapshot)
+    if paper.rastered(snapshot.printed):
+        st.caption("In SVG and PDF this figure is a picture made of pixels; only its titles and scales are vectors.")
     if can_draw and (note := glyphs.about_images([snapshot.printed])):
         st.caption(frame.plain(note))
     with st.container(horizontal=True):
         for form in formats.FORMATS.values():
             st.download_button(
                 form.suffix.upper(),
-                partial(form.write, snapshot),
-                f"{snapshot.name}.{form.suffix}",
+                partial(_written, pinned, key, form),
+                f"{snapshot.file_name}.{form.suffix}",
                 form.media,
-                key=f"{key}.{form.suffix}",
+                key=f"{name}.{form.suffix}",
                 help=form.note,
                 icon=":material/download:",
                 on_click="ignore",
@@ -135,34 +185,53 @@ def _item(place: int, item: tray.Pinned, camera: str, *, can_draw: bool) -> None
             st.code(text, language=None, wrap_lines=True)
 
 
-def _sized(snapshot: Snapshot, key: str) -> Snapshot:
-    """Draw the choice of printed size; return the figure at that size."""
-    by_name = {width.name: width for width in venues.WIDTHS}
-    known = next((width.name for width in venues.WIDTHS if width.inches == snapshot.width), _OWN)
+def _written(pinned: tray.Tray, key: str, form: Format) -> bytes:
+    """Return a figure's file as the figure is now: it may have been edited after its button was drawn."""
+    return form.write(pinned.settled()[key])
+
+
+def _text(draw: Callable[..., Any], label: str, key: str, name: str, value: str, **more: Any) -> None:
+    """Draw the field for one of a figure's words."""
+    widget = f"tray.{key}.{name}"
+    st.session_state[widget] = value  # another session may have changed it
+    draw(label, key=widget, on_change=_take, args=(key, name), **more)
+
+
+def _size(key: str, snapshot: Snapshot) -> None:
+    """Draw the choice of printed size."""
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
-    name = left.selectbox("Printed width", [*by_name, _OWN], [*by_name, _OWN].index(known), key=f"{key}.venue")
+    widget = f"tray.{key}.venue"
+    chosen = st.session_state.get(widget)
+    if chosen not in _BY_NAME or _BY_NAME[chosen].inches != snapshot.width:  # several venues have one width
+        known = (width.name for width in venues.WIDTHS if width.inches == snapshot.width)
+        st.session_state[widget] = _OWN if chosen == _OWN else next(known, _OWN)
+    name = left.selectbox("Printed width", [*_BY_NAME, _OWN], key=widget, on_change=_take_venue, args=(key,))
     if name == _OWN:
-        width = _inches(middle, "Width (inches)", f"{key}.width", snapshot.width)
+        _inches(middle, "Width (inches)", key, "width", snapshot.width)
     else:
-        width = by_name[name].inches
-        middle.caption(f"{width:g} in. {by_name[name].source}")
-    if width != snapshot.width:
-        snapshot = snapshot.with_width(width)
-        st.session_state[f"{key}.height"] = snapshot.height
-    height = _inches(right, "Height (inches)", f"{key}.height", snapshot.height)
-    return snapshot if height == snapshot.height else replace(snapshot, height=height)
+        middle.caption(f"{snapshot.width:g} in. {_BY_NAME[name].source}")
+    _inches(right, "Height (inches)", key, "height", snapshot.height)
 
 
-def _inches(place: DeltaGenerator, label: str, key: str, value: float) -> float:
+def _inches(place: DeltaGenerator, label: str, key: str, name: str, value: float) -> None:
     """Draw the field for a length in print."""
-    st.session_state.setdefault(key, value)
-    return float(place.number_input(label, *_LENGTHS, step=0.1, key=key))
+    widget = f"tray.{key}.{name}"
+    st.session_state[widget] = value
+    place.number_input(label, shelf.SHORTEST, shelf.LONGEST, step=0.1, key=widget, on_change=_take, args=(key, name))
 
 
-def _take_out(place: int) -> None:
-    del tray.pinned()[place]
+def _take(key: str, name: str) -> None:
+    """Callback of a figure's fields: note the new value. It runs before anything is drawn, so that all of it agrees."""
+    value = st.session_state[f"tray.{key}.{name}"]
+    edit = partial(Snapshot.with_width, width=value) if name == "width" else partial(replace, **{name: value})
+    tray.pinned().edit(key, edit)
 
 
-def _move(place: int, other: int) -> None:
-    held: list[Any] = tray.pinned()
-    held[place], held[other] = held[other], held[place]
+def _take_venue(key: str) -> None:
+    width = _BY_NAME.get(st.session_state[f"tray.{key}.venue"])
+    if width is not None:
+        tray.pinned().edit(key, partial(Snapshot.with_width, width=width.inches))
+
+
+def _move(key: str, step: int) -> None:
+    tray.pinned().move(key, step)

@@ -1,7 +1,8 @@
-"""Run RI from a page: choose, start, watch, cancel, resume; and the sets made so far."""
+"""Run RI from a page: choose, start, watch, cancel; what was left unfinished; and the sets made so far."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -12,10 +13,10 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.export.facts import record_in_words, resolve_command
+from ri_analysis.export.facts import origin_of_losses, record_in_words, run_in_words
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, resolve, unfinished, unit
+from ri_analysis.resolving import HYPERPARAMETERS, Losses, Unfinished, default_settings, plan, resolve, unfinished, unit
 from ri_analysis.suite import Suite
 from ri_analysis.ui import background, controls, estimate, facts, frame, recipes, resources, state
 from ri_analysis.ui.jobs import Job
@@ -69,7 +70,7 @@ def run_controls(evaluator: Evaluator) -> Run | None:
             controls.hyperparameter_controls(OWNER, items[2:])
     settings = recipes.chosen_settings(OWNER, items)
     with left:
-        name = _name_control(suite, f"{auxiliary}-{settings['steps']}")
+        name = _name_control(suite, f"{auxiliary}-{settings['steps']}", names)
     return Run(name, auxiliary, settings, tasks, seed)
 
 
@@ -125,19 +126,50 @@ def _seed_control() -> int:
     return value
 
 
-def _name_control(suite: Suite, proposal: str) -> str:
-    taken, number, free = set(suite.expert_sets), 2, proposal
-    while free in taken:
+def _name_control(suite: Suite, proposal: str, sources: list[str]) -> str:
+    """Draw the field for the name: it follows source and steps, until the reader types one of another form.
+
+    A page that is slower than the hand sends the name suggested before as if it had been typed.
+    """
+    number, free = 2, proposal
+    while free in suite.expert_sets or _holder(suite, free):
         free, number = f"{proposal}-{number}", number + 1
-    value = state.choice().get(_NAME, free)
+    typed = state.choice().get(_NAME, "")
+    if re.fullmatch(rf"({'|'.join(map(re.escape, sources))})-\d+(-\d+)?", typed):
+        state.put(_NAME, None)
+        typed = ""
     st.text_input(
         "Name of the new set",
-        key=state.seed_widget(_NAME, value),
+        key=state.seed_widget(_NAME, typed or free),
         on_change=state.take_widget,
         args=(_NAME, free),
-        help="Letters, digits, '.', '_' and '-'.",
+        help="Follows the auxiliary images and the steps until you type a name of your own: letters, digits, '.', '_' "
+        "and '-'.",
     )
-    return value.strip()
+    return (typed or free).strip()
+
+
+def _holder(suite: Suite, name: str) -> bool:
+    """Whether a run, or the folder of one, has the name already."""
+    folder = suite.resolved_folder
+    job = resources.jobs().get(key_of(suite, name))
+    return (job is not None and job.running) or (folder is not None and (folder / name).exists())
+
+
+def problem(suite: Suite, run: Run) -> str:
+    """Return why a run can't start; empty where it can."""
+    job = resources.jobs().get(key_of(suite, run.name))
+    if not run.tasks:
+        return "Choose at least one expert to adapt."
+    if job is not None and job.running:
+        return f"A run named {run.name} is under way: choose another name."
+    if run.name in unfinished(suite):
+        return f"An unfinished run is named {run.name}: resume or delete it above, or choose another name."
+    try:
+        plan.check_free(plan.folder_of(suite, run.name))
+    except InputError as error:
+        return f"{str(error)[0].upper()}{str(error)[1:]}."
+    return ""
 
 
 def expected(evaluator: Evaluator, run: Run) -> str:
@@ -148,10 +180,14 @@ def expected(evaluator: Evaluator, run: Run) -> str:
 
 
 def start_button(evaluator: Evaluator, run: Run) -> None:
-    """Draw the button that starts a run, with how long it will take."""
-    if run.tasks:
+    """Draw what a run will be called and do, how long it will take, and the button that starts it."""
+    wrong = problem(evaluator.suite, run)
+    if wrong:
+        st.warning(frame.plain(wrong), icon=":material/warning:")
+    else:
+        st.markdown(f"**{frame.plain(run.name)}**: {run_in_words(run.settings)}.")
         st.caption(f"{expected(evaluator, run)}. It runs in the background; you can look at other pages meanwhile.")
-    if st.button("Run RI", type="primary", disabled=not run.tasks, key="resolve.run"):
+    if st.button("Run RI", type="primary", disabled=bool(wrong), key="resolve.run"):
         start(evaluator, run)
         state.put(_NAME, None)
         st.rerun()
@@ -172,10 +208,8 @@ def _prefix(suite: Suite) -> str:
 def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
     """Start a run in the background. Raises InputError for settings that allow no run."""
     suite = evaluator.suite
-    if not run.tasks:
-        raise InputError("choose at least one expert to adapt")
-    if run.name in suite.expert_sets:
-        raise InputError(f"expert set {run.name!r} exists already; choose another name")
+    if not resume and (wrong := problem(suite, run)):
+        raise InputError(wrong)
     device, every = pick_device(resources.device()), max(1, int(run.settings["steps"]) // _CURVE_POINTS)
 
     def work(job: Job) -> Path:
@@ -193,13 +227,17 @@ def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
 
 
 def runs(evaluator: Evaluator) -> None:
-    """Draw the runs of this server: those under way with progress and cancel, those that stopped with resume."""
+    """Draw the runs of this server: those under way with progress and cancel, those that ended with how."""
     for job in resources.jobs().starting_with(_prefix(evaluator.suite)):
-        with st.container(border=True):
-            if job.running:
+        if job.running:
+            with st.container(border=True):
+                st.caption(f"{run_in_words(job.details['run'].settings)}")
                 background.watch(job, partial(_losses, job, evaluator.suite.tasks))
-            else:
-                _ended(evaluator, job)
+        elif isinstance(job.error, Cancelled):
+            resources.jobs().drop(job.key)  # it is among the unfinished ones
+        else:
+            with st.container(border=True):
+                _ended(job)
 
 
 def _losses(job: Job, tasks: Sequence[str]) -> None:
@@ -212,29 +250,18 @@ def _losses(job: Job, tasks: Sequence[str]) -> None:
         st.caption(_HOW)
 
 
-def _ended(evaluator: Evaluator, job: Job) -> None:
-    error, name = job.error, job.details["run"].name
+def _ended(job: Job) -> None:
+    name, error = frame.plain(job.details["run"].name), job.error
     if error is None:
         st.success(f"Expert set {name} is ready and can be compared on every page.", icon=":material/check_circle:")
-        use, close = st.columns([1, 1])
-        use.button(f"Use {name} as “after RI”", key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
-        close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
-        return
-    stopped = isinstance(error, Cancelled)
-    if stopped:
-        st.info(
-            f"{name} was stopped at {words.percent(job.pace.share, 0)}; finished experts are saved.",
-            icon=":material/pause_circle:",
-        )
     else:
-        st.error(
-            f"{name}: {error if isinstance(error, InputError) else type(error).__name__}", icon=":material/warning:"
-        )
-    again, close = st.columns([1, 1])
-    if stopped and again.button("Resume", key=f"resume.{job.key}", type="primary"):
-        start(evaluator, job.details["run"], resume=True)
-        st.rerun()
-    close.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
+        said = frame.plain(str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}")
+        st.error(f"{name} stopped: {said}", icon=":material/warning:")
+    with st.container(horizontal=True):
+        if error is None:
+            label = f"Use {name} as “after RI”"
+            st.button(label, key=f"use.{job.key}", on_click=_use, args=(job,), type="primary")
+        st.button("Close", key=f"close.{job.key}", on_click=resources.jobs().drop, args=(job.key,), type="tertiary")
 
 
 def _use(job: Job) -> None:
@@ -245,24 +272,46 @@ def _use(job: Job) -> None:
 # --- what was made before ---------------------------------------------------------------------------------
 
 
-def left_over(evaluator: Evaluator) -> list[Run]:
-    """Return the runs in the workspace that an earlier server left unfinished."""
-    suite = evaluator.suite
-    return [
-        Run(name, run["auxiliary"]["name"], run["settings"], tuple(run["tasks"]), int(run["seed"]))
-        for name, run in unfinished(suite).items()
-        if resources.jobs().get(key_of(suite, name)) is None
-    ]
-
-
 def offer_unfinished(evaluator: Evaluator) -> None:
-    """Draw the runs that can be resumed."""
-    for run in left_over(evaluator):
-        with st.container(border=True):
-            text, button = st.columns([5, 1], vertical_alignment="center")
-            text.markdown(f"**{run.name}** was left unfinished (auxiliary source {run.auxiliary}).")
-            if button.button("Resume", key=f"resume.left.{run.name}", width="stretch"):
-                start(evaluator, run, resume=True)
+    """Draw the runs that were stopped half way, each with how far it is, and ways to resume and to delete it."""
+    suite = evaluator.suite
+    under_way = {job.key for job in resources.jobs().starting_with(_prefix(suite)) if job.running}
+    left = [run for name, run in unfinished(suite).items() if key_of(suite, name) not in under_way]
+    if not left:
+        return
+    st.header("Unfinished runs", anchor=False, divider="gray")
+    for run in left:
+        with st.container(border=True, key=f"left.{run.name}"):
+            st.markdown(f"**{frame.plain(run.name)}**: {_how_far(run)}")
+            if run.plan:
+                st.caption(f"On {frame.plain(str(run.plan['auxiliary']['name']))}, {run_in_words(run.settings)}.")
+            if run.running:
+                st.caption("Another process is working on it.")
+            else:
+                _resume_or_delete(evaluator, run)
+
+
+def _how_far(run: Unfinished) -> str:
+    if run.damage:
+        return "can't be read."
+    experts = f"{len(run.finished)} of {words.count(len(run.tasks), 'expert')} finished"
+    step = f", the next one at step {run.step:,}" if run.step else ""
+    return f"{words.percent(run.share, 0)} done ({experts}{step})."
+
+
+def _resume_or_delete(evaluator: Evaluator, run: Unfinished) -> None:
+    obstacle = run.obstacle(evaluator.suite)
+    if obstacle:
+        st.caption(f"It can't be resumed: {frame.plain(obstacle)}.")
+    with st.container(horizontal=True):
+        if st.button("Resume", key=f"resume.left.{run.name}", icon=":material/play_arrow:", disabled=bool(obstacle)):
+            planned = (str(run.plan["auxiliary"]["name"]), run.settings, run.tasks, int(run.plan["seed"]))
+            start(evaluator, Run(run.name, *planned), resume=True)
+            st.rerun()
+        with st.popover("Delete", icon=":material/delete:"):
+            st.markdown(f"Delete {frame.plain(run.name)} and what it has computed so far? This can't be undone.")
+            if st.button("Delete for good", key=f"delete.left.{run.name}", type="primary"):
+                run.delete()
                 st.rerun()
 
 
@@ -284,5 +333,5 @@ def past_sets(evaluator: Evaluator) -> None:
                 images = record.get("auxiliary", {}).get("images")
                 n = f"Each step uses a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
-                command = resolve_command(resources.suite_name(), item.name, record)
-                frame.figure(chart, _HOW, table, n, f"losses-{item.name}", command)
+                origin = origin_of_losses(evaluator, item.name, resources.suite_name())
+                frame.figure(chart, _HOW, table, n, f"losses-{item.name}", origin)

@@ -1,10 +1,12 @@
-"""The figure tray: figures of any page, kept as they were for this session."""
+"""The figure tray: figures of any page, kept as they were in the workspace, by suite, until they are taken out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import count
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,30 +15,137 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.analyses import Answer
-from ri_analysis.export import facts
-from ri_analysis.export.snapshot import Snapshot
+from ri_analysis.errors import WriteError
+from ri_analysis.export import facts, shelf
+from ri_analysis.export.shelf import Kept, Shelf
+from ri_analysis.export.snapshot import Origin, Snapshot
 from ri_analysis.figures import words
+from ri_analysis.files import digest
 from ri_analysis.merging import MergeRecipe
+from ri_analysis.suite import EMBEDDED, suite_path
 from ri_analysis.ui import recipes, resources
 
-_TRAY, _NUMBERS, _SAID = "ri.tray", "ri.tray.numbers", "ri.tray.said"
-Source = str | Answer[Any] | Sequence[MergeRecipe] | None
-"""What gives a figure's numbers: a command, an analysis's answer, or, where there is neither, the measured recipe."""
-MOST, MOST_BYTES = 30, 64 * 2**20  # figures, and what they may hold in memory, per session
+_UNSAVED, _TAKEN, _SAID = "ri.tray.unsaved", "ri.tray.taken", "ri.tray.said"
+Source = str | Answer[Any] | Sequence[MergeRecipe] | Origin | None
+"""What gives a figure's numbers: an analysis's answer, a command, what is known already of where they come from, or,
+where there is none of these, the measured recipe."""
+_RUN = "ScriptRunner.scriptThread"  # Streamlit's name of a page's run
+_MOMENT, _PATIENCE = 0.3, 3.0  # seconds to wait for an edit to arrive, and then for runs to end
+MOST, MOST_BYTES = 30, shelf.MOST_BYTES  # figures, and what their files may hold, per suite
+
+
+@dataclass
+class _Unsaved:
+    """What one session changed and could not write: figures by key, None for one that was taken out; and why."""
+
+    kept: dict[str, Kept | None] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(frozen=True)
-class Pinned:
-    """A figure in the tray, with the number that its widgets are named by."""
+class Tray:
+    """The figures pinned on a suite, by key: those on its shelf, with the changes that could not be written there."""
 
-    number: int
-    snapshot: Snapshot
+    shelf: Shelf
+    unsaved: _Unsaved
+
+    def __len__(self) -> int:
+        return len(self._sizes())
+
+    def figures(self) -> dict[str, Kept]:
+        """Return the figures in their order."""
+        every = self.shelf.read()[0] | self.unsaved.kept
+        there = {key: kept for key, kept in every.items() if kept is not None}
+        return dict(sorted(there.items(), key=lambda item: (item[1].place, item[0])))
+
+    def settled(self) -> dict[str, Snapshot]:
+        """Return the figures in their order, for a file that was asked for: with an edit that is still under way.
+
+        A press that ends an edit asks for the file first; the browser sends the edit a few milliseconds later.
+        """
+        time.sleep(_MOMENT)
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and any(thread.name == _RUN for thread in threading.enumerate()):
+            time.sleep(0.02)
+        return {key: kept.snapshot for key, kept in self.figures().items()}
+
+    def remarks(self) -> list[str]:
+        """Return what the reader should know: of files that hold no figure, and of changes that could not be saved."""
+        remarks = self.shelf.read()[1]
+        if self.unsaved.kept:
+            count = words.count(len(self.unsaved.kept), "figure")
+            remarks.append(
+                f"Changes to {count} could not be saved and last until this browser tab is closed. {self.unsaved.why}"
+            )
+        return remarks
+
+    def add(self, snapshot: Snapshot) -> str:
+        """Put a figure last, unless it is there already; return what is wrong, empty where nothing is."""
+        sizes = self._sizes()
+        if snapshot.key in sizes:
+            return "This figure is pinned already."
+        if len(sizes) >= MOST or sum(sizes.values()) + snapshot.bytes > MOST_BYTES:
+            return "The Figures page is full: take a figure out there first."
+        kept = Kept(time.time(), snapshot)
+        self.change(snapshot.key, lambda _: kept)
+        return ""
+
+    def change(self, key: str, change: Callable[[Kept | None], Kept | None]) -> None:
+        """Change a figure, for this session alone where that can't be written; None is none."""
+        try:
+            with self.shelf.changing():
+                found = self._get(key)
+                made = change(found)
+                if made is not found:  # what is not there stays away, and what can't be read stays there
+                    self.shelf.put(key, made)
+            self.unsaved.kept.pop(key, None)
+        except WriteError as error:
+            self.unsaved.kept[key] = change(self._get(key))
+            self.unsaved.why = str(error)
+
+    def edit(self, key: str, edit: Callable[[Snapshot], Snapshot]) -> None:
+        """Change a figure's words or size, where it is still there."""
+        self.change(key, lambda kept: kept and replace(kept, snapshot=edit(kept.snapshot)))
+
+    def move(self, key: str, step: int) -> None:
+        """Move a figure up (−1) or down (1)."""
+        held = self.figures()
+        if key not in held:
+            return
+        others = [other for other in held if other != key]
+        place = min(max(0, list(held).index(key) + step), len(others))
+        low = held[others[place - 1]].place if place else held[others[0]].place - 2
+        high = held[others[place]].place if place < len(others) else held[others[-1]].place + 2
+        if low < (low + high) / 2 < high:
+            self._put_at(key, (low + high) / 2)
+        else:  # no number fits between them any more
+            for number, other in enumerate([*others[:place], key, *others[place:]]):
+                self._put_at(other, float(number))
+
+    def _put_at(self, key: str, place: float) -> None:
+        self.change(key, lambda kept: kept and replace(kept, place=place))
+
+    def _get(self, key: str) -> Kept | None:
+        return self.unsaved.kept[key] if key in self.unsaved.kept else self.shelf.get(key)
+
+    def _sizes(self) -> dict[str, int]:
+        unsaved = self.unsaved.kept
+        there = {key: kept.snapshot.bytes for key, kept in unsaved.items() if kept is not None}
+        return {key: size for key, size in self.shelf.sizes().items() if key not in unsaved} | there
 
 
-def pinned() -> list[Pinned]:
-    """Return the tray's figures in their order; the list is the tray itself."""
-    found: list[Pinned] = st.session_state.setdefault(_TRAY, [])
-    return found
+def pinned() -> Tray:
+    """Return the tray of the open suite."""
+    folder = _folder()
+    unsaved = st.session_state.setdefault(_UNSAVED, {}).setdefault(folder, _Unsaved())
+    return Tray(Shelf(folder), unsaved)
+
+
+def _folder() -> Path:
+    """Return where a suite's figures are: by its file, for names may be the same; by name where it comes with us."""
+    place = Path(resources.stamp(resources.suite_name())[0]).resolve()
+    ours = (name for name in EMBEDDED if suite_path(name).resolve() == place)
+    return resources.workspace() / "figures" / next(ours, digest(str(place)))
 
 
 def pin_button(
@@ -62,6 +171,8 @@ def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: 
         origin = facts.origin(evaluator, recipes.chosen_pair(evaluator), suite, address())
     elif isinstance(source, str):
         origin = facts.origin_of(evaluator, [source], address())
+    elif isinstance(source, Origin):
+        origin = replace(source, address=address())
     elif not isinstance(source, Answer):
         origin = facts.origin(evaluator, source, suite, address())
     else:
@@ -71,15 +182,34 @@ def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: 
 
 def add(snapshot: Snapshot) -> None:
     """Put a figure into the tray and say so, or why not."""
-    held = pinned()
-    if any(item.snapshot.same_as(snapshot) for item in held):
-        _say("This figure is in the tray already.", ":material/keep:")
-    elif len(held) == MOST or sum(item.snapshot.bytes for item in held) + snapshot.bytes > MOST_BYTES:
-        _say("The tray is full: take a figure out on the Figures page first.", ":material/warning:")
+    tray = pinned()
+    if problem := tray.add(snapshot):
+        _say(problem, ":material/info:")
+    elif snapshot.key in tray.unsaved.kept:
+        _say("Pinned for this browser tab only: the workspace can't be written.", ":material/warning:")
     else:
-        numbers = st.session_state.setdefault(_NUMBERS, count(1))
-        held.append(Pinned(next(numbers), snapshot))
-        _say(f"Pinned: {words.count(len(held), 'figure')} on the Figures page.", ":material/keep:")
+        _say(f"Pinned: {words.count(len(tray), 'figure')} on the Figures page.", ":material/keep:")
+
+
+def take_out(key: str) -> None:
+    """Take a figure out of the tray; it can be put back until the next one is."""
+    tray = pinned()
+    kept = tray.figures().get(key)
+    st.session_state[_TAKEN] = (tray.shelf.folder, key, kept)
+    tray.change(key, lambda _: None)
+
+
+def taken_out() -> Snapshot | None:
+    """Return the figure that was taken out last and can be put back."""
+    folder, key, kept = st.session_state.get(_TAKEN, (None, "", None))
+    tray = pinned()
+    return None if kept is None or folder != tray.shelf.folder or key in tray.figures() else kept.snapshot
+
+
+def put_back() -> None:
+    """Put the figure that was taken out last back in its place."""
+    _, key, kept = st.session_state.pop(_TAKEN)
+    pinned().change(key, lambda _: kept)
 
 
 def _say(text: str, icon: str) -> None:

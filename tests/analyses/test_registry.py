@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from shown import pinned
 from streamlit.testing.v1 import AppTest
 from worked import load
 
@@ -141,7 +142,7 @@ def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: R
     assert {"drift", "drift-images", "crosstalk", "drift-by-block", "weight-cosine"} <= set(shown)
     for name in ("drift", "drift-images"):
         app.button(key=f"pin.{name}").click().run()
-    tray = [item.snapshot for item in app.session_state["ri.tray"]]
+    tray = pinned()
     for snapshot in tray:
         (command,) = snapshot.origin.commands
         tables = [each["tables"] for each in run(command)["analyses"].values()]
@@ -173,8 +174,8 @@ def test_one_more_analysis_is_on_the_page(extra: Analysis[Any], app: AppTest, ev
     assert not choice.set_value("second").run().exception
     assert app.query_params["interference.rank"] == ["second"] or app.query_params["interference.rank"] == "second"
     app.button(key="pin.confidence").click().run()
-    (pinned,) = app.session_state["ri.tray"]
-    assert "--only confidence --option rank=second" in pinned.snapshot.origin.commands[0]
+    (held,) = pinned()
+    assert "--only confidence --option rank=second" in held.origin.commands[0]
 
 
 def test_one_more_analysis_is_in_the_command_line(extra: Analysis[Any], evaluator: Evaluator, run: Run, capsys: Any):

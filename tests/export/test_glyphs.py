@@ -113,7 +113,7 @@ def test_an_archive_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, "20-7e ")
     monkeypatch.setattr(browser, "missing", lambda: None)
     monkeypatch.setattr(browser, "draw", lambda *_: b"<svg width='1' height='1'>")
-    monkeypatch.setattr(formats, "_with_dpi", lambda drawn: drawn)
+    monkeypatch.setattr(formats, "_with_words", lambda drawn, *_: drawn)
     pinned = Snapshot.of(figure("数"), pd.DataFrame({"a": [1]}), "means", "how", "n", ORIGIN)
     with zipfile.ZipFile(io.BytesIO(formats.archive([pinned]))) as files:
         assert "No font of this machine has 数" in files.read("FONTS.txt").decode()

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -163,6 +164,21 @@ def test_without_a_browser_there_is_one_message_and_the_other_formats(monkeypatc
         suffixes = sorted(name.rpartition(".")[2] for name in files.namelist())
         assert suffixes == ["csv", "html", "parquet", "txt", "txt"]
         assert "no Chrome or Chromium" in files.read("NO-IMAGES.txt").decode()
+
+
+@needs_browser
+def test_images_name_the_title_that_was_edited_last():
+    edited = replace(snapshot(), title="Ours & <theirs>, ξ", caption="An <edited> caption.")
+    svg = formats.FORMATS["svg"].write(edited).decode()
+    assert re.search(
+        r"<svg[^>]*><title>Ours &amp; &lt;theirs&gt;, ξ</title><desc>An &lt;edited&gt; caption.</desc>", svg
+    )
+    pdf = formats.FORMATS["pdf"].write(edited)
+    named = re.search(rb"/Title <([0-9A-Fa-f]+)>", pdf)
+    assert named is not None
+    assert bytes.fromhex(named[1].decode()).decode("utf-16") == "Ours & <theirs>, ξ"
+    with Image.open(io.BytesIO(formats.FORMATS["png"].write(edited))) as picture:
+        assert picture.text == {"Title": "Ours & <theirs>, ξ", "Description": "An <edited> caption."}
 
 
 @needs_browser

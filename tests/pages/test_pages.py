@@ -3,18 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import hand
 import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.errors import Cancelled
 from ri_analysis.figures import words
-from ri_analysis.resolving import resolve
-from ri_analysis.suite import open_suite
-from ri_analysis.ui import resources
 
 PAGES = ["pages/overview.py", "pages/merge.py", "pages/accuracy.py", "pages/resolve.py"]
 
@@ -83,48 +78,3 @@ def test_an_unreadable_suite_is_one_message(start: Callable[[Path], AppTest], ti
     assert not app.exception
     assert len(app.error) == 1
     assert "expected" in app.error[0].value
-
-
-def test_resolve_makes_a_set_that_can_stand_for_after_ri(app: AppTest, tiny: Path, workspace: Path):
-    app.session_state["ri.choice"] = {"method": "task-arithmetic", "resolve.steps": "2", "resolve.name": "quick"}
-    clean(visit(app, "pages/resolve.py"))
-    assert app.select_slider(key="widget.resolve.steps").value == 2
-    assert "on this machine" in text(app)
-    app.button(key="resolve.run").click().run()
-    job = resources.jobs().get(f"resolve:{open_suite(str(tiny)).spec.path}:quick")
-    assert job is not None
-    job._future.result(timeout=60)
-    clean(app.run())
-    assert "quick" in app.success[0].value
-    assert "quick" in open_suite(str(tiny), workspace).expert_sets
-    clean(app.button(key=f"use.{job.key}").click().run())
-    assert app.query_params["ri"] == "quick"
-    clean(visit(app, "pages/merge.py"))
-    assert "--experts quick" in hand.seen(app)["copies"][0]["text"]
-
-
-def test_resolve_says_what_is_wrong_with_a_name(app: AppTest):
-    app.session_state["ri.choice"] = {"method": "task-arithmetic", "resolve.name": "mild"}
-    visit(app, "pages/resolve.py")
-    app.button(key="resolve.run").click().run()
-    assert not app.exception
-    assert "exists already" in app.error[0].value
-
-
-def test_a_run_left_unfinished_is_taken_up_again(app: AppTest, tiny: Path, workspace: Path):
-    def stop(done: int, total: int) -> None:
-        if done > total / 3:  # the second of three experts
-            raise Cancelled
-
-    suite = open_suite(str(tiny), workspace)
-    with pytest.raises(Cancelled):
-        resolve(suite, auxiliary="noise", name="half", settings={"steps": 2}, progress=stop)
-    clean(visit(app, "pages/resolve.py"))
-    assert "**half** was left unfinished" in text(app)
-    app.button(key="resume.left.half").click().run()
-    job = resources.jobs().get(f"resolve:{suite.spec.path}:half")
-    assert job is not None
-    job._future.result(timeout=60)
-    clean(app.run())
-    assert "half" in app.success[0].value
-    assert "half" in suite.expert_sets

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from shown import clean, text
+from shown import clean, pinned, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.ui import resources, sensitivity
@@ -29,7 +29,7 @@ def pinned_as(app: AppTest, name: str, kind: str, command: str) -> None:
     """Pin a figure; the tray then holds it last, drawn by traces of a kind, with a command that begins so."""
     app.button(key=f"pin.{name}").click()
     clean(app.run())
-    snapshot = app.session_state["ri.tray"][-1].snapshot
+    snapshot = pinned()[-1]
     assert snapshot.name == name
     assert "Click" not in snapshot.caption
     assert kind in {trace.type for trace in snapshot.figure.data}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from shown import clean, text
+from shown import clean, pinned, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.progress import Progress
@@ -45,10 +45,10 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert "thick bars reach from the lowest to the highest" in text(app)
     assert list(app.dataframe[0].value["steps"]) == [1, 2]
     app.button(key="pin.steps-accuracy").click().run()
-    [held] = app.session_state["ri.tray"]
-    assert (held.snapshot.name, held.snapshot.origin.recipes) == ("steps-accuracy", ())
-    assert held.snapshot.origin.commands[0].startswith("ri-analysis study steps")
-    assert "seeds=2" in held.snapshot.origin.commands[0]
+    [held] = pinned()
+    assert (held.name, held.origin.recipes) == ("steps-accuracy", ())
+    assert held.origin.commands[0].startswith("ri-analysis study steps")
+    assert "seeds=2" in held.origin.commands[0]
     resources.memory.clear()
     clean(app.run())
     assert len(app.dataframe) == 1  # from the store, nothing asked for

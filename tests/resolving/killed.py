@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ri_analysis.encoder import Encoder
-from ri_analysis.resolving import Losses, descent, resolve, start, trainer
+from ri_analysis.resolving import Losses, descent, plan, resolve, start, trainer
 from ri_analysis.suite import open_suite
 
 
@@ -48,7 +48,7 @@ def _half_the_tokens(encoder: Encoder, *arguments: Any) -> Any:
 _tokens = Encoder.tokens
 
 MOMENTS: dict[str, Callable[[], None]] = {
-    "at once": lambda: setattr(trainer, "_begin", _after(trainer._begin, lambda *_: True)),
+    "at once": lambda: setattr(plan, "decided", _after(plan.decided, lambda *_: True)),
     "making tokens": lambda: setattr(Encoder, "tokens", _half_the_tokens),
     "saving": lambda: setattr(torch, "save", _half_a_state),
     "expert written": lambda: setattr(trainer, "write_safetensors", _after(trainer.write_safetensors, lambda *_: True)),

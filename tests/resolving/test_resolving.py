@@ -278,6 +278,6 @@ def test_unfinished_runs_are_listed_until_they_end(suite: Suite) -> None:
     assert unfinished(suite) == {}
     with pytest.raises(Cancelled):
         resolve(suite, auxiliary="noise", name="half", settings=QUICK, progress=cancel)
-    assert unfinished(suite)["half"]["auxiliary"]["name"] == "noise"
+    assert unfinished(suite)["half"].plan["auxiliary"]["name"] == "noise"
     resolve(suite, auxiliary="noise", name="half", settings=QUICK, resume=True)
     assert unfinished(suite) == {}

@@ -1,0 +1,44 @@
+"""Pinned figures in a browser: their files after an edit, and what a reload leaves of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from browsing import Visit, settle, turn_to
+from playwright.sync_api import Page
+
+CAPTION = "What we saw, in our own words."
+
+
+def test_files_have_what_was_typed_last_and_a_reload_keeps_it(visit: Visit, tmp_path: Path):
+    page = visit("overview")
+    page.get_by_role("button", name="Pin", exact=True).first.click()
+    page.get_by_role("link", name="Figures (1)").wait_for()
+    turn_to(page, "figures")
+    page.get_by_label("Title", exact=True).fill("Ours and theirs")
+    page.get_by_label("Caption", exact=True).fill(CAPTION)  # the press below is what ends the edit
+    report = pressed(page, "Report", tmp_path)
+    assert "<h2>Ours and theirs</h2>" in report
+    assert f"<figcaption>{CAPTION}" in report
+    page.get_by_label("Title", exact=True).fill("Ours only")
+    vectors = pressed(page, "SVG", tmp_path)
+    assert re.search(rf"<svg[^>]*><title>Ours only</title><desc>{CAPTION}</desc>", vectors)
+    page.reload()
+    settle(page, rest=0.6)
+    assert page.get_by_label("Title", exact=True).input_value() == "Ours only"
+    page.get_by_role("button", name="Take out").click()
+    page.get_by_role("button", name="Put back").click()
+    page.get_by_label("Title", exact=True).wait_for()
+    page.get_by_role("button", name="Take out").click()
+    page.get_by_text("Nothing is pinned yet").wait_for()
+    page.get_by_role("button", name="Pin all of them").wait_for()
+
+
+def pressed(page: Page, button: str, folder: Path) -> str:
+    """Press a download button; return the file's text."""
+    with page.expect_download(timeout=200_000) as download:  # the server starts a browser of its own for images
+        page.get_by_role("button", name=button).first.click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path.read_text(encoding="utf-8")
