@@ -17,8 +17,8 @@ from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving import precision
 from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.start import IN_MEMORY, begin, clear
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, spread
+from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.suite.images import in_memory
@@ -53,15 +53,15 @@ def distil(
     rows = descent.rows()
     vectors, heads = suite.task_vectors(ORIGINAL), load_heads(suite, architecture, tasks)
     weights = {task: heads[task].weight.to(encoder.device) for task in tasks}
-    taught: dict[str, torch.Tensor] = {}
+    taught: dict[str, Rows] = {}
     for task in tasks:
         expert = ((name, vectors.expert(name, task)) for name in vectors.names)
         found = encoder.features(expert, images, rows, source=str(suite.expert(task).path))
-        taught[task] = spread(found, rows, len(images))
+        taught[task] = Rows(rows, found)
 
     def loss(features: torch.Tensor, rows: npt.NDArray[Any]) -> tuple[torch.Tensor]:
         terms = [
-            kl_divergence(taught[task][rows].to(encoder.device) @ head.T, features @ head.T).mean()
+            kl_divergence(taught[task].at(rows).to(encoder.device) @ head.T, features @ head.T).mean()
             for task, head in weights.items()
         ]
         return (torch.stack(terms).mean(),)

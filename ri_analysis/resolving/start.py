@@ -22,6 +22,18 @@ from ri_analysis.suite.images import Indices
 IN_MEMORY = 256 << 20  # bytes of pixels, or of tokens; more lie on disk
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a frozen model makes of some images: `values` (n, …) for the images at `rows` (n,), which are sorted."""
+
+    rows: Indices
+    values: torch.Tensor
+
+    def at(self, rows: Indices) -> torch.Tensor:
+        """Return the values of the images at `rows`."""
+        return self.values[torch.from_numpy(np.searchsorted(self.rows, rows))]
+
+
 class Start(Protocol):
     """What the forward pass of a batch begins with."""
 
@@ -52,16 +64,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The last blocks alone: what enters them does not change, and is held for the images at `rows`."""
+    """The last blocks alone, from what enters them: (n, tokens, width), which does not change and is held."""
 
     encoder: Encoder
     last: int
-    rows: Indices
-    held: torch.Tensor  # (n, tokens, width)
+    held: Rows
 
     def fetch(self, rows: Indices) -> Any:
         """See Start."""
-        return self.held[torch.from_numpy(np.searchsorted(self.rows, rows))]
+        return self.held.at(rows)
 
     def forward(self, fetched: Any) -> torch.Tensor:
         """See Start."""
@@ -76,20 +87,20 @@ def begin(
     settings: Mapping[str, Value],
     folder: Path,
     source: str,
-) -> tuple[Start, torch.Tensor]:
+) -> tuple[Start, Rows]:
     """Load `weights`, from which training starts; return where its steps start and the features of `images` at `rows`.
 
     `folder` is for tokens that take more than IN_MEMORY; a resumed run finds them there. Raises NotFinite, naming
     `source`, where the features have no direction.
     """
     if settings["parameters"] != "last-blocks":
-        return Pixels(encoder, images), encoder.features(weights, images, rows, source=source)
+        return Pixels(encoder, images), Rows(rows, encoder.features(weights, images, rows, source=source))
     last = int(settings["blocks"])
     encoder.load(weights, source)
-    start = Tokens(encoder, last, rows, _held(encoder, images, rows, last, folder))
+    start = Tokens(encoder, last, Rows(rows, _held(encoder, images, rows, last, folder)))
     with torch.no_grad():
-        parts = [start.forward(part).cpu() for part in torch.split(start.held, encoder.batch)]
-    return start, require_directions(torch.cat(parts), source)
+        parts = [start.forward(part).cpu() for part in torch.split(start.held.values, encoder.batch)]
+    return start, Rows(rows, require_directions(torch.cat(parts), source))
 
 
 def clear(folder: Path) -> None:

@@ -24,7 +24,7 @@ from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import parameters, plan, precision
 from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
-from ri_analysis.resolving.start import IN_MEMORY, begin, clear
+from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
 from ri_analysis.suite.images import Indices, in_memory
@@ -157,13 +157,6 @@ def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 
     return round(experts * drawn * part), min(images, experts * different) + experts * different
 
 
-def spread(features: torch.Tensor, rows: Indices, count: int) -> torch.Tensor:
-    """Return features of the images at `rows` as those of all `count` images, 0 elsewhere."""
-    spread = torch.zeros(count, features.shape[1])
-    spread[torch.from_numpy(rows)] = features
-    return spread
-
-
 @dataclass(frozen=True)
 class _Run:
     """The adaptation of one expert."""
@@ -183,13 +176,12 @@ class _Run:
         state, seed = plan.state_path(self.folder, self.task), (self.seed, *self.task.encode())
         return Descent(self.encoder, len(self.images), self.settings, seed, state)
 
-    def pretrained(self, rows: Indices) -> torch.Tensor:
-        """Return f(x; θ₀) of the images at `rows`, 0 for the others."""
-        source = str(self.suite.pretrained.path)
-        found = self.encoder.features(vision_tower(self.suite.pretrained), self.images, rows, source=source)
-        return spread(found, rows, len(self.images))
+    def pretrained(self, rows: Indices) -> Rows:
+        """Return f(x; θ₀) of the images at `rows`."""
+        weights, source = vision_tower(self.suite.pretrained), str(self.suite.pretrained.path)
+        return Rows(rows, self.encoder.features(weights, self.images, rows, source=source))
 
-    def carry_out(self, pretrained: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> None:
+    def carry_out(self, pretrained: Rows, counter: Counter, report: Callable[[Losses], None]) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
         output, descent = plan.expert_path(self.folder, self.task), self.descent
         if not output.exists():
@@ -219,18 +211,17 @@ class _Run:
         return [loss for loss, _ in found], found[-1][1] - found[0][1]
 
     def _train(
-        self, descent: Descent, pretrained: torch.Tensor, after: Callable[[int, tuple[float, ...]], None]
+        self, descent: Descent, pretrained: Rows, after: Callable[[int, tuple[float, ...]], None]
     ) -> list[list[float]]:
         vectors, rows = self.suite.task_vectors(ORIGINAL, (self.task,)), descent.rows()
         weights = {name: vectors.expert(name, self.task) for name in vectors.names}
         source = str(self.suite.expert(self.task).path)
-        start, found = begin(self.encoder, weights, self.images, rows, self.settings, self._scratch, source)
-        expert, device = spread(found, rows, len(self.images)), self.encoder.device
-        alpha, distance = float(self.settings["alpha"]), str(self.settings["distance"])
+        start, expert = begin(self.encoder, weights, self.images, rows, self.settings, self._scratch, source)
+        alpha, distance, device = float(self.settings["alpha"]), str(self.settings["distance"]), self.encoder.device
         objective = Objective(self.heads, self.task, alpha, device, distance)
 
         def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
-            return objective(adapted, expert[rows].to(device), pretrained[rows].to(device))
+            return objective(adapted, expert.at(rows).to(device), pretrained.at(rows).to(device))
 
         return descent.run(start, loss, after)
 

@@ -105,7 +105,7 @@ class Bench:
         losses, times = list[float](), list[float]()
 
         def loss(adapted: torch.Tensor, chosen: np.ndarray) -> tuple[torch.Tensor, ...]:
-            return objective(adapted, expert[chosen], pretrained[chosen])
+            return objective(adapted, expert.at(chosen), pretrained[chosen])
 
         def report(step: int, parts: tuple[float, ...]) -> None:
             losses.append(parts[-1])
