@@ -38,8 +38,8 @@ PRESETS = {
     for preset in (
         Preset(
             "quick",
-            "A first answer in minutes: trains only the last two blocks, for a few steps.",
-            _SMALL | {"steps": 120, "lr": 1e-4, "parameters": "last-blocks", "blocks": 2},
+            "A first answer in minutes: a few steps for the last two blocks; its learning rate suits small towers.",
+            _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2},
         ),
         Preset(
             "paper",
