@@ -22,13 +22,26 @@ def zeros_on_disk(shapes: Mapping[str, Sequence[int]], folder: Path) -> dict[str
     sizes = [prod(shape) for shape in shapes.values()]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
-        _reserve(file.fileno(), max(4, 4 * sum(sizes)), folder)
+        _reserve(file.fileno(), max(4, 4 * sum(sizes)), folder, "merging")
         values = torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(max(1, sum(sizes)),)))
     parts = torch.split(values[: sum(sizes)], sizes)
     return {name: part.view(tuple(shape)) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
-def _reserve(file: int, size: int, folder: Path) -> None:
+def tensor_in_file(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """Return the tensor that the file at `path` holds, mapped; a file that is too short for it grows first.
+
+    Raises InputError where the disk has no room for it.
+    """
+    size = prod(shape) * dtype.itemsize
+    with path.open("ab") as file:
+        if file.tell() < size:
+            _reserve(file.fileno(), size, path.parent, "resolving")
+            file.truncate(size)
+    return torch.from_file(str(path), shared=True, size=prod(shape), dtype=dtype).view(tuple(shape))
+
+
+def _reserve(file: int, size: int, folder: Path, doing: str) -> None:
     """Take the room now: a disk that is full when a mapped page is written ends the process without a word."""
     if not hasattr(os, "posix_fallocate"):  # macOS, Windows
         return
@@ -36,5 +49,5 @@ def _reserve(file: int, size: int, folder: Path) -> None:
         os.posix_fallocate(file, 0, size)
     except OSError as error:
         raise InputError(
-            f"{folder}: expected room for {size / 2**20:,.0f} MiB while merging, found: {error.strerror}"
+            f"{folder}: expected room for {size / 2**20:,.0f} MiB while {doing}, found: {error.strerror}"
         ) from error

@@ -29,6 +29,7 @@ def add_commands(commands: Any) -> None:
     resolve.more = _settings_of_ri
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
     resolve.add_argument("--name", required=True, help="name of the new expert set")
+    resolve.add_argument("--preset", metavar="NAME", help="settings to start from: quick, paper or small")
     resolve.add_argument("--steps", type=whole(1, 1_000_000), help="optimisation steps for each expert")
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of RI, listed below")
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
@@ -75,7 +76,7 @@ def _resolve(options: argparse.Namespace) -> int:
     from ri_analysis.encoder import load_heads
     from ri_analysis.engine.remarks import suite_remarks
     from ri_analysis.files import check_target
-    from ri_analysis.resolving import Losses, resolve
+    from ri_analysis.resolving import Losses, find_preset, resolve
     from ri_analysis.suite import ORIGINAL
     from ri_analysis.suite.suite import RECORD
 
@@ -83,7 +84,8 @@ def _resolve(options: argparse.Namespace) -> int:
         check_target(options.out / RECORD)
     evaluator = open_evaluator(options)
     suite = evaluator.suite
-    settings = pairs(options.set, "--set")
+    settings: dict[str, Any] = {} if options.preset is None else find_preset(options.preset).settings
+    settings |= pairs(options.set, "--set")
     if options.steps is not None:
         settings["steps"] = options.steps
     tasks = names(options.tasks)

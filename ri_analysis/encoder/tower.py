@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 import numpy as np
 import numpy.typing as npt
 import torch
+from open_clip.transformer import VisionTransformer
+from torch.utils.checkpoint import checkpoint
 
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
@@ -68,8 +70,13 @@ class Encoder:
     """One vision tower whose weights are swapped in place, so that N models need the memory of one.
 
     A lock makes loading and encoding one step: several sessions may share an encoder. The tower holds and computes
-    numbers in `dtype`; what goes in and comes out is float32.
+    numbers in `dtype`; what goes in and comes out is float32. For training, `autocast` names a shorter number format
+    for the products alone, while the weights stay as they are, and `recompute` has each block's inner values computed
+    again on the way back instead of held.
     """
+
+    autocast: torch.dtype | None = None
+    recompute = False
 
     def __init__(
         self,
@@ -220,8 +227,43 @@ class Encoder:
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return f(x) of preprocessed inputs (k, 3, h, w) under the loaded weights, unit length (k, embed_dim)."""
-        output: torch.Tensor = self.module(inputs.to(self.dtype))
+        if self.recompute and self.in_halves:
+            return self.forward_from(len(self.blocks), self.forward_to(len(self.blocks), inputs))
+        with self._products():
+            output: torch.Tensor = self.module(inputs.to(self.dtype))
         return torch.nn.functional.normalize(output.float(), dim=-1)
+
+    @property
+    def in_halves(self) -> bool:
+        """Whether `forward_to` and `forward_from` work: the tower is open_clip's own vision transformer."""
+        return isinstance(self.module, VisionTransformer) and self.module.transformer.batch_first
+
+    def forward_to(self, last: int, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (k, tokens, width) that enter the last `last` blocks, of preprocessed inputs."""
+        with self._products():
+            tokens: torch.Tensor = self.module._embeds(inputs.to(self.dtype))  # type: ignore[operator]
+            for block in self.blocks[: len(self.blocks) - last]:
+                tokens = block(tokens)
+        return tokens
+
+    def forward_from(self, last: int, tokens: torch.Tensor) -> torch.Tensor:
+        """Return what `forward` would, (k, embed_dim), from what `forward_to` returned."""
+        tokens, blocks = tokens.to(self.device, self.dtype), self.blocks
+        with self._products():
+            for block in blocks[len(blocks) - last :]:
+                tokens = checkpoint(block, tokens, use_reentrant=False) if self.recompute else block(tokens)
+            pooled: torch.Tensor = self.module._pool(tokens)[0]  # type: ignore[operator]
+            output = pooled if self.module.proj is None else pooled @ self.module.proj  # type: ignore[operator]
+        return torch.nn.functional.normalize(output.float(), dim=-1)
+
+    def tokens(self, images: ImageSet, indices: npt.NDArray[np.int64], last: int) -> Iterator[torch.Tensor]:
+        """Yield, batch by batch, what enters the last `last` blocks under the loaded weights: see `forward_to`."""
+        for _, pixels in self._decoded([(images, indices)]):
+            with torch.no_grad():
+                yield self.forward_to(last, self.preprocess(pixels))
+
+    def _products(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return a copy of the loaded weights under canonical names."""

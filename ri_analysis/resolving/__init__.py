@@ -3,18 +3,23 @@
 from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
 from ri_analysis.resolving.plan import Unfinished, unfinished
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, resolve
+from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, identity, resolve
 
 __all__ = [
     "DISTANCES",
     "HYPERPARAMETERS",
+    "PRESETS",
     "Losses",
     "Objective",
+    "Preset",
     "Terms",
     "Unfinished",
     "cost",
     "default_settings",
     "distil",
+    "find_preset",
+    "identity",
     "resolve",
     "unfinished",
     "unit",

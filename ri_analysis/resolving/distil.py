@@ -15,7 +15,9 @@ from ri_analysis.encoder import Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
+from ri_analysis.resolving import precision
 from ri_analysis.resolving.descent import Descent
+from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite
@@ -38,22 +40,28 @@ def distil(
 
     The natural reading of the paper's comparison (arXiv 2603.13467): the same auxiliary images and settings as RI,
     whose keep term this is, for all experts at once; α plays no part. A stopped run resumes from the state beside
-    `output`. `progress` counts steps and may raise Cancelled.
+    `output`. Precision "auto" is float32 here. `progress` counts steps and may raise Cancelled.
     """
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")
     architecture = fitting_architecture(suite, tasks)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    images = in_memory(Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed), encoder.image_size)
+    encoder.autocast = precision.autocast(str(values["precision"]))
+    variants = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
+    images = in_memory(variants, encoder.image_size, IN_MEMORY)
+    state, scratch = output.with_suffix(".pt"), output.with_suffix(".scratch")
+    descent = Descent(encoder, len(images), values, (seed,), state)
+    rows = descent.rows()
     vectors, heads = suite.task_vectors(ORIGINAL), load_heads(suite, architecture, tasks)
     weights = {task: heads[task].weight.to(encoder.device) for task in tasks}
-    taught: dict[str, torch.Tensor] = {}
+    taught: dict[str, Rows] = {}
     for task in tasks:
         expert = ((name, vectors.expert(name, task)) for name in vectors.names)
-        taught[task] = encoder.features(expert, images, source=str(suite.expert(task).path))
+        found = encoder.features(expert, images, rows, source=str(suite.expert(task).path))
+        taught[task] = Rows(rows, found)
 
     def loss(features: torch.Tensor, rows: npt.NDArray[Any]) -> tuple[torch.Tensor]:
         terms = [
-            kl_divergence(taught[task][rows].to(encoder.device) @ head.T, features @ head.T).mean()
+            kl_divergence(taught[task].at(rows).to(encoder.device) @ head.T, features @ head.T).mean()
             for task, head in weights.items()
         ]
         return (torch.stack(terms).mean(),)
@@ -62,11 +70,11 @@ def distil(
         if progress is not None:
             progress(step, int(values["steps"]))
 
-    encoder.load(merged(), "merged model")
-    state = output.with_suffix(".pt")
-    Descent(encoder, images, values, (seed,), state).run(loss, report)
+    start, _ = begin(encoder, merged(), images, rows, values, scratch, "merged model")
+    descent.run(start, loss, report)
     suite.files.check()
     tensors = encoder.state()
     layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}
     write_safetensors(output, layout, tensors.items(), {"method": "distilled"})
+    clear(scratch)
     state.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -227,3 +227,12 @@ def begun(folder: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[Non
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     return [key for key, value in wanted.items() if found.get(key) != json.loads(json.dumps(value))]
+
+
+def decided(folder: Path, name: str, decide: Callable[[], str]) -> str:
+    """Return what `decide` said when the run in `folder` began, so that it goes on with it wherever it is resumed."""
+    found = _read(folder / PLAN)
+    if name not in found:
+        found[name] = decide()
+        write_text(folder / PLAN, to_json(found))
+    return str(found[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,18 +14,20 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
+from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import plan
-from ri_analysis.resolving.descent import SCHEDULES, Descent, Indices
+from ri_analysis.resolving import parameters, plan, precision
+from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
+from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
-from ri_analysis.suite.images import in_memory
+from ri_analysis.suite.images import Indices, in_memory
 from ri_analysis.suite.suite import RECORD
 
 HYPERPARAMETERS = (
@@ -91,6 +93,45 @@ HYPERPARAMETERS = (
         titles=("constant rate", "cosine", "warm-up then cosine"),
         label="learning-rate schedule",
     ),
+    Hyperparameter(
+        "parameters",
+        "weights that are trained; the others stay the expert's",
+        "all",
+        choices=tuple(parameters.CHOICES),
+        titles=("all weights", "matrices only", "attention only", "last blocks only", "LoRA"),
+        label="trained weights",
+    ),
+    Hyperparameter(
+        "blocks",
+        "how many of the last blocks are trained, where only these are",
+        4,
+        1,
+        1000,
+        sweep=(1, 12),
+        label="trained blocks",
+    ),
+    Hyperparameter(
+        "rank", "rank of the updates, where LoRA is trained", 16, 1, 4096, sweep=(1, 256), log=True, label="LoRA rank"
+    ),
+    Hyperparameter(
+        "precision",
+        "number format that a step computes in; auto: bfloat16 where a short trial is faster and agrees",
+        "auto",
+        choices=precision.CHOICES,
+        titles=("automatic number format", "float32", "bfloat16"),
+        label="number format",
+    ),
+    Hyperparameter(
+        "memory",
+        "memory for the activations of a step; larger batches are computed in parts, with the same gradient",
+        4.0,
+        1e-6,
+        1024.0,
+        sweep=(1, 64),
+        log=True,
+        label="memory per step",
+        unit="GiB",
+    ),
 )
 
 
@@ -102,6 +143,25 @@ class Losses(NamedTuple):
     keep: float
     free: float
     loss: float
+
+
+_AS_EVER = {"parameters": "all", "precision": "auto"}  # later hyperparameters, with the value that changes nothing
+_ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
+
+
+def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the settings that a run with them depends on."""
+    choice = settings["parameters"]
+    return {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
+
+
+def identity(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what of a run's settings names its result: not those that only say how it is computed.
+
+    Settings that came later count where they change something, so that sets made before keep their names.
+    """
+    found = {name: value for name, value in relevant(settings).items() if name != "memory"}
+    return {name: value for name, value in found.items() if name not in _AS_EVER or value != _AS_EVER[name]}
 
 
 def default_settings(suite: Suite) -> dict[str, Value]:
@@ -150,22 +210,25 @@ def resolve(
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
     folder = plan.folder_of(suite, name, directory)
     source = sample(suite.auxiliary_data(auxiliary), images, seed)
-    wanted = plan.plan(suite, auxiliary, source, names, values, seed)
+    wanted = plan.plan(suite, auxiliary, source, names, relevant(values), seed)
     architecture = fitting_architecture(suite, names)
     heads = load_heads(suite, architecture, names)
+    encoder = Encoder(architecture, device, batch=int(values["batch"]))
+    parameters.trained_weights(encoder, values)
     with plan.begun(folder, wanted, resume):
-        encoder = Encoder(architecture, device, batch=int(values["batch"]))
-        pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size)
-        descents = {
-            task: Descent(encoder, pixels, values, (seed, *task.encode()), plan.state_path(folder, task))
-            for task in names
-        }
-        rows = np.unique(np.concatenate([descent.rows() for descent in descents.values()]))
-        pretrained = _teacher(encoder, vision_tower(suite.pretrained), pixels, rows, str(suite.pretrained.path))
+        pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
+        runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
+        number_format = plan.decided(
+            folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, runs[0].trial)
+        )
+        encoder.autocast = precision.autocast(number_format)
+        rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
+        pretrained = runs[0].pretrained(rows)
         started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
-        for task, descent in descents.items():
-            _Run(suite, descent, heads, pretrained, task, folder).carry_out(counter, report or (lambda _: None))
+        for run in runs:
+            run.carry_out(pretrained, counter, report or (lambda _: None))
         record = wanted | {
+            "precision": number_format,
             "name": name,
             "history": {task: _read_history(folder, task) for task in names},
             "seconds": round(time.monotonic() - started, 1),
@@ -178,22 +241,17 @@ def resolve(
     return folder
 
 
-def cost(images: int, experts: int, settings: Mapping[str, Value]) -> tuple[int, int]:
-    """Return how many images a run trains on, and how many its teachers look at, given a source of so many images."""
+def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
+    """Return how many images a run trains on, and how many its teachers look at, given a source of so many images.
+
+    Both count passes through the whole tower. Where only the last blocks are trained, an image costs their share of
+    the tower's `depth` blocks, where that is known.
+    """
     images *= int(settings["views"])
     drawn = int(settings["steps"]) * min(int(settings["batch"]), images)
     different = min(images, drawn)
-    return experts * drawn, min(images, experts * different) + experts * different
-
-
-def _teacher(
-    encoder: Encoder, weights: Mapping[str, torch.Tensor], images: ImageSet, rows: Indices, source: str
-) -> torch.Tensor:
-    """Return a frozen model's features (n, embed_dim) of all images, computed for those at `rows` and 0 elsewhere."""
-    found = encoder.features(weights, images, rows, source=source)
-    features = torch.zeros(len(images), found.shape[1])
-    features[torch.from_numpy(rows)] = found
-    return features
+    part = min(1.0, int(settings["blocks"]) / depth) if depth and settings["parameters"] == "last-blocks" else 1.0
+    return round(experts * drawn * part), min(images, experts * different) + experts * different
 
 
 @dataclass(frozen=True)
@@ -201,45 +259,81 @@ class _Run:
     """The adaptation of one expert."""
 
     suite: Suite
-    descent: Descent
+    encoder: Encoder
+    images: ImageSet
     heads: Mapping[str, Head]
-    pretrained: torch.Tensor
+    settings: Mapping[str, Value]
+    seed: int
     task: str
     folder: Path
 
-    def carry_out(self, counter: Counter, report: Callable[[Losses], None]) -> None:
+    @property
+    def descent(self) -> Descent:
+        """The steps to take."""
+        state, seed = plan.state_path(self.folder, self.task), (self.seed, *self.task.encode())
+        return Descent(self.encoder, len(self.images), self.settings, seed, state)
+
+    def pretrained(self, rows: Indices) -> Rows:
+        """Return f(x; θ₀) of the images at `rows`."""
+        weights, source = vision_tower(self.suite.pretrained), str(self.suite.pretrained.path)
+        return Rows(rows, self.encoder.features(weights, self.images, rows, source=source))
+
+    def carry_out(self, pretrained: Rows, counter: Counter, report: Callable[[Losses], None]) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
-        output, encoder = plan.expert_path(self.folder, self.task), self.descent.encoder
+        output, descent = plan.expert_path(self.folder, self.task), self.descent
         if not output.exists():
-            self._write(output, encoder, counter, report)
-        counter.advance(int(self.descent.settings["steps"]))
 
-    def _write(self, output: Path, encoder: Encoder, counter: Counter, report: Callable[[Losses], None]) -> None:
-        vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
-        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
-        source = str(self.suite.expert(self.task).path)
-        expert = _teacher(encoder, weights, self.descent.images, self.descent.rows(), source)
-        history = self._train(expert, counter, report)
-        self.suite.files.check()
-        write_text(_history_path(self.folder, self.task), to_json(history))
-        original = self.suite.tower(self.suite.expert(self.task)).tensors
-        state = encoder.state()
-        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
-        write_safetensors(output, layout, ((key, state[key]) for key in layout), {"task": self.task, "method": "RI"})
-        self.descent.state.unlink(missing_ok=True)
+            def after(step: int, parts: tuple[float, ...]) -> None:
+                report(Losses(self.task, step, *parts))
+                counter.within(step)
 
-    def _train(self, expert: torch.Tensor, counter: Counter, report: Callable[[Losses], None]) -> list[list[float]]:
-        settings, device = self.descent.settings, self.descent.encoder.device
-        objective = Objective(self.heads, self.task, float(settings["alpha"]), device, str(settings["distance"]))
+            history = self._train(descent, pretrained, after)
+            self.suite.files.check()
+            write_text(_history_path(self.folder, self.task), to_json(history))
+            self._write(output)
+        clear(self._scratch)
+        plan.state_path(self.folder, self.task).unlink(missing_ok=True)
+        counter.advance(int(self.settings["steps"]))
 
-        def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
-            return objective(adapted, expert[rows].to(device), self.pretrained[rows].to(device))
+    def trial(self) -> tuple[list[float], float]:
+        """Take a few steps and keep nothing: see `precision.decide`."""
+        few = {"steps": precision.STEPS, "batch": min(precision.BATCH, int(self.settings["batch"]))}
+        descent = replace(self.descent, settings={**self.settings, **few}, state=None)
+        found = list[tuple[float, float]]()
 
         def after(step: int, parts: tuple[float, ...]) -> None:
-            report(Losses(self.task, step, *parts))
-            counter.within(step)
+            found.append((parts[-1], time.perf_counter()))
 
-        return self.descent.run(loss, after)
+        self._train(descent, self.pretrained(descent.rows()), after)
+        return [loss for loss, _ in found], found[-1][1] - found[0][1]
+
+    def _train(
+        self, descent: Descent, pretrained: Rows, after: Callable[[int, tuple[float, ...]], None]
+    ) -> list[list[float]]:
+        vectors, rows = self.suite.task_vectors(ORIGINAL, (self.task,)), descent.rows()
+        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
+        source = str(self.suite.expert(self.task).path)
+        start, expert = begin(self.encoder, weights, self.images, rows, self.settings, self._scratch, source)
+        alpha, distance, device = float(self.settings["alpha"]), str(self.settings["distance"]), self.encoder.device
+        objective = Objective(self.heads, self.task, alpha, device, distance)
+
+        def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
+            return objective(adapted, expert.at(rows).to(device), pretrained.at(rows).to(device))
+
+        return descent.run(start, loss, after)
+
+    def _write(self, output: Path) -> None:
+        """Write the adapted expert; what was not trained is written as the original file has it."""
+        original = self.suite.tower(self.suite.expert(self.task)).tensors
+        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
+        trained = {PREFIX + name for name in parameters.trained_weights(self.encoder, self.settings)}
+        state = self.encoder.state()
+        tensors = ((key, state[key] if key in trained else tensor) for key, tensor in original.items())
+        write_safetensors(output, layout, tensors, {"task": self.task, "method": "RI"})
+
+    @property
+    def _scratch(self) -> Path:
+        return self.folder / f"{self.task}-scratch"
 
 
 def _history_path(folder: Path, task: str) -> Path:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from ri_analysis.files import digest
 from ri_analysis.suite import ImageSet
 
 TURN, STRETCH, SHIFT, LIGHT = math.radians(15), 0.2, 0.15, 0.2  # largest change of each kind
@@ -25,7 +26,7 @@ class Variants:
     labels: npt.NDArray[np.int64] | None = None
 
     def __init__(self, images: ImageSet, views: int, seed: int) -> None:
-        self.source, self.digest = images.source, images.digest
+        self.source, self.digest = images.source, digest(images.digest, str(views), str(seed))
         self.classes, self.remarks = images.classes, images.remarks
         self._images, self._views, self._seed = images, views, seed
 

@@ -403,9 +403,9 @@ class GeneratedImages:
         return stack(made, size)
 
 
-def in_memory(images: ImageSet, size: int) -> ImageSet:
-    """Return `images` decoded once at `size`, when they need at most 2 GiB; else as they are."""
-    if isinstance(images, ArrayImages) or len(images) * size * size * 3 > 2 << 30:
+def in_memory(images: ImageSet, size: int, most: int = 2 << 30) -> ImageSet:
+    """Return `images` decoded once at `size`, when they need at most `most` bytes; else as they are."""
+    if isinstance(images, ArrayImages) or len(images) * size * size * 3 > most:
         return images
     held = np.empty((len(images), size, size, 3), np.uint8)
     for start in range(0, len(images), 256):  # in blocks: decoding may need several times the memory of the pixels

@@ -85,6 +85,10 @@ def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
     assert found["settings"]["lr"] == 1e-4
     assert len(found["history"]["Reds"]) == 3
     assert shell.json("measure", "--experts", "mine")["recipe"]["experts"] == "mine"
+    quick = ["--preset", "quick", "--steps", "2", "--set", "blocks=1"]
+    found = shell.json("resolve", "--auxiliary", "other", "--name", "quick", *quick)
+    assert {"parameters": "last-blocks", "blocks": 1, "steps": 2, "batch": 64}.items() <= found["settings"].items()
+    assert "did you mean 'quick'" in shell("resolve", "--auxiliary", "other", "--name", "x", "--preset", "quik")[2]
     code, out, _ = shell("resolve", "--auxiliary", "noise", "--name", "two", "--steps", "2", "--tasks", "Reds,Blues")
     assert code == 0
     assert "two: 2 experts in" in out

@@ -10,7 +10,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import cost, resolve
+from ri_analysis.resolving import cost, identity, resolve
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.work import bytes_of_images, ri_settings
 from ri_analysis.suite import ImageSet, sample
@@ -36,7 +36,7 @@ class Adaptation:
         """Return the name of the expert set: it changes with all that the set depends on."""
         suite = evaluator.suite
         weights = {name: value for name, value in suite.weight_digests().items() if name in ("pretrained", *self.tasks)}
-        plan = [self.tasks, ri_settings(evaluator, self.settings), self.seed, weights]
+        plan = [self.tasks, identity(ri_settings(evaluator, self.settings)), self.seed, weights]
         images = self._source(evaluator).digest
         heads = (evaluator.heads[task].weight.numpy().tobytes() for task in self.tasks)
         return f"{STUDIES}/{digest(VERSION, json.dumps(plan, sort_keys=True), images, *heads)[:16]}"

@@ -1,0 +1,62 @@
+"""Named settings of RI, each for a purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ri_analysis.errors import InputError
+from ri_analysis.hyperparameters import Value, complete, suggest
+from ri_analysis.resolving.trainer import HYPERPARAMETERS
+
+_SMALL: dict[str, Value] = {
+    "steps": 1200,
+    "alpha": 0.6,
+    "lr": 3e-5,
+    "batch": 64,
+    "views": 8,
+    "schedule": "warm-cosine",
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings under a name: `purpose` says in a sentence what they are for, `changed` which are not the defaults."""
+
+    name: str
+    purpose: str
+    changed: Mapping[str, Value]
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """Every hyperparameter with its value."""
+        return complete(HYPERPARAMETERS, self.changed, f"preset {self.name}")
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "quick",
+            "A first answer in minutes: a few steps for the last two blocks; its learning rate suits small towers.",
+            _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2},
+        ),
+        Preset(
+            "paper",
+            "The paper's settings for CLIP's ViT-B/32: all weights, 2,500 steps of 128 images; best run on a GPU.",
+            {},
+        ),
+        Preset(
+            "small",
+            "Our settings for small towers, with which the embedded suites' sets were made.",
+            _SMALL,
+        ),
+    )
+}
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset of that name. Raises InputError when there is none."""
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}; {suggest(name, list(PRESETS))}")
+    return PRESETS[name]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from pathlib import Path
+from typing import Any
+
+import killed
+import pytest
+from tiny import make_suite
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "all": {},
+    "matrices in parts": {"parameters": "matrices", "memory": 5e-5},
+    "attention": {"parameters": "attention"},
+    "last block": {"parameters": "last-blocks", "blocks": 1},
+    "last block in parts": {"parameters": "last-blocks", "blocks": 1, "memory": 2e-5},
+    "lora in parts": {"parameters": "lora", "rank": 2, "memory": 5e-6},
+    "bfloat16": {"precision": "bfloat16"},
+}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_suite(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Processes that begin with everything imported and no thread started."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ri_analysis.resolving"])
+    return context
+
+
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
+    suite: str, processes: Any, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """Killed over and over, in other places each time, until it is done; for every choice of parameters."""
+
+    def run(folder: Path, settings: dict[str, Any], moment: str) -> int:
+        arguments = (suite, folder, {"steps": 6, "lr": 1e-3, "batch": 16} | settings, moment, "block" in folder.name)
+        process = processes.Process(target=killed.run, args=arguments)
+        process.start()
+        process.join()
+        return int(process.exitcode)
+
+    for choice, settings in CHOICES.items():
+        with subtests.test(choice):
+            undisturbed, disturbed = tmp_path / f"{choice} whole", tmp_path / choice
+            assert run(undisturbed, settings, "never") == 0
+            first = ["making tokens"] if "block" in choice else []
+            for moment in [
+                "at once",
+                *first,
+                "step 2",
+                "saving",
+                "step 1",
+                "expert written",
+                "step 4",
+                "record written",
+            ]:
+                assert run(disturbed, settings, moment) == -signal.SIGKILL, moment
+            for task in ("Reds", "Blues"):
+                name = f"{task}.safetensors"
+                assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes()
+            assert not list(disturbed.rglob("*.tokens"))

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ri_analysis.errors import InputError
+from ri_analysis.resolving import PRESETS, cost, default_settings, find_preset, resolve
+from ri_analysis.suite import EMBEDDED, open_suite
+
+
+def test_the_papers_preset_is_the_papers() -> None:
+    settings = find_preset("paper").settings
+    expected = {"distance": "kl", "alpha": 1.0, "lr": 1e-6, "weight_decay": 1e-4, "steps": 2500, "batch": 128}
+    assert expected.items() <= settings.items()
+    assert settings["parameters"] == "all"
+
+
+@pytest.mark.parametrize("suite", EMBEDDED)
+def test_the_embedded_sets_were_made_with_small(suite: str) -> None:
+    assert default_settings(open_suite(suite)) == find_preset("small").settings
+
+
+def test_quick_runs_on_a_small_suite(tiny: Path, workspace: Path) -> None:
+    suite = open_suite(str(tiny), workspace)
+    settings = find_preset("quick").settings | {"steps": 3, "batch": 8}
+    resolve(suite, auxiliary="other", name="fast", settings=settings)
+    record = suite.record("fast")
+    assert record["settings"]["parameters"] == "last-blocks"
+    assert record["settings"]["blocks"] == 2
+    assert "rank" not in record["settings"]  # which plays no part
+    assert record["precision"] == "float32"
+    assert resolve(suite, auxiliary="other", name="again", settings=record["settings"])
+
+
+def test_presets_are_explained_and_cost_what_they_should() -> None:
+    with pytest.raises(InputError, match="did you mean 'quick'"):
+        find_preset("quik")
+    assert list(PRESETS) == ["quick", "paper", "small"]
+    assert all(preset.purpose.endswith(".") for preset in PRESETS.values())
+    quick = find_preset("quick").settings
+    assert cost(10_000, 8, quick)[0] == 8 * 120 * 64
+    assert cost(10_000, 8, quick, depth=12) == (8 * 120 * 64 // 6, 2 * 8 * 120 * 64)
