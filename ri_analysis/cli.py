@@ -173,6 +173,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conducting.conduct import conduct, plan
     from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.studies.conducting.tables import KeptTable
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
@@ -189,7 +190,9 @@ def _study(options: argparse.Namespace) -> int:
     trying = _Progress("trying bfloat16")
     number_format = evaluator.choose_number_format(trying)
     trying.end()
-    planned = plan(study.rounds(evaluator, settings), evaluator)
+    place = KeptTable.of_study(study, settings, evaluator)
+    known = place.find()
+    planned = plan(study.rounds(evaluator, settings), evaluator) if known is None else known.plan
     if options.dry_run:
         print(estimate(study, evaluator, planned, options.jobs))
         return 0
@@ -201,8 +204,12 @@ def _study(options: argparse.Namespace) -> int:
         else:
             crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
     show, started = _Progress(study.name), time.monotonic()
-    with crew or nullcontext():
-        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
+    if known is not None:
+        table = known.table
+    else:
+        with crew or nullcontext():
+            table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
+        table = place.keep(table, planned.works, time.monotonic() - started)
     show.end()
     record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)
@@ -399,7 +406,8 @@ def _evaluator(options: argparse.Namespace) -> Any:
 
     workspace = options.workspace or default_workspace()
     number_format = torch.float32 if options.float32 else None
-    return Evaluator(open_suite(options.suite, workspace), workspace, options.device, number_format=number_format)
+    suite = open_suite(options.suite, workspace)
+    return Evaluator(suite, workspace, options.device, number_format=number_format, fresh=options.fresh)
 
 
 def _note(remarks: Sequence[str]) -> None:
@@ -667,6 +675,9 @@ def _shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
     parser.add_argument(
         "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="measure here, without the answers that come with the suite"
     )
     parser.set_defaults(run=run)
 

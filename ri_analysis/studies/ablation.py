@@ -86,4 +86,5 @@ STUDY = Study(
     lambda table: gains(table, ["distance", "alpha"]),
     _verdict,
     (Hyperparameter("alphas", "values of α, separated by commas", "0,0.5,2"), *SHARED),
+    version="1",
 )

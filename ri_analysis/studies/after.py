@@ -95,4 +95,5 @@ STUDY = Study(
     _summary,
     _verdict,
     SHARED,
+    version="1",
 )

@@ -205,4 +205,5 @@ STUDY = Study(
         Hyperparameter("counts", "numbers of images of the usual source also tried, with commas", "64,256,1024"),
         *SHARED,
     ),
+    version="1",
 )

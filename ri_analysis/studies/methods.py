@@ -308,4 +308,5 @@ STUDY = Study(
         Hyperparameter("seeds", "seeds of a method that draws at random", 3, 1, 100),
         RI_SEEDS,
     ),
+    version="1",
 )

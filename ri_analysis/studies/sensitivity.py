@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +18,10 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
+from ri_analysis.sides import Sides
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.studies.study import Part, Rounds, Study, before_and_after, method_names
@@ -27,6 +29,7 @@ from ri_analysis.studies.surface import (
     MARGIN,
     Axis,
     Plateau,
+    axis_names,
     coarse,
     find_axis,
     plateau,
@@ -36,6 +39,7 @@ from ri_analysis.studies.surface import (
 from ri_analysis.studies.verdicts import NOTHING, below, beside_the_paper, in_points, mean_over
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
+LEVELS, IMAGES = 15, 64  # values along an axis, and images a task, of a recipe's own curve or surface
 FINE = 2  # where it matters, so many times the images are looked at
 _HALVINGS = 2  # of the interval in which a curve leaves its plateau
 
@@ -113,6 +117,19 @@ def fields(evaluator: Evaluator, settings: Mapping[str, Value], sets: Mapping[st
     return found
 
 
+def axes_of(recipe: MergeRecipe) -> list[str]:
+    """Return what can be varied of a recipe: the first two are looked at first."""
+    return axis_names(METHODS[recipe.method], recipe.tasks)
+
+
+def fields_of(recipes: Sides[MergeRecipe], x: str, y: str | None) -> list[Field]:
+    """Return the fields of a recipe before and after RI along axes by name, as large as a page shows them."""
+    method, tasks = METHODS[recipes.before.method], recipes.before.tasks
+    first, second = (None if name is None else find_axis(method, name, tasks, LEVELS) for name in (x, y))
+    assert first is not None  # `x` is a name
+    return [Field(recipe, stage, first, second, IMAGES) for stage, recipe in recipes.stages.items()]
+
+
 def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> dict[str, Value] | None:
     """Return the study's settings that measure these fields of one method; None where it varies another merge."""
     first = wanted[0]
@@ -127,6 +144,12 @@ def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> d
     found = fields(evaluator, settings, before_and_after(evaluator))
     same = [field.fixed for field in found] == [field.fixed for field in wanted]
     return settings if same else None
+
+
+def kept_table(evaluator: Evaluator, wanted: Sequence[Field]) -> KeptTable:
+    """Return where the table of `study_field` is kept."""
+    about = [[asdict(field), evaluator.digest(field.base)] for field in wanted]
+    return KeptTable(evaluator, "sensitivity of a recipe", STUDY.version, about)
 
 
 def study_field(wanted: Sequence[Field]) -> Rounds:
@@ -446,4 +469,5 @@ STUDY = Study(
         Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31),
         RI_SEEDS,
     ),
+    version="1",
 )

@@ -71,4 +71,5 @@ STUDY = Study(
         IMAGES,
         SEEDS,
     ),
+    version="1",
 )

@@ -98,4 +98,5 @@ STUDY = Study(
     lambda table: gains(table, ["experts_merged", "subset"]),
     _verdict,
     (Hyperparameter("subsets", "seeded subsets of each size", 2, 1, 100), *SHARED),
+    version="1",
 )

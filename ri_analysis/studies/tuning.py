@@ -167,4 +167,5 @@ STUDY = Study(
         Hyperparameter("levels", "values of λ", 11, 2, 200),
         RI_SEEDS,
     ),
+    version="1",
 )

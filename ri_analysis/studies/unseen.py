@@ -137,4 +137,5 @@ STUDY = Study(
     _summary,
     _verdict,
     (Hyperparameter("methods", "methods, separated by commas", "averaging,task-arithmetic,ties,iso-c"), RI_SEEDS),
+    version="1",
 )

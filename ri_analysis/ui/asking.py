@@ -63,7 +63,7 @@ class Question:
 
         evaluator.choose_number_format(progress)
         results = Sides.of(
-            self.analysis.measure(evaluator, recipe, self.options, self.limit, background.parts(report, place, count))
+            self.analysis.result(evaluator, recipe, self.options, self.limit, background.parts(report, place, count))
             for place, recipe in enumerate(self.recipes)
         )
         return _Found(results, time.monotonic() - began[0] if began else None)
@@ -84,7 +84,7 @@ class Question:
             return recipe, self.evaluator.digest(recipe)
         return recipe.tasks, tuple(self.evaluator.suite.weight_digests(recipe.experts).items())
 
-    def _known(self) -> bool:
+    def known(self) -> bool:
         """Whether nothing has to be encoded."""
         if resources.memory().get(self._key()) is not None:
             return True
@@ -102,7 +102,7 @@ def best_so_far(question: Question) -> Answer[Any] | None:
     images are measured in the background.
     """
     *first, last = (replace(question, limit=limit) for limit in question.analysis.limits)
-    if last._known():
+    if last.known():
         return last.now()
     if cost := question.analysis.cost(question.evaluator, question.recipes.before):
         return last.later(question.analysis.button, cost)

@@ -15,7 +15,7 @@ from ri_analysis.analyses import Answer
 from ri_analysis.analyses.clouds import EXPERT, Clouds
 from ri_analysis.analyses.embeddings import ANALYSIS, HOW, Embedded, based_on, drift_sizes, together
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
-from ri_analysis.analyses.maps import Map, umap_known
+from ri_analysis.analyses.maps import Map
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
@@ -33,10 +33,10 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
     if chosen["map"] == "pca":
         return Question(evaluator, pair, ANALYSIS, chosen).now()
-    standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
     umap = Question(evaluator, pair, ANALYSIS, chosen)
-    if umap_known(evaluator, together(standing_in.results).clouds):
+    if umap.known():
         return umap.now()
+    standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
     note = (
         "Fitted once on the experts' features and saved; the other models are placed in it. Showing PCA until UMAP is "
         "ready."
@@ -90,7 +90,7 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
 
 def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
     left, right, colour, tasks = st.columns([2, 2, 2, 4])
-    shown = {name: TITLES[name] for name in clouds.features}
+    shown = {name: TITLES[name] for name in clouds.keys}
     first, second = (_model(place, side, shown) for place, side in ((left, "left"), (right, "right")))
     by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
     everything = list(dict.fromkeys(clouds.images["task"]))

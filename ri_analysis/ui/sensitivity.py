@@ -16,13 +16,12 @@ from ri_analysis.merging import METHODS
 from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_an_image
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.sensitivity import Field
-from ri_analysis.studies.surface import Axis, axis_names, find_axis
+from ri_analysis.studies.sensitivity import Field, kept_table
+from ri_analysis.studies.surface import Axis
 from ri_analysis.ui import background, frame, kept, recipes, resources, state, studies, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
-LEVELS, IMAGES = 15, 64
 X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
@@ -57,7 +56,7 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
 def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     """Draw the choice of axes; return the fields it means, none where the method has nothing to vary."""
     method = METHODS[pair.before.method]
-    names = axis_names(method, pair.before.tasks)
+    names = sensitivity.axes_of(pair.before)
     if not names:
         st.info(f"{method.title} has no hyperparameter to vary.", icon=":material/info:")
         return []
@@ -67,20 +66,19 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     y = kept.one_of(
         right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=_label
     )
-    levels = [LEVELS] * (1 if y == NONE else 2)
+    levels = [sensitivity.LEVELS] * (1 if y == NONE else 2)
     stages = "before and after RI" if pair.after is not None else "before RI"
     size.caption(
-        f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, {IMAGES} test images per "
-        "task; the best points are measured again on more images. Results are saved."
+        f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, "
+        f"{sensitivity.IMAGES} test images per task; the best points are measured again on more images. Results are "
+        "saved."
     )
-    axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
-    assert axes[0] is not None  # the first axis has no such choice
-    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in pair.stages.items()]
+    return sensitivity.fields_of(pair, x, None if y == NONE else y)
 
 
 def _command(wanted: Sequence[Field]) -> str:
     """Return the command that measures the same; none where only this page varies the reader's own recipe."""
-    settings = sensitivity.settings_of(resources.evaluator(), wanted, LEVELS)
+    settings = sensitivity.settings_of(resources.evaluator(), wanted, sensitivity.LEVELS)
     return "" if settings is None else studies.command_of(sensitivity.STUDY, settings)
 
 
@@ -100,6 +98,10 @@ def _job_name(key: tuple[Hashable, ...]) -> str:
 
 def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> pd.DataFrame | None:
     """Return the whole table where the store has all of it; None, and note what is left to do, where it has not."""
+    known = kept_table(evaluator, wanted).find()
+    if known is not None:
+        resources.memory().put(key, known.table)
+        return known.table
     planned = plan(sensitivity.study_field(wanted), evaluator)
     if planned.kept < planned.works:
         resources.memory().put((*key, "plan"), (planned, seconds_an_image(evaluator)))
@@ -134,7 +136,7 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
     """Measure in the background, leaving the table so far for the page every now and then."""
     own = resources.evaluator(resources.BACKGROUND, suite)
     results: dict[Work, Any] = {}
-    drawn = 0.0
+    drawn, began = 0.0, time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal drawn
@@ -146,6 +148,7 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
     try:
         rounds = sensitivity.study_field(wanted)
         table = conduct(rounds, own, planned=planned, progress=progress, results=results)
+        table = kept_table(own, wanted).keep(table, planned.works, time.monotonic() - began)
         resources.memory().put(key, table)
     finally:
         resources.memory().put((*key, "plan"), None)  # what is left to do has changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES, Study
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
@@ -62,15 +64,21 @@ def _table(
 
     def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
         results: dict[Work, Any] = {}
+        started, place = time.monotonic(), KeptTable.of_study(study, settings, own)
         planned = plan(study.rounds(own, settings), own)
         resources.memory().put((*key, "so far"), results)
         try:
-            return conduct(study.rounds(own, settings), own, planned=planned, progress=progress, results=results)
+            table = conduct(study.rounds(own, settings), own, planned=planned, progress=progress, results=results)
+            return place.keep(table, planned.works, time.monotonic() - started)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
     def look_ahead() -> str:
+        known = KeptTable.of_study(study, settings, evaluator).find()
+        if known is not None:
+            resources.memory().put(key, known.table)
+            return ""
         planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))

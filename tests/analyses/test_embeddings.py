@@ -11,7 +11,7 @@ from tiny import TASKS
 from ri_analysis.analyses.clouds import EXPERT, PRETRAINED, Clouds, collect
 from ri_analysis.analyses.embeddings import ANALYSIS, drift_sizes, together
 from ri_analysis.analyses.map_payload import COLOURS, payload
-from ri_analysis.analyses.maps import pca_map, umap_known, umap_map
+from ri_analysis.analyses.maps import pca_map, umap_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.sides import AFTER, BEFORE, Sides
@@ -96,10 +96,9 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
 
     with pytest.raises(Cancelled):
         umap_map(evaluator, clouds, cancel)
-    assert not umap_known(evaluator, clouds)
+    assert FakeUmap.fits == 0
     seen: list[tuple[int, int]] = []
     first = umap_map(evaluator, clouds, lambda done, total: seen.append((done, total)))
-    assert umap_known(evaluator, clouds)
     assert seen[-1][0] == seen[-1][1]
     assert first.floor == pytest.approx(0.5)  # the fake places everything 0.5 away from where it was fitted
     other = evaluator.recipe("task-arithmetic", {"scale": 0.5})
