@@ -23,5 +23,6 @@ for comparison in ui.stages(evaluator, pair, progress):
         ui.accuracy_figure(pair, comparison, "headline")
 with by_task.container():
     ui.by_task(pair, comparison)
+ui.measured_before(evaluator, pair)
 
 ui.analysis.section(evaluator, pair, find_analysis("crosstalk"))

@@ -299,9 +299,9 @@ class Evaluator:
         """Whether `number_format` would measure nothing."""
         return self._format is not None or self._trial.done
 
-    def shipped(self, recipe: MergeRecipe, *, limit: int | None = None) -> bool:
-        """Whether some of what `measure` answers with came with the suite."""
-        return self.measurement.shipped(self._requests(self.model(recipe), recipe.tasks, TEST, limit))
+    def requests(self, recipe: MergeRecipe, limit: int | None = None) -> list[Request]:
+        """Return the measurements that `measure` makes."""
+        return self._requests(self.model(recipe), recipe.tasks, TEST, limit)
 
     def _requests(self, model: Model, tasks: tuple[str, ...], split: str, limit: int | None) -> list[Request]:
         parts = self.sections(tasks, split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -22,6 +23,7 @@ from ri_analysis.files import atomic_path
 
 FILE = "answers.arrow"  # beside the suite file
 _MADE = b"made"
+_MARKS = re.compile(r"\((R|TM|r|tm)\)| CPU| Processor")
 _WHOLE = -1  # the count of an answer that is not about a subset of images
 
 
@@ -44,9 +46,10 @@ class Made:
         return cls(day, __version__, torch.__version__, _processor(), os.cpu_count() or 1, system)
 
     @property
-    def when(self) -> date:
-        """The day."""
-        return date.fromisoformat(self.day)
+    def says(self) -> str:
+        """In words: the day, the version, and the machine."""
+        day, processor = date.fromisoformat(self.day), _MARKS.sub("", self.processor)
+        return f"{day.day} {day:%b %Y}, ri-analysis {self.version}, {self.cores}-core {processor}"
 
 
 class Shippable(NamedTuple):

@@ -245,8 +245,8 @@ class Store:
         if self.shipped.problem:
             self._say(self.shipped.problem, self.shipped.path)
         elif found is not None and self.shipped.made is not None:
-            made = self.shipped.made
-            self._say(f"answers measured before are used ({made.day}, ri-analysis {made.version})", self.shipped.path)
+            said = f"answers measured before are used ({self.shipped.made.says}); --fresh measures here instead"
+            self._say(said, self.shipped.path)
         return found
 
     def record(self, key: str) -> Record | None:

@@ -10,7 +10,14 @@ from ri_analysis.ui.measuring import compare, stages
 from ri_analysis.ui.opening import evaluator
 from ri_analysis.ui.recipes import chosen_pair, describe, possible_tasks
 from ri_analysis.ui.resources import suite_name
-from ri_analysis.ui.sections import accuracy_figure, accuracy_page, by_task, no_resolved_yet, subset_note
+from ri_analysis.ui.sections import (
+    accuracy_figure,
+    accuracy_page,
+    by_task,
+    measured_before,
+    no_resolved_yet,
+    subset_note,
+)
 from ri_analysis.ui.shell import ICON, preload, run
 
 __all__ = [
@@ -33,6 +40,7 @@ __all__ = [
     "guide",
     "images_section",
     "live",
+    "measured_before",
     "method_details",
     "no_resolved_yet",
     "numbers",

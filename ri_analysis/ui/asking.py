@@ -48,6 +48,11 @@ class Question:
         found = background.on_request(self._key(), label, title, self._work, note, at_once=at_once)
         return None if found is None else self._answer(found)
 
+    def measured_before(self) -> None:
+        """Say where the answer came with the suite, and offer to measure it again."""
+        if any(self.analysis.shipped(self.evaluator, each, self.options, self.limit) for each in self.recipes):
+            background.measured_before(self.analysis.name, self._key(), self.analysis.title.rstrip("?"), self._work)
+
     def _measure(self) -> _Found:
         with Meter(self.analysis.title) as meter:
             return resources.remembered(self._key(), lambda: self._work(self.evaluator, meter))

@@ -31,17 +31,17 @@ _OPTIONS = {option.name: option for option in ANALYSIS.options}
 def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     """Draw the choice of map; return all models' features and places, PCA until a UMAP is ready."""
     chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
-    if chosen["map"] == "pca":
-        return Question(evaluator, pair, ANALYSIS, chosen).now()
-    umap = Question(evaluator, pair, ANALYSIS, chosen)
-    if umap.known():
-        return umap.now()
+    asked = Question(evaluator, pair, ANALYSIS, chosen)
+    if chosen["map"] == "pca" or asked.known():
+        found = asked.now()
+        asked.measured_before()
+        return found
     standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
     note = (
         "Fitted once on the experts' features and saved; the other models are placed in it. Showing PCA until UMAP is "
         "ready."
     )
-    return umap.later("Draw the UMAP", note) or standing_in
+    return asked.later("Draw the UMAP", note) or standing_in
 
 
 def explain(drawn: Map) -> None:

@@ -11,6 +11,7 @@ from ri_analysis.engine import Comparison, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
 from ri_analysis.ui import analysis, frame, headline, measuring
+from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
 
 
@@ -58,6 +59,12 @@ def accuracy_page(evaluator: Evaluator, pair: Pair) -> None:
             table = accuracy_figure(pair, comparison, "accuracy", view=chosen)
             stage = "" if comparison.before.full else "-probe"
             _accuracy_dataframe(table, chosen == "normalised", f"accuracy-table{stage}")
+    measured_before(evaluator, pair)
+
+
+def measured_before(evaluator: Evaluator, pair: Pair) -> None:
+    """Say where accuracy and interference on all images came with the suite, and offer to measure them again."""
+    Question(evaluator, pair, ACCURACY, ACCURACY.settled(pair.before.tasks, {})).measured_before()
 
 
 def _accuracy_dataframe(table: pd.DataFrame, normalised: bool, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ import streamlit as st
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import look, surfaces, words
 from ri_analysis.merging import METHODS
+from ri_analysis.progress import Progress
 from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_an_image
 from ri_analysis.studies.conducting.work import Work
@@ -51,6 +53,14 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
             _so_far(job, wanted)
         return
     _whole(found, wanted)
+    if kept_table(evaluator, wanted).shipped:
+        background.measured_before("sensitivity", key, "Sensitivity", partial(_again, wanted))
+
+
+def _again(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -> None:
+    started, planned = time.monotonic(), plan(sensitivity.study_field(wanted), evaluator)
+    table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned, progress=progress)
+    kept_table(evaluator, wanted).keep(table, planned.works, time.monotonic() - started)
 
 
 def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:

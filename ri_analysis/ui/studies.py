@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from ri_analysis.figures.so_far import measured_so_far
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES, Study
-from ri_analysis.studies.conducting.conduct import conduct, plan
+from ri_analysis.studies.conducting.conduct import Results, conduct, plan
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
@@ -46,6 +47,8 @@ def section(evaluator: Evaluator) -> None:
     table = _table(evaluator, study, settings, key)
     if table is not None:
         _outcome(study, table, command)
+        if KeptTable.of_study(study, settings, evaluator).shipped:
+            background.measured_before(study.name, key, study.title, partial(_conducted, study, settings, None))
 
 
 def command_of(study: Study, settings: Mapping[str, Value]) -> str:
@@ -64,32 +67,39 @@ def _table(
 
     def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
         results: dict[Work, Any] = {}
-        started, place = time.monotonic(), KeptTable.of_study(study, settings, own)
-        planned = plan(study.rounds(own, settings), own)
         resources.memory().put((*key, "so far"), results)
         try:
-            table = conduct(study.rounds(own, settings), own, planned=planned, progress=progress, results=results)
-            return place.keep(table, planned.works, time.monotonic() - started)
+            return _conducted(study, settings, results, own, progress)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
     def look_ahead() -> str:
-        known = KeptTable.of_study(study, settings, evaluator).find()
-        if known is not None:
-            resources.memory().put(key, known.table)
-            return ""
         planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
         return estimate(study, evaluator, planned, 1)
 
     with st.spinner("Looking for saved results"):
+        if resources.memory().get(key) is None:
+            known = KeptTable.of_study(study, settings, evaluator).find()
+            resources.memory().put(key, None if known is None else known.table)
         left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
         key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key)
     )
     return table
+
+
+def _conducted(
+    study: Study, settings: Mapping[str, Value], results: Results | None, evaluator: Evaluator, progress: Progress
+) -> pd.DataFrame:
+    """Conduct a study and keep its table."""
+    started, place = time.monotonic(), KeptTable.of_study(study, settings, evaluator)
+    planned = plan(study.rounds(evaluator, settings), evaluator)
+    rounds = study.rounds(evaluator, settings)
+    table = conduct(rounds, evaluator, planned=planned, progress=progress, results=results)
+    return place.keep(table, planned.works, time.monotonic() - started)
 
 
 def _so_far(key: tuple[Hashable, ...]) -> None:
