@@ -13,15 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
 
 from ri_analysis.analyses import ANALYSES, Analysis
+from ri_analysis.analyses.analysis import Options
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.engine.sealing import Arrays, sealed
 from ri_analysis.engine.shipped import FILE, Made, Shippable, write_shipped
@@ -41,11 +43,15 @@ METHOD = "task-arithmetic"  # the recipe that pages begin with
 
 @dataclass(frozen=True)
 class FirstLook:
-    """Something that pages show of a suite before the reader has chosen anything: `ask` measures it, or finds it."""
+    """Something that pages show of a suite before the reader has chosen anything.
+
+    `ask` measures it, or finds it; `known` says whether it would find all of it.
+    """
 
     kind: str
     name: str
     ask: Callable[[Evaluator], object]
+    known: Callable[[Evaluator], bool]
 
 
 def first_recipes(evaluator: Evaluator) -> Sides[MergeRecipe]:
@@ -59,9 +65,9 @@ def first_looks(evaluator: Evaluator, studies: Sequence[str] = tuple(STUDIES)) -
     for analysis in ANALYSES.values():
         if analysis.limits and not analysis.refusal(evaluator, recipes.before):
             yield from _of_analysis(analysis, recipes)
-    yield FirstLook("sensitivity", "surface", _surface)
+    yield _of_table("sensitivity", "surface", _surface)
     for name in studies:
-        yield FirstLook("studies", name, lambda own, study=STUDIES[name]: _study(own, study))  # type: ignore[misc]
+        yield _of_table("studies", name, partial(_study, STUDIES[name]))
 
 
 def _of_analysis(analysis: Analysis[Any], recipes: Sides[MergeRecipe]) -> Iterator[FirstLook]:
@@ -75,33 +81,52 @@ def _of_analysis(analysis: Analysis[Any], recipes: Sides[MergeRecipe]) -> Iterat
         for values in product(*(option.choices for option in listed)):
             chosen: dict[str, Value] = dict(zip((option.name for option in listed), values, strict=True))
             name = " ".join([analysis.name, *values, f"on {limit or 'all'} images a task"])
-            yield FirstLook(analysis.name, name, _asking(analysis, recipes, usual | chosen, limit))
+            asked = (analysis, recipes, usual | chosen, limit)
+            yield FirstLook(analysis.name, name, partial(_ask, *asked), partial(_known, *asked))
 
 
-def _asking(
-    analysis: Analysis[Any], recipes: Sides[MergeRecipe], options: dict[str, Value], limit: int | None
-) -> Callable[[Evaluator], object]:
-    return lambda own: recipes.map(lambda recipe: analysis.result(own, recipe, options, limit, None))
+def _ask(
+    analysis: Analysis[Any], recipes: Sides[MergeRecipe], options: Options, limit: int | None, evaluator: Evaluator
+) -> object:
+    return recipes.map(lambda recipe: analysis.result(evaluator, recipe, options, limit, None))
 
 
-def _surface(evaluator: Evaluator) -> object:
+def _known(
+    analysis: Analysis[Any], recipes: Sides[MergeRecipe], options: Options, limit: int | None, evaluator: Evaluator
+) -> bool:
+    return all(analysis.known(evaluator, recipe, options, limit) for recipe in recipes)
+
+
+class Wanted(NamedTuple):
+    """A table that is wanted: where it is kept, and the rounds that make it."""
+
+    place: KeptTable
+    rounds: Callable[[], Rounds]
+
+
+def _surface(evaluator: Evaluator) -> Wanted:
     recipes = first_recipes(evaluator)
     x, y, *_ = [*sensitivity.axes_of(recipes.before), None]
     wanted = sensitivity.fields_of(recipes, str(x), y)
-    return _table(evaluator, sensitivity.kept_table(evaluator, wanted), lambda: sensitivity.study_field(wanted))
+    return Wanted(sensitivity.kept_table(evaluator, wanted), lambda: sensitivity.study_field(wanted))
 
 
-def _study(evaluator: Evaluator, study: Study) -> object:
+def _study(study: Study, evaluator: Evaluator) -> Wanted:
     settings = {item.name: item.default for item in study.settings}
-    return _table(evaluator, KeptTable.of_study(study, settings, evaluator), lambda: study.rounds(evaluator, settings))
+    return Wanted(KeptTable.of_study(study, settings, evaluator), lambda: study.rounds(evaluator, settings))
 
 
-def _table(evaluator: Evaluator, place: KeptTable, rounds: Callable[[], Rounds]) -> object:
-    found, started = place.find(), time.monotonic()
-    if found is not None:
-        return found.table
-    planned = plan(rounds(), evaluator)
-    return place.keep(conduct(rounds(), evaluator, planned=planned), planned.works, time.monotonic() - started)
+def _of_table(kind: str, name: str, find: Callable[[Evaluator], Wanted]) -> FirstLook:
+    def ask(evaluator: Evaluator) -> object:
+        wanted, started = find(evaluator), time.monotonic()
+        found = wanted.place.find()
+        if found is not None:
+            return found.table
+        planned = plan(wanted.rounds(), evaluator)
+        table = conduct(wanted.rounds(), evaluator, planned=planned)
+        return wanted.place.keep(table, planned.works, time.monotonic() - started)
+
+    return FirstLook(kind, name, ask, lambda evaluator: find(evaluator).place.find() is not None)
 
 
 class Noting(Store):

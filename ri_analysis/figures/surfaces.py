@@ -170,7 +170,8 @@ def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: 
             row=1,
             col=column,
         )
-        figure.add_trace(_dots(grid, values, xs, ys, change), row=1, col=column)
+        stage = list(cells)[0 if change else column - 1]
+        figure.add_trace(_dots(grid[grid["stage"] == stage], values, xs, ys, change), row=1, col=column)
     for column, stage in enumerate(cells, 1):
         rows = table[(table["stage"] == stage) & table["kind"].isin(["best", "default"])]
         for row in rows.to_dict(orient="records"):
@@ -214,13 +215,18 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     )
 
 
-def hover(row: Row, what: str) -> str:
-    """Say a measured place with its interval."""
+def place_of(row: Row) -> str:
+    """Say where a place is."""
     place = [f"{label(row['x_name'])} = {words.signed(row['x'], '.4g')}"]
     place += [f"{label(row['y_name'])} = {words.signed(row['y'], '.4g')}"] if isinstance(row["y_name"], str) else []
+    return f"<b>{', '.join(place)}</b>"
+
+
+def hover(row: Row, what: str) -> str:
+    """Say a measured place with its interval."""
     interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
     return (
-        f"<b>{', '.join(place)}</b><br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
+        f"{place_of(row)}<br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
         f"ξ {words.nats(row['interference'])}<br>{words.count(row['n'], 'image')}"
     )
 
@@ -231,21 +237,20 @@ def _matrix(part: pd.DataFrame, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.
 
 
 def _dots(
-    grid: pd.DataFrame,
+    part: pd.DataFrame,
     values: npt.NDArray[np.float64],
     xs: npt.NDArray[np.float64],
     ys: npt.NDArray[np.float64],
     change: bool,
 ) -> go.Scatter:
-    """Return the measured places: small, but large enough to be hovered and clicked."""
+    """Return the measured places of a stage, or their `change`: small, but large enough to be hovered and clicked."""
     rows, columns = np.nonzero(np.isfinite(values))
-    what = "change" if change else "accuracy"
-    names = label(str(grid["x_name"].iloc[0])), label(str(grid["y_name"].iloc[0]))
-    text = [
-        f"<b>{names[0]} = {words.signed(xs[column], '.4g')}, {names[1]} = {words.signed(ys[row], '.4g')}</b><br>{what} "
-        + (words.points(values[row, column]) if change else words.percent(values[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-    ]
+    measured = {(row["x"], row["y"]): row for row in part.to_dict(orient="records")}
+    text = []
+    for row, column in zip(rows, columns, strict=True):
+        found = measured[xs[column], ys[row]]
+        told = f"change {words.points(values[row, column])}<br>{words.count(found['n'], 'image')}"
+        text.append(f"{place_of(found)}<br>{told}" if change else hover(found, "accuracy"))
     return go.Scatter(
         x=columns,
         y=rows,

@@ -182,12 +182,20 @@ def _measure(wanted: Sequence[Field], known: Sequence[Known], places: Sequence[l
 
 
 def _measure_finer(wanted: Sequence[Field], known: Sequence[Known]) -> Part:
-    """Measure the defaults and, of a surface, both slices through its best point on more images."""
-    asked = [
-        (one, field, place)
+    """Measure the defaults and, of a surface, both slices through its best point on more images.
+
+    Both sides of a method are measured at the same places, so that their difference rests on the same images.
+    """
+    places = [
+        dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])
         for field, one in zip(wanted, known, strict=True)
-        for place in dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])
     ]
+    for field, own in zip(wanted, places, strict=True):
+        if field.y is not None and field.run == 0:
+            for other, others in zip(wanted, list(map(tuple, places)), strict=True):
+                if other.base.method == field.base.method and other.run == 0:
+                    own.update(dict.fromkeys(others))
+    asked = [(one, field, place) for field, one, own in zip(wanted, known, places, strict=True) for place in own]
     outcomes = yield [field.point(place, _fine(field)) for _, field, place in asked]
     for (one, _, place), outcome in zip(asked, outcomes, strict=True):
         one.fine[place] = outcome
@@ -252,6 +260,22 @@ def table(wanted: Sequence[Field], known: Sequence[Known]) -> pd.DataFrame:
         if one.fine:
             rows += _summaries(field, one, before[field.base.method])
     return pd.DataFrame(rows)
+
+
+def one_a_place(found: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which every place has one row of the grid: what was measured on more images, where it was."""
+    measured = found[found["kind"].isin(["grid", "fine"])]
+    place = ["method", "stage", "run", "x", "y"]
+    best = measured.sort_values("n", kind="stable").drop_duplicates(place, keep="last").assign(kind="grid")
+    rows = [best.sort_index(), found[~found.index.isin(measured.index)]]
+    return pd.concat(rows, ignore_index=True)
+
+
+def on_images(found: pd.DataFrame) -> str:
+    """Say on how many images the places of `one_a_place` are based."""
+    counts = sorted(found.loc[found["kind"] == "grid", "n"].unique())
+    said = f"Each point is based on {words.count(int(counts[0]), 'test image')}"
+    return f"{said}, those in line with a best point on {int(counts[-1]):,}." if len(counts) > 1 else f"{said}."
 
 
 def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcomes]) -> pd.DataFrame:
@@ -373,11 +397,12 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
             )
             charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text, title)
         else:
+            own = one_a_place(_own(part))
             text = (
                 f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
-                f"best; ring: default. Each cell is based on {n}."
+                f"best; ring: default. {on_images(own)}"
             )
-            charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text, title)
+            charts[f"surface-{name}"] = Chart(surfaces.pair(own, dark=dark), text, title)
     return charts
 
 

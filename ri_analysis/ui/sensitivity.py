@@ -172,7 +172,8 @@ def _so_far(job: Job, wanted: Sequence[Field]) -> None:
 
 
 def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
-    """Draw a finished surface or curve with all that belongs to it."""
+    """Draw a finished surface or curve with all that belongs to it: everywhere one number a place."""
+    found = sensitivity.one_a_place(found)
     _picture(found, wanted)
     st.subheader("Plateaus", anchor=False)
     text = (
@@ -201,7 +202,7 @@ def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
 def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     field, dark = wanted[0], frame.dark()
     x = field.x.of(field.base)
-    n = f"Each point is based on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
+    n = sensitivity.on_images(found)
     if field.y is None:
         how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
         _clickable(surfaces.curves(found, here=x, dark=dark), wanted, found, how, n)
@@ -215,7 +216,8 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         return
     how = (
         "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe."
+        "measured, the rest is interpolated. Star: best; ring: default; green cross: your recipe. The best is chosen "
+        "among the points that were measured on the most images."
     )
     here = (x, field.y.of(field.base))
     _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)
@@ -288,6 +290,6 @@ def _slices(found: pd.DataFrame, axis: Axis, command: str) -> None:
         format_func=lambda text: words.signed(values[text], ".3g"),
     )
     part = grid[grid["y"] == values[at]]
-    n = f"Based on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
+    n = f"{sensitivity.on_images(part)} Bands show 95% intervals."
     how = "One row of the maps above: accuracy along the first axis at this value of the second."
     frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice", command)
