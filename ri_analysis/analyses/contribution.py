@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options, rows
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.results import kept_table
@@ -242,7 +242,7 @@ $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi
     refusal=_refusal,
     cost=_cost,
     button="Compute contributions",
-    limits=(LIMIT,),
+    limits=(FIRST_LOOK, LIMIT),
     capped=True,
     tables=lambda answer: {"contribution": answer.stacked(lambda table: table)},
     charts=_charts,

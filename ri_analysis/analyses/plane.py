@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.models import combined_model
@@ -165,7 +165,7 @@ the weight disentanglement error (Ortiz-Jimenez et al. 2023), from 0 to 2.""",
     ),
     button="Compute the plane",
     of_merge=False,
-    limits=(LIMIT,),
+    limits=(FIRST_LOOK, LIMIT),
     capped=True,
     tables=lambda answer: {"plane": answer.stacked(lambda table: table)},
     charts=_charts,

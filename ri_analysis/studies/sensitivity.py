@@ -169,6 +169,13 @@ def study_field(wanted: Sequence[Field]) -> Rounds:
     return table(wanted, known)
 
 
+def coarse_field(wanted: Sequence[Field]) -> Rounds:
+    """Measure the coarse grid alone, with which `study_field` begins."""
+    known = [Known({}, {}) for _ in wanted]
+    yield from _measure(wanted, known, [next(field.grid()) for field in wanted])
+    return table(wanted, known)
+
+
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     sets = yield from expert_sets(evaluator, settings)
     return (yield from study_field(fields(evaluator, settings, sets)))

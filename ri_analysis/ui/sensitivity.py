@@ -16,11 +16,11 @@ from ri_analysis.figures import look, surfaces, words
 from ri_analysis.merging import METHODS
 from ri_analysis.progress import Progress
 from ri_analysis.studies import sensitivity
-from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_an_image
+from ri_analysis.studies.conducting.conduct import Plan, conduct, plan
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field, kept_table
 from ri_analysis.studies.surface import Axis
-from ri_analysis.ui import background, frame, kept, recipes, resources, state, studies, tray
+from ri_analysis.ui import background, frame, kept, pace, recipes, resources, state, studies, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -114,11 +114,21 @@ def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashab
         return known.table
     planned = plan(sensitivity.study_field(wanted), evaluator)
     if planned.kept < planned.works:
-        resources.memory().put((*key, "plan"), (planned, seconds_an_image(evaluator)))
+        first = plan(sensitivity.coarse_field(wanted), evaluator)
+        resources.memory().put((*key, "plan"), (planned, _seconds(evaluator, wanted, planned), first))
         return None
     table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned)
     resources.memory().put(key, table)
     return table
+
+
+def _seconds(evaluator: Evaluator, wanted: Sequence[Field], planned: Plan) -> float:
+    return pace.seconds(evaluator, wanted[0].base, planned.images, planned.works - planned.kept)
+
+
+def _coarse(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -> pd.DataFrame:
+    planned = plan(sensitivity.coarse_field(wanted), evaluator)
+    return conduct(sensitivity.coarse_field(wanted), evaluator, planned=planned, progress=progress)
 
 
 def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
@@ -126,16 +136,25 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     looked_up = resources.memory().get((*key, "plan"))
     if looked_up is None:
         st.rerun()  # a measurement ended, or others filled the memory, since it was looked up
-    planned, pace = looked_up
+    planned, expected, first = looked_up
+    if _seconds(evaluator, wanted, first) <= pace.SHORT < expected:
+        coarse = background.on_request(
+            ("sensitivity first", *key), "Coarse grid", "Coarse grid", partial(_coarse, wanted), at_once=True
+        )
+        if coarse is None:
+            return
+        _picture(coarse, wanted)
     left, right = st.columns([2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     right.caption(
-        f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(planned.images * pace)} here. First "
+        f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(expected)} here. First "
         "results after about 10%."
     )
     label = "Resume" if planned.kept else "Measure"
     suite = resources.suite_name()
-    if left.button(label, key="sensitivity.start", width="stretch", type="primary"):
+    ended = resources.jobs().get(_job_name(key))
+    at_once = expected <= pace.SHORT and (ended is None or ended.error is None)
+    if left.button(label, key="sensitivity.start", width="stretch", type="primary") or at_once:
         resources.jobs().start(
             _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), details={}
         )

@@ -24,7 +24,7 @@ from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
-from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
+from ri_analysis.ui import background, controls, frame, kept, pace, recipes, resources, state
 
 CHOSEN, FIRST = "studies.name", "methods"
 _SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
@@ -74,19 +74,22 @@ def _table(
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
-    def look_ahead() -> str:
+    def look_ahead() -> tuple[str, bool]:
         planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
-        return estimate(study, evaluator, planned, 1)
+        recipe = evaluator.recipe("averaging")
+        expected = pace.seconds(evaluator, recipe, planned.images, planned.works - planned.kept)
+        return estimate(study, evaluator, planned, 1), expected <= pace.SHORT
 
     with st.spinner("Looking for saved results"):
         if resources.memory().get(key) is None:
             known = KeptTable.of_study(study, settings, evaluator).find()
             resources.memory().put(key, None if known is None else known.table)
-        left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
+        there = resources.memory().get(key) is not None
+        left, short = ("", False) if there else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
-        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key)
+        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), at_once=short
     )
     return table
 

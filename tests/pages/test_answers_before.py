@@ -16,7 +16,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.shipped import FILE, Made, write_shipped
 from ri_analysis.studies import sensitivity
 from ri_analysis.suite import open_suite
-from ri_analysis.ui import resources
+from ri_analysis.ui import pace, resources
 
 MADE = Made("2026-11-28", "0.1.0", "2.0", "Intel(R) Xeon(R) Processor", 2, "Linux x86_64")
 SAYS = "Measured before: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
@@ -70,3 +70,36 @@ def test_without_them_everything_is_measured_here(tiny: Path, workspace: Path, s
         evaluator = Evaluator(open_suite(str(tiny), workspace), workspace, "cpu", fresh=fresh)
         recipe_of[fresh] = evaluator.kept(evaluator.recipe("task-arithmetic"))
     assert recipe_of == {False: True, True: False}
+
+
+@pytest.mark.parametrize(
+    ("page", "drawn"),
+    [("interference", "largest single contribution"), ("sensitivity", "Plateaus"), ("studies", "Here:")],
+)
+def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "SHORT", 1e6)
+    monkeypatch.setattr(sensitivity, "LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    app.session_state["ri.choice"] = {"studies.name": "averaging"}
+    clean(app.run())
+    clean(app.switch_page(f"pages/{page}.py").run())
+    for job in resources.jobs().starting_with(""):
+        job.wait(120)
+        assert job.error is None
+    clean(app.run())
+    assert drawn in text(app) + "".join(item.value for item in app.subheader)
+
+
+def test_a_coarse_grid_is_there_while_the_whole_would_take_long(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(pace, "SHORT", 1.0)
+    monkeypatch.setattr(pace, "seconds", lambda _, __, ___, merges: 100.0 if merges > 8 else 0.5)
+    clean(app.run())
+    clean(app.switch_page("pages/sensitivity.py").run())
+    [job] = resources.jobs().starting_with("sensitivity first")
+    job.wait(60)
+    assert job.error is None
+    clean(app.run())
+    assert app.button(key="sensitivity.start")
+    assert "Accuracy over both axes" in text(app)
