@@ -13,6 +13,7 @@ for comparison in ui.stages(evaluator, pair, progress):
     with answer.container():
         ui.answer(comparison)
         ui.accuracy_figure(pair, comparison, "headline")
+ui.measured_before(evaluator, pair)
 ui.recipe_line(pair)
 ui.no_resolved_yet(pair)
 ui.contents()

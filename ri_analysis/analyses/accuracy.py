@@ -163,6 +163,7 @@ ANALYSIS = Analysis(
         ),
     ),
     measure=_measure,
+    requests=lambda evaluator, recipe, _, limit: evaluator.requests(recipe, limit),
     limits=(FIRST_LOOK, None),
     tables=_tables,
     charts=_charts,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -10,6 +12,8 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.results import Kept
+from ri_analysis.engine.store import Record
 from ri_analysis.errors import InputError
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value, suggest
@@ -111,7 +115,10 @@ class Analysis(Generic[Result]):
     is `capped`. `refusal(evaluator, recipe)` says why it can't be measured of a merge, "" where it can;
     `cost(evaluator, recipe)` says what it takes where it is to be asked for first, by a button named `button`.
     `of_merge` is False where only the experts matter, not how they are merged. `requests` are the measurements that
-    it needs, so that what is known already is shown at once.
+    it needs, so that what is known already is shown at once. `kept` says how what was measured is kept; without it the
+    analysis is made again from outcomes each time. A kept result is named by all that it depends on: tower, images,
+    heads, original experts, the merge (or the experts, where only they matter), the images' number, and the options
+    that are `measured`.
 
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
@@ -137,6 +144,7 @@ class Analysis(Generic[Result]):
     button: str = "Compute"
     of_merge: bool = True
     requests: Callable[[Evaluator, MergeRecipe, Options, Limit], Sequence[Request]] | None = None
+    kept: Kept[Result] | None = None
     contract: Mapping[str, Callable[[Result], Any]] = field(default_factory=dict)
     page: str = "interference"
     place: int = 100
@@ -161,7 +169,46 @@ class Analysis(Generic[Result]):
 
     def known(self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit) -> bool:
         """Whether nothing has to be encoded to measure one side."""
+        if not evaluator.number_format_chosen:
+            return False
+        if self.kept is not None and evaluator.store.has(self.key(evaluator, recipe, options, limit)):
+            return True
         return self.requests is not None and evaluator.known(self.requests(evaluator, recipe, options, limit))
+
+    def shipped(self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit) -> bool:
+        """Whether one side is known from answers that came with the suite."""
+        if not evaluator.number_format_chosen:
+            return False
+        if self.kept is not None:
+            return evaluator.store.is_shipped(self.key(evaluator, recipe, options, limit))
+        asked = () if self.requests is None else self.requests(evaluator, recipe, options, limit)
+        return evaluator.measurement.shipped(asked)
+
+    def key(self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit) -> str:
+        """Return the name under which the result of one side is kept: it changes with all that it depends on."""
+        assert self.kept is not None  # asked only where something is kept
+        if self.of_merge:
+            of: list[object] = [evaluator.digest(recipe), {**recipe.to_dict(), "experts": ""}]
+        else:
+            weights = evaluator.suite.weight_digests(recipe.experts)
+            of = [weights["pretrained"], [[task, weights[task]] for task in recipe.tasks]]
+        chosen = [[option.name, options[option.name]] for option in self.options if option.measured]
+        images = [evaluator.measurement.images_name(part, limit) for part in evaluator.sections(recipe.tasks)]
+        return self.kept.key(json.dumps([of, chosen, images], sort_keys=True))
+
+    def result(
+        self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit, progress: Progress | None
+    ) -> Result:
+        """Return what is kept of one side, or measure and keep it; the number format is chosen by then."""
+        if self.kept is None:
+            return self.measure(evaluator, recipe, options, limit, progress)
+        key, started = self.key(evaluator, recipe, options, limit), time.perf_counter()
+        found = self.kept.find(evaluator.store, key)
+        if found is None:
+            found = self.measure(evaluator, recipe, options, limit, progress)
+            about = {"suite": evaluator.suite.name, "analysis": self.name, "recipe": recipe.to_dict(), "limit": limit}
+            found = self.kept.keep(evaluator.store, key, found, Record.of(about, time.perf_counter() - started))
+        return found
 
     def ask(
         self,
@@ -180,6 +227,6 @@ class Analysis(Generic[Result]):
             evaluator.choose_number_format(None if progress is None else lambda *_: progress(0, 0))
         parts = Parts(progress, len(recipes))
         found = Sides.of(
-            self.measure(evaluator, recipe, options, limit, parts.part(place)) for place, recipe in enumerate(recipes)
+            self.result(evaluator, recipe, options, limit, parts.part(place)) for place, recipe in enumerate(recipes)
         )
         return Answer(self.name, recipes, found, options, limit)

@@ -9,7 +9,9 @@ import torch
 
 from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
-from ri_analysis.engine.store import Arrays, known
+from ri_analysis.engine.results import kept_table
+from ri_analysis.engine.sealing import Arrays
+from ri_analysis.engine.store import known
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.matrices import ONLY_CLEAR, Axes, with_ends
@@ -145,6 +147,7 @@ $$1-\frac{\lVert X^\top Y\rVert_F^2}{\lVert X^\top X\rVert_F\,\lVert Y^\top Y\rV
         ),
     ),
     measure=_measure,
+    kept=kept_table("blocks"),
     refusal=_refusal,
     limits=(BLOCK_LIMIT,),
     capped=True,

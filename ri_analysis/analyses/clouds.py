@@ -27,10 +27,11 @@ PRETRAINED, EXPERT = "pretrained", "expert"
 class Clouds:
     """Features of the same images under several models.
 
-    `features`: model → (n, embed_dim) unit rows, `expert` being each image's own task's expert. `images`: one row per
+    `features`: model → (n, embed_dim) unit rows, `expert` being each image's own task's expert; they are not kept with
+    a map, which is drawn without them. `images`: one row per
     point: `id` ("task:index"), `task`, `index`, `class`, and for each model `<model>_says`, `<model>_right`; for each
     but the expert `<model>_drift` = 1 − cosine to the expert's feature, measured in feature space. `keys` names each
-    model's features.
+    model's features, in the models' order.
     """
 
     features: dict[str, Points]
@@ -58,7 +59,7 @@ class Clouds:
 
     def with_model(self, name: str, other: Clouds) -> Clouds:
         """Return these clouds and one model of another's, which are of the same images."""
-        features = self.features | {name: other.features[name]}
+        features = self.features | {model: each for model, each in other.features.items() if model == name}
         images = pd.concat([self.images, other.images[other._of(name)]], axis=1)
         return Clouds(features, images, self.keys | {name: other.keys[name]})
 
@@ -98,7 +99,7 @@ def collect(
         for name, model in models.items()
     }
     named[EXPERT] = [evaluator.measurement.features_name(evaluator.expert(part.name), part, limit) for part in sections]
-    keys = {name: digest(*parts) for name, parts in named.items()}
+    keys = {name: digest(*named[name]) for name in found}
     return Clouds(features, pd.concat(frames, ignore_index=True), keys)
 
 

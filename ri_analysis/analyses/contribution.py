@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options, rows
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.results import kept_table
 from ri_analysis.errors import InputError
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
@@ -51,11 +52,17 @@ def contributions(
     """
     if why := _refusal(evaluator, recipe):
         raise InputError(f"contribution: {why}")
-    exact = len(recipe.tasks) <= exact_up_to
-    orders = {} if exact else {task: draw_orders(_others(recipe, task), order_pairs, seed) for task in recipe.tasks}
+    orders = _orders(recipe, exact_up_to, order_pairs, seed)
     coalitions = _Coalitions(evaluator, recipe, _wanted(recipe, orders), limit, progress)
     tables = [_rows(coalitions, recipe, task, orders.get(task)) for task in recipe.tasks]
     return pd.concat(tables, ignore_index=True)
+
+
+def _orders(recipe: MergeRecipe, exact_up_to: int, order_pairs: int, seed: int) -> dict[str, list[tuple[str, ...]]]:
+    """Return the sampled orders in which the other experts join each task's own; none where all are counted."""
+    if len(recipe.tasks) <= exact_up_to:
+        return {}
+    return {task: draw_orders(_others(recipe, task), order_pairs, seed) for task in recipe.tasks}
 
 
 class _Coalitions:
@@ -163,6 +170,11 @@ def _measure(
     return contributions(evaluator, recipe, limit=limit, seed=recipe.seed, progress=progress)
 
 
+def _requests(evaluator: Evaluator, recipe: MergeRecipe, _: Options, limit: Limit) -> list[Request]:
+    orders = _orders(recipe, EXACT_UP_TO, ORDER_PAIRS, recipe.seed)
+    return _requests_of(evaluator, recipe, _by_members(_wanted(recipe, orders)), limit)
+
+
 def _cost(_: Evaluator, recipe: MergeRecipe) -> str:
     images = f"measured on {words.count(LIMIT, 'image')} a task"
     if len(recipe.tasks) > EXACT_UP_TO:
@@ -227,10 +239,12 @@ $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi
         ),
     ),
     measure=_measure,
+    requests=_requests,
+    kept=kept_table("contribution"),
     refusal=_refusal,
     cost=_cost,
     button="Compute contributions",
-    limits=(LIMIT,),
+    limits=(FIRST_LOOK, LIMIT),
     capped=True,
     tables=lambda answer: {"contribution": answer.stacked(lambda table: table)},
     charts=_charts,

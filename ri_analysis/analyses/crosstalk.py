@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Options, rows
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.results import kept_table
 from ri_analysis.engine.sections import CROSSTALK
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
@@ -104,6 +105,7 @@ $$C_{i\to t}=\mathbb{E}_{x\sim D_t}\,\mathrm{KL}\big(\sigma(h_t f(x;\theta_0))\,
 
 with $\sigma$ the softmax. The free term of RI drives it to zero.""",
     measure=_measure,
+    kept=kept_table("crosstalk"),
     requests=_requests,
     of_merge=False,
     limits=(FIRST_LOOK, 128),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,33 +14,37 @@ from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import labels
+from ri_analysis.engine.results import Kept, packed_text, text_of
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import reading, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.drift import drift_by_task
-from ri_analysis.measures.distances import DISTANCES, Outputs
+from ri_analysis.measures.distances import DISTANCES, Distance, Outputs
 from ri_analysis.measures.drift import drift_change_table, drift_table, outcomes
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Progress
 from ri_analysis.sides import Sides
 
 Values = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Drift:
     """What the original experts and one merged model make of the same images, by task.
 
-    `indices` (n,) are the images' places in their task's test set, `labels` (n,) their classes, `classes` the class
-    names. `full` is False for a subset.
+    `expert` and `merged` (n,) are the classes they predict, `distances` (n,) how far they are apart, by distance and
+    task. `indices` (n,) are the images' places in their task's test set, `labels` (n,) their classes, `classes` the
+    class names. `full` is False for a subset.
     """
 
-    expert: dict[str, Outputs]
-    merged: dict[str, Outputs]
-    indices: dict[str, npt.NDArray[np.int64]]
-    labels: dict[str, npt.NDArray[np.int64]]
+    expert: dict[str, Indices]
+    merged: dict[str, Indices]
+    distances: dict[str, dict[str, Values]]
+    indices: dict[str, Indices]
+    labels: dict[str, Indices]
     classes: dict[str, tuple[str, ...]]
     full: bool
-    _values: dict[str, dict[str, Values]] = field(default_factory=dict, repr=False)
     _tables: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     @property
@@ -54,11 +59,7 @@ class Drift:
 
     def values(self, distance: str = "kl") -> dict[str, Values]:
         """Return each image's distance, (n,) by task."""
-        if distance not in self._values:
-            of = DISTANCES[distance].of
-            pairs = {task: (self.expert[task], self.merged[task]) for task in self.tasks}
-            self._values[distance] = {task: of(*pair).numpy().astype(np.float32) for task, pair in pairs.items()}
-        return self._values[distance]
+        return self.distances[distance]
 
     def table(self, distance: str = "kl") -> pd.DataFrame:
         """Return the mean distance per task with intervals: see `drift_table`."""
@@ -73,7 +74,7 @@ class Drift:
 
     def _images(self, task: str, values: Values) -> pd.DataFrame:
         names, labels = np.array(self.classes[task]), self.labels[task]
-        expert, merged = (side[task].predicted.numpy() for side in (self.expert, self.merged))
+        expert, merged = self.expert[task], self.merged[task]
         return pd.DataFrame(
             {
                 "task": task,
@@ -101,14 +102,57 @@ def measure_drift(
     sections = evaluator.sections(recipe.tasks)
     *experts, merged = evaluator.measurement.outputs(_requests(evaluator, recipe, {}, limit), progress)
     chosen = {part.name: part.rows(limit) for part in sections}
+    expert = {task: found for each in experts for task, found in each.items()}
     return Drift(
-        {task: found for each in experts for task, found in each.items()},
-        merged,
+        _predicted(expert),
+        _predicted(merged),
+        {name: _apart(expert, merged, distance) for name, distance in DISTANCES.items()},
         chosen,
         {part.name: labels(part)[chosen[part.name]] for part in sections},
         {task: evaluator.heads[task].classes for task in recipe.tasks},
         full=all(part.count(limit) == len(part.images) for part in sections),
     )
+
+
+def _predicted(outputs: Mapping[str, Outputs]) -> dict[str, Indices]:
+    return {task: found.predicted.numpy() for task, found in outputs.items()}
+
+
+def _apart(expert: Mapping[str, Outputs], merged: Mapping[str, Outputs], distance: Distance) -> dict[str, Values]:
+    return {task: distance.of(expert[task], merged[task]).numpy().astype(np.float32) for task in expert}
+
+
+# --- how it is kept ---------------------------------------------------------------------------------------
+
+
+def _pack(drift: Drift) -> Arrays:
+    arrays: Arrays = {"about": packed_text({"classes": drift.classes, "full": drift.full})}
+    for task in drift.tasks:
+        numbers = {"expert": drift.expert, "merged": drift.merged, "indices": drift.indices, "labels": drift.labels}
+        arrays |= {f"{task}/{name}": each[task].astype(np.int32) for name, each in numbers.items()}
+        arrays |= {f"{task}/{name}": each[task] for name, each in drift.distances.items()}
+    return arrays
+
+
+def _unpack(arrays: Arrays) -> Drift:
+    about = text_of(arrays["about"])
+    tasks = tuple(about["classes"])
+
+    def numbers(name: str) -> dict[str, Indices]:
+        return {task: arrays[f"{task}/{name}"].astype(np.int64) for task in tasks}
+
+    return Drift(
+        numbers("expert"),
+        numbers("merged"),
+        {name: {task: arrays[f"{task}/{name}"].astype(np.float32) for task in tasks} for name in DISTANCES},
+        numbers("indices"),
+        numbers("labels"),
+        {task: tuple(names) for task, names in about["classes"].items()},
+        about["full"],
+    )
+
+
+KEPT = Kept("drift", ",".join(["1", *DISTANCES]), _pack, _unpack)
 
 
 def _requests(evaluator: Evaluator, recipe: MergeRecipe, _: Options, limit: Limit) -> list[Request]:
@@ -197,6 +241,7 @@ $\theta_t$ is its original expert.""",
     options=(DISTANCE,),
     measure=_measure,
     requests=_requests,
+    kept=KEPT,
     limits=(FIRST_LOOK, 512),
     tables=_tables,
     charts=_charts,

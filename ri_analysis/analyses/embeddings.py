@@ -12,6 +12,8 @@ from ri_analysis.analyses.clouds import EXPERT, Clouds, collect
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
 from ri_analysis.analyses.maps import Map, pca_map, umap_map
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.results import Kept, packed_table, packed_text, table_of, text_of
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import clouds as map_figure
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
@@ -28,7 +30,7 @@ _MERGED = "merged"
 
 
 class Embedded(NamedTuple):
-    """Features of the same images under several models, and where a map places them."""
+    """The same images under several models, and where a map places them."""
 
     clouds: Clouds
     drawn: Map
@@ -46,6 +48,20 @@ class Embedded(NamedTuple):
         """Return the same with the merged model called by its stage."""
         points = {stage if name == _MERGED else name: each for name, each in self.drawn.points.items()}
         return Embedded(self.clouds.renamed(_MERGED, stage), self.drawn._replace(points=points))
+
+
+def _pack(found: Embedded) -> Arrays:
+    drawn = found.drawn
+    about = {"keys": found.clouds.keys, "says": drawn.says, "floor": drawn.floor, "extent": drawn.extent}
+    places = {f"places/{name}": points for name, points in drawn.points.items()}
+    return {"about": packed_text(about), "images": packed_table(found.clouds.images), **places}
+
+
+def _unpack(arrays: Arrays) -> Embedded:
+    about = text_of(arrays["about"])
+    points = {name: arrays[f"places/{name}"].astype(np.float32) for name in about["keys"]}
+    clouds = Clouds({}, table_of(arrays["images"]), about["keys"])
+    return Embedded(clouds, Map(points, about["says"], about["floor"], about["extent"]))
 
 
 def together(sides: Sides[Embedded]) -> Embedded:
@@ -71,7 +87,7 @@ def _measure(
 def drift_sizes(clouds: Clouds) -> pd.DataFrame:
     """Return the mean drift in feature space: `task`, `drift`, `drift_low`, `drift_high`, `n`, `model`."""
     tables = []
-    for model in (name for name in clouds.features if name != EXPERT):
+    for model in (name for name in clouds.keys if name != EXPERT):
         grouped = clouds.images.groupby("task", sort=False)[f"{model}_drift"]
         values = {str(task): each.to_numpy(np.float64) for task, each in grouped}
         tables.append(drift_table(values).assign(model=TITLES[model]))
@@ -86,7 +102,7 @@ def _tables(answer: Answer[Embedded]) -> dict[str, pd.DataFrame]:
 def _charts(answer: Answer[Embedded], dark: bool) -> dict[str, Chart]:
     found, name = together(answer.results), f"map-{answer.options['map']}"
     shown = [str(answer.options[side]) for side in ("left", "right")]
-    models = tuple(model if model in found.clouds.features else BEFORE for model in shown)
+    models = tuple(model if model in found.clouds.keys else BEFORE for model in shown)
     everything = np.arange(found.clouds.n)
     data = payload(
         found.clouds.images,
@@ -168,6 +184,7 @@ ANALYSIS = Analysis(
         ),
     ),
     measure=_measure,
+    kept=Kept("embeddings", "1", _pack, _unpack),
     tables=_tables,
     charts=_charts,
     says=_says,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import Gram, task_vector_gram
-from ri_analysis.engine.store import Arrays
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.files import digest
 from ri_analysis.measures.correlation import Correlation, pair_correlation
 from ri_analysis.measures.weights import Collisions, collisions, cosines

@@ -98,6 +98,7 @@ ANALYSIS = Analysis(
     ),
     measure=drift.ANALYSIS.measure,
     requests=drift.ANALYSIS.requests,
+    kept=drift.KEPT,
     limits=drift.ANALYSIS.limits,
     tables=_tables,
     charts=_charts,

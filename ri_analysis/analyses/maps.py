@@ -69,12 +69,6 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, progress: Progress | None = N
     return Map({name: points[name] for name in clouds.features}, says, floor, _extent(points[EXPERT]))
 
 
-def umap_known(evaluator: Evaluator, clouds: Clouds) -> bool:
-    """Whether `umap_map` would answer from the store alone."""
-    own, others = _map_keys(clouds)
-    return all(evaluator.store.has(key) for key in (own, *others.values()))
-
-
 def _map_keys(clouds: Clouds) -> tuple[str, dict[str, str]]:
     """Return the names of the fit, and of what is placed in it: every other model, and the experts once more."""
     own = digest(VERSION, "umap", clouds.keys[EXPERT], str(_NEIGHBOURS), str(_MIN_DISTANCE), str(_SEED))

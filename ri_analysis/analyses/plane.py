@@ -9,10 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
+from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.models import combined_model
+from ri_analysis.engine.results import kept_table
 from ri_analysis.errors import InputError
 from ri_analysis.figures import look, words
 from ri_analysis.figures.chart import Chart
@@ -42,13 +43,7 @@ def pair_plane(
     """
     if pair[0] == pair[1]:
         raise InputError(f"the plane needs two different experts, found {pair[0]!r} twice")
-
-    def request(amounts: dict[str, float], tasks: tuple[str, ...]) -> Request:
-        return Request(combined_model(evaluator.suite, amounts, experts), evaluator.sections(tasks), limit)
-
-    first, second = pair
-    axes = {(alpha, place): request({task: alpha}, (task,)) for place, task in enumerate(pair) for alpha in alphas}
-    grid = {(one, two): request({first: one, second: two}, pair) for one in alphas for two in alphas}
+    axes, grid = _models(evaluator, pair, experts, alphas, limit)
     found = evaluator.measurement.outcomes([*axes.values(), *grid.values()], progress)
     own, joint = dict(zip(axes, found, strict=False)), dict(zip(grid, found[len(axes) :], strict=True))
     return disentanglement_table(
@@ -60,6 +55,24 @@ def pair_plane(
             for point, outcomes in joint.items()
         }
     )
+
+
+def _models(
+    evaluator: Evaluator, pair: tuple[str, str], experts: str, alphas: Sequence[float], limit: int | None
+) -> tuple[dict[tuple[float, int], Request], dict[tuple[float, float], Request]]:
+    """Return what is measured: each expert alone by its coefficient and place in the pair, and both by theirs."""
+
+    def request(amounts: dict[str, float], tasks: tuple[str, ...]) -> Request:
+        return Request(combined_model(evaluator.suite, amounts, experts), evaluator.sections(tasks), limit)
+
+    first, second = pair
+    axes = {(alpha, place): request({task: alpha}, (task,)) for place, task in enumerate(pair) for alpha in alphas}
+    return axes, {(one, two): request({first: one, second: two}, pair) for one in alphas for two in alphas}
+
+
+def _requests(evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit) -> list[Request]:
+    axes, grid = _models(evaluator, _pair(options), recipe.experts, ALPHAS, limit)
+    return [*axes.values(), *grid.values()]
 
 
 def _measure(
@@ -146,13 +159,15 @@ the weight disentanglement error (Ortiz-Jimenez et al. 2023), from 0 to 2.""",
         Option("second", "the second expert", "", task=1, label="second expert", other_than="first", measured=True),
     ),
     measure=_measure,
+    requests=_requests,
+    kept=kept_table("plane"),
     refusal=_refusal,
     cost=lambda _, __: (
         f"{len(ALPHAS) ** 2} models of each expert set, measured on {words.count(LIMIT, 'image')} a task."
     ),
     button="Compute the plane",
     of_merge=False,
-    limits=(LIMIT,),
+    limits=(FIRST_LOOK, LIMIT),
     capped=True,
     tables=lambda answer: {"plane": answer.stacked(lambda table: table)},
     charts=_charts,

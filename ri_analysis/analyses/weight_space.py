@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns, Limit, Option, Options, rows
 from ri_analysis.analyses.geometry import Geometry, weight_geometry
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.gram import Gram
+from ri_analysis.engine.results import Kept, packed_table, table_of
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import look, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.experts import cosine_matrices
@@ -44,6 +48,18 @@ def _measure(
     return WeightSpace(
         geometry, evaluator.crosstalk(recipe.experts, tasks=recipe.tasks, limit=limit, progress=parts.part(1))
     )
+
+
+def _pack(found: WeightSpace) -> Arrays:
+    geometry = found.geometry
+    tables = {"layers": packed_table(geometry.layers), "crosstalk": packed_table(found.crosstalk)}
+    return {**geometry.gram.arrays, "collision": geometry.collision, **tables}
+
+
+def _unpack(arrays: Arrays) -> WeightSpace:
+    collision = arrays["collision"].astype(np.float64)
+    geometry = Geometry(Gram.of(arrays), table_of(arrays["layers"]), collision)
+    return WeightSpace(geometry, table_of(arrays["crosstalk"]))
 
 
 def _cost(evaluator: Evaluator, _: MergeRecipe) -> str:
@@ -200,6 +216,7 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
         ),
     ),
     measure=_measure,
+    kept=Kept("weight-space", "1", _pack, _unpack),
     cost=_cost,
     button="Compare the weights",
     of_merge=False,

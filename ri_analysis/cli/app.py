@@ -27,6 +27,8 @@ def _app(options: argparse.Namespace) -> int:
     os.environ["RI_ANALYSIS_DEVICE"] = options.device
     if options.workspace is not None:
         os.environ["RI_ANALYSIS_WORKSPACE"] = str(options.workspace.resolve())
+    if options.fresh:
+        os.environ["RI_ANALYSIS_FRESH"] = "1"
     # Waiting threads must not spin: a session that waits would take the core that another computes on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     print("ri-analysis: starting …", file=sys.stderr)

@@ -43,6 +43,9 @@ def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument(
         "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
     )
+    parser.add_argument(
+        "--fresh", action="store_true", help="measure here, without the answers that come with the suite"
+    )
     parser.set_defaults(run=run)
 
 

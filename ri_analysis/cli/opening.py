@@ -25,7 +25,8 @@ def open_evaluator(options: argparse.Namespace) -> Evaluator:
 
     workspace = options.workspace or default_workspace()
     number_format = torch.float32 if options.float32 else None
-    return Evaluator(open_suite(options.suite, workspace), workspace, options.device, number_format=number_format)
+    suite = open_suite(options.suite, workspace)
+    return Evaluator(suite, workspace, options.device, number_format=number_format, fresh=options.fresh)
 
 
 def chosen_recipe(evaluator: Evaluator, options: argparse.Namespace) -> MergeRecipe:

@@ -63,6 +63,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conducting.conduct import conduct, plan
     from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.studies.conducting.tables import KeptTable
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
 
     study = find_study(options.name)
@@ -81,7 +82,9 @@ def _study(options: argparse.Namespace) -> int:
     trying = Progress("trying bfloat16")
     number_format = evaluator.choose_number_format(trying)
     trying.end()
-    planned = plan(study.rounds(evaluator, settings), evaluator)
+    kept = KeptTable.of_study(study, settings, evaluator)
+    known = kept.find()
+    planned = plan(study.rounds(evaluator, settings), evaluator) if known is None else known.plan
     if options.dry_run:
         print(estimate(study, evaluator, planned, options.jobs))
         return 0
@@ -93,8 +96,12 @@ def _study(options: argparse.Namespace) -> int:
         else:
             crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
     show, started = Progress(study.name), time.monotonic()
-    with crew or nullcontext():
-        table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
+    if known is not None:
+        table = known.table
+    else:
+        with crew or nullcontext():
+            table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
+        table = kept.keep(table, planned.works, time.monotonic() - started)
     show.end()
     record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
     write(study, table, record, options.out, images=options.images)

@@ -282,7 +282,7 @@ class _Check:
         """Let each expert and the pretrained model answer on some images, where nothing else is wrong."""
         if self.report.findings:
             return ""
-        evaluator = Evaluator(self.suite, self.store.workspace, self.device)
+        evaluator = Evaluator(self.suite, self.store.workspace, self.device, fresh=True)
         found = try_experts(evaluator, progress)
         remarks = expert_remarks(self.suite, found)
         self.report.remarks += remarks

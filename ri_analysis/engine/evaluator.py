@@ -19,6 +19,7 @@ from ri_analysis.engine.models import Model, expert_model, file_model, pretraine
 from ri_analysis.engine.outcomes import Flags, Outcomes, Section
 from ri_analysis.engine.precision import Trial
 from ri_analysis.engine.sections import CROSSTALK, TEST, sections
+from ri_analysis.engine.shipped import FILE
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.task_statistics import TaskStatistics
 from ri_analysis.errors import InputError
@@ -51,6 +52,7 @@ class Evaluator:
     device: "auto", "cpu", "cuda" …
     number_format: what to measure in; by default bfloat16 where a trial shows it faster and in agreement with float32.
     store: another store than the workspace's.
+    fresh: leave out the answers that come with the suite, so that everything is measured here.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Evaluator:
         *,
         number_format: torch.dtype | None = None,
         store: Store | None = None,
+        fresh: bool = False,
     ) -> None:
         self.suite, self.device = suite, pick_device(device)
         self._format = number_format
-        self.store = store or Store(workspace or default_workspace(), suite.files.check)
+        shipped = None if fresh else suite.spec.path.parent / FILE
+        self.store = store or Store(workspace or default_workspace(), suite.files.check, shipped=shipped)
         self._merged_vectors = MergedVectors(most=FEW)
         self._task_statistics = TaskStatistics(
             suite, self.store.workspace / "statistics", self.device, lambda: self.architecture, lambda: self.heads
@@ -288,13 +292,22 @@ class Evaluator:
 
     def known(self, requests: Sequence[Request]) -> bool:
         """Whether nothing has to be encoded for some requests."""
-        chosen = self._format is not None or self._trial.done
-        return chosen and self.measurement.cost(requests) == 0
+        return self.number_format_chosen and self.measurement.cost(requests) == 0
+
+    @property
+    def number_format_chosen(self) -> bool:
+        """Whether `number_format` would measure nothing."""
+        return self._format is not None or self._trial.done
+
+    def requests(self, recipe: MergeRecipe, limit: int | None = None) -> list[Request]:
+        """Return the measurements that `measure` makes."""
+        return self._requests(self.model(recipe), recipe.tasks, TEST, limit)
 
     def _requests(self, model: Model, tasks: tuple[str, ...], split: str, limit: int | None) -> list[Request]:
         parts = self.sections(tasks, split)
-        experts = [Request(self.expert(part.name), (part,), limit, True) for part in parts]
-        return [*experts, Request(self.pretrained, parts, limit, True), Request(model, parts, limit, True)]
+        own = [(self.expert(part.name), (part,)) for part in parts]
+        asked = [*own, (self.pretrained, parts), (model, parts)]
+        return [Request(each, wanted, limit, keep_features=True) for each, wanted in asked]
 
 
 def _waiting(progress: Progress | None) -> Progress | None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.engine.store import Store
 from ri_analysis.files import digest
 from ri_analysis.measures.weights import cosines, gram_matrix, projections
@@ -34,6 +35,19 @@ class Gram:
     grams: Matrix
     pretrained: Matrix
     along: Matrix
+
+    @property
+    def arrays(self) -> Arrays:
+        """All of it, as it is kept."""
+        numbers = {name: getattr(self, name) for name in _ARRAYS}
+        return {"tasks": np.array(self.tasks), "names": np.array(self.names), **numbers}
+
+    @classmethod
+    def of(cls, arrays: Arrays, tasks: Sequence[str] | None = None) -> Gram:
+        """Return what `arrays` hold; answers of earlier versions do not name the `tasks`."""
+        names = arrays["tasks"].astype(str).tolist() if tasks is None else tasks
+        numbers = (arrays[name].astype(np.float64) for name in _ARRAYS)
+        return cls(tuple(names), tuple(arrays["names"].astype(str).tolist()), *numbers)
 
     def select(self, tasks: Sequence[str]) -> Gram:
         """Return the part of `tasks` alone, in that order."""
@@ -112,8 +126,7 @@ def task_vector_gram(
             if progress is not None:
                 progress(len(tensors), total)
         found = Gram(names, tuple(tensors), np.array(grams), np.array(sizes), np.array(along))
-        arrays = {name: getattr(found, name) for name in _ARRAYS}
-        store.put(_key(suite, experts, names), {"names": np.array(tensors), **arrays})
+        store.put(_key(suite, experts, names), found.arrays)
     return found
 
 
@@ -124,8 +137,7 @@ def kept_gram(suite: Suite, store: Store, experts: str = ORIGINAL, tasks: Sequen
     for known in (names, every):
         kept = store.get(_key(suite, experts, known))
         if kept is not None:
-            arrays = (kept[name].astype(np.float64) for name in _ARRAYS)
-            return Gram(known, tuple(kept["names"].astype(str).tolist()), *arrays).select(names)
+            return Gram.of(kept, known).select(names)
     return None
 
 

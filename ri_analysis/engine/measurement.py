@@ -7,6 +7,7 @@ encoded, once.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ri_analysis import __version__
 from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, Head
 from ri_analysis.engine.models import PRETRAINED, Model, expert_model, pretrained_model
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, Section
-from ri_analysis.engine.store import Arrays, Record, Store
+from ri_analysis.engine.sealing import Arrays
+from ri_analysis.engine.store import Record, Store
 from ri_analysis.files import digest
-from ri_analysis.json_text import to_json
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.memory import Recent
 from ri_analysis.progress import Counter, Progress
@@ -39,13 +39,15 @@ ImagesDigest = str
 class Request:
     """A model to be measured on sections, on subsets of at most `limit` images each.
 
-    `features` asks for its features to be kept as well: whatever is asked of the same images later follows from them.
+    `features` asks for its features as well: whatever is asked of the same images later follows from them. With
+    `keep_features` that is so where the model has to be encoded anyway.
     """
 
     model: Model
     sections: Sequence[Section]
     limit: int | None = None
     features: bool = False
+    keep_features: bool = False
 
 
 @dataclass
@@ -124,11 +126,12 @@ class Measurement:
         for request in requests:
             for section in request.sections:
                 known, complete = self._outcome_known(request.model, section, request.limit)
-                if request.features:
+                features = request.features or (request.keep_features and not complete)
+                if features:
                     need(request.model, section, request.limit).features = True
                 if complete:
                     continue
-                if not request.features:
+                if not features:
                     entry = need(request.model, section, request.limit)
                     entry.known = min(entry.known, known) if entry.known else known
                 if references and section.reference is not None:
@@ -173,12 +176,13 @@ class Measurement:
     # --- outcomes -----------------------------------------------------------------------------------------
 
     def _answer(self, request: Request, counter: Counter) -> Outcomes:
-        if request.features:
-            self._features(request.model, _unique(request.sections), request.limit, counter)
         found = {
             section.name: self._kept_outcome(request.model, section, request.limit) for section in request.sections
         }
         missing = [section for section in request.sections if found[section.name] is None]
+        if request.features or (request.keep_features and missing):
+            wanted = request.sections if request.features else missing
+            self._features(request.model, _unique(wanted), request.limit, counter)
         for section in missing:
             if section.reference is not None:
                 self.reference_logits(section, request.limit, counter)
@@ -313,14 +317,27 @@ class Measurement:
         arrays: Arrays = {"predicted": outcome.predicted}
         if outcome.divergence is not None:
             arrays["divergence"] = outcome.divergence
-        description = to_json({"suite": self.suite.name, "model": model.name, "section": section.name})
-        versions = to_json({"ri-analysis": __version__, "torch": torch.__version__})
-        record = Record(description, versions, seconds)
+        record = Record.of({"suite": self.suite.name, "model": model.name, "section": section.name}, seconds)
         self.store.put_nested(self.name(model, "outcome", section), len(outcome.rows), arrays, record)
 
     def name(self, model: Model, kind: str, section: Section) -> str:
         """Return the name of an answer about a model on a section: it changes with all that the answer depends on."""
         return self._name(kind, model.digest, self._section_digest(section))
+
+    def images_name(self, section: Section, limit: int | None) -> str:
+        """Return the name of a subset of a section as results depend on it: images, labels, heads with their classes,
+        the reference, and what the tower computes."""
+        classes = [list(self.heads[task].classes) for task in section.tasks]
+        about = json.dumps([section.name, classes, section.count(limit)])
+        return digest(self._name("images", "", self._section_digest(section)), about)
+
+    def shipped(self, requests: Iterable[Request]) -> bool:
+        """Whether some of what answers requests came with the suite."""
+        return any(
+            self.store.is_shipped(self.name(request.model, "outcome", section), section.count(request.limit))
+            for request in requests
+            for section in request.sections
+        )
 
     def features_name(self, model: Model, section: Section, limit: int | None) -> str:
         """Return the name of a model's features on a subset of a section."""

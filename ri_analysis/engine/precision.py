@@ -12,8 +12,9 @@ import torch
 
 from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Architecture, Encoder, Head
+from ri_analysis.engine.sealing import Arrays
 from ri_analysis.engine.sections import task_section
-from ri_analysis.engine.store import Arrays, Store
+from ri_analysis.engine.store import Store
 from ri_analysis.files import digest
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.suite import Suite

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import sqlite3
 import sys
 import threading
@@ -16,17 +14,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
+import torch
 from platformdirs import user_data_path
 
+from ri_analysis import __version__
+from ri_analysis.engine.sealing import Arrays, sealed, unsealed
+from ri_analysis.engine.shipped import Shipped
 from ri_analysis.errors import InputError
 from ri_analysis.files import in_words
-
-Arrays = dict[str, npt.NDArray[np.generic]]
-
-_SEAL, _CHECK = b"RI-1", 16  # before an answer's bytes: what says that a check follows, and the check's length
-
-_NPZ = b"PK"
+from ri_analysis.json_text import to_json
 
 _PATIENCE = 30.0  # seconds to wait for another process that writes
 _SET_UP = (
@@ -64,6 +60,12 @@ class Record:
     versions: str
     seconds: float
 
+    @classmethod
+    def of(cls, about: Mapping[str, object], seconds: float) -> Record:
+        """Return how what is described by `about` came about, now."""
+        versions = {"ri-analysis": __version__, "torch": torch.__version__}
+        return cls(to_json(about), to_json(versions), seconds)
+
 
 def default_workspace() -> Path:
     """Return the folder of the store and of resolved expert sets, in the user's data directory."""
@@ -82,13 +84,24 @@ class Store:
     workspace: the folder that the file lies in.
     guard: called before an answer is kept; raises where the answer is good for nothing.
     in_memory: keep answers for this process alone, which hands them to another to keep.
+    shipped: the file of answers that come with the suite. They are asked after the workspace's own; those answers that
+        an older version of this one or another processor gives may differ in the last digits, which is said on stderr
+        once one is used.
 
     Raises InputError for a folder that holds no store and can't be written, and for a damaged file that can't be set
     aside.
     """
 
-    def __init__(self, workspace: Path, guard: Callable[[], None] = lambda: None, *, in_memory: bool = False) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        guard: Callable[[], None] = lambda: None,
+        *,
+        in_memory: bool = False,
+        shipped: Path | None = None,
+    ) -> None:
         self.workspace, self._guard = workspace, guard
+        self.shipped = None if shipped is None else Shipped(shipped)
         self._path = workspace / "store.sqlite"
         self._where: Path | str = ":memory:" if in_memory else self._path
         self._lock = threading.RLock()
@@ -194,8 +207,12 @@ class Store:
 
     def get(self, key: str) -> Arrays | None:
         """Return the arrays kept under `key`, None when there are none."""
+        found = self._own(key)
+        return self._from_shipped(key) if found is None else found
+
+    def _own(self, key: str) -> Arrays | None:
         row = self._row("SELECT value FROM answers WHERE key = ?", key)
-        found = None if row is None else _unsealed(row[0])
+        found = None if row is None else unsealed(row[0])
         if found is not None:
             self._sound.add(key)
             return found
@@ -205,9 +222,32 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether something is kept under `key`."""
+        return self._has_own(key) or self._from_shipped(key) is not None
+
+    def _has_own(self, key: str) -> bool:
         if key not in self._sound:
-            return self.get(key) is not None
+            return self._own(key) is not None
         return self._row("SELECT 1 FROM answers WHERE key = ?", key) is not None
+
+    def is_shipped(self, key: str, count: int | None = None) -> bool:
+        """Whether the answer under `key`, about `count` images where that is given, is one that came with the suite."""
+        if self.shipped is None:
+            return False
+        if count is None:
+            return not self._has_own(key) and self.shipped.get(key) is not None
+        own = self._own_nearest("outcomes", key, count)
+        return (own is None or own[0] < count) and any(kept >= count for kept in self.shipped.counts(key))
+
+    def _from_shipped(self, key: str, count: int | None = None) -> Arrays | None:
+        if self.shipped is None:
+            return None
+        found = self.shipped.get(key, count)
+        if self.shipped.problem:
+            self._say(self.shipped.problem, self.shipped.path)
+        elif found is not None and self.shipped.made is not None:
+            said = f"answers measured before are used ({self.shipped.made.says}); --fresh measures here instead"
+            self._say(said, self.shipped.path)
+        return found
 
     def record(self, key: str) -> Record | None:
         """Return how the answer under `key` came about, None when that was not noted."""
@@ -217,7 +257,7 @@ class Store:
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
         self._guard()
-        row = (key, _sealed(arrays), time.time())
+        row = (key, sealed(arrays), time.time())
         if not self._write(("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row), *_noting(key, record)):
             self._unwritten[key] = dict(arrays)
 
@@ -237,19 +277,27 @@ class Store:
 
         With it, how many images it is about. None where nothing is kept under `key`.
         """
-        return self._nearest("outcomes", key, count)
+        own = self._own_nearest("outcomes", key, count)
+        if self.shipped is None or (own is not None and own[0] >= count):
+            return own
+        counts = self.shipped.counts(key)
+        best = min((kept for kept in counts if kept >= count), default=max(counts, default=0))
+        if best <= (0 if own is None else own[0]):
+            return own
+        found = self._from_shipped(key, best)
+        return own if found is None else (best, found)
 
     def put_nested(self, key: str, count: int, arrays: Arrays, record: Record | None = None) -> None:
         """Keep the answer about a subset of `count` images; one already there stays (it is the same one)."""
         self._guard()
-        row = (key, count, _sealed(arrays), time.time())
+        row = (key, count, sealed(arrays), time.time())
         written = ("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", row)
         if not self._write(written, *_noting(f"{key}:{count}", record)):
             self._unwritten_nested.setdefault(("outcomes", key), {})[count] = arrays
 
     def features(self, key: str, count: int) -> npt.NDArray[np.float32] | None:
         """Return kept features (m, embed_dim) of the nearest subset, as `nested` chooses it."""
-        found = self._nearest("features", key, count)
+        found = self._own_nearest("features", key, count)
         if found is None:
             return None
         query = "UPDATE features SET used = ? WHERE key = ? AND count = ? AND used < ?"
@@ -270,16 +318,16 @@ class Store:
         count, arrays = len(features), {"features": features.astype(np.float32, copy=False)}
         if not self._write(
             ("DELETE FROM features WHERE key = ? AND count < ?", (key, count)),
-            ("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", (key, count, _sealed(arrays), time.time())),
+            ("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", (key, count, sealed(arrays), time.time())),
             (_DROP_OLD_FEATURES, (FEATURES,)),
         ):
             self._unwritten_nested.setdefault(("features", key), {})[count] = dict(arrays)
 
-    def _nearest(self, table: str, key: str, count: int) -> tuple[int, Arrays] | None:
+    def _own_nearest(self, table: str, key: str, count: int) -> tuple[int, Arrays] | None:
         held = self._unwritten_nested.get((table, key), {})
         for query in _NEAREST:
             while (row := self._row(query.format(table), key, count)) is not None:
-                found = _unsealed(row[1])
+                found = unsealed(row[1])
                 if found is not None:
                     held = held | {int(row[0]): found}
                     break
@@ -306,11 +354,11 @@ class Store:
     def _say_unwritten(self, why: str) -> None:
         self._say(f"new answers are not kept: {why}")
 
-    def _say(self, what: str) -> None:
+    def _say(self, what: str, about: Path | None = None) -> None:
         """Say something on stderr, once."""
         if what not in self._said:
             self._said.add(what)
-            print(f"note  {self._path}: {what}", file=sys.stderr)
+            print(f"note  {about or self._path}: {what}", file=sys.stderr)
 
     def close(self) -> None:
         """Close the file."""
@@ -329,44 +377,6 @@ def _noting(key: str, record: Record | None) -> list[Statement]:
         return []
     values = (key, record.description, record.versions, record.seconds)
     return [("INSERT OR IGNORE INTO records VALUES (?, ?, ?, ?)", values)]
-
-
-def _sealed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    """Return arrays as bytes that carry their own check.
-
-    They are safetensors, which are read ten times as fast as npz, or npz where they hold text.
-    """
-    if any(array.dtype.kind == "U" for array in arrays.values()):
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        data = buffer.getvalue()
-    else:
-        data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    return _SEAL + _check(data) + data
-
-
-def _unsealed(value: object) -> Arrays | None:
-    """Return the arrays that `_sealed` made bytes of; None where they are not what they were.
-
-    What was kept before there was a seal is an npz file, whose parts have checks of their own.
-    """
-    if not isinstance(value, bytes):
-        return None
-    start = len(_SEAL) + _CHECK
-    data = value[start:] if value.startswith(_SEAL) else value
-    if data is not value and value[len(_SEAL) : start] != _check(data):
-        return None
-    try:
-        if not data.startswith(_NPZ):
-            return dict(safetensors.numpy.load(data))
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except Exception:  # zipfile, numpy and safetensors raise nearly anything for bytes that are not theirs
-        return None
-
-
-def _check(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_CHECK).digest()
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

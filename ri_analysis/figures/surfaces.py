@@ -29,9 +29,12 @@ Row = Mapping[Hashable, Any]
 
 def axis_title(table: pd.DataFrame, axis: str) -> str:
     """Return the title of the axis "x" or "y" of a table of one method, in words."""
-    name, method = str(table[f"{axis}_name"].iloc[0]), METHODS[str(table["method"].iloc[0])]
-    own = name in {item.name for item in method.hyperparameters}
-    return method.label(name) if own else f"coefficient of {name}"
+    return _called(str(table["method"].iloc[0]), str(table[f"{axis}_name"].iloc[0]))
+
+
+def _called(method: str, axis: str) -> str:
+    own = axis in {item.name for item in METHODS[method].hyperparameters}
+    return METHODS[method].label(axis) if own else f"coefficient of {axis}"
 
 
 def curves(
@@ -172,7 +175,8 @@ def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: 
             row=1,
             col=column,
         )
-        figure.add_trace(_dots(grid, values, xs, ys, change), row=1, col=column)
+        stage = list(cells)[0 if change else column - 1]
+        figure.add_trace(_dots(grid[grid["stage"] == stage], values, xs, ys, change), row=1, col=column)
     for column, stage in enumerate(cells, 1):
         rows = table[(table["stage"] == stage) & table["kind"].isin(["best", "default"])]
         for row in rows.to_dict(orient="records"):
@@ -218,13 +222,18 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     )
 
 
+def position_of(row: Row) -> str:
+    """Say where a measured point is."""
+    axes = ["x", "y"] if isinstance(row["y_name"], str) else ["x"]
+    said = [f"{_called(row['method'], row[f'{axis}_name'])} = {words.signed(row[axis], '.4g')}" for axis in axes]
+    return f"<b>{', '.join(said)}</b>"
+
+
 def hover(row: Row, what: str) -> str:
     """Say a measured place with its interval."""
-    method, axes = METHODS[row["method"]], ["x", "y"] if isinstance(row["y_name"], str) else ["x"]
-    place = [f"{method.label(row[f'{axis}_name'])} = {words.signed(row[axis], '.4g')}" for axis in axes]
     interval = words.percent_range(row["accuracy_low"], row["accuracy_high"])
     return (
-        f"<b>{', '.join(place)}</b><br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
+        f"{position_of(row)}<br>{what}: {words.percent(row['accuracy'])} ({interval})<br>"
         f"ξ {words.nats(row['interference'])}<br>{words.count(row['n'], 'image')}"
     )
 
@@ -235,21 +244,20 @@ def _matrix(part: pd.DataFrame, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.
 
 
 def _dots(
-    grid: pd.DataFrame,
+    part: pd.DataFrame,
     values: npt.NDArray[np.float64],
     xs: npt.NDArray[np.float64],
     ys: npt.NDArray[np.float64],
     change: bool,
 ) -> go.Scatter:
-    """Return the measured places: small, but large enough to be hovered and clicked."""
+    """Return the measured places of a stage, or their `change`: small, but large enough to be hovered and clicked."""
     rows, columns = np.nonzero(np.isfinite(values))
-    what = "change" if change else "accuracy"
-    names = axis_title(grid, "x"), axis_title(grid, "y")
-    text = [
-        f"<b>{names[0]} = {words.signed(xs[column], '.4g')}, {names[1]} = {words.signed(ys[row], '.4g')}</b><br>{what} "
-        + (words.points(values[row, column] / 100) if change else words.percent(values[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-    ]
+    measured = {(row["x"], row["y"]): row for row in part.to_dict(orient="records")}
+    text = []
+    for row, column in zip(rows, columns, strict=True):
+        found = measured[xs[column], ys[row]]
+        told = f"change {words.points(values[row, column] / 100)}<br>{words.count(found['n'], 'image')}"
+        text.append(f"{position_of(found)}<br>{told}" if change else hover(found, "accuracy"))
     return go.Scatter(
         x=xs[columns],
         y=ys[rows],

@@ -98,4 +98,5 @@ STUDY = Study(
         ),
         *SHARED,
     ),
+    version="1",
 )

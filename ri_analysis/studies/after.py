@@ -96,4 +96,5 @@ STUDY = Study(
     _summary,
     _verdict,
     SHARED,
+    version="1",
 )

@@ -107,4 +107,5 @@ STUDY = Study(
     _summary,
     _verdict,
     averaging.STUDY.settings,
+    version="1",
 )

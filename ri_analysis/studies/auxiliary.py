@@ -202,4 +202,5 @@ STUDY = Study(
         ),
         *SHARED,
     ),
+    version="1",
 )

@@ -65,4 +65,5 @@ STUDY = Study(
     sensitivity.STUDY.summary,
     _verdict,
     tuple(item for item in sensitivity.STUDY.settings if item.name in ("levels", "images", "ri_seeds")),
+    version="1",
 )

@@ -97,4 +97,5 @@ STUDY = Study(
     _summary,
     _verdict,
     (methods("task-arithmetic", "ties", "tsv-m", "iso-c"), RI_SEEDS),
+    version="1",
 )

@@ -317,4 +317,5 @@ STUDY = Study(
         Hyperparameter("seeds", "seeds for methods that draw at random", 3, 1, 100, unit="seeds"),
         RI_SEEDS,
     ),
+    version="1",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +18,10 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
+from ri_analysis.sides import Sides
 from ri_analysis.studies.adapted import IMAGES, RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.studies.study import Part, Rounds, Setting, Study, before_and_after, method_names, methods
@@ -38,6 +40,7 @@ from ri_analysis.studies.verdicts import NOTHING, below, beside_the_paper, in_po
 from ri_analysis.suite import Suite
 
 STEP = 4  # of the values along an axis, every so many are measured for a first look
+OWN_LEVELS, OWN_IMAGES = 15, 64  # values along an axis, and images a task, of a recipe's own curve or surface
 FINE = 2  # where it matters, so many times the images are looked at
 _HALVINGS = 2  # of the interval in which a curve leaves its plateau
 
@@ -115,6 +118,19 @@ def fields(evaluator: Evaluator, settings: Mapping[str, Value], sets: Mapping[st
     return found
 
 
+def axes_of(recipe: MergeRecipe) -> list[str]:
+    """Return what can be varied of a recipe: the first two are looked at first."""
+    return axis_names(METHODS[recipe.method], recipe.tasks)
+
+
+def fields_of(recipes: Sides[MergeRecipe], x: str, y: str | None) -> list[Field]:
+    """Return the fields of a recipe before and after RI along axes by name, as large as a page shows them."""
+    method, tasks = METHODS[recipes.before.method], recipes.before.tasks
+    first, second = (None if name is None else find_axis(method, name, tasks, OWN_LEVELS) for name in (x, y))
+    assert first is not None  # `x` is a name
+    return [Field(recipe, stage, first, second, OWN_IMAGES) for stage, recipe in recipes.stages.items()]
+
+
 def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> dict[str, Value] | None:
     """Return the study's settings that measure these fields of one method; None where it varies another merge."""
     first = wanted[0]
@@ -129,6 +145,12 @@ def settings_of(evaluator: Evaluator, wanted: Sequence[Field], levels: int) -> d
     found = fields(evaluator, settings, before_and_after(evaluator))
     same = [field.fixed for field in found] == [field.fixed for field in wanted]
     return settings if same else None
+
+
+def kept_table(evaluator: Evaluator, wanted: Sequence[Field]) -> KeptTable:
+    """Return where the table of `study_field` is kept."""
+    about = [[asdict(field), evaluator.digest(field.base)] for field in wanted]
+    return KeptTable(evaluator, "sensitivity of a recipe", STUDY.version, about)
 
 
 def study_field(wanted: Sequence[Field]) -> Rounds:
@@ -150,6 +172,13 @@ def study_field(wanted: Sequence[Field]) -> Rounds:
     return table(wanted, measured)
 
 
+def coarse_field(wanted: Sequence[Field]) -> Rounds:
+    """Measure the coarse grid alone, with which `study_field` begins."""
+    measured = [Measured({}, {}) for _ in wanted]
+    yield from _measure(wanted, measured, [next(field.grid()) for field in wanted])
+    return table(wanted, measured)
+
+
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     sets = yield from expert_sets(evaluator, settings)
     return (yield from study_field(fields(evaluator, settings, sets)))
@@ -167,11 +196,21 @@ def _measure(wanted: Sequence[Field], measured: Sequence[Measured], positions: S
 
 
 def _measure_finer(wanted: Sequence[Field], measured: Sequence[Measured]) -> Part:
-    """Measure the defaults and, of a surface, both slices through its best point on more images."""
-    asked = [
-        (one, field, position)
+    """Measure the defaults and, of a surface, both slices through its best point on more images.
+
+    Both sides of a method are measured at the same positions, so that their difference rests on the same images.
+    """
+    positions = [
+        dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])
         for field, one in zip(wanted, measured, strict=True)
-        for position in dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])
+    ]
+    for field, own in zip(wanted, positions, strict=True):
+        if field.y is not None and field.run == 0:
+            for other, others in zip(wanted, list(map(tuple, positions)), strict=True):
+                if other.base.method == field.base.method and other.run == 0:
+                    own.update(dict.fromkeys(others))
+    asked = [
+        (one, field, position) for field, one, own in zip(wanted, measured, positions, strict=True) for position in own
     ]
     outcomes = yield [field.point(position, _fine(field)) for _, field, position in asked]
     for (one, _, position), outcome in zip(asked, outcomes, strict=True):
@@ -241,6 +280,22 @@ def table(wanted: Sequence[Field], measured: Sequence[Measured]) -> pd.DataFrame
         if one.fine:
             rows += _summaries(field, one, before[field.base.method])
     return pd.DataFrame(rows)
+
+
+def one_a_place(found: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which every place has one row of the grid: what was measured on more images, where it was."""
+    measured = found[found["kind"].isin(["grid", "fine"])]
+    place = ["method", "stage", "run", "x", "y"]
+    best = measured.sort_values("n", kind="stable").drop_duplicates(place, keep="last").assign(kind="grid")
+    rows = [best.sort_index(), found[~found.index.isin(measured.index)]]
+    return pd.concat(rows, ignore_index=True)
+
+
+def on_images(found: pd.DataFrame) -> str:
+    """Say on how many images the places of `one_a_place` are based."""
+    counts = sorted(found.loc[found["kind"] == "grid", "n"].unique())
+    said = f"Each point is based on {words.count(int(counts[0]), 'test image')}"
+    return f"{said}, those in line with a best point on {int(counts[-1]):,}." if len(counts) > 1 else f"{said}."
 
 
 def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcomes]) -> pd.DataFrame:
@@ -363,11 +418,12 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
             )
             charts[f"curve-{name}"] = Chart(surfaces.curves(part, dark=dark), text, title)
         else:
+            own = one_a_place(_own(part))
             text = (
-                f"{title}: accuracy over both axes before and after RI, on one colour scale, and the change. Star: "
-                f"best; ring: default. Each cell is based on {n}."
+                f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
+                f"best; ring: default. {on_images(own)}"
             )
-            charts[f"surface-{name}"] = Chart(surfaces.pair(_own(part), dark=dark), text, title)
+            charts[f"surface-{name}"] = Chart(surfaces.pair(own, dark=dark), text, title)
     return charts
 
 
@@ -482,4 +538,5 @@ STUDY = Study(
         Hyperparameter("seed", "seed of methods that draw at random", 0, 0, 2**31, label="seed of the methods"),
         RI_SEEDS,
     ),
+    version="1",
 )

@@ -81,4 +81,5 @@ STUDY = Study(
         IMAGES,
         SEEDS,
     ),
+    version="1",
 )

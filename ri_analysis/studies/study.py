@@ -47,7 +47,9 @@ class Study:
     `rounds(evaluator, settings)` says what is to be measured, round by round: a later round may depend on the results
     of the earlier ones. `charts(table, dark)` draws the tidy table, `summary(table)` is the short one for documents,
     and `verdict(table)` says in a sentence or two what was found, to stand beside `finding`, what the paper reports
-    (not re-run by us), "" where it reports nothing.
+    (not re-run by us), "" where it reports nothing. With a `version` the finished table is kept, under a name that
+    covers settings and suite: raise it whenever the same settings mean another table. Without one it is made again
+    from its points, which suits a study that is still being written.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Study:
     summary: Callable[[pd.DataFrame], pd.DataFrame]
     verdict: Callable[[pd.DataFrame], str]
     settings: tuple[Hyperparameter, ...] = ()
+    version: str = ""
 
     def declared(self, suite: Suite, given: Mapping[str, object]) -> list[Hyperparameter]:
         """Return the settings with the choices they have for this suite, given values of some."""

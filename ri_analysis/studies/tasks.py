@@ -109,4 +109,5 @@ STUDY = Study(
         ),
         *SHARED,
     ),
+    version="1",
 )

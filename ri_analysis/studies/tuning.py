@@ -180,4 +180,5 @@ STUDY = Study(
         Hyperparameter("levels", "values of λ to try", 11, 2, 200, label="values of λ", unit="values"),
         RI_SEEDS,
     ),
+    version="1",
 )

@@ -139,4 +139,5 @@ STUDY = Study(
     _summary,
     _verdict,
     (methods("averaging", "task-arithmetic", "ties", "iso-c"), RI_SEEDS),
+    version="1",
 )

@@ -30,9 +30,11 @@ def section(evaluator: Evaluator, recipes: Pair, analysis: Analysis[Any], then: 
         st.caption(f"Not for this merge: {frame.plain(why)}.")
         return
     options = choose(analysis, recipes.before.tasks, {}, measured=True)
-    found = best_so_far(Question(evaluator, recipes, analysis, options))
+    question = Question(evaluator, recipes, analysis, options, analysis.limits[-1])
+    found = best_so_far(question)
     if found is not None:
         _draw(analysis, found, then)
+        question.measured_before()
 
 
 @st.fragment

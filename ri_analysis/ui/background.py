@@ -27,10 +27,11 @@ def on_request(
     so_far: Drawing | None = None,
     *,
     at_once: bool = False,
+    purpose: str = resources.BACKGROUND,
 ) -> Any:
     """Return the answer under `key`; None, with a button, progress or what went wrong on the page, until it is there.
 
-    `work` gets the background evaluator and a Progress that raises Cancelled once the reader asks for it.
+    `work` gets the evaluator of a purpose and a Progress that raises Cancelled once the reader asks for it.
     `so_far` draws what there is of the answer while it is worked out; `at_once` starts without the button.
     """
     found = resources.memory().get(key)
@@ -40,22 +41,52 @@ def on_request(
     job = resources.jobs().get(name)
     if job is None or not job.running:
         explain(job)
-        if not at_once or (job is not None and job.error is not None):
-            left, right = st.columns([2, 5], vertical_alignment="center")
-            if not left.button(label, key=f"start.{key[0]}", width="stretch"):
-                right.caption(note)
-                return None
+        ask = not at_once or (job is not None and job.error is not None)
+        if ask and not _asked(label, f"start.{key[0]}", note, quiet=purpose == resources.AGAIN):
+            return None
         suite = resources.suite_name()
-        job = resources.jobs().start(name, title, lambda job: _work(job, key, work, suite))
+        job = resources.jobs().start(name, title, lambda job: _work(job, key, work, suite, purpose))
         if not at_once:
             st.rerun()  # without the button
     watch(job, so_far)
     return None
 
 
-def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str) -> None:
+def _asked(label: str, key: str, note: str, *, quiet: bool) -> bool:
+    """Draw the button that starts something with what is to be said of it; return whether it was pressed."""
+    if quiet:
+        row = st.container(horizontal=True, gap="xsmall", vertical_alignment="center", key=f"row.{key}")
+        row.caption(note, width="content")
+        return row.button(label, key=key, type="tertiary", icon=":material/refresh:")
+    left, right = st.columns([2, 5], vertical_alignment="center")
+    if left.button(label, key=key, width="stretch"):
+        return True
+    right.caption(note)
+    return False
+
+
+def measured_before(name: str, key: tuple[Hashable, ...], title: str, work: Work) -> None:
+    """Say that what stands above came with the suite, and offer to measure it here by `work`, which keeps the result.
+
+    `name` is unique on the page, `key` names what is measured.
+    """
+    shipped = resources.evaluator().store.shipped
+    if shipped is None or shipped.made is None:
+        return
+
+    def again(evaluator: Evaluator, progress: Progress) -> bool:
+        evaluator.choose_number_format(lambda *_: progress(0, 0))
+        work(evaluator, progress)
+        resources.forget()  # the store answers with what is kept now
+        return True
+
+    note = f"Measured before: {frame.plain(shipped.made.says)}."
+    on_request((f"again.{name}", *key), "Measure again", title, again, note, purpose=resources.AGAIN)
+
+
+def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str, purpose: str) -> None:
     memory = resources.memory()  # the one of now: after `reopen` there is another
-    memory.put(key, work(resources.evaluator(resources.BACKGROUND, suite), job.progress))
+    memory.put(key, work(resources.evaluator(purpose, suite), job.progress))
 
 
 def explain(job: Job | None) -> None:

@@ -15,7 +15,7 @@ from ri_analysis.analyses import Answer
 from ri_analysis.analyses.clouds import EXPERT, Clouds
 from ri_analysis.analyses.embeddings import ANALYSIS, HOW, Embedded, based_on, drift_sizes, together
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
-from ri_analysis.analyses.maps import Map, umap_known
+from ri_analysis.analyses.maps import Map
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
@@ -31,14 +31,14 @@ _OPTIONS = {option.name: option for option in ANALYSIS.options}
 def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     """Draw the choice of map; return all models' features and places, PCA until a UMAP is ready."""
     chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
-    if chosen["map"] == "pca":
-        return Question(evaluator, pair, ANALYSIS, chosen).now()
+    asked = Question(evaluator, pair, ANALYSIS, chosen)
+    if chosen["map"] == "pca" or asked.known():
+        found = asked.now()
+        asked.measured_before()
+        return found
     standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
-    umap = Question(evaluator, pair, ANALYSIS, chosen)
-    if umap_known(evaluator, together(standing_in.results).clouds):
-        return umap.now()
     note = "Fitted once on the experts' features, then saved."
-    found = umap.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
+    found = asked.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
     if found is None:
         st.caption("Showing PCA until UMAP is ready.")
     return found or standing_in
@@ -90,7 +90,7 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
 
 def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
     left, right, colour, tasks = st.columns([2, 2, 2, 4])
-    shown = {name: TITLES[name] for name in clouds.features}
+    shown = {name: TITLES[name] for name in clouds.keys}
     first, second = (_model(place, side, shown) for place, side in ((left, "left"), (right, "right")))
     by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
     everything = list(dict.fromkeys(clouds.images["task"]))

@@ -19,10 +19,12 @@ from ri_analysis.ui.jobs import Jobs
 
 # Set by `ri-analysis app`.
 SUITE, WORKSPACE, DEVICE = "RI_ANALYSIS_SUITE", "RI_ANALYSIS_WORKSPACE", "RI_ANALYSIS_DEVICE"
+FRESH = "RI_ANALYSIS_FRESH"  # set where the answers that come with a suite are left out
 
 CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another suite than the app was started on
 
 FOREGROUND, BACKGROUND = "pages", "jobs"
+AGAIN = "again"  # the purpose of an evaluator that measures what came with the suite
 
 Answer = TypeVar("Answer")
 
@@ -78,7 +80,8 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _evaluator(path: str, opened: str, folder: str, device_name: str, purpose: str) -> Evaluator:
-    return Evaluator(open_suite(path, Path(folder), _files(path, opened)), Path(folder), device_name)
+    suite = open_suite(path, Path(folder), _files(path, opened))
+    return Evaluator(suite, Path(folder), device_name, fresh=purpose == AGAIN or bool(os.environ.get(FRESH)))
 
 
 def files(suite: str) -> Watch:
@@ -95,6 +98,11 @@ def reopen(suite: str, reason: str = "") -> None:
     """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)
     _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
+    forget()
+
+
+def forget() -> None:
+    """Have everything asked of the store again that is held in memory."""
     _evaluator.clear()
     memory.clear()
 

@@ -14,6 +14,7 @@ from ri_analysis.figures import look, words
 from ri_analysis.hyperparameters import Value
 from ri_analysis.intervals import clear
 from ri_analysis.ui import analysis, frame, headline, measuring, terms
+from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair, describe
 
 
@@ -80,6 +81,12 @@ def accuracy_page(evaluator: Evaluator, pair: Pair) -> None:
             headline.numbers(comparison)
             stage = "" if comparison.before.full else "-probe"
             _accuracy_dataframe(table, comparison, chosen == "normalised", f"accuracy-table{stage}")
+    measured_before(evaluator, pair)
+
+
+def measured_before(evaluator: Evaluator, pair: Pair) -> None:
+    """Say where accuracy and interference on all images came with the suite, and offer to measure them again."""
+    Question(evaluator, pair, ACCURACY, ACCURACY.settled(pair.before.tasks, {})).measured_before()
 
 
 def _accuracy_dataframe(table: pd.DataFrame, comparison: Comparison, normalised: bool, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,16 +14,16 @@ import streamlit as st
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import look, surfaces, words
 from ri_analysis.merging import METHODS
+from ri_analysis.progress import Progress
 from ri_analysis.studies import sensitivity
-from ri_analysis.studies.conducting.conduct import Plan, conduct, plan, seconds_an_image
+from ri_analysis.studies.conducting.conduct import Plan, conduct, plan
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.sensitivity import Field
-from ri_analysis.studies.surface import Axis, axis_names, find_axis
-from ri_analysis.ui import background, frame, headings, kept, recipes, resources, state, studies, tray
+from ri_analysis.studies.sensitivity import Field, kept_table
+from ri_analysis.studies.surface import Axis
+from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state, studies, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
-LEVELS, IMAGES = 15, 64
 X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
@@ -52,12 +53,20 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
             _so_far(job, wanted)
         return
     _whole(found, wanted)
+    if kept_table(evaluator, wanted).shipped:
+        background.measured_before("sensitivity", key, "Sensitivity", partial(_again, wanted))
+
+
+def _again(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -> None:
+    started, planned = time.monotonic(), plan(sensitivity.study_field(wanted), evaluator)
+    table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned, progress=progress)
+    kept_table(evaluator, wanted).keep(table, planned.works, time.monotonic() - started)
 
 
 def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     """Draw the choice of axes; return the fields it means, none where the method has nothing to vary."""
     method = METHODS[pair.before.method]
-    names = axis_names(method, pair.before.tasks)
+    names = sensitivity.axes_of(pair.before)
     if not names:
         st.info(f"{method.title} has no hyperparameter to vary.", icon=":material/info:")
         return []
@@ -67,20 +76,19 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     y = kept.one_of(
         right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=method.label
     )
-    levels = [LEVELS] * (1 if y == NONE else 2)
+    levels = [sensitivity.OWN_LEVELS] * (1 if y == NONE else 2)
     stages = "before and after RI" if pair.after is not None else "before RI"
     size.caption(
-        f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, {IMAGES} test images per "
-        "task; the best points are measured again on more images. Results are saved."
+        f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, "
+        f"{sensitivity.OWN_IMAGES} test images per task; the best points are measured again on more images. Results are "
+        "saved."
     )
-    axes = [None if name == NONE else find_axis(method, name, pair.before.tasks, LEVELS) for name in (x, y)]
-    assert axes[0] is not None  # the first axis has no such choice
-    return [Field(recipe, stage, axes[0], axes[1], IMAGES) for stage, recipe in pair.stages.items()]
+    return sensitivity.fields_of(pair, x, None if y == NONE else y)
 
 
 def _command(wanted: Sequence[Field]) -> str:
     """Return the command that measures the same; none where only this page varies the reader's own recipe."""
-    settings = sensitivity.settings_of(resources.evaluator(), wanted, LEVELS)
+    settings = sensitivity.settings_of(resources.evaluator(), wanted, sensitivity.OWN_LEVELS)
     return "" if settings is None else studies.command_of(sensitivity.STUDY, settings)
 
 
@@ -95,13 +103,27 @@ def _job_name(key: tuple[Hashable, ...]) -> str:
 
 def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> pd.DataFrame | None:
     """Return the whole table where the store has all of it; None, and note what is left to do, where it has not."""
+    known = kept_table(evaluator, wanted).find()
+    if known is not None:
+        resources.memory().put(key, known.table)
+        return known.table
     planned = plan(sensitivity.study_field(wanted), evaluator)
     if planned.kept < planned.works:
-        resources.memory().put((*key, "plan"), (planned, seconds_an_image(evaluator)))
+        first = plan(sensitivity.coarse_field(wanted), evaluator)
+        resources.memory().put((*key, "plan"), (planned, _seconds(evaluator, wanted, planned), first))
         return None
     table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned)
     resources.memory().put(key, table)
     return table
+
+
+def _seconds(evaluator: Evaluator, wanted: Sequence[Field], planned: Plan) -> float:
+    return pace.seconds(evaluator, wanted[0].base, planned.images, planned.works - planned.kept)
+
+
+def _coarse(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -> pd.DataFrame:
+    planned = plan(sensitivity.coarse_field(wanted), evaluator)
+    return conduct(sensitivity.coarse_field(wanted), evaluator, planned=planned, progress=progress)
 
 
 def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
@@ -109,16 +131,25 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     looked_up = resources.memory().get((*key, "plan"))
     if looked_up is None:
         st.rerun()  # a measurement ended, or others filled the memory, since it was looked up
-    planned, pace = looked_up
+    planned, expected, first = looked_up
+    if _seconds(evaluator, wanted, first) <= pace.SHORT < expected:
+        coarse = background.on_request(
+            ("sensitivity first", *key), "Coarse grid", "Coarse grid", partial(_coarse, wanted), at_once=True
+        )
+        if coarse is None:
+            return
+        _picture(coarse, wanted)
     left, right = st.columns([2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     right.caption(
-        f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(planned.images * pace)} here. First "
+        f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(expected)} here. First "
         "results after about 10%."
     )
     label = "Resume" if planned.kept else "Measure"
     suite = resources.suite_name()
-    if left.button(label, key="sensitivity.start", width="stretch", type="primary"):
+    ended = resources.jobs().get(_job_name(key))
+    at_once = expected <= pace.SHORT and (ended is None or ended.error is None)
+    if left.button(label, key="sensitivity.start", width="stretch", type="primary") or at_once:
         resources.jobs().start(
             _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), details={}
         )
@@ -129,7 +160,7 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
     """Measure in the background, leaving the table so far for the page every now and then."""
     own = resources.evaluator(resources.BACKGROUND, suite)
     results: dict[Work, Any] = {}
-    drawn = 0.0
+    drawn, began = 0.0, time.monotonic()
 
     def progress(done: int, total: int) -> None:
         nonlocal drawn
@@ -141,6 +172,7 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
     try:
         rounds = sensitivity.study_field(wanted)
         table = conduct(rounds, own, planned=planned, progress=progress, results=results)
+        table = kept_table(own, wanted).keep(table, planned.works, time.monotonic() - began)
         resources.memory().put(key, table)
     finally:
         resources.memory().put((*key, "plan"), None)  # what is left to do has changed
@@ -154,7 +186,8 @@ def _so_far(job: Job, wanted: Sequence[Field]) -> None:
 
 
 def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
-    """Draw a finished surface or curve with all that belongs to it."""
+    """Draw a finished surface or curve with all that belongs to it: everywhere one number a place."""
+    found = sensitivity.one_a_place(found)
     _picture(found, wanted)
     headings.header("Plateaus")
     text = (
@@ -183,7 +216,7 @@ def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
 def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     field, dark = wanted[0], frame.dark()
     x = field.x.of(field.base)
-    n = f"Each point is based on {words.count(int(found.loc[found['kind'] == 'grid', 'n'].iloc[0]), 'test image')}."
+    n = sensitivity.on_images(found)
     if field.y is None:
         how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
         _clickable(surfaces.curves(found, here=x, dark=dark), wanted, found, how, n)
@@ -197,7 +230,8 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         return
     how = (
         "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; cross: your recipe."
+        "measured, the rest is interpolated. Star: best; ring: default; cross: your recipe. The best is chosen "
+        "among the points that were measured on the most images."
     )
     here = (x, field.y.of(field.base))
     _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)
@@ -270,6 +304,6 @@ def _slices(found: pd.DataFrame, axis: Axis, label: str, command: str) -> None:
         format_func=lambda text: words.signed(values[text], ".3g"),
     )
     part = grid[grid["y"] == values[at]]
-    n = f"Based on {words.count(int(part['n'].iloc[0]), 'test image')} a point; bands show 95% intervals."
+    n = f"{sensitivity.on_images(part)} Bands show 95% intervals."
     how = "One row of the maps above: accuracy along the first axis at this value of the second."
     frame.figure(surfaces.curves(part, dark=frame.dark()), how, part, n, "sensitivity-slice", command)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,12 +18,13 @@ from ri_analysis.figures.so_far import measured_so_far
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES, Study
-from ri_analysis.studies.conducting.conduct import conduct, plan
+from ri_analysis.studies.conducting.conduct import Results, conduct, plan
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
-from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
+from ri_analysis.ui import background, controls, frame, kept, pace, recipes, resources, state
 
 CHOSEN, FIRST = "studies.name", "methods"
 _SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
@@ -45,6 +48,8 @@ def section(evaluator: Evaluator) -> None:
     table = _table(evaluator, study, settings, key)
     if table is not None:
         _outcome(study, table, command)
+        if KeptTable.of_study(study, settings, evaluator).shipped:
+            background.measured_before(study.name, key, study.title, partial(_conducted, study, settings, None))
 
 
 def command_of(study: Study, settings: Mapping[str, Value]) -> str:
@@ -63,26 +68,42 @@ def _table(
 
     def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
         results: dict[Work, Any] = {}
-        planned = plan(study.rounds(own, settings), own)
         resources.memory().put((*key, "so far"), results)
         try:
-            return conduct(study.rounds(own, settings), own, planned=planned, progress=progress, results=results)
+            return _conducted(study, settings, results, own, progress)
         finally:
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
-    def look_ahead() -> str:
+    def look_ahead() -> tuple[str, bool]:
         planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
-        return estimate(study, evaluator, planned, 1)
+        recipe = evaluator.recipe("averaging")
+        expected = pace.seconds(evaluator, recipe, planned.images, planned.works - planned.kept)
+        return estimate(study, evaluator, planned, 1), expected <= pace.SHORT
 
     with st.spinner("Looking for saved results"):
-        left = "" if resources.memory().get(key) is not None else resources.remembered((*key, "left"), look_ahead)
+        if resources.memory().get(key) is None:
+            known = KeptTable.of_study(study, settings, evaluator).find()
+            resources.memory().put(key, None if known is None else known.table)
+        there = resources.memory().get(key) is not None
+        left, short = ("", False) if there else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
-        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key)
+        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), at_once=short
     )
     return table
+
+
+def _conducted(
+    study: Study, settings: Mapping[str, Value], results: Results | None, evaluator: Evaluator, progress: Progress
+) -> pd.DataFrame:
+    """Conduct a study and keep its table."""
+    started, place = time.monotonic(), KeptTable.of_study(study, settings, evaluator)
+    planned = plan(study.rounds(evaluator, settings), evaluator)
+    rounds = study.rounds(evaluator, settings)
+    table = conduct(rounds, evaluator, planned=planned, progress=progress, results=results)
+    return place.keep(table, planned.works, time.monotonic() - started)
 
 
 def _so_far(key: tuple[Hashable, ...]) -> None:

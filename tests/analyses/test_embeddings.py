@@ -11,7 +11,7 @@ from tiny import TASKS
 from ri_analysis.analyses.clouds import EXPERT, PRETRAINED, Clouds, collect
 from ri_analysis.analyses.embeddings import ANALYSIS, drift_sizes, together
 from ri_analysis.analyses.map_payload import COLOURS, payload
-from ri_analysis.analyses.maps import pca_map, umap_known, umap_map
+from ri_analysis.analyses.maps import pca_map, umap_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.sides import AFTER, BEFORE, Sides
@@ -41,7 +41,7 @@ def test_both_sides_together_are_what_is_collected_at_once(evaluator: Evaluator,
     answer = ANALYSIS.ask(evaluator, Sides(recipe, recipe.with_experts("mild")))
     found, drawn = together(answer.results), pca_map(clouds)
     assert found.clouds.keys == clouds.keys
-    assert list(found.clouds.features) == list(clouds.features)
+    assert list(found.clouds.keys) == list(clouds.features)
     pd.testing.assert_frame_equal(found.clouds.images, clouds.images)
     for model, points in drawn.points.items():
         np.testing.assert_array_equal(found.drawn.points[model], points)
@@ -98,10 +98,8 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
 
     with pytest.raises(Cancelled):
         umap_map(evaluator, clouds, cancel)
-    assert not umap_known(evaluator, clouds)
     seen: list[tuple[int, int]] = []
     first = umap_map(evaluator, clouds, lambda done, total: seen.append((done, total)))
-    assert umap_known(evaluator, clouds)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert {total for _, total in seen} == {2 * 5 * clouds.n}  # a fit, three models, and the experts again
     assert seen[-1][0] == seen[-1][1]

@@ -4,7 +4,9 @@ import pytest
 from shown import clean, pinned, text
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.ui import resources, sensitivity
+from ri_analysis.studies import sensitivity
+from ri_analysis.ui import resources
+from ri_analysis.ui import sensitivity as page
 
 PAGE = "pages/sensitivity.py"
 
@@ -61,7 +63,7 @@ def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
 
 
 def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
-    app.session_state["ri.choice"] = {"method": "iso-c", "sensitivity.x": "Greens", "sensitivity.y": sensitivity.NONE}
+    app.session_state["ri.choice"] = {"method": "iso-c", "sensitivity.x": "Greens", "sensitivity.y": page.NONE}
     clean(app.switch_page(PAGE).run())
     assert app.selectbox(key="widget.sensitivity.x").value == "Greens"
     finish(app)
@@ -73,6 +75,6 @@ def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
 
 
 def test_a_clicked_place_is_read_whatever_its_form():
-    assert sensitivity._place_of({"customdata": {"0": 0.5, "1": 0.2}}) == [0.5, 0.2]
-    assert sensitivity._place_of({"customdata": [0.5, 0.2]}) == [0.5, 0.2]
-    assert sensitivity._place_of({"x": 0.5, "y": 0.7}) == [0.5]
+    assert page._place_of({"customdata": {"0": 0.5, "1": 0.2}}) == [0.5, 0.2]
+    assert page._place_of({"customdata": [0.5, 0.2]}) == [0.5, 0.2]
+    assert page._place_of({"x": 0.5, "y": 0.7}) == [0.5]

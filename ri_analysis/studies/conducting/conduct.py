@@ -103,10 +103,10 @@ def _round(
     return found
 
 
-def seconds_an_image(evaluator: Evaluator) -> float:
-    """Return how long one image takes here, timed on a few of the first task's; merging is left out."""
+def seconds_an_image(evaluator: Evaluator, most: int = _TRIAL) -> float:
+    """Return how long one image takes here, timed on at most so many of the first task's; merging is left out."""
     images = evaluator.suite.task_data(evaluator.suite.tasks[0])
-    rows, times = range(min(_TRIAL, len(images))), []
+    rows, times = range(min(most, len(images))), []
     for _ in range(3):  # the first one decodes the images; other work of the machine slows one or the other
         started = time.perf_counter()
         evaluator.encoder.features(evaluator.suite.zero_shot, images, rows)

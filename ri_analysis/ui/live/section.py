@@ -114,6 +114,7 @@ def figures_section(evaluator: Evaluator) -> None:
     st.markdown(f"Merged by {recipes.describe(pair)}.")
     headline.numbers(comparison)
     sections.by_task(pair, comparison)
+    sections.measured_before(evaluator, pair)
 
 
 def pins_section(evaluator: Evaluator) -> None:
