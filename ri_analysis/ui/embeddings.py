@@ -38,10 +38,10 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
         return found
     standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
     note = "Fitted once on the experts' features, then saved."
-    found = asked.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
-    if found is None:
+    umap = asked.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
+    if umap is None:
         st.caption("Showing PCA until UMAP is ready.")
-    return found or standing_in
+    return umap or standing_in
 
 
 def explain(drawn: Map) -> None:

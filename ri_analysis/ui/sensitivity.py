@@ -80,8 +80,8 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     stages = "before and after RI" if pair.after is not None else "before RI"
     size.caption(
         f"{' × '.join(map(str, levels))} {'grid' if len(levels) > 1 else 'values'} {stages}, "
-        f"{sensitivity.OWN_IMAGES} test images per task; the best points are measured again on more images. Results are "
-        "saved."
+        f"{sensitivity.OWN_IMAGES} test images per task; the best points are measured again on more images. Results "
+        "are saved."
     )
     return sensitivity.fields_of(pair, x, None if y == NONE else y)
 
