@@ -12,7 +12,7 @@ from ri_analysis.analyses.analysis import FIRST_LOOK, Analysis, Answer, Columns,
 from ri_analysis.analyses.geometry import Geometry, weight_geometry
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import Gram
-from ri_analysis.engine.results import Kept, packed_table, table_of
+from ri_analysis.engine.results import Kept, packed_table, packed_text, table_of, text_of
 from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import look, words
 from ri_analysis.figures.chart import Chart
@@ -53,13 +53,16 @@ def _measure(
 def _pack(found: WeightSpace) -> Arrays:
     geometry = found.geometry
     tables = {"layers": packed_table(geometry.layers), "crosstalk": packed_table(found.crosstalk)}
+    # Drawing lots for a correlation's chance takes longer than all else that is shown.
+    tables["correlations"] = packed_text({overlap: found.correlation(overlap) for overlap in _OVERLAPS})
     return {**geometry.gram.arrays, "collision": geometry.collision, **tables}
 
 
 def _unpack(arrays: Arrays) -> WeightSpace:
     collision = arrays["collision"].astype(np.float64)
     geometry = Geometry(Gram.of(arrays), table_of(arrays["layers"]), collision)
-    return WeightSpace(geometry, table_of(arrays["crosstalk"]))
+    correlations = {overlap: Correlation(*each) for overlap, each in text_of(arrays["correlations"]).items()}
+    return WeightSpace(geometry, table_of(arrays["crosstalk"]), correlations)
 
 
 def _cost(evaluator: Evaluator, _: MergeRecipe) -> str:
@@ -216,7 +219,7 @@ the singular task interference (Gargiulo et al. 2025), divided here by $\sum\sig
         ),
     ),
     measure=_measure,
-    kept=Kept("weight-space", "1", _pack, _unpack),
+    kept=Kept("weight-space", "2", _pack, _unpack),
     cost=_cost,
     button="Compare the weights",
     of_merge=False,

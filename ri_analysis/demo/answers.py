@@ -25,6 +25,7 @@ import torch
 from ri_analysis.analyses import ANALYSES, Analysis
 from ri_analysis.analyses.analysis import Options
 from ri_analysis.engine import Evaluator, Store
+from ri_analysis.engine.gram import kept_gram, task_vector_gram
 from ri_analysis.engine.sealing import Arrays, sealed
 from ri_analysis.engine.shipped import FILE, Made, Shippable, write_shipped
 from ri_analysis.errors import InputError
@@ -65,6 +66,7 @@ def first_looks(evaluator: Evaluator, studies: Sequence[str] = tuple(STUDIES)) -
     for analysis in ANALYSES.values():
         if analysis.limits and not analysis.refusal(evaluator, recipes.before):
             yield from _of_analysis(analysis, recipes)
+    yield FirstLook("weights", "task vectors", partial(_grams, recipes), partial(_grams_known, recipes))
     yield _of_table("sensitivity", "surface", _surface)
     for name in studies:
         yield _of_table("studies", name, partial(_study, STUDIES[name]))
@@ -95,6 +97,14 @@ def _known(
     analysis: Analysis[Any], recipes: Sides[MergeRecipe], options: Options, limit: int | None, evaluator: Evaluator
 ) -> bool:
     return all(analysis.known(evaluator, recipe, options, limit) for recipe in recipes)
+
+
+def _grams(recipes: Sides[MergeRecipe], evaluator: Evaluator) -> object:
+    return recipes.map(lambda recipe: task_vector_gram(evaluator.suite, evaluator.store, recipe.experts))
+
+
+def _grams_known(recipes: Sides[MergeRecipe], evaluator: Evaluator) -> bool:
+    return all(kept_gram(evaluator.suite, evaluator.store, recipe.experts) is not None for recipe in recipes)
 
 
 class Wanted(NamedTuple):

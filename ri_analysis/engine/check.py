@@ -17,6 +17,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import task_vector_gram
 from ri_analysis.engine.own_tasks import expert_remarks, try_experts
 from ri_analysis.engine.remarks import head_remarks, tower_remarks
+from ri_analysis.engine.shipped import FILE
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
@@ -121,7 +122,8 @@ def check_suite(
     if spec is None:
         return Report([Finding("suite file", problem, "correct the suite file") for problem in problems])
     folder = workspace or default_workspace()
-    return _Check(Suite(spec, folder, files), Store(folder, files.check), device).run(progress, note)
+    store = Store(folder, files.check, shipped=spec.path.parent / FILE)
+    return _Check(Suite(spec, folder, files), store, device).run(progress, note)
 
 
 @dataclass(frozen=True)
@@ -282,7 +284,7 @@ class _Check:
         """Let each expert and the pretrained model answer on some images, where nothing else is wrong."""
         if self.report.findings:
             return ""
-        evaluator = Evaluator(self.suite, self.store.workspace, self.device, fresh=True)
+        evaluator = Evaluator(self.suite, device=self.device, store=self.store)
         found = try_experts(evaluator, progress)
         remarks = expert_remarks(self.suite, found)
         self.report.remarks += remarks

@@ -29,12 +29,7 @@ Row = Mapping[Hashable, Any]
 
 def axis_title(table: pd.DataFrame, axis: str) -> str:
     """Return the title of the axis "x" or "y" of a table of one method, in words."""
-    return _called(str(table["method"].iloc[0]), str(table[f"{axis}_name"].iloc[0]))
-
-
-def _called(method: str, axis: str) -> str:
-    own = axis in {item.name for item in METHODS[method].hyperparameters}
-    return METHODS[method].label(axis) if own else f"coefficient of {axis}"
+    return METHODS[str(table["method"].iloc[0])].label(str(table[f"{axis}_name"].iloc[0]))
 
 
 def curves(
@@ -225,7 +220,7 @@ def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 def position_of(row: Row) -> str:
     """Say where a measured point is."""
     axes = ["x", "y"] if isinstance(row["y_name"], str) else ["x"]
-    said = [f"{_called(row['method'], row[f'{axis}_name'])} = {words.signed(row[axis], '.4g')}" for axis in axes]
+    said = [f"{METHODS[row['method']].label(row[f'{axis}_name'])} = {words.signed(row[axis], '.4g')}" for axis in axes]
     return f"<b>{', '.join(said)}</b>"
 
 

@@ -93,8 +93,8 @@ class Method:
     counts: tuple[int, int | None] = (1, None)
 
     def label(self, axis: str) -> str:
-        """Return what an axis is called: a hyperparameter by its label, a task's coefficient by the task."""
-        return next((item.label for item in self.hyperparameters if item.name == axis), axis)
+        """Return what an axis is called: a hyperparameter, or else the coefficient of a task's expert."""
+        return next((item.label for item in self.hyperparameters if item.name == axis), f"coefficient of {axis}")
 
 
 def scale(default: float, *, sweep: tuple[float, float] = (0.1, 1.0)) -> Hyperparameter:

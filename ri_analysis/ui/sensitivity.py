@@ -74,7 +74,12 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
     x = kept.one_of(left.selectbox, "First axis", X, names, names[0], format_func=method.label)
     others = [name for name in names if name != x]
     y = kept.one_of(
-        right.selectbox, "Second axis", Y, [NONE, *others], others[0] if others else NONE, format_func=method.label
+        right.selectbox,
+        "Second axis",
+        Y,
+        [NONE, *others],
+        others[0] if others else NONE,
+        format_func=lambda name: name if name == NONE else method.label(name),
     )
     levels = [sensitivity.OWN_LEVELS] * (1 if y == NONE else 2)
     stages = "before and after RI" if pair.after is not None else "before RI"
