@@ -15,7 +15,7 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.resolving import HYPERPARAMETERS
+from ri_analysis.resolving import HYPERPARAMETERS, identity
 from ri_analysis.suite.suite import RECORD
 
 
@@ -75,7 +75,7 @@ def record_in_words(record: dict[str, Any]) -> str:
 
 def run_in_words(settings: Mapping[str, Any]) -> str:
     """Return the settings of an RI run, for instance "50 steps per expert, KL divergence, learning rate 3e-5"."""
-    ordered = sorted(settings.items(), key=lambda item: item[0] != "steps")
+    ordered = sorted(identity(settings).items(), key=lambda item: item[0] != "steps")
     return ", ".join(words.settings(HYPERPARAMETERS, dict(ordered)))
 
 

@@ -151,7 +151,7 @@ _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter
 
 def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Return the settings that a run with them depends on."""
-    choice = settings["parameters"]
+    choice = settings.get("parameters", "all")
     return {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
 
 
