@@ -19,12 +19,14 @@ from ri_analysis import cli
 from ri_analysis.analyses import ANALYSES, Analysis, Answer, find_analysis, on_page, register
 from ri_analysis.analyses.analysis import Option
 from ri_analysis.analyses.documents import SECTION, in_words
+from ri_analysis.demo.answers import first_recipes
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import answer_commands
 from ri_analysis.json_text import to_json
 from ri_analysis.markdown import around_section
 from ri_analysis.sides import Sides
+from ri_analysis.suite import open_suite
 from ri_analysis.ui import frame
 
 Run = Callable[[str], Any]
@@ -125,6 +127,20 @@ def test_measure_prints_every_number_of_its_figures(evaluator: Evaluator, run: R
     printed = numbers([run(command) for command in commands])
     for file, table in ANALYSES[name].tables(answer).items():
         assert numbers(printed_rows(table)) <= printed, file
+
+
+@pytest.mark.parametrize("name", list(ANALYSES))
+def test_commands_print_every_figure_of_the_embedded_suite(tmp_path: Path, run: Run, name: str):
+    """As its pages show it first."""
+    evaluator, analysis = Evaluator(open_suite("demo", tmp_path), tmp_path, "cpu"), ANALYSES[name]
+    answer = analysis.ask(evaluator, first_recipes(evaluator), {}, [None, *analysis.limits][-1])
+    printed = [run(command) for command in answer_commands(evaluator, answer, "demo")]
+    for file in analysis.charts(answer, False):
+        rows = printed_rows(analysis.tables(answer)[file])
+        if analysis.command == "measure":
+            assert numbers(rows) <= numbers(printed), file
+        else:
+            assert printed[0]["analyses"][name]["tables"][file] == rows, file
 
 
 def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: Run, monkeypatch: pytest.MonkeyPatch):
