@@ -198,7 +198,7 @@ def _measure(wanted: Sequence[Field], measured: Sequence[Measured], positions: S
 def _measure_finer(wanted: Sequence[Field], measured: Sequence[Measured]) -> Part:
     """Measure the defaults and, of a surface, both slices through its best point on more images.
 
-    Both sides of a method are measured at the same positions, so that their difference rests on the same images.
+    Both sides of a method are measured at the same positions, so that their difference is based on the same images.
     """
     positions = [
         dict.fromkeys([field.default, *([] if field.y is None else _slices(one)), one.best])

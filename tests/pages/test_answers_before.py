@@ -26,8 +26,8 @@ SAYS = "Measured before: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
 def shipped(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The answers that pages ask first of the tiny suite, beside its suite file."""
     monkeypatch.setattr(embeddings, "umap_map", lambda evaluator, clouds, progress: pca_map(clouds))  # UMAP is slow
-    monkeypatch.setattr(sensitivity, "LEVELS", 4)
-    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     found = gather(str(tiny), tmp_path / "work", (), lambda _: None)
     path = tiny.parent / FILE
     write_shipped(path, [answer for answers in found.values() for answer in answers], MADE)
@@ -74,12 +74,12 @@ def test_without_them_everything_is_measured_here(tiny: Path, workspace: Path, s
 
 @pytest.mark.parametrize(
     ("page", "drawn"),
-    [("interference", "largest single contribution"), ("sensitivity", "Plateaus"), ("studies", "Here:")],
+    [("interference", "largest single contribution"), ("sensitivity", "The plateau is the range"), ("studies", "Here:")],
 )
 def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "SHORT", 1e6)
-    monkeypatch.setattr(sensitivity, "LEVELS", 4)
-    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     app.session_state["ri.choice"] = {"studies.name": "averaging"}
     clean(app.run())
     clean(app.switch_page(f"pages/{page}.py").run())
@@ -91,8 +91,8 @@ def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, mon
 
 
 def test_a_coarse_grid_is_there_while_the_whole_would_take_long(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensitivity, "LEVELS", 4)
-    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     monkeypatch.setattr(pace, "SHORT", 1.0)
     monkeypatch.setattr(pace, "seconds", lambda _, __, ___, merges: 100.0 if merges > 8 else 0.5)
     clean(app.run())

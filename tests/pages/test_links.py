@@ -24,7 +24,10 @@ CASES = {
     "method": ({"method": "tiess"}, "**method=tiess**: there is no 'tiess'; did you mean 'ties'? Task Arithmetic"),
     "key": ({"methd": "ties"}, "**methd=ties**: setting: there is no 'methd'; did you mean 'method'?"),
     "key of a method": ({"ties.scal": "1"}, "there is no 'ties.scal'; did you mean 'ties.scale'?"),
-    "value": ({"method": "ties", "ties.scale": "99"}, "**ties.scale=99**: λ is a number from -10 to 10; 0.3 is used"),
+    "value": (
+        {"method": "ties", "ties.scale": "99"},
+        "**ties.scale=99**: scale λ is a number from −10 to 10; 0.3 is used",
+    ),
     "task": ({"off": "Redz,Blues"}, "**off=Redz,Blues**: task: there is no 'Redz'; did you mean 'Reds'?"),
     "coefficient": ({"c.Reds": "40"}, "**c.Reds=40**: a coefficient is a number from −10 to 10; 1 is used"),
     "task of a coefficient": ({"c.Rads": "2"}, "**c.Rads=2**: task: there is no 'Rads'; did you mean 'Reds'?"),
@@ -39,7 +42,7 @@ def test_a_link_says_what_of_it_was_ignored_and_why(app: AppTest, case: str) -> 
     entries, said = CASES[case]
     follow(app, **entries)
     assert "One part of the link could not be used" in notice(app)
-    assert said.replace("-10", "−10") in notice(app).replace("-10", "−10")
+    assert said in notice(app)
 
 
 def test_the_rest_of_a_link_works_and_all_of_it_is_said_at_once(app: AppTest) -> None:

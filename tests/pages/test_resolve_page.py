@@ -133,7 +133,7 @@ def test_an_unfinished_run_says_how_far_it_is_and_is_resumed(app: AppTest, suite
     visit(app)
     assert "**half**: 33% done (1 of 3 experts finished)" in text(app)
     assert "On noise, 2 steps per expert" in text(app)
-    assert "learning rate 3e-5" in text(app)
+    assert "learning rate 3e−5" in text(app)
     assert "8 augmented views per image" in text(app)
     app.button(key="resume.left.half").click().run()
     finished(app, "half")

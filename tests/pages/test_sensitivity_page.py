@@ -13,8 +13,8 @@ PAGE = "pages/sensitivity.py"
 
 @pytest.fixture
 def app(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(sensitivity, "LEVELS", 4)
-    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     return app
 
 

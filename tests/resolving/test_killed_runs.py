@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import killed
@@ -26,11 +29,14 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Any:
+def processes() -> Iterator[Any]:
     """Processes that begin with everything imported and no thread started."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ri_analysis.resolving"])
-    return context
+    with pytest.MonkeyPatch.context() as patch:
+        # Tests of pages leave their script as the main module, which a new process would run.
+        patch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+        yield context
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(

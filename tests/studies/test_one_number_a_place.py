@@ -16,8 +16,8 @@ from ri_analysis.studies.conducting.conduct import conduct, plan
 
 @pytest.fixture
 def surface(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
-    monkeypatch.setattr(sensitivity, "LEVELS", 4)
-    monkeypatch.setattr(sensitivity, "IMAGES", 6)
+    monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
+    monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     recipe = evaluator.recipe("ties")
     wanted = sensitivity.fields_of(Sides(recipe, recipe.with_experts("mild")), "scale", "density")
     planned = plan(sensitivity.study_field(wanted), evaluator)
