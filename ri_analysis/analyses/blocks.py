@@ -104,12 +104,10 @@ def _says(answer: Answer[pd.DataFrame]) -> str:
     view = str(answer.options["by"])
     by_block = answer.results.map(lambda table: table.groupby("block")[view].mean())
     said = [
-        f"{stage} RI mean {_QUANTITIES[view]} is **{means.iloc[0]:.3f}** after the first block and "
-        f"**{means.iloc[-1]:.3f}** after the last"
+        f"{stage} RI **{means.iloc[0]:.3f}** after the first block and **{means.iloc[-1]:.3f}** after the last"
         for stage, means in by_block.stages.items()
     ]
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
+    return f"Mean {_QUANTITIES[view]}: {'; '.join(said)}."
 
 
 def _refusal(evaluator: Evaluator, _: MergeRecipe) -> str:
