@@ -74,7 +74,11 @@ def test_without_them_everything_is_measured_here(tiny: Path, workspace: Path, s
 
 @pytest.mark.parametrize(
     ("page", "drawn"),
-    [("interference", "largest single contribution"), ("sensitivity", "The plateau is the range"), ("studies", "Here:")],
+    [
+        ("interference", "largest single contribution"),
+        ("sensitivity", "The plateau is the range"),
+        ("studies", "Here:"),
+    ],
 )
 def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "SHORT", 1e6)
