@@ -159,7 +159,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "accuracy": Chart(
             _accuracy(table, dark),
             "One row per method. Further right is more accurate; a diamond to the right of its circle means that the "
-            f"method gained from RI. Dashed lines: zero-shot, and the experts, each on its own task. {images}",
+            f"method gained from RI. Dashed lines: zero-shot (grey), and the experts, each on its own task (green). {images}",
         )
     }
     if "gain" in merged:
@@ -212,7 +212,7 @@ def _hover(row: Mapping[Hashable, Any], role: Role) -> str:
 def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure, titles = go.Figure(), list(dict.fromkeys(table["title"]))
     shade = look.shades(dark)
-    for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", AFTER.colour, "diamond")):
+    for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", shade.text, "diamond")):
         part = table[table["setting"] == setting]
         shown = spread.on_axis(part, "gain")
         spread.add_seeds(figure, shown, "gain", colour, part["title"], vertical=False, legendgroup=setting)
@@ -255,7 +255,7 @@ def _cell(found: pd.DataFrame) -> str:
         return "—"
     row = _records(found)[0]
     scale = "" if pd.isna(row["scale"]) else f" (λ {row['scale']:.3g})"
-    return f"{words.percent(row['accuracy'])}{scale}{spread.seeds(row, 'accuracy')}"
+    return f"{words.percent(row['accuracy'])}{scale}"
 
 
 def _change_cell(found: pd.DataFrame) -> str:
