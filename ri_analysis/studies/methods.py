@@ -159,7 +159,8 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "accuracy": Chart(
             _accuracy(table, dark),
             "One row per method. Further right is more accurate; a diamond to the right of its circle means that the "
-            f"method gained from RI. Dashed lines: zero-shot (grey), and the experts, each on its own task (green). {images}",
+            "method gained from RI. Dashed lines: zero-shot (grey), and the experts, each on its own task (green). "
+            f"{images}",
         )
     }
     if "gain" in merged:
@@ -237,7 +238,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per method: accuracy before and after RI and the change, at the default and at the best λ."""
     merged, rows = table[table["stage"] != "reference"], []
     for title, part in merged.groupby("title", sort=False):
-        cells: dict[str, object] = {"method": f"{title} *" if part["needs_task_data"].any() else title}
+        cells: dict[str, object] = {"method": f"{title} (needs task data)" if part["needs_task_data"].any() else title}
         for setting in SETTINGS:
             for stage in ROLES:
                 found = part[(part["stage"] == stage) & (part["setting"] == setting)]
@@ -255,7 +256,7 @@ def _cell(found: pd.DataFrame) -> str:
         return "—"
     row = _records(found)[0]
     scale = "" if pd.isna(row["scale"]) else f" (λ {row['scale']:.3g})"
-    return f"{words.percent(row['accuracy'])}{scale}"
+    return f"{words.percent(row['accuracy'])}{scale}{spread.seeds(row, 'accuracy')}"
 
 
 def _change_cell(found: pd.DataFrame) -> str:
