@@ -159,7 +159,7 @@ ANALYSIS = Analysis(
             label="accuracy",
             choices=tuple(_HOW),
             titles=tuple(_HOW),
-            notes=("the share of test images that is right", "that share divided by the expert's"),
+            notes=("the share of test images classified correctly", "that share divided by the expert's"),
         ),
     ),
     measure=_measure,

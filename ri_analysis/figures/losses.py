@@ -41,8 +41,8 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nat
                 hovertext=[_hover(task, part, row, unit) for row in rows.to_dict(orient="records")],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
-    look.finish(figure, dark=dark, height=340)
-    figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin_t=40)
+    look.finish(figure, dark=dark, height=370)
+    figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin={"t": 40, "b": 110})
     figure.update_xaxes(title="step", rangemode="tozero", showgrid=False)
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(title=f"loss ({unit})", col=1)

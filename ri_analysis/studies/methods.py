@@ -159,7 +159,8 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "accuracy": Chart(
             _accuracy(table, dark),
             "One row per method. Further right is more accurate; a diamond to the right of its circle means that the "
-            f"method gained from RI. Dashed lines: zero-shot, and the experts, each on its own task. {images}",
+            "method gained from RI. Dashed lines: zero-shot (grey), and the experts, each on its own task (green). "
+            f"{images}",
         )
     }
     if "gain" in merged:
@@ -212,7 +213,7 @@ def _hover(row: Mapping[Hashable, Any], role: Role) -> str:
 def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure, titles = go.Figure(), list(dict.fromkeys(table["title"]))
     shade = look.shades(dark)
-    for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", AFTER.colour, "diamond")):
+    for setting, colour, symbol in (("default", shade.muted, "circle-open"), ("best", shade.text, "diamond")):
         part = table[table["setting"] == setting]
         shown = spread.on_axis(part, "gain")
         spread.add_seeds(figure, shown, "gain", colour, part["title"], vertical=False, legendgroup=setting)
@@ -237,7 +238,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per method: accuracy before and after RI and the change, at the default and at the best λ."""
     merged, rows = table[table["stage"] != "reference"], []
     for title, part in merged.groupby("title", sort=False):
-        cells: dict[str, object] = {"method": f"{title} *" if part["needs_task_data"].any() else title}
+        cells: dict[str, object] = {"method": f"{title} (needs task data)" if part["needs_task_data"].any() else title}
         for setting in SETTINGS:
             for stage in ROLES:
                 found = part[(part["stage"] == stage) & (part["setting"] == setting)]

@@ -28,7 +28,7 @@ def offer(evaluator: Evaluator) -> None:
     low, high = method.counts
     st.markdown(recipes.unmergeable(method, recipes.chosen_tasks(evaluator)))
     if len(possible) < low:
-        st.markdown(f"The suite has {words.count(len(possible), 'expert')}: choose another method on the left.")
+        st.markdown(f"The suite has {words.count(len(possible), 'expert')}: choose another method in the sidebar.")
         return
     on = recipes.chosen_tasks(evaluator) or possible
     preset = (*on, *(task for task in possible if task not in on))[: low if len(on) < low else high]

@@ -26,6 +26,7 @@ from ri_analysis.ui.recipes import Pair
 
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
 _OPTIONS = {option.name: option for option in ANALYSIS.options}
+_LABELS = {"left": "First map", "right": "Second map"}  # on a phone they stand one below the other
 
 
 def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
@@ -100,7 +101,7 @@ def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
 
 
 def _model(place: DeltaGenerator, side: str, titles: dict[str, str]) -> str:
-    default, label = str(_OPTIONS[side].default), side.capitalize()
+    default, label = str(_OPTIONS[side].default), _LABELS[side]
     return kept.one_of(
         place.selectbox, label, f"embeddings.{side}", list(titles), default, format_func=titles.__getitem__
     )

@@ -23,6 +23,7 @@ from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
 _BY_NAME = {width.name: width for width in venues.WIDTHS}
+_PHONE = 320  # pixels that a figure has on a phone's screen
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
 # What the camera writes is shown without the page's fonts: text measured in another one would be cut off.
 _FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
@@ -166,8 +167,9 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
     sharp = formats.DPI / paper.INCH if camera == "png" else 1
     config = look.CONFIG | {"toImageButtonOptions": {"format": camera, "filename": snapshot.file_name, "scale": sharp}}
     shown = snapshot.printed if can_draw else go.Figure(snapshot.printed).update_layout(font_family=_FOUND_ANYWHERE)
-    # Of a fixed width, it scrolls sideways on a phone as figures of several panels do.
-    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"panels.{name}", alt=snapshot.caption)
+    # Of a fixed width, it scrolls sideways on a phone.
+    kind = "printed" if snapshot.width * paper.INCH > _PHONE else "figure"
+    st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{kind}.{name}", alt=snapshot.caption)
     st.caption(snapshot.n)
     _text(st.text_area, "Caption", key, "caption", snapshot.caption, height="content")
     _size(key, snapshot)

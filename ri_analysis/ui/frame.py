@@ -56,7 +56,7 @@ def figure(
 def kind(chart: go.Figure) -> str:
     """Return what the key of a figure's element begins with: figures of several panels scroll sideways on a phone."""
     places = {getattr(trace, "scene", None) or getattr(trace, "xaxis", None) or "x" for trace in chart.data}
-    return "panels" if len(places) > 1 else "figure"
+    return "figure" if len(places) < 2 else "panels.three" if len(places) > 2 else "panels"
 
 
 def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table behind this figure") -> DeltaGenerator:

@@ -112,5 +112,5 @@ def _thumbnails(evaluator: Evaluator, chosen: pd.DataFrame, stage: str, unit: st
     if chosen.empty:
         st.caption("No images match. Choose another class, or show the largest drift.")
         return
-    notes = [f"drift {value:.3g} {unit}" for value in chosen[f"{stage}_drift"]]
+    notes = [f"drift {value:.3f} {unit}" for value in chosen[f"{stage}_drift"]]
     gallery.paged(evaluator, chosen.assign(note=notes), "images")

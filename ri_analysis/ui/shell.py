@@ -46,16 +46,24 @@ _STYLE = """
 [class*="st-key-below"] { flex-wrap: nowrap; }
 .katex-display { overflow: auto hidden; }
 [data-testid="stForm"] [data-testid="InputInstructions"] { display: none; }
+[data-testid="stMultiSelect"] [data-tag], [data-testid^="stBaseButton-primary"]:not(:disabled) {
+  color: light-dark(#FFFFFF, #12171E);
+}
 @media (max-width: 640px) {
   [data-testid="stMainBlockContainer"] { padding: 3.5rem 1rem 3rem; }
   [data-testid="stMain"] h1 { font-size: 1.5rem; }
   [class*="st-key-below"] { flex-wrap: wrap; }
   [data-testid="stButtonGroup"] button { max-width: 100%; }
   [data-testid="stButtonGroup"] p { white-space: normal; }
-  [class*="st-key-panels"] { display: block; overflow-x: auto; }
-  [class*="st-key-panels"] [data-testid="stFullScreenFrame"] { min-width: 760px; }
-  [class*="st-key-panels"]::before { content: "Several panels: scroll sideways →"; position: sticky; left: 0;
-    font-size: 0.8rem; opacity: 0.7; }
+  [data-testid="stTable"] td { min-width: 8rem; }
+  :is([class*="st-key-panels"], [class*="st-key-printed"]) {
+    display: block; overflow-x: auto;
+    [data-testid="stFullScreenFrame"] { min-width: 760px; }
+    &::before { position: sticky; left: 0; font-size: 0.8rem; opacity: 0.7; }
+  }
+  [class*="st-key-panels-three"] [data-testid="stFullScreenFrame"] { min-width: 870px; }
+  [class*="st-key-panels"]::before { content: "Several panels: scroll sideways →"; }
+  [class*="st-key-printed"]::before { content: "In its printed size: scroll sideways →"; }
 }
 </style>
 """

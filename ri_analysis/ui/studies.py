@@ -124,7 +124,7 @@ def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
         if chart.title:
             st.subheader(chart.title, anchor=False)
         frame.figure(chart.figure, chart.how_to_read, table, "", f"{study.name}-{name}", command)
-    st.dataframe(study.summary(table), hide_index=True, key=f"summary.{study.name}")
+    st.table(study.summary(table), hide_index=True)  # which wraps what is too long for its column
 
 
 def _merges(results: Mapping[Work, Any]) -> pd.DataFrame:

@@ -87,10 +87,11 @@ def picture(page: Page, address: str, name: str, options: argparse.Namespace, pa
 
 
 def _pin_figures(page: Page, address: str, query: str) -> None:
-    """Pin the two figures that stand first on the Overview page, and turn to the Figures page."""
+    """Pin the two figures that stand first on the Overview page, where none are, and turn to the Figures page."""
     page.goto(f"{address}/?{query}")
     settle(page)
-    for place in range(2):
+    pinned = page.get_by_role("link", name="Figures (").count()
+    for place in range(0 if pinned else 2):
         page.get_by_role("button", name="Pin", exact=True).nth(place).click()
         page.get_by_role("link", name=f"Figures ({place + 1})").wait_for()
     turn_to(page, "figures")

@@ -15,8 +15,17 @@ from browsing import FAULTS, PAGES, Visit, settle, turn_to
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from ri_analysis.figures import look
+
 # --- pages -----------------------------------------------------------------------------------------------------------
 
+# An element's ink, and the ground of the first element around it that has one.
+COLOURS = """element => {
+  const channels = colour => colour.match(/\\d+/g);
+  let around = element;
+  while (channels(getComputedStyle(around).backgroundColor).length > 3) around = around.parentElement;
+  return [getComputedStyle(element).color, getComputedStyle(around).backgroundColor].map(channels);
+}"""
 GROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 30)"}
 
 
@@ -31,6 +40,15 @@ def test_every_page_opens_in_both_themes(visit: Visit, theme: str):
         assert ground == GROUND[theme], name
         unnamed = page.locator("[data-testid=stMain] img:not([alt]), .ri-map canvas:not([aria-label])")
         assert unnamed.count() == 0, name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_stands_on_the_accent_colour_can_be_read(visit: Visit, theme: str):
+    page = visit("resolve", theme=theme)
+    for place in (page.get_by_role("button", name="Run RI", exact=True), page.locator("[data-tag] span").first):
+        colours = place.evaluate(COLOURS)
+        low, high = sorted(float(look.luminance([int(part) for part in each])) for each in colours)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, colours
 
 
 def test_every_page_fits_a_phone(visit: Visit):

@@ -50,10 +50,10 @@ def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evalu
     assert len(shown(app)) == 5
     for card, row in zip(shown(app), rows.itertuples(), strict=False):
         assert card.startswith(f"{row._3} Greens")  # the column "class"
-        assert f"drift {row.drift:.3g} nats" in card
+        assert f"drift {row.drift:.3f} nats" in card
     app = clean(app.selectbox(key="images.page.5").set_value(5).run())
     assert len(shown(app)) == 4  # 24 images, five a page
-    assert f"drift {rows['drift'].iloc[-1]:.3g} nats" in shown(app)[-1]
+    assert f"drift {rows['drift'].iloc[-1]:.3f} nats" in shown(app)[-1]
 
 
 def test_drilling_down_to_a_class_shows_its_images_only(page: AppTest, evaluator: Evaluator):
@@ -78,7 +78,7 @@ def test_disagreement_of_single_images_is_ranked_by_kl(page: AppTest, evaluator:
     choose(page, "widget.interference.images", "drift")
     app = clean(page.segmented_control(key="widget.interference.distance").set_value("disagreement").run())
     assert any("ranked by KL divergence" in item.value for item in app.caption)
-    assert f"drift {expected(evaluator, 'Reds')['drift'].iloc[0]:.3g} nats" in shown(app)[0]
+    assert f"drift {expected(evaluator, 'Reds')['drift'].iloc[0]:.3f} nats" in shown(app)[0]
     app = clean(app.segmented_control(key="widget.interference.distance").set_value("l1").run())
     assert all(card.endswith("L1") for card in shown(app))  # the images follow the choice of distance
 

@@ -44,7 +44,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     clean(app.run())
     assert "**Here:** " in text(app)
     assert "thick bars reach from the lowest to the highest" in text(app)
-    assert list(app.dataframe[0].value["steps"]) == [1, 2]
+    assert list(app.table[0].value["steps"]) == [1, 2]
     app.button(key="pin.steps-accuracy").click().run()
     [held] = pinned()
     assert (held.name, held.origin.recipes) == ("steps-accuracy", ())
@@ -52,7 +52,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert "seeds=2" in held.origin.commands[0]
     resources.memory.clear()
     clean(app.run())
-    assert len(app.dataframe) == 1  # from the store, nothing asked for
+    assert len(app.table) == 1  # from the store, nothing asked for
     assert app.query_params["studies.steps.seeds"] == "2"
 
 

@@ -15,6 +15,7 @@ from ri_analysis.cli import main
 from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.resolving import default_settings, descent
@@ -86,6 +87,8 @@ def test_methods_are_compared_at_default_and_best(evaluator: Evaluator, few_meth
             before = other[other["stage"] == "before"].iloc[0]
             assert row["gain"] == pytest.approx(row["accuracy"] - before["accuracy"])
             assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+    gains = STUDIES["methods"].charts(table, False)["gain"].figure
+    assert not {trace.marker.color for trace in gains.data} & {look.BEFORE.colour, look.AFTER.colour}
     assert set(merged.loc[merged["method"] == "dare", "seeds"]) == {2}
     dare = merged[merged["method"] == "dare"]
     assert (dare["accuracy_seed_low"] <= dare["accuracy"]).all()
