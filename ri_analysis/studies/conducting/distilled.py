@@ -17,7 +17,7 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import distil
+from ri_analysis.resolving import distil, identity
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import bytes_of_images, ri_settings
@@ -98,7 +98,7 @@ class Distilled:
         suite, recipe = evaluator.suite, self.point.recipe
         weights = suite.weight_digests()
         teachers = [weights[task] for task in recipe.tasks]
-        plan = json.dumps([dict(self._values(evaluator)), self.seed, teachers], sort_keys=True)
+        plan = json.dumps([identity(self._values(evaluator)), self.seed, teachers], sort_keys=True)
         return digest(VERSION, "distilled", evaluator.digest(recipe), plan, self._source(evaluator).digest)
 
     def _source(self, evaluator: Evaluator) -> ImageSet:
