@@ -111,8 +111,9 @@ def test_numbers_and_axes_are_chosen_from_what_there_is(app: AppTest):
     app.session_state["ri.choice"] = {"studies.name": "sensitivity", "studies.sensitivity.methods": "ties,dare"}
     app = clean(app.run())
     axis = app.selectbox(key="widget.studies.sensitivity.x")
-    assert axis.options == ["scale λ", "density", *TASKS]
-    assert app.selectbox(key="widget.studies.sensitivity.y").options == ["none (curves)", "density", *TASKS]
+    coefficients = [f"coefficient of {task}" for task in TASKS]
+    assert axis.options == ["scale λ", "density", *coefficients]
+    assert app.selectbox(key="widget.studies.sensitivity.y").options == ["none (curves)", "density", *coefficients]
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
