@@ -39,10 +39,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _settings_of_ri() -> str:
-    from ri_analysis.resolving import HYPERPARAMETERS
+    from ri_analysis.resolving import HYPERPARAMETERS, PRESETS
 
+    presets = "".join(f"  {preset.name} — {preset.purpose}\n" for preset in PRESETS.values())
     title = "settings of RI, with the paper's values (default: those of the suite's own RI set)"
-    return f"\n{title}:\n{settings_in_words(HYPERPARAMETERS)}"
+    return f"\npresets:\n{presets}\n{title}:\n{settings_in_words(HYPERPARAMETERS)}"
 
 
 def _merge(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from ri_analysis.stamps import reading
 from ri_analysis.suite import Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
 
+LARGE = 16 << 20  # parameters of a tower; a smaller one is quick in float32
 # The smallest text side that open_clip builds, where only the vision tower is wanted.
 _LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 

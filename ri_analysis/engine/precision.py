@@ -12,6 +12,7 @@ import torch
 
 from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Architecture, Encoder, Head
+from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.engine.sealing import Arrays
 from ri_analysis.engine.sections import task_section
 from ri_analysis.engine.store import Store
@@ -19,7 +20,6 @@ from ri_analysis.files import digest
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.suite import Suite
 
-LARGE = 16 << 20  # parameters; a smaller tower is quick in float32
 PROBE = 24  # images, shared out among the tasks, on which the formats are compared
 FASTER = 1.5  # times, at least
 NATS, SHIFT = 1e-3, 1e-2  # mean KL(float32 ‖ bfloat16) and mean total variation of the predictions, at most

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from ri_analysis.encoder import Encoder
+from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.files import atomic_path
 from ri_analysis.hyperparameters import Value
 from ri_analysis.resolving.parameters import Direct, LowRank, Weights, trained_weights, variables
 from ri_analysis.resolving.parts import images_at_once
-from ri_analysis.resolving.precision import LARGE
 from ri_analysis.resolving.start import Start
 from ri_analysis.suite.images import Indices
 

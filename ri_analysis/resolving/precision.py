@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 
 from ri_analysis.encoder import Encoder
+from ri_analysis.encoder.architecture import LARGE
 
 CHOICES = ("auto", "float32", "bfloat16")
-LARGE = 16 << 20  # parameters; a smaller tower is quick in float32
 STEPS, BATCH = 3, 8  # of the trial
 FASTER = 1.2  # times, at least
 SHARE, LEAST = 0.02, 1e-3  # of a loss, and in its unit: how far the formats' losses may be apart

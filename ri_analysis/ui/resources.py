@@ -78,7 +78,7 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
     return _evaluator(path, opened, str(workspace()), device(), purpose)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=6, show_spinner=False)  # two suites for three purposes
 def _evaluator(path: str, opened: str, folder: str, device_name: str, purpose: str) -> Evaluator:
     suite = open_suite(path, Path(folder), _files(path, opened))
     return Evaluator(suite, Path(folder), device_name, fresh=purpose == AGAIN or bool(os.environ.get(FRESH)))
