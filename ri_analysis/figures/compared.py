@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures import look, spread, words
-from ri_analysis.figures.look import AFTER, BEFORE, DISTILLED, ZERO_SHOT, Role
+from ri_analysis.figures.look import AFTER, BEFORE, BOTH, DISTILLED, ZERO_SHOT, Role
 from ri_analysis.figures.spread import Row
 
 ROLES: dict[str, Role] = {
@@ -14,10 +14,11 @@ ROLES: dict[str, Role] = {
     "before": BEFORE,
     "after": AFTER,
     "distilled": DISTILLED,
+    "both": BOTH,
 }
 _MARK = {"symbol": "line-ns-open", "size": 18, "line": {"width": 2.5}}  # a stroke, which a point's size would hide
 _TICKS = {"accuracy": ".0%", "gain": "+"}  # how a measured column's labels are written
-_SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0}
+_SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0, "both": 0.24}
 
 
 def compared(table: pd.DataFrame, by: str, *, x_title: str = "accuracy", dark: bool = False) -> go.Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,18 +20,9 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.grids import (
-    OUTWARD,
-    at_scale,
-    best_of,
-    between_neighbours,
-    beyond,
-    find_scale,
-    mergeable,
-    scales,
-)
-from ri_analysis.studies.study import Part, Rounds, Study, changed, measured
+from ri_analysis.studies.grids import at_scale, best_of, find_scale, mergeable
+from ri_analysis.studies.searching import search
+from ri_analysis.studies.study import Rounds, Study, changed, measured
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, every, in_points, mean_over, within
 
 SETTINGS = {"default": "at the default λ", "best": "at the best λ (chosen on validation images)"}
@@ -54,7 +45,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         for method in mergeable(len(evaluator.suite.tasks))
         for stage, names in sets.items()
     }
-    tried = yield from _try_scales(default, levels, probe)
+    tried = yield from search(default, levels, lambda _, recipe: Point(recipe, VALIDATION, probe), refined=True)
     recipes = {(case, "default"): recipe for case, recipe in default.items()}
     recipes |= {(case, "best"): at_scale(default[case], best_of(values)) for case, values in tried.items() if values}
     tests = {
@@ -77,37 +68,6 @@ def _runs(recipe: MergeRecipe, sets: Sequence[str], seeds: int) -> list[Point]:
         Point(replace(recipe, experts=sets[seed % len(sets)], seed=seed if seeded else recipe.seed))
         for seed in range(max(len(sets), seeds if seeded else 1))
     ]
-
-
-def _try_scales(
-    default: Mapping[_Case, MergeRecipe], levels: int, probe: int
-) -> Generator[Sequence[Work], list[Any], dict[_Case, dict[float, float]]]:
-    """Return the accuracy of every λ tried on validation images: an even grid, beyond its ends, and about the best."""
-    tried: dict[_Case, dict[float, float]] = {case: {} for case in default}
-    asked = {case: scales(METHODS[case.method], levels) for case in default}
-    for extensions in range(OUTWARD + 1):
-        yield from _measure(default, asked, probe, tried)
-        asked = {case: beyond(values) for case, values in tried.items()} if extensions < OUTWARD else {}
-        if not any(asked.values()):
-            break
-    asked = {case: between_neighbours(sorted(values), best_of(values)) for case, values in tried.items() if values}
-    yield from _measure(default, asked, probe, tried)
-    return tried
-
-
-def _measure(
-    default: Mapping[_Case, MergeRecipe],
-    asked: Mapping[_Case, Sequence[float]],
-    probe: int,
-    tried: Mapping[_Case, dict[float, float]],
-) -> Part:
-    points = {
-        (case, value): Point(at_scale(default[case], value), VALIDATION, probe)
-        for case, values in asked.items()
-        for value in values
-    }
-    for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
-        tried[case][value] = outcome.accuracy
 
 
 def _references(evaluator: Evaluator) -> dict[str, Point]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +16,11 @@ from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.merging import METHODS, MergeRecipe, find_method
+from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, beyond, scales
+from ri_analysis.studies.grids import at_scale, best_of
+from ri_analysis.studies.searching import search
 from ri_analysis.studies.study import Rounds, Setting, Study, measured, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
 
@@ -50,8 +49,11 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
         for stage, names in sets.items()
     }
     on = {"labelled": VALIDATION, "interference": AUXILIARY + source}
-    tried = yield from _try_scales(
-        {(*key, way): recipe for key, recipe in default.items() for way in on}, on, levels, images
+    tried = yield from search(
+        {(*key, way): recipe for key, recipe in default.items() for way in on},
+        levels,
+        lambda case, recipe: Point(recipe, on[case[2]], images),
+        lambda case, outcomes: SCORES[case[2]](outcomes),
     )
     chosen: dict[_Case, MergeRecipe] = {(*key, "default"): recipe for key, recipe in default.items()}
     chosen |= {case: at_scale(default[case[:2]], best_of(scores)) for case, scores in tried.items()}
@@ -87,26 +89,6 @@ def _worth_change(found: Mapping[_Case, Sequence[Outcomes]], name: str, way: str
     [before] = _worth(found, name, "before", way)
     changes = [paired_differences(before, after) for after in _worth(found, name, "after", way)]
     return over_seeds("worth_change", changes)
-
-
-def _try_scales(
-    recipes: Mapping[_Case, MergeRecipe], on: Mapping[str, str], levels: int, images: int
-) -> Generator[Sequence[Work], list[Any], dict[_Case, dict[float, float]]]:
-    """Return the score of every λ tried, by each way to tune: an even grid, extended where it ends at its best."""
-    tried: dict[_Case, dict[float, float]] = {case: {} for case in recipes}
-    asked = {case: scales(find_method(case[0]), levels) for case in recipes}
-    for _ in range(OUTWARD + 1):
-        points = {
-            (case, value): Point(at_scale(recipes[case], value), on[case[2]], images)
-            for case, values in asked.items()
-            for value in values
-        }
-        for (case, value), outcome in zip(points, (yield list(points.values())), strict=True):
-            tried[case][value] = SCORES[case[2]](outcome)
-        asked = {case: beyond(scores) for case, scores in tried.items()}
-        if not any(asked.values()):
-            break
-    return tried
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:

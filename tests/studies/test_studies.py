@@ -490,3 +490,26 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
     assert f"{empty}: expected the marks" in said
     assert "points" not in said  # refused before the work, not after it
     assert not out.exists()
+
+
+def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evaluator):
+    table = run(evaluator, "beyond")
+    assert list(table["stage"]) == ["before", "after", "distilled", "both"] * 2
+    for row in table[table["method"] == "iso-c"].to_dict(orient="records"):
+        assert row["seeds"] == (SMALL["seeds"] if row["stage"] in ("distilled", "both") else 1)
+        assert row["lead"] == pytest.approx(row["accuracy"] - _accuracy(table, "iso-c", "after"))
+    for stage, experts in (("before", "original"), ("after", "mild")):
+        row = table[(table["method"] == "iso-c") & (table["stage"] == stage)].iloc[0]
+        tried = {
+            scale: evaluator.measure(
+                evaluator.recipe("iso-c", {"scale": scale}, experts=experts), split="validation", limit=SMALL["images"]
+            ).mean_accuracy[0]
+            for scale in (row["scale"] / 2, row["scale"], row["scale"] * 2)
+        }
+        assert max(tried, key=tried.__getitem__) == row["scale"] or len(set(tried.values())) < 3
+        merge = evaluator.measure(evaluator.recipe("iso-c", {"scale": row["scale"]}, experts=experts))
+        assert row["accuracy"] == pytest.approx(merge.mean_accuracy[0])
+
+
+def _accuracy(table: pd.DataFrame, method: str, stage: str) -> float:
+    return float(table.loc[(table["method"] == method) & (table["stage"] == stage), "accuracy"].iloc[0])

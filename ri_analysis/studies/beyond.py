@@ -1,0 +1,143 @@
+"""Does RI leave something to gain? The merges before and after RI, each distilled on the same auxiliary images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.engine.sections import VALIDATION
+from ri_analysis.figures import spread, words
+from ri_analysis.figures.chart import Chart
+from ri_analysis.figures.compared import ROLES, compared
+from ri_analysis.hyperparameters import Hyperparameter, Value
+from ri_analysis.merging import METHODS
+from ri_analysis.studies.adapted import usual_source
+from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.work import Work
+from ri_analysis.studies.grids import at_scale, best_of
+from ri_analysis.studies.searching import search
+from ri_analysis.studies.study import Rounds, Study, before_and_after, changed, measured, method_names, methods
+from ri_analysis.studies.verdicts import NOTHING, above, every, in_points, mean_over
+
+FURTHER = {"before": "distilled", "after": "both"}
+"""The stage that distilling the merge of a stage leads to."""
+
+
+def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
+    tasks, images, source = evaluator.suite.tasks, int(settings["images"]), usual_source(evaluator)
+    recipes = {
+        (name, stage): evaluator.recipe(name, experts=experts, tasks=tasks)
+        for name in method_names(settings)
+        for stage, [experts] in before_and_after(evaluator).items()
+    }
+    tried = yield from search(recipes, int(settings["levels"]), lambda _, recipe: Point(recipe, VALIDATION, images))
+    merges = {
+        key: Point(at_scale(recipe, best_of(tried[key])) if tried[key] else recipe) for key, recipe in recipes.items()
+    }
+    length = tuple(sorted((name, settings[name]) for name in ("lr", "steps")))
+    works: dict[tuple[str, str], list[Work]] = {key: [point] for key, point in merges.items()}
+    works |= {
+        (name, FURTHER[stage]): [Distilled(point, source, length, seed) for seed in range(int(settings["seeds"]))]
+        for (name, stage), point in merges.items()
+    }
+    asked = [work for group in works.values() for work in group]
+    outcomes: dict[Work, Outcomes] = dict(zip(asked, (yield asked), strict=True))
+    found = {key: [outcomes[work] for work in group] for key, group in works.items()}
+    starts = {further: stage for stage, further in FURTHER.items()}
+    return pd.DataFrame(
+        {
+            "method": name,
+            "title": METHODS[name].title,
+            "stage": stage,
+            "scale": merges[name, starts.get(stage, stage)].recipe.scale,
+            **measured(*here),
+            **changed(found[name, "before"], here),
+            **(changed(found[name, "after"], here, "lead", "interference_lead") if (name, "after") in found else {}),
+        }
+        for (name, stage), here in sorted(found.items(), key=lambda item: _place(item[0], method_names(settings)))
+    )
+
+
+def _place(key: tuple[str, str], names: list[str]) -> tuple[int, int]:
+    """Return where a row stands: by method, then in the order in which stages are drawn."""
+    return names.index(key[0]), list(ROLES).index(key[1])
+
+
+def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
+    n = words.count(int(table["n"].iloc[0]), "test image")
+    text = (
+        "Each method at its best λ, chosen on validation images: the merge before and after RI, and what each becomes "
+        f"when it is distilled on the same auxiliary images. Further right is more accurate. Based on {n}. "
+        f"{spread.caption(table)}"
+    )
+    return {"beyond": Chart(compared(table, "title", x_title="mean accuracy over tasks", dark=dark), text)}
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for title, part in table.groupby("title", sort=False):
+        cells: dict[str, object] = {"method": title}
+        for row in part.to_dict(orient="records"):
+            lead = f", {spread.cell(row, 'lead')}" if row["stage"] in FURTHER.values() and "lead" in row else ""
+            cells[ROLES[row["stage"]].name] = f"{words.percent(row['accuracy'])} (λ {row['scale']:.3g}){lead}"
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _verdict(table: pd.DataFrame) -> str:
+    if "lead" not in table:
+        return NOTHING
+    parts = {stage: table[table["stage"] == stage] for stage in FURTHER.values()}
+    leads = {stage: mean_over(part, "lead") for stage, part in parts.items()}
+    gained = every([above(mean_over(row.to_frame().T, "lead")) for _, row in parts["both"].iterrows()])
+    answer = {
+        True: "Distilling the merge after RI gains for every method.",
+        False: "Distilling the merge after RI does not gain for every method.",
+        None: "These images do not decide whether distilling the merge after RI gains for every method.",
+    }[gained]
+    return (
+        f"Beside RI alone, at the best λ, mean over methods: RI and then distilling {in_points(leads['both'])}, "
+        f"distilling without RI {in_points(leads['distilled'])}. {answer}"
+    )
+
+
+STUDY = Study(
+    "beyond",
+    "Beyond RI",
+    "What is gained by distilling the merge after RI, at each method's best λ?",
+    "",
+    _rounds,
+    _charts,
+    _summary,
+    _verdict,
+    (
+        methods("task-arithmetic", "tsv-m", "iso-c"),
+        Hyperparameter("steps", "steps of distilling the merge", 400, 1, 1_000_000, label="steps", unit="steps"),
+        Hyperparameter(
+            "lr", "learning rate of distilling", 1e-4, 1e-9, 1.0, step=1e-5, log=True, label="learning rate"
+        ),
+        Hyperparameter(
+            "images",
+            "validation images of each task on which λ is chosen",
+            256,
+            1,
+            1_000_000,
+            label="images to choose λ on",
+            unit="images",
+        ),
+        Hyperparameter("levels", "values of λ to try", 11, 2, 200, label="values of λ", unit="values"),
+        Hyperparameter(
+            "seeds",
+            "runs of distilling with different seeds; their spread is shown",
+            1,
+            1,
+            100,
+            unit="seeds",
+        ),
+    ),
+    version="1",
+)
