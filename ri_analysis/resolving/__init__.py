@@ -1,6 +1,7 @@
 """Resolving Interference: adapt each expert on unlabelled auxiliary images before merging."""
 
 from ri_analysis.resolving.distil import distil
+from ri_analysis.resolving.evidence import HeldOut
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
 from ri_analysis.resolving.plan import Unfinished, unfinished
 from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
@@ -10,6 +11,7 @@ __all__ = [
     "DISTANCES",
     "HYPERPARAMETERS",
     "PRESETS",
+    "HeldOut",
     "Losses",
     "Objective",
     "Preset",

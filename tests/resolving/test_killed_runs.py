@@ -20,6 +20,14 @@ CHOICES: dict[str, dict[str, Any]] = {
     "last block in parts": {"parameters": "last-blocks", "blocks": 1, "memory": 2e-5},
     "lora in parts": {"parameters": "lora", "rank": 2, "memory": 5e-6},
     "bfloat16": {"precision": "bfloat16"},
+    "patience": {"held_out": 0.25, "patience": 1, "lr": 0.05},
+    "patience for the last block": {
+        "parameters": "last-blocks",
+        "blocks": 1,
+        "held_out": 0.25,
+        "patience": 1,
+        "lr": 0.05,
+    },
 }
 
 
