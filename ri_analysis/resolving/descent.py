@@ -148,24 +148,14 @@ class Descent:
         return torch.optim.AdamW(moved.values(), float(self.settings["lr"]), weight_decay=decay, fused=fused)
 
     def rows(self) -> Indices:
-        """Return the indices of the images that its batches hold, sorted: a short run does not reach all of them."""
-        return np.unique(np.concatenate(list(self._batches())))
-
-    def _batches(self) -> Iterator[Indices]:
-        """Yield the batches of image indices: epochs of permutations, the same for a resumed run."""
-        generator = np.random.default_rng(self.seed)
-        size, order = min(int(self.settings["batch"]), self.images), np.zeros(0, dtype=np.int64)
-        for _ in range(int(self.settings["steps"])):
-            if len(order) < size:
-                order = np.concatenate([order, generator.permutation(self.images)])
-            yield order[:size]
-            order = order[size:]
+        """Return the indices of the images that its batches hold; see `drawn`."""
+        return drawn(self.images, self.settings, self.seed)
 
     def _fetched(self, start: Start, done: int) -> Iterator[tuple[Indices, Any]]:
         """Yield the batches after the first `done`, each with what its step starts from, fetched while one is used."""
         with ThreadPoolExecutor(1, "ri-analysis-fetcher") as ahead:
             waiting = deque[tuple[Indices, Future[Any]]]()
-            for rows in islice(self._batches(), done, None):
+            for rows in islice(_batches(self.images, self.settings, self.seed), done, None):
                 waiting.append((rows, ahead.submit(start.fetch, rows)))
                 if len(waiting) > AHEAD:
                     first, future = waiting.popleft()
@@ -210,3 +200,19 @@ class Descent:
             raise InputError(f"{self.state}: expected a saved state, found: {error}; delete it") from error
         moved.apply()
         return int(state["step"]), list(state["history"])
+
+
+def drawn(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Indices:
+    """Return the indices of the images that a run's batches hold, sorted: a short run does not reach all of them."""
+    return np.unique(np.concatenate(list(_batches(images, settings, seed))))
+
+
+def _batches(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Iterator[Indices]:
+    """Yield the batches of image indices: epochs of permutations, the same for a resumed run."""
+    generator = np.random.default_rng(seed)
+    size, order = min(int(settings["batch"]), images), np.zeros(0, dtype=np.int64)
+    for _ in range(int(settings["steps"])):
+        if len(order) < size:
+            order = np.concatenate([order, generator.permutation(images)])
+        yield order[:size]
+        order = order[size:]

@@ -275,6 +275,11 @@ def resolve(
     return folder
 
 
+def order_seed(seed: int, task: str) -> tuple[int, ...]:
+    """Return what decides the order of the images on which an expert is trained."""
+    return (seed, *task.encode())
+
+
 def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
     """Return how many images a run trains on, and how many its teachers look at, given a source of so many images.
 
@@ -304,8 +309,8 @@ class _Run:
     @property
     def descent(self) -> Descent:
         """The steps to take."""
-        state, seed = plan.state_path(self.folder, self.task), (self.seed, *self.task.encode())
-        return Descent(self.encoder, len(self.images), self.settings, seed, state)
+        state = plan.state_path(self.folder, self.task)
+        return Descent(self.encoder, len(self.images), self.settings, order_seed(self.seed, self.task), state)
 
     def pretrained(self, rows: Indices) -> Rows:
         """Return f(x; θ₀) of the images at `rows`."""
@@ -330,7 +335,8 @@ class _Run:
             watch = self._watch(*aside) if aside is not None else None
 
             def after(step: int, parts: tuple[float, ...]) -> None:
-                report(Losses(self.task, step, *parts, tuple(watch.looks) if watch is not None else ()))
+                keep, free, total = parts
+                report(Losses(self.task, step, keep, free, total, tuple(watch.looks) if watch is not None else ()))
                 counter.within(step)
 
             history = self._train(descent, pretrained, after, watch)
