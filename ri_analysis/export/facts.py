@@ -14,8 +14,10 @@ from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
+from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.resolving import HYPERPARAMETERS, identity
+from ri_analysis.resolving import HYPERPARAMETERS, Forecast, identity
+from ri_analysis.resolving.forecast import size
 from ri_analysis.suite.suite import RECORD
 
 
@@ -77,6 +79,22 @@ def run_in_words(settings: Mapping[str, Any]) -> str:
     """Return the settings of an RI run, for instance "50 steps per expert, KL divergence, learning rate 3e-5"."""
     ordered = sorted(identity(settings).items(), key=lambda item: item[0] != "steps")
     return ", ".join(words.settings(HYPERPARAMETERS, dict(ordered)))
+
+
+def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: int) -> dict[str, str]:
+    """Return what an RI run of some experts will take and write, each thing in words under its name."""
+    steps = f"{words.count(int(settings['steps']), 'step')} of {forecast.step_seconds:.2g} s"
+    states = f", and up to {size(forecast.disk_meanwhile)} while it runs" if forecast.disk_meanwhile else ""
+    aside = f"; {forecast.held_out:,} of them are never trained on and show how it fares" if forecast.held_out else ""
+    files = words.count(len(forecast.files) - 1, "expert")
+    return {
+        "Time": f"about {words.duration(forecast.seconds)} at the current load: {steps} for each of "
+        f"{words.count(tasks, 'expert')}, computed in {forecast.precision}, and the teachers' outputs",
+        "Memory": f"about {size(forecast.memory)}, beside what the program takes",
+        "Disk": f"{size(forecast.disk)} for the set{states}; {size(forecast.disk_free)} are free",
+        "Images": f"{forecast.images:,} decoded{aside}; {forecast.passes:,} pass through training steps",
+        "Writes": f"{files} and {RECORD} in {forecast.folder}; until then also run.json and a state to resume from",
+    }
 
 
 def settings_in_words(recipe: MergeRecipe) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,31 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.export.facts import origin_of_losses, record_in_words, run_in_words
+from ri_analysis.export.facts import forecast_in_words, origin_of_losses, record_in_words, run_in_words
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.resolving import HYPERPARAMETERS, Losses, Unfinished, default_settings, plan, resolve, unfinished, unit
+from ri_analysis.resolving import (
+    HYPERPARAMETERS,
+    PRESETS,
+    Forecast,
+    Losses,
+    Preset,
+    Unfinished,
+    plan,
+    relevant,
+    resolve,
+    unfinished,
+    unit,
+)
+from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import Suite
-from ri_analysis.ui import background, controls, estimate, facts, frame, limited, recipes, resources, state
+from ri_analysis.ui import background, controls, estimate, facts, frame, kept, limited, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
+START = "quick"  # the preset that the page starts from
 _SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "tasks", "seed", "name"))
+_PRESET = f"{OWNER}.preset"
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (
@@ -45,10 +60,18 @@ class Run:
 # --- choosing ---------------------------------------------------------------------------------------------
 
 
-def declared(suite: Suite) -> list[Hyperparameter]:
-    """Return RI's hyperparameters with the defaults that suit this suite."""
-    defaults = default_settings(suite)
-    return [replace(item, default=defaults[item.name]) for item in HYPERPARAMETERS]
+def chosen_preset() -> Preset:
+    """Return the preset that the reader starts from."""
+    wanted = state.choice().get(_PRESET, START)
+    if wanted not in PRESETS:
+        state.ignore(_PRESET, f"preset: {kept.unknown(wanted, list(PRESETS))} {START} is used")
+    return PRESETS.get(wanted) or PRESETS[START]
+
+
+def declared(preset: Preset) -> list[Hyperparameter]:
+    """Return RI's hyperparameters with a preset's values as defaults."""
+    values = preset.settings
+    return [replace(item, default=values[item.name]) for item in HYPERPARAMETERS]
 
 
 def run_controls(evaluator: Evaluator) -> Run | None:
@@ -58,20 +81,77 @@ def run_controls(evaluator: Evaluator) -> Run | None:
     if not names:
         st.info("This suite declares no auxiliary source: add an `[[auxiliary]]` table to its file to run RI.")
         return None
+    presets = st.container()
     left, right = st.columns(2, gap="large")
     with left:
         auxiliary = _source_control(suite, names)
         tasks = _task_control(suite)
         seed = _seed_control()
-    items = declared(suite)
-    with right:
-        controls.hyperparameter_controls(OWNER, items[:2])
-        with st.expander("More settings"):
-            controls.hyperparameter_controls(OWNER, items[2:])
+    items = declared(chosen_preset())
     settings = recipes.chosen_settings(OWNER, items)
+    shown = [item for item in items if item.name in relevant(settings)]
+    with right:
+        controls.hyperparameter_controls(OWNER, shown[:2])
+        with st.expander("More settings"):
+            controls.hyperparameter_controls(OWNER, shown[2:])
     with left:
         name = _name_control(suite, f"{auxiliary}-{settings['steps']}", names)
-    return Run(name, auxiliary, settings, tasks, seed)
+    run = Run(name, auxiliary, settings, tasks, seed)
+    with presets:
+        _preset_control(evaluator, run)
+        _own_settings(items, settings)
+    return run
+
+
+def _preset_control(evaluator: Evaluator, run: Run) -> None:
+    """Draw the presets, each with its purpose and what it costs here and now."""
+    purposes = [f"{preset.purpose} {_cost(evaluator, run, preset)}" for preset in PRESETS.values()]
+    st.radio(
+        "Preset",
+        list(PRESETS),
+        captions=purposes,
+        key=state.seed_widget(_PRESET, chosen_preset().name),
+        on_change=_take_preset,
+        help="Settings to start from. What each costs is measured on this machine, for the images and experts below.",
+    )
+
+
+def _cost(evaluator: Evaluator, run: Run, preset: Preset) -> str:
+    try:
+        found = expected(evaluator, replace(run, settings=preset.settings))
+    except InputError as error:
+        return f"Not possible here: {frame.plain(str(error))}."
+    if found is None:
+        return "*Timing a step…*" if run.tasks else ""
+    return f"**About {words.duration(found.seconds)}**, {size(found.memory)} of memory, {size(found.disk)} of disk."
+
+
+def _take_preset() -> None:
+    """Callback: take a preset's settings, all of them."""
+    state.take_widget(_PRESET, START)
+    for item in HYPERPARAMETERS:
+        state.put(recipes.entry(OWNER, item), None)
+
+
+def _own_settings(items: Sequence[Hyperparameter], settings: Mapping[str, Value]) -> None:
+    """Say which settings are not the preset's, where some are, and offer to take them back."""
+    counted = relevant(settings)
+    changed = [item for item in items if item.name in counted and settings[item.name] != item.default]
+    if not changed:
+        return
+    listing = ", ".join(
+        f"{words.chosen(item, settings[item.name])} (not {_value(item, item.default)})" for item in changed
+    )
+    row = st.container(horizontal=True, vertical_alignment="center", key="resolve.own")
+    row.markdown(f"**Your own settings**: {chosen_preset().name}, but with {listing}.")
+    row.button("Back to the preset", key="resolve.back", on_click=_take_preset, type="tertiary", icon=":material/undo:")
+
+
+def _value(item: Hyperparameter, value: Value) -> str:
+    """Return a value alone, as its widget shows it."""
+    if item.titles:
+        return item.titled[str(value)]
+    return f"{value:,}" if isinstance(value, int) else words.signed(float(value))
 
 
 def _source_control(suite: Suite, names: list[str]) -> str:
@@ -173,25 +253,48 @@ def problem(suite: Suite, run: Run) -> str:
     return ""
 
 
-def expected(evaluator: Evaluator, run: Run) -> str:
-    """Say how long a run will take on this machine."""
-    seconds = estimate.seconds(evaluator, evaluator.suite, run.auxiliary, run.settings, len(run.tasks))
-    experts = words.count(len(run.tasks), "expert")
-    return f"About {words.duration(seconds)} for {experts} on this machine at the current load"
+def expected(evaluator: Evaluator, run: Run) -> Forecast | None:
+    """Return what a run will take on this machine, None while that is measured. Raises InputError where it can't be."""
+    folder = evaluator.suite.resolved_folder
+    if folder is None or not run.tasks:
+        return None
+    return estimate.expected(evaluator, run.auxiliary, run.settings, run.tasks, run.seed, folder / run.name)
 
 
 def start_button(evaluator: Evaluator, run: Run) -> None:
-    """Draw what a run will be called and do, how long it will take, and the button that starts it."""
-    wrong = problem(evaluator.suite, run)
+    """Draw what a run will be called, do, take and write, and the button that starts it."""
+    wrong, found = problem(evaluator.suite, run), None
+    if not wrong:
+        try:
+            found = expected(evaluator, run)
+        except InputError as error:
+            wrong = f"{str(error)[0].upper()}{str(error)[1:]}."
+    if not wrong and found is not None and found.obstacle:
+        wrong = f"The run {found.obstacle}."
     if wrong:
         st.warning(frame.plain(wrong), icon=":material/warning:")
     else:
         st.markdown(f"**{frame.plain(run.name)}**: {run_in_words(run.settings)}.")
-        st.caption(f"{expected(evaluator, run)}. It runs in the background; you can look at other pages meanwhile.")
+        _what_it_takes(run, found)
     if st.button("Run RI", type="primary", disabled=bool(wrong), key="resolve.run"):
         start(evaluator, run)
         state.put(_NAME, None)
         st.rerun()
+    estimate.follow()
+
+
+def _what_it_takes(run: Run, found: Forecast | None) -> None:
+    background_too = "It runs in the background; you can look at other pages meanwhile."
+    if found is None:
+        st.caption(f"Timing a step on this machine… {background_too}")
+        return
+    experts = words.count(len(run.tasks), "expert")
+    st.caption(
+        f"About {words.duration(found.seconds)} for {experts} on this machine at the current load. {background_too}"
+    )
+    with st.expander("What it will take and write"):
+        lines = forecast_in_words(found, run.settings, len(run.tasks))
+        st.markdown("\n".join(f"- **{name}**: {frame.plain(text)}." for name, text in lines.items()))
 
 
 # --- running ----------------------------------------------------------------------------------------------
