@@ -17,12 +17,20 @@ PARTS = {
 }
 
 
-def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nats", dark: bool = False) -> go.Figure:
+def loss_curves(
+    history: pd.DataFrame,
+    tasks: Sequence[str],
+    *,
+    held_out: pd.DataFrame | None = None,
+    unit: str = "nats",
+    dark: bool = False,
+) -> go.Figure:
     """The two terms of the RI objective and their sum over the steps, one line per expert.
 
-    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (in `unit`); `tasks` are all of the suite's, so
-    that each keeps its colour.
+    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (in `unit`), and so has `held_out`, drawn as dots:
+    the same on images that are not trained on. `tasks` are all of the suite's, so that each keeps its colour.
     """
+    looks = None if held_out is None or held_out.empty else held_out
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
     colours = look.task_colours(tasks)
     for task in (name for name in tasks if name in set(history["task"])):
@@ -37,10 +45,26 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nat
                 row=1,
                 col=column,
                 mode="lines" if len(rows) > 1 else "markers",
-                line={"color": colours[task], "width": 1.8},
+                line={"color": look.faint(colours[task], 0.45) if looks is not None else colours[task], "width": 1.8},
                 hovertext=[_hover(task, part, row, unit) for row in rows.to_dict(orient="records")],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
+            seen = None if looks is None else looks[looks["task"] == task]
+            if seen is not None and len(seen):
+                figure.add_scatter(
+                    x=seen["step"],
+                    y=seen[part],
+                    name=task,
+                    legendgroup=task,
+                    showlegend=False,
+                    row=1,
+                    col=column,
+                    mode="lines+markers",
+                    line={"color": colours[task], "width": 1.2},
+                    marker={"size": 5},
+                    hovertext=[_hover(task, part, row, unit, "held-out") for row in seen.to_dict(orient="records")],
+                    hovertemplate="%{hovertext}<extra></extra>",
+                )
     look.finish(figure, dark=dark, height=370)
     figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin={"t": 40, "b": 110})
     figure.update_xaxes(title="step", rangemode="tozero", showgrid=False)
@@ -49,5 +73,6 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nat
     return figure.update_annotations(font_size=13)
 
 
-def _hover(task: str, part: str, row: dict[object, float], unit: str) -> str:
-    return f"<b>{task}</b>, step {int(row['step'])}<br>{PARTS[part].partition(':')[0]} {row[part]:.3f} {unit}"
+def _hover(task: str, part: str, row: dict[object, float], unit: str, images: str = "training") -> str:
+    name = PARTS[part].partition(":")[0]
+    return f"<b>{task}</b>, step {int(row['step'])}, {images} images<br>{name} {row[part]:.3f} {unit}"

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -214,7 +215,8 @@ def resolve(
 
     The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
     tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
-    free, loss], …]}, held_out {images, looks {task: [[step, keep, free, loss, crosstalk], …]}}, seconds and versions.
+    free, loss], …]}, held_out {images, looks {task: [[step, keep, free, loss, crosstalk], …]}}, seconds, made (UTC)
+    and versions.
     `progress` counts the steps of all experts and may raise Cancelled: finished experts and the last saved state stay,
     and the same call with `resume` continues from there.
 
@@ -265,6 +267,7 @@ def resolve(
                 "looks": {task: _read_rows(plan.looks_path(folder, task)) for task in names} if len(held) else {},
             },
             "seconds": round(time.monotonic() - started, 1),
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"ri-analysis": __version__, "torch": torch.__version__},
         }
         suite.files.check()
