@@ -14,7 +14,6 @@ from ri_analysis.engine.evaluation import (
     Evaluation,
     accuracy_change,
     interference_change,
-    on_tasks,
     paired_change,
 )
 from ri_analysis.engine.evaluator import Evaluator
@@ -47,20 +46,20 @@ def compare_sets(
     names = [name for name in sets_to_compare(evaluator) if _tasks(evaluator, recipe, name)]
     records = [{} if name == ORIGINAL else evaluator.suite.record(name) for name in names]
     parts = Parts(progress, len(names))
-    found = [_measured(evaluator, recipe, name, limit, parts.part(place)) for place, name in enumerate(names)]
-    before = found[names.index(ORIGINAL)]
     rows = []
-    for name, record, settings, one in zip(names, records, _differing(records), found, strict=True):
-        tasks = list(one[0].correct)
+    for place, (name, record, settings) in enumerate(zip(names, records, _differing(records), strict=True)):
+        progress, asked = parts.part(place), _of_set(evaluator, recipe, name)
+        one = _measured(evaluator, asked, limit, progress)
+        before = one if name == ORIGINAL else _measured(evaluator, asked.with_experts(ORIGINAL), limit, progress)
         row: dict[str, Any] = {
             "experts": name,
-            "tasks": len(tasks),
+            "tasks": len(asked.tasks),
             "auxiliary": record.get("auxiliary", {}).get("name", ""),
             "settings": settings,
             "made": record.get("made", ""),
             "seconds": float(record.get("seconds", float("nan"))),
         }
-        rows.append(row | _columns(one, before, name != ORIGINAL) | {"n": one[0].n})
+        rows.append(row | _columns(one, before) | {"n": one[0].n})
     return pd.DataFrame(rows)
 
 
@@ -72,11 +71,16 @@ def sets_to_compare(evaluator: Evaluator) -> tuple[str, ...]:
 def sets_kept(evaluator: Evaluator, recipe: MergeRecipe, limit: int | None = None) -> bool:
     """Whether `compare_sets` would encode nothing."""
     for name in sets_to_compare(evaluator):
-        if tasks := _tasks(evaluator, recipe, name):
-            asked = recipe.of_tasks(tasks).with_experts(name)
-            if not evaluator.statistics_kept(asked) or not evaluator.known(_requests(evaluator, asked, limit)):
-                return False
+        if _tasks(evaluator, recipe, name):
+            asked = _of_set(evaluator, recipe, name)
+            for each in (asked, asked.with_experts(ORIGINAL)):
+                if not evaluator.statistics_kept(each) or not evaluator.known(_requests(evaluator, each, limit)):
+                    return False
     return True
+
+
+def _of_set(evaluator: Evaluator, recipe: MergeRecipe, name: str) -> MergeRecipe:
+    return recipe.of_tasks(_tasks(evaluator, recipe, name)).with_experts(name)
 
 
 def _tasks(evaluator: Evaluator, recipe: MergeRecipe, name: str) -> tuple[str, ...]:
@@ -100,10 +104,9 @@ def _crosstalk(evaluator: Evaluator, recipe: MergeRecipe, limit: int | None) -> 
 
 
 def _measured(
-    evaluator: Evaluator, recipe: MergeRecipe, name: str, limit: int | None, progress: Progress | None
+    evaluator: Evaluator, asked: MergeRecipe, limit: int | None, progress: Progress | None
 ) -> tuple[Evaluation, Values, Values]:
     """Return the merge of a set, whether each expert is right on its own images, and its crosstalk, image by image."""
-    asked = recipe.of_tasks(_tasks(evaluator, recipe, name)).with_experts(name)
     merged = evaluator.measure(asked, limit=limit, progress=progress)
     own = evaluator.measurement.outcomes(_own(evaluator, asked, limit), progress)
     others = evaluator.measurement.outcomes(_crosstalk(evaluator, asked, limit), progress)
@@ -117,27 +120,22 @@ def _measured(
     return merged, right, moved
 
 
-def _columns(
-    one: tuple[Evaluation, Values, Values], before: tuple[Evaluation, Values, Values], adapted: bool
-) -> dict[str, float]:
-    merged, right, moved = one
-    original = on_tasks(before[0], list(merged.correct))
-    own, crosstalk = ({key: values[key] for key in found} for values, found in ((before[1], right), (before[2], moved)))
+def _columns(one: tuple[Evaluation, Values, Values], before: tuple[Evaluation, Values, Values]) -> dict[str, float]:
+    (merged, right, moved), (merged_before, right_before, moved_before) = one, before
     zero = {key: np.zeros(len(values)) for key, values in moved.items()}
-    level = paired_change(zero, moved) if moved else _NONE
     columns = {
         "own_accuracy": mean_accuracy(right),
-        "own_accuracy_change": paired_change(own, right),
-        "crosstalk": level,
-        "crosstalk_change": paired_change(crosstalk, moved) if moved else _NONE,
+        "own_accuracy_change": paired_change(right_before, right),
+        "crosstalk": paired_change(zero, moved) if moved else _NONE,
+        "crosstalk_change": paired_change(moved_before, moved) if moved else _NONE,
         "accuracy": merged.mean_accuracy,
-        "accuracy_change": accuracy_change(original, merged),
+        "accuracy_change": accuracy_change(merged_before, merged),
         "interference": merged.mean_interference,
-        "interference_change": interference_change(original, merged),
+        "interference_change": interference_change(merged_before, merged),
     }
     found: dict[str, float] = {}
     for name, value in columns.items():
-        middle, (low, high) = value if adapted or not name.endswith("_change") else _NONE
+        middle, (low, high) = _NONE if one is before and name.endswith("_change") else value
         found |= {name: middle, f"{name}_low": low, f"{name}_high": high}
     return found
 

@@ -552,6 +552,7 @@ def compared_sets(evaluator: Evaluator) -> None:
     def work(evaluator: Evaluator, progress: Progress) -> pd.DataFrame:
         return compare_sets(evaluator, recipe, progress=progress)
 
+    table: pd.DataFrame | None
     if sets_kept(evaluator, recipe):
         table = resources.remembered(key, lambda: compare_sets(evaluator, recipe))
     else:
