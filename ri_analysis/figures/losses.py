@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -33,38 +34,25 @@ def loss_curves(
     looks = None if held_out is None or held_out.empty else held_out
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
     colours = look.task_colours(tasks)
+    kinds = {"training": history} if looks is None else {"training": history, "held-out": looks}
     for task in (name for name in tasks if name in set(history["task"])):
-        rows = history[history["task"] == task]
-        for column, part in enumerate(PARTS, 1):
+        drawn = {kind: rows for kind, table in kinds.items() if len(rows := table[table["task"] == task])}
+        for (kind, rows), (column, part) in product(drawn.items(), enumerate(PARTS, 1)):
+            pale = kind == "training" and looks is not None
             figure.add_scatter(
                 x=rows["step"],
                 y=rows[part],
                 name=task,
                 legendgroup=task,
-                showlegend=column == 1,
+                showlegend=column == 1 and kind == list(drawn)[-1],
                 row=1,
                 col=column,
-                mode="lines" if len(rows) > 1 else "markers",
-                line={"color": look.faint(colours[task], 0.45) if looks is not None else colours[task], "width": 1.8},
-                hovertext=[_hover(task, part, row, unit) for row in rows.to_dict(orient="records")],
+                mode="lines+markers" if kind == "held-out" else "lines" if len(rows) > 1 else "markers",
+                line={"color": look.faint(colours[task], 0.45) if pale else colours[task], "width": 1.8},
+                marker={"size": 5},
+                hovertext=[_hover(task, part, row, unit, kind) for row in rows.to_dict(orient="records")],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
-            seen = None if looks is None else looks[looks["task"] == task]
-            if seen is not None and len(seen):
-                figure.add_scatter(
-                    x=seen["step"],
-                    y=seen[part],
-                    name=task,
-                    legendgroup=task,
-                    showlegend=False,
-                    row=1,
-                    col=column,
-                    mode="lines+markers",
-                    line={"color": colours[task], "width": 1.2},
-                    marker={"size": 5},
-                    hovertext=[_hover(task, part, row, unit, "held-out") for row in seen.to_dict(orient="records")],
-                    hovertemplate="%{hovertext}<extra></extra>",
-                )
     look.finish(figure, dark=dark, height=370)
     figure.update_layout(legend={"y": -0.28, "yanchor": "top"}, margin={"t": 40, "b": 110})
     figure.update_xaxes(title="step", rangemode="tozero", showgrid=False)
@@ -73,6 +61,6 @@ def loss_curves(
     return figure.update_annotations(font_size=13)
 
 
-def _hover(task: str, part: str, row: dict[object, float], unit: str, images: str = "training") -> str:
+def _hover(task: str, part: str, row: dict[object, float], unit: str, images: str) -> str:
     name = PARTS[part].partition(":")[0]
     return f"<b>{task}</b>, step {int(row['step'])}, {images} images<br>{name} {row[part]:.3f} {unit}"

@@ -43,6 +43,7 @@ class Pace:
     tokens: int
     features: int  # bytes of an image's features
     tower: int  # bytes of the tower's weights
+    file: int  # bytes of an adapted expert as it is written, in the number format of the original
     moved: int  # bytes of what the optimiser moves
     beside: int  # bytes that training holds beside the tower: gradients, the optimiser's, LoRA's factors
     precision: str
@@ -129,7 +130,7 @@ def forecast(
         seconds=steps * step_seconds + looked * pace.seen + looks * pace.trained / 3,
         step_seconds=step_seconds,
         memory=memory,
-        disk=len(names) * pace.tower,
+        disk=len(names) * pace.file,
         disk_meanwhile=meanwhile,
         disk_free=shutil.disk_usage(_existing(folder)).free,
         images=images,
@@ -212,6 +213,7 @@ class _Trial:
             tokens=start.held.values[:1].nbytes if isinstance(start, Tokens) else 0,
             features=expert.values[:1].nbytes,
             tower=sum(tensor.nbytes for tensor in encoder.module.state_dict().values()),
+            file=_bytes(self._suite.tower(self._suite.expert(self._task)).tensors),
             moved=moved,
             beside=2 * trained_weights + 4 * moved if low_rank else trained_weights + 2 * moved,
             precision=number_format,

@@ -433,8 +433,10 @@ def _gains(job: Job) -> None:
         return
     st.markdown(f"**Probe.** {gain_in_words(gains[-1], method)}, for showing only: RI sees none of them.")
     if len(gains) > 1:
-        before = "; ".join(f"{gain.finished}: {words.points(gain.change)}" for gain in gains[:-1])
-        st.caption(f"With fewer experts adapted: {before}.")
+        before = "; ".join(
+            f"after {words.count(gain.finished, 'expert')} {words.points(gain.change)}" for gain in gains[:-1]
+        )
+        st.caption(f"Earlier: {before}.")
 
 
 def _ended(job: Job) -> None:

@@ -14,7 +14,7 @@ from ri_analysis.resolving.forecast import Pace, forecast, pace, size
 from ri_analysis.suite import Suite, open_suite
 
 PACE = Pace(
-    step=0.5, trained=0.01, seen=0.001, held=100, tokens=10, features=4, tower=1000, moved=400, beside=1200,
+    step=0.5, trained=0.01, seen=0.001, held=100, tokens=10, features=4, tower=1000, file=500, moved=400, beside=1200,
     precision="float32",
 )  # fmt: skip
 SETTINGS = find_preset("paper").settings | {"steps": 5, "batch": 8, "views": 3}
@@ -44,11 +44,11 @@ def test_everything_is_counted(suite: Suite) -> None:
     assert 40 < together <= 80
     tokens = 40 * 10
     assert found.memory == 3 * 1000 + 1200 + 8 * 100 + drawn * pixels + tokens + (round(together) + 40) * 4
-    assert found.disk == 2 * 1000
+    assert found.disk == 2 * 500
     assert found.disk_meanwhile == 3 * 400
     assert found.files == ("Reds.safetensors", "Blues.safetensors", "resolve.json")
     assert found.obstacle == ""
-    assert replace(found, disk_free=3000).obstacle == "needs 3.2 kB on a disk with 3.0 kB free"
+    assert replace(found, disk_free=2000).obstacle == "needs 2.2 kB on a disk with 2.0 kB free"
     patient = forecast(
         suite, auxiliary="noise", name="new", pace=PACE, settings=settings | {"patience": 1}, tasks=("Reds", "Blues"),
         seed=1,
@@ -93,6 +93,9 @@ def test_a_run_writes_what_was_expected(suite: Suite) -> None:
     assert suite.record("new")["held_out"]["images"] == expected.held_out
     written = {path.name for path in Path(expected.folder).iterdir()}
     assert written == set(expected.files)
+    size_on_disk = sum((Path(expected.folder) / name).stat().st_size for name in expected.files[:-1])
+    measured = pace(suite, "other", settings, suite.tasks)
+    assert measured.file * 3 == pytest.approx(size_on_disk, rel=0.2)  # and a header each
 
 
 def test_sizes_are_in_the_unit_that_reads_best() -> None:

@@ -12,7 +12,17 @@ from ri_analysis.resolving import Pace, find_preset
 from ri_analysis.ui import estimate, resources
 
 PACE = Pace(
-    step=1.0, trained=0.0, seen=0.0, held=1, tokens=0, features=4, tower=10, moved=10, beside=30, precision="float32"
+    step=1.0,
+    trained=0.0,
+    seen=0.0,
+    held=1,
+    tokens=0,
+    features=4,
+    tower=10,
+    file=10,
+    moved=10,
+    beside=30,
+    precision="float32",
 )
 
 
