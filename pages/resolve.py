@@ -20,3 +20,5 @@ if run is not None:
     ui.resolving.start_button(evaluator, run)
 ui.header("Expert sets made by RI")
 ui.resolving.past_sets(evaluator)
+ui.header("Expert sets compared")
+ui.resolving.compared_sets(evaluator)

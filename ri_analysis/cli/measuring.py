@@ -27,6 +27,9 @@ def add_commands(commands: Any) -> None:
         default="test",
         help="images to measure on (default %(default)s)",
     )
+    measure.add_argument(
+        "--sets", action="store_true", help="measure every expert set in this way, and compare them with the original"
+    )
     limit_flag(measure)
     measure.add_argument("--json", action="store_true", help="print JSON")
 
@@ -55,7 +58,30 @@ def add_commands(commands: Any) -> None:
     interference.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _measure_sets(options: argparse.Namespace) -> int:
+    """Print one row for each expert set."""
+    from ri_analysis.engine.sets import compare_sets, sets_to_compare
+    from ri_analysis.export.facts import sets_table
+
+    if options.merged is not None or options.split != "test":
+        raise InputError("--sets: expected a recipe on test images, found --merged or --split")
+    evaluator = open_evaluator(options)
+    recipe = chosen_recipe(evaluator, options)
+    note_files(evaluator, recipe.tasks, sets_to_compare(evaluator))
+    show = Progress("measuring")
+    table = compare_sets(evaluator, recipe, options.limit, show)
+    show.end()
+    if options.json:
+        rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+        print(to_json({"suite": evaluator.suite.name, "recipe": recipe.to_dict(), "sets": rows}, indent=2))
+    else:
+        print(sets_table(table).to_string(index=False))
+    return 0
+
+
 def _measure(options: argparse.Namespace) -> int:
+    if options.sets:
+        return _measure_sets(options)
     from ri_analysis.engine.own_tasks import expert_remarks
     from ri_analysis.engine.remarks import file_remarks
 

@@ -24,6 +24,13 @@ class Progress:
         """Say what is under way, beside the next numbers."""
         self._note = text
 
+    def say(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
     def __call__(self, done: int, total: int) -> None:
         self._pace(done, total)
         if self._live:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ri_analysis.cli.flags import command, names, pairs, recipe_flags, settings_in_words, whole
 from ri_analysis.cli.opening import check_output, chosen_recipe, note, note_files, open_evaluator
 from ri_analysis.cli.progress import Progress
+from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Parts
+
+if TYPE_CHECKING:
+    from ri_analysis.engine import Evaluator
 
 
 def add_commands(commands: Any) -> None:
@@ -35,6 +41,14 @@ def add_commands(commands: Any) -> None:
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
     resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
+    resolve.add_argument(
+        "--dry-run", action="store_true", help="say what the run will take and write, from a few timed steps; no more"
+    )
+    resolve.add_argument(
+        "--probe",
+        metavar="METHOD",
+        help="after each expert, say what this merge gains on a few validation images; RI itself sees none",
+    )
     resolve.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -75,9 +89,11 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _resolve(options: argparse.Namespace) -> int:
     from ri_analysis.encoder import load_heads
+    from ri_analysis.engine.merge_probe import MergeProbe
     from ri_analysis.engine.remarks import suite_remarks
+    from ri_analysis.export.facts import gain_in_words, look_in_words
     from ri_analysis.files import check_target
-    from ri_analysis.resolving import Losses, find_preset, resolve
+    from ri_analysis.resolving import Losses, default_settings, find_preset, plan, resolve
     from ri_analysis.suite import ORIGINAL
     from ri_analysis.suite.suite import RECORD
 
@@ -93,10 +109,23 @@ def _resolve(options: argparse.Namespace) -> int:
     adapted = tasks or suite.tasks
     heads = load_heads(suite, evaluator.architecture, adapted)
     note(suite_remarks(suite, adapted, [ORIGINAL], heads=heads, splits=(), auxiliary=(options.auxiliary,)))
-    show = Progress("resolving", "steps")
+    if options.dry_run:
+        return _dry_run(options, evaluator, settings, adapted)
+    show, said = Progress("resolving", "steps"), dict.fromkeys(adapted, 0)
+    distance = str(settings.get("distance", default_settings(suite)["distance"]))
+    place = plan.folder_of(suite, options.name, options.out)
+    probe = MergeProbe(evaluator, place, adapted, options.probe) if options.probe else None
+
+    def try_merge() -> None:
+        if probe is not None and (gain := probe.after()) is not None:
+            show.say(gain_in_words(gain, options.probe))
 
     def report(now: Losses) -> None:
         show.note(f"{now.task} step {now.step} loss {now.loss:.4f}")
+        for look in now.held_out[said[now.task] :]:
+            show.say(look_in_words(now.task, look, now.held_out[0], distance))
+        said[now.task] = len(now.held_out)
+        try_merge()
 
     folder = resolve(
         suite,
@@ -111,12 +140,45 @@ def _resolve(options: argparse.Namespace) -> int:
         progress=show,
         report=report,
     )
+    try_merge()
     show.end()
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if options.json:
-        print(to_json({"directory": str(folder), **record}, indent=2))
+        probed = {} if probe is None else {"probe": [gain._asdict() for gain in probe.gains]}
+        print(to_json({"directory": str(folder), **record, **probed}, indent=2))
     else:
         print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
+    return 0
+
+
+def _dry_run(options: argparse.Namespace, evaluator: Evaluator, given: dict[str, Any], tasks: Sequence[str]) -> int:
+    """Print what a run will take and write."""
+    from ri_analysis.export.facts import forecast_in_words
+    from ri_analysis.hyperparameters import complete
+    from ri_analysis.resolving import HYPERPARAMETERS, default_settings, forecast, pace, plan
+
+    if options.resume:
+        raise InputError("--dry-run: expected a new run, found --resume")
+    suite = evaluator.suite
+    settings = complete(HYPERPARAMETERS, {**default_settings(suite), **given}, "resolve")
+    plan.check_free(plan.folder_of(suite, options.name, options.out))
+    found = forecast(
+        suite,
+        auxiliary=options.auxiliary,
+        name=options.name,
+        pace=pace(suite, options.auxiliary, settings, tasks, evaluator.device),
+        settings=settings,
+        tasks=tasks,
+        directory=options.out,
+        seed=options.seed,
+    )
+    if options.json:
+        print(to_json(asdict(found), indent=2))
+    else:
+        lines = forecast_in_words(found, settings, len(tasks))
+        print("\n".join(f"{name:7} {text}" for name, text in lines.items()))
+    if found.obstacle:
+        raise InputError(f"{found.folder}: the run {found.obstacle}")
     return 0
 
 

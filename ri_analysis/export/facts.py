@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,14 @@ import pandas as pd
 from ri_analysis.analyses import Answer, find_analysis
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Evaluator, default_workspace
+from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
+from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.resolving import HYPERPARAMETERS, identity
+from ri_analysis.resolving import HYPERPARAMETERS, Forecast, HeldOut, identity, unit
+from ri_analysis.resolving.forecast import size
+from ri_analysis.suite import ORIGINAL
 from ri_analysis.suite.suite import RECORD
 
 
@@ -57,6 +61,37 @@ def task_table(evaluator: Evaluator) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sets_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what `compare_sets` found as readers see it: one row per expert set, values with their intervals."""
+    rows = []
+    for row in table.to_dict(orient="records"):
+        original = row["experts"] == ORIGINAL
+        made = ", ".join(words.settings(HYPERPARAMETERS, row["settings"])) or ("" if original else "as the others")
+        cells = {
+            "expert set": row["experts"],
+            "made on": row["auxiliary"],
+            "settings that differ": made,
+            "made": str(row["made"])[:16].replace("T", " "),
+            "took": "" if pd.isna(row["seconds"]) else words.duration(row["seconds"]),
+            "own accuracy": words.percent(row["own_accuracy"]),
+            "its change": _change(row, "own_accuracy", words.points, words.points_range),
+            "crosstalk": words.nats(row["crosstalk"]) if row["tasks"] > 1 else "",
+            "crosstalk change": _change(row, "crosstalk", words.nats_change, words.nats_change_range),
+            "merged accuracy": words.percent(row["accuracy"]),
+            "gain": _change(row, "accuracy", words.points, words.points_range),
+            "interference": words.nats(row["interference"]),
+            "interference change": _change(row, "interference", words.nats_change, words.nats_change_range),
+            "test images": f"{row['n']:,}",
+        }
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _change(row: Mapping[Any, Any], name: str, one: Callable[[float], str], span: Callable[..., str]) -> str:
+    value, low, high = (row[f"{name}_change{end}"] for end in ("", "_low", "_high"))
+    return "" if pd.isna(value) else f"{one(value)} ({span(low, high)})"
+
+
 def record_in_words(record: dict[str, Any]) -> str:
     """Return how an RI-adapted expert set was made, from its record."""
     if not record:
@@ -77,6 +112,36 @@ def run_in_words(settings: Mapping[str, Any]) -> str:
     """Return the settings of an RI run, for instance "50 steps per expert, KL divergence, learning rate 3e-5"."""
     ordered = sorted(identity(settings).items(), key=lambda item: item[0] != "steps")
     return ", ".join(words.settings(HYPERPARAMETERS, dict(ordered)))
+
+
+def look_in_words(task: str, look: HeldOut, first: HeldOut, distance: str) -> str:
+    """Return how an expert fares on images that it is not trained on; `first` is the look before its first step."""
+    terms = f"keep {look.keep:.4f}, free {look.free:.4f} {unit(distance)}"
+    crosstalk = f"crosstalk {words.nats(look.crosstalk)} of {words.nats(first.crosstalk)}"
+    return f"{task}, step {look.step:,}, on held-out images: {terms}; remaining {crosstalk}"
+
+
+def gain_in_words(gain: Gain, method: str) -> str:
+    """Return what a merge of the experts as they are would gain, for instance while RI is under way."""
+    change = f"{words.points(gain.change)} ({words.points_range(gain.low, gain.high)})"
+    experts = f"{gain.finished} of {words.count(gain.experts, 'expert')} adapted"
+    return f"{METHODS[method].title} with {experts}: {change} on {words.count(gain.n, 'validation image')}"
+
+
+def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: int) -> dict[str, str]:
+    """Return what an RI run of some experts will take and write, each thing in words under its name."""
+    steps = f"{words.count(int(settings['steps']), 'step')} of {forecast.step_seconds:.2g} s"
+    states = f", and up to {size(forecast.disk_meanwhile)} while it runs" if forecast.disk_meanwhile else ""
+    aside = f"; {forecast.held_out:,} of them are never trained on and show how it fares" if forecast.held_out else ""
+    files = words.count(len(forecast.files) - 1, "expert")
+    return {
+        "Time": f"about {words.duration(forecast.seconds)} at the current load: {steps} for each of "
+        f"{words.count(tasks, 'expert')}, computed in {forecast.precision}, and the teachers' outputs",
+        "Memory": f"about {size(forecast.memory)}, beside what the program takes",
+        "Disk": f"{size(forecast.disk)} for the set{states}; {size(forecast.disk_free)} are free",
+        "Images": f"{forecast.images:,} decoded{aside}; {forecast.passes:,} pass through training steps",
+        "Writes": f"{files} and {RECORD} in {forecast.folder}; until then also run.json and a state to resume from",
+    }
 
 
 def settings_in_words(recipe: MergeRecipe) -> str:
@@ -116,7 +181,7 @@ def origin_of_losses(evaluator: Evaluator, name: str, suite: str) -> Origin:
     again = complete and record["auxiliary"].get("name") in sources and {*record["tasks"]} <= {*evaluator.suite.tasks}
     file = evaluator.suite.resolved_set(name).directory / RECORD
     commands = [resolve_command(suite, name, record)] if again else []
-    return replace(origin_of(evaluator, commands), file=f"{file} (history: step, keep, free, loss)")
+    return replace(origin_of(evaluator, commands), file=f"{file} (history and held_out: step, keep, free, loss)")
 
 
 def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,28 +18,39 @@ PARTS = {
 }
 
 
-def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nats", dark: bool = False) -> go.Figure:
+def loss_curves(
+    history: pd.DataFrame,
+    tasks: Sequence[str],
+    *,
+    held_out: pd.DataFrame | None = None,
+    unit: str = "nats",
+    dark: bool = False,
+) -> go.Figure:
     """The two terms of the RI objective and their sum over the steps, one line per expert.
 
-    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (in `unit`); `tasks` are all of the suite's, so
-    that each keeps its colour.
+    `history` has the columns `task`, `step`, `keep`, `free`, `loss` (in `unit`), and so has `held_out`, drawn as dots:
+    the same on images that are not trained on. `tasks` are all of the suite's, so that each keeps its colour.
     """
+    looks = None if held_out is None or held_out.empty else held_out
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
     colours = look.task_colours(tasks)
+    kinds = {"training": history} if looks is None else {"training": history, "held-out": looks}
     for task in (name for name in tasks if name in set(history["task"])):
-        rows = history[history["task"] == task]
-        for column, part in enumerate(PARTS, 1):
+        drawn = {kind: rows for kind, table in kinds.items() if len(rows := table[table["task"] == task])}
+        for (kind, rows), (column, part) in product(drawn.items(), enumerate(PARTS, 1)):
+            pale = kind == "training" and looks is not None
             figure.add_scatter(
                 x=rows["step"],
                 y=rows[part],
                 name=task,
                 legendgroup=task,
-                showlegend=column == 1,
+                showlegend=column == 1 and kind == list(drawn)[-1],
                 row=1,
                 col=column,
-                mode="lines" if len(rows) > 1 else "markers",
-                line={"color": colours[task], "width": 1.8},
-                hovertext=[_hover(task, part, row, unit) for row in rows.to_dict(orient="records")],
+                mode="lines+markers" if kind == "held-out" else "lines" if len(rows) > 1 else "markers",
+                line={"color": look.faint(colours[task], 0.45) if pale else colours[task], "width": 1.8},
+                marker={"size": 5},
+                hovertext=[_hover(task, part, row, unit, kind) for row in rows.to_dict(orient="records")],
                 hovertemplate="%{hovertext}<extra></extra>",
             )
     look.finish(figure, dark=dark, height=370)
@@ -49,5 +61,6 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nat
     return figure.update_annotations(font_size=13)
 
 
-def _hover(task: str, part: str, row: dict[object, float], unit: str) -> str:
-    return f"<b>{task}</b>, step {int(row['step'])}<br>{PARTS[part].partition(':')[0]} {row[part]:.3f} {unit}"
+def _hover(task: str, part: str, row: dict[object, float], unit: str, images: str) -> str:
+    name = PARTS[part].partition(":")[0]
+    return f"<b>{task}</b>, step {int(row['step'])}, {images} images<br>{name} {row[part]:.3f} {unit}"

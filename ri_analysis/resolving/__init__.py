@@ -1,17 +1,22 @@
 """Resolving Interference: adapt each expert on unlabelled auxiliary images before merging."""
 
 from ri_analysis.resolving.distil import distil
+from ri_analysis.resolving.evidence import HeldOut
+from ri_analysis.resolving.forecast import Forecast, Pace, forecast, pace
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
 from ri_analysis.resolving.plan import Unfinished, unfinished
 from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, identity, resolve
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, identity, relevant, resolve
 
 __all__ = [
     "DISTANCES",
     "HYPERPARAMETERS",
     "PRESETS",
+    "Forecast",
+    "HeldOut",
     "Losses",
     "Objective",
+    "Pace",
     "Preset",
     "Terms",
     "Unfinished",
@@ -19,7 +24,10 @@ __all__ = [
     "default_settings",
     "distil",
     "find_preset",
+    "forecast",
     "identity",
+    "pace",
+    "relevant",
     "resolve",
     "unfinished",
     "unit",

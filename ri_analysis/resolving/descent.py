@@ -19,6 +19,7 @@ from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.files import atomic_path
 from ri_analysis.hyperparameters import Value
+from ri_analysis.resolving.evidence import Watch
 from ri_analysis.resolving.parameters import Direct, LowRank, Weights, trained_weights, variables
 from ri_analysis.resolving.parts import images_at_once
 from ri_analysis.resolving.start import Start
@@ -67,23 +68,33 @@ class Descent:
     seed: tuple[int, ...]
     state: Path | None
 
-    def run(self, start: Start, loss: Loss, report: Callable[[int, tuple[float, ...]], None]) -> list[list[float]]:
+    def run(
+        self,
+        start: Start,
+        loss: Loss,
+        report: Callable[[int, tuple[float, ...]], None],
+        watch: Watch | None = None,
+    ) -> list[list[float]]:
         """Take the steps that are left; return [step, *loss parts] rows of the whole run.
 
-        `report` is called with the step and its loss parts, and may raise Cancelled. Raises NotFinite for a loss that
-        is not a finite number.
+        `report` is called with the step and its loss parts, and may raise Cancelled. `watch` looks at held-out images
+        and may end the run. Raises NotFinite for a loss that is not a finite number.
         """
         steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
         schedule = SCHEDULES[str(self.settings["schedule"])]
         weights = trained_weights(self.encoder, self.settings)
         moved = variables(weights, self.settings, self.seed)
         optimizer = self._optimizer(moved.variables)
-        done, history = self._restore(optimizer, moved)
+        done, history = self._restore(optimizer, moved, watch)
         every, saved, part = max(1, steps // HISTORY_POINTS), time.monotonic(), 0
         try:
             for weight in weights.values():
                 weight.requires_grad_(True)
+            if watch is not None:
+                watch.after(done, moved.variables)
             for step, (rows, fetched) in enumerate(self._fetched(start, done), done + 1):
+                if watch is not None and watch.over:
+                    break
                 for group in optimizer.param_groups:
                     group["lr"] = rate * schedule(step, steps)
                 if not part:
@@ -96,10 +107,15 @@ class Descent:
                 moved.apply()
                 if step % every == 0 or step in (1, steps):
                     history.append([step, *values])
+                if watch is not None:
+                    watch.after(step, moved.variables)
                 if time.monotonic() - saved > SAVE_SECONDS:
-                    self._save(step, optimizer, moved, history)
+                    self._save(step, optimizer, moved, history, watch)
                     saved = time.monotonic()
                 report(step, values)
+            if watch is not None:
+                watch.keep_best(moved.variables)
+                moved.apply()
         finally:
             self.encoder.module.requires_grad_(False)
             self.encoder.recompute = False
@@ -132,24 +148,14 @@ class Descent:
         return torch.optim.AdamW(moved.values(), float(self.settings["lr"]), weight_decay=decay, fused=fused)
 
     def rows(self) -> Indices:
-        """Return the indices of the images that its batches hold, sorted: a short run does not reach all of them."""
-        return np.unique(np.concatenate(list(self._batches())))
-
-    def _batches(self) -> Iterator[Indices]:
-        """Yield the batches of image indices: epochs of permutations, the same for a resumed run."""
-        generator = np.random.default_rng(self.seed)
-        size, order = min(int(self.settings["batch"]), self.images), np.zeros(0, dtype=np.int64)
-        for _ in range(int(self.settings["steps"])):
-            if len(order) < size:
-                order = np.concatenate([order, generator.permutation(self.images)])
-            yield order[:size]
-            order = order[size:]
+        """Return the indices of the images that its batches hold; see `drawn`."""
+        return drawn(self.images, self.settings, self.seed)
 
     def _fetched(self, start: Start, done: int) -> Iterator[tuple[Indices, Any]]:
         """Yield the batches after the first `done`, each with what its step starts from, fetched while one is used."""
         with ThreadPoolExecutor(1, "ri-analysis-fetcher") as ahead:
             waiting = deque[tuple[Indices, Future[Any]]]()
-            for rows in islice(self._batches(), done, None):
+            for rows in islice(_batches(self.images, self.settings, self.seed), done, None):
                 waiting.append((rows, ahead.submit(start.fetch, rows)))
                 if len(waiting) > AHEAD:
                     first, future = waiting.popleft()
@@ -157,10 +163,18 @@ class Descent:
             for last, future in waiting:
                 yield last, future.result()
 
-    def _save(self, step: int, optimizer: torch.optim.Optimizer, moved: Moved, history: list[list[float]]) -> None:
+    def _save(
+        self,
+        step: int,
+        optimizer: torch.optim.Optimizer,
+        moved: Moved,
+        history: list[list[float]],
+        watch: Watch | None,
+    ) -> None:
         if self.state is None:
             return
-        state = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
+        state: dict[str, Any] = {"step": step, "history": history, "optimizer": optimizer.state_dict()}
+        state |= {"watch": watch.state()} if watch is not None else {}
         with atomic_path(self.state) as temporary, temporary.open("wb") as stream:
             try:
                 torch.save(state | {"variables": {name: item.data for name, item in moved.variables.items()}}, stream)
@@ -168,7 +182,9 @@ class Descent:
                 # Where the disk is full, only what PyTorch met says so.
                 raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
-    def _restore(self, optimizer: torch.optim.Optimizer, moved: Moved) -> tuple[int, list[list[float]]]:
+    def _restore(
+        self, optimizer: torch.optim.Optimizer, moved: Moved, watch: Watch | None
+    ) -> tuple[int, list[list[float]]]:
         """Load the last saved state, if there is one; return its step and loss history."""
         if self.state is None or not self.state.exists():
             return 0, []
@@ -178,7 +194,25 @@ class Descent:
                 for name, item in moved.variables.items():
                     item.copy_(state["variables"][name])
             optimizer.load_state_dict(state["optimizer"])
+            if watch is not None and "watch" in state:
+                watch.restore(state["watch"])
         except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise InputError(f"{self.state}: expected a saved state, found: {error}; delete it") from error
         moved.apply()
         return int(state["step"]), list(state["history"])
+
+
+def drawn(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Indices:
+    """Return the indices of the images that a run's batches hold, sorted: a short run does not reach all of them."""
+    return np.unique(np.concatenate(list(_batches(images, settings, seed))))
+
+
+def _batches(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Iterator[Indices]:
+    """Yield the batches of image indices: epochs of permutations, the same for a resumed run."""
+    generator = np.random.default_rng(seed)
+    size, order = min(int(settings["batch"]), images), np.zeros(0, dtype=np.int64)
+    for _ in range(int(settings["steps"])):
+        if len(order) < size:
+            order = np.concatenate([order, generator.permutation(images)])
+        yield order[:size]
+        order = order[size:]

@@ -31,6 +31,11 @@ def images_at_once(encoder: Encoder, start: Start, fetched: Any, budget: float) 
     return min(size, max(1, int(budget // lean))), True
 
 
+def bytes_per_image(encoder: Encoder, start: Start, fetched: Any) -> int:
+    """Return the bytes that backpropagation holds of an image; the weights to train require gradients."""
+    return _bytes_per_image(_inner, encoder, start, fetched)
+
+
 def _bytes_per_image(
     count: Callable[[Encoder, Callable[[], torch.Tensor]], int], encoder: Encoder, start: Start, fetched: Any
 ) -> int:

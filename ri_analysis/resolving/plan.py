@@ -38,6 +38,16 @@ def state_path(folder: Path, task: str) -> Path:
     return folder / f"{task}-state.pt"
 
 
+def history_path(folder: Path, task: str) -> Path:
+    """Return the file with a finished expert's losses, of which the record is made."""
+    return folder / f"{task}-history.json"
+
+
+def looks_path(folder: Path, task: str) -> Path:
+    """Return the file with what a finished expert made of held-out images, of which the record is made."""
+    return folder / f"{task}-looks.json"
+
+
 @dataclass(frozen=True)
 class Unfinished:
     """A run that was stopped half way: the name and folder of its set, and what was planned.

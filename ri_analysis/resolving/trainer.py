@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +22,14 @@ from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import parameters, plan, precision
+from ri_analysis.resolving import evidence, parameters, plan, precision
 from ri_analysis.resolving.descent import SCHEDULES, Descent
+from ri_analysis.resolving.evidence import HeldOut, Watch
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
-from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
+from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, begin, clear
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
-from ri_analysis.suite.images import Indices, in_memory
+from ri_analysis.suite.images import Indices, Subset, in_memory
 from ri_analysis.suite.suite import RECORD
 
 HYPERPARAMETERS = (
@@ -132,20 +134,42 @@ HYPERPARAMETERS = (
         label="memory per step",
         unit="GiB",
     ),
+    Hyperparameter(
+        "held_out",
+        "share of the auxiliary images that are set aside: never trained on, they show how the run fares; at 0, those "
+        "that it does not reach",
+        0.0,
+        0.0,
+        0.9,
+        sweep=(0, 0.5),
+        label="held-out share",
+    ),
+    Hyperparameter(
+        "patience",
+        "looks at the held-out images without progress after which an expert's run ends, 20 looks being a whole run; "
+        "its best weights are kept; 0 trains to the end and keeps the last",
+        0,
+        0,
+        1000,
+        sweep=(0, 10),
+        unit="looks",
+    ),
 )
 
 
 class Losses(NamedTuple):
-    """An expert's losses at a step of its run, in the distance's unit."""
+    """An expert's losses at a step of its run, in the distance's unit, and all looks at held-out images so far."""
 
     task: str
     step: int
     keep: float
     free: float
     loss: float
+    held_out: tuple[HeldOut, ...] = ()
 
 
-_AS_EVER = {"parameters": "all", "precision": "auto"}  # later hyperparameters, with the value that changes nothing
+# later hyperparameters, with the value that changes nothing
+_AS_EVER: dict[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0}
 _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
 
 
@@ -191,8 +215,10 @@ def resolve(
 
     The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
     tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
-    free, loss], …]}, seconds and versions. `progress` counts the steps of all experts and may raise Cancelled: finished
-    experts and the last saved state stay, and the same call with `resume` continues from there.
+    free, loss], …]}, held_out {images, looks {task: [[step, keep, free, loss, crosstalk], …]}}, seconds, made (UTC)
+    and versions.
+    `progress` counts the steps of all experts and may raise Cancelled: finished experts and the last saved state stay,
+    and the same call with `resume` continues from there.
 
     Parameters
     ----------
@@ -215,30 +241,46 @@ def resolve(
     heads = load_heads(suite, architecture, names)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     parameters.trained_weights(encoder, values)
+    taught = evidence.training_images(len(source), float(values["held_out"]), seed)
+    variants = Variants(evidence.part(source, taught), int(values["views"]), seed)
+    runs = [_Run(suite, encoder, variants, heads, values, seed, task, folder) for task in names]
+    rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
+    held = evidence.held_out(len(source), taught[np.unique(rows % len(taught))], values, seed)
     with plan.begun(folder, wanted, resume):
-        pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
-        runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
+        pixels = in_memory(variants, encoder.image_size, IN_MEMORY)
+        runs = [replace(run, images=pixels) for run in runs]
         number_format = plan.decided(
             folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, runs[0].trial)
         )
         encoder.autocast = precision.autocast(number_format)
-        rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
         pretrained = runs[0].pretrained(rows)
+        aside = runs[0].aside(Subset(source, held)) if len(held) else None
         started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
         for run in runs:
-            run.carry_out(pretrained, counter, report or (lambda _: None))
+            run.carry_out(pretrained, aside, counter, report or (lambda _: None))
         record = wanted | {
             "precision": number_format,
             "name": name,
-            "history": {task: _read_history(folder, task) for task in names},
+            "history": {task: _read_rows(plan.history_path(folder, task)) for task in names},
+            "held_out": {
+                "images": len(held),
+                "looks": {task: _read_rows(plan.looks_path(folder, task)) for task in names} if len(held) else {},
+            },
             "seconds": round(time.monotonic() - started, 1),
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"ri-analysis": __version__, "torch": torch.__version__},
         }
         suite.files.check()
         write_text(folder / RECORD, to_json(record, indent=1) + "\n")
-        for leftover in (folder / plan.PLAN, *(_history_path(folder, task) for task in names)):
+        rows_of = [path(folder, task) for task in names for path in (plan.history_path, plan.looks_path)]
+        for leftover in (folder / plan.PLAN, *rows_of):
             leftover.unlink(missing_ok=True)
     return folder
+
+
+def order_seed(seed: int, task: str) -> tuple[int, ...]:
+    """Return what decides the order of the images on which an expert is trained."""
+    return (seed, *task.encode())
 
 
 def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
@@ -270,26 +312,41 @@ class _Run:
     @property
     def descent(self) -> Descent:
         """The steps to take."""
-        state, seed = plan.state_path(self.folder, self.task), (self.seed, *self.task.encode())
-        return Descent(self.encoder, len(self.images), self.settings, seed, state)
+        state = plan.state_path(self.folder, self.task)
+        return Descent(self.encoder, len(self.images), self.settings, order_seed(self.seed, self.task), state)
 
     def pretrained(self, rows: Indices) -> Rows:
         """Return f(x; θ₀) of the images at `rows`."""
         weights, source = vision_tower(self.suite.pretrained), str(self.suite.pretrained.path)
         return Rows(rows, self.encoder.features(weights, self.images, rows, source=source))
 
-    def carry_out(self, pretrained: Rows, counter: Counter, report: Callable[[Losses], None]) -> None:
+    def aside(self, images: ImageSet) -> tuple[ImageSet, Rows]:
+        """Return held-out images, decoded, with f(x; θ₀) of them."""
+        decoded = in_memory(images, self.encoder.image_size, IN_MEMORY)
+        return decoded, replace(self, images=decoded).pretrained(np.arange(len(images)))
+
+    def carry_out(
+        self,
+        pretrained: Rows,
+        aside: tuple[ImageSet, Rows] | None,
+        counter: Counter,
+        report: Callable[[Losses], None],
+    ) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
         output, descent = plan.expert_path(self.folder, self.task), self.descent
         if not output.exists():
+            watch = self._watch(*aside) if aside is not None else None
 
             def after(step: int, parts: tuple[float, ...]) -> None:
-                report(Losses(self.task, step, *parts))
+                keep, free, total = parts
+                report(Losses(self.task, step, keep, free, total, tuple(watch.looks) if watch is not None else ()))
                 counter.within(step)
 
-            history = self._train(descent, pretrained, after)
+            history = self._train(descent, pretrained, after, watch)
             self.suite.files.check()
-            write_text(_history_path(self.folder, self.task), to_json(history))
+            write_text(plan.history_path(self.folder, self.task), to_json(history))
+            if watch is not None:
+                write_text(plan.looks_path(self.folder, self.task), to_json(watch.looks))
             self._write(output)
         clear(self._scratch)
         plan.state_path(self.folder, self.task).unlink(missing_ok=True)
@@ -308,19 +365,34 @@ class _Run:
         return [loss for loss, _ in found], found[-1][1] - found[0][1]
 
     def _train(
-        self, descent: Descent, pretrained: Rows, after: Callable[[int, tuple[float, ...]], None]
+        self,
+        descent: Descent,
+        pretrained: Rows,
+        after: Callable[[int, tuple[float, ...]], None],
+        watch: Watch | None = None,
     ) -> list[list[float]]:
-        vectors, rows = self.suite.task_vectors(ORIGINAL, (self.task,)), descent.rows()
-        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
-        source = str(self.suite.expert(self.task).path)
-        start, expert = begin(self.encoder, weights, self.images, rows, self.settings, self._scratch, source)
-        alpha, distance, device = float(self.settings["alpha"]), str(self.settings["distance"]), self.encoder.device
-        objective = Objective(self.heads, self.task, alpha, device, distance)
+        (start, expert), device = self._begin(self.images, descent.rows()), self.encoder.device
+        objective = self._objective(str(self.settings["distance"]))
 
         def loss(adapted: torch.Tensor, rows: Indices) -> Terms:
             return objective(adapted, expert.at(rows).to(device), pretrained.at(rows).to(device))
 
-        return descent.run(start, loss, after)
+        return descent.run(start, loss, after, watch)
+
+    def _watch(self, images: ImageSet, pretrained: Rows) -> Watch:
+        """Return what looks at held-out images, through the same part of the tower as training."""
+        start, expert = self._begin(images, pretrained.rows)
+        objectives = self._objective(str(self.settings["distance"])), self._objective("kl")
+        return Watch(start, pretrained.rows, objectives, expert, pretrained, self.settings, self.encoder.batch)
+
+    def _begin(self, images: ImageSet, rows: Indices) -> tuple[Start, Rows]:
+        vectors = self.suite.task_vectors(ORIGINAL, (self.task,))
+        weights = {name: vectors.expert(name, self.task) for name in vectors.names}
+        source = str(self.suite.expert(self.task).path)
+        return begin(self.encoder, weights, images, rows, self.settings, self._scratch, source)
+
+    def _objective(self, distance: str) -> Objective:
+        return Objective(self.heads, self.task, float(self.settings["alpha"]), self.encoder.device, distance)
 
     def _write(self, output: Path) -> None:
         """Write the adapted expert; what was not trained is written as the original file has it."""
@@ -336,11 +408,7 @@ class _Run:
         return self.folder / f"{self.task}-scratch"
 
 
-def _history_path(folder: Path, task: str) -> Path:
-    return folder / f"{task}-history.json"
-
-
-def _read_history(folder: Path, task: str) -> list[list[float]]:
-    """Return [step, keep, free, loss] rows of a finished expert."""
-    rows: list[list[float]] = json.loads(_history_path(folder, task).read_text(encoding="utf-8"))
+def _read_rows(path: Path) -> list[list[float]]:
+    """Return what was noted of a finished expert, a row a step."""
+    rows: list[list[float]] = json.loads(path.read_text(encoding="utf-8"))
     return rows

@@ -23,7 +23,7 @@ _ON_PAGES = {
     "embeddings": ("colour", "left", "right", "tasks"),
     "figures": ("camera",),
     "interference": ("class", "images", "merged", "task"),
-    "resolve": ("auxiliary", "name", "seed", "tasks"),
+    "resolve": ("auxiliary", "method", "name", "preset", "probe", "seed", "tasks"),
     "sensitivity": ("at", "view", "x", "y"),
     "studies": ("name",),
 }

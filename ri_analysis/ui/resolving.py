@@ -3,31 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 import streamlit as st
 
 from ri_analysis.engine import Evaluator, pick_device
+from ri_analysis.engine.merge_probe import IMAGES, SHARE, Gain, MergeProbe
+from ri_analysis.engine.sets import CROSSTALK_IMAGES, compare_sets, sets_kept, sets_to_compare
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.export.facts import origin_of_losses, record_in_words, run_in_words
+from ri_analysis.export.facts import (
+    forecast_in_words,
+    gain_in_words,
+    origin_of_losses,
+    record_in_words,
+    run_in_words,
+    sets_table,
+)
 from ri_analysis.figures import loss_curves, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
-from ri_analysis.resolving import HYPERPARAMETERS, Losses, Unfinished, default_settings, plan, resolve, unfinished, unit
+from ri_analysis.merging import METHODS
+from ri_analysis.progress import Progress
+from ri_analysis.resolving import (
+    HYPERPARAMETERS,
+    PRESETS,
+    Forecast,
+    HeldOut,
+    Losses,
+    Preset,
+    Unfinished,
+    plan,
+    relevant,
+    resolve,
+    unfinished,
+    unit,
+)
+from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import Suite
-from ri_analysis.ui import background, controls, estimate, facts, frame, limited, recipes, resources, state
+from ri_analysis.ui import background, controls, estimate, facts, frame, kept, limited, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
+START = "quick"  # the preset that the page starts from
 _SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "tasks", "seed", "name"))
+_PRESET, _PROBE = f"{OWNER}.preset", f"{OWNER}.probe"
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (
     "Keep: how far an expert's predictions for its own task have moved; free: how far it still moves the other tasks' "
     "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
+)
+_HELD_OUT = (
+    "Dots: the same on auxiliary images that no expert is trained on, where free is the crosstalk that remains; pale "
+    "lines: on the images of each step."
 )
 
 
@@ -40,15 +72,24 @@ class Run:
     settings: dict[str, Value]
     tasks: tuple[str, ...]
     seed: int
+    probe: str = ""  # the method of a merge that is tried meanwhile, "" for none
 
 
 # --- choosing ---------------------------------------------------------------------------------------------
 
 
-def declared(suite: Suite) -> list[Hyperparameter]:
-    """Return RI's hyperparameters with the defaults that suit this suite."""
-    defaults = default_settings(suite)
-    return [replace(item, default=defaults[item.name]) for item in HYPERPARAMETERS]
+def chosen_preset() -> Preset:
+    """Return the preset that the reader starts from."""
+    wanted = state.choice().get(_PRESET, START)
+    if wanted not in PRESETS:
+        state.ignore(_PRESET, f"preset: {kept.unknown(wanted, list(PRESETS))} {START} is used")
+    return PRESETS.get(wanted) or PRESETS[START]
+
+
+def declared(preset: Preset) -> list[Hyperparameter]:
+    """Return RI's hyperparameters with a preset's values as defaults."""
+    values = preset.settings
+    return [replace(item, default=values[item.name]) for item in HYPERPARAMETERS]
 
 
 def run_controls(evaluator: Evaluator) -> Run | None:
@@ -58,20 +99,77 @@ def run_controls(evaluator: Evaluator) -> Run | None:
     if not names:
         st.info("This suite declares no auxiliary source: add an `[[auxiliary]]` table to its file to run RI.")
         return None
+    presets = st.container()
     left, right = st.columns(2, gap="large")
     with left:
         auxiliary = _source_control(suite, names)
         tasks = _task_control(suite)
         seed = _seed_control()
-    items = declared(suite)
-    with right:
-        controls.hyperparameter_controls(OWNER, items[:2])
-        with st.expander("More settings"):
-            controls.hyperparameter_controls(OWNER, items[2:])
+    items = declared(chosen_preset())
     settings = recipes.chosen_settings(OWNER, items)
+    shown = [item for item in items if item.name in relevant(settings)]
+    with right:
+        controls.hyperparameter_controls(OWNER, shown[:2])
+        with st.expander("More settings"):
+            controls.hyperparameter_controls(OWNER, shown[2:])
     with left:
         name = _name_control(suite, f"{auxiliary}-{settings['steps']}", names)
-    return Run(name, auxiliary, settings, tasks, seed)
+    run = Run(name, auxiliary, settings, tasks, seed)
+    with presets:
+        _preset_control(evaluator, run)
+        _own_settings(items, settings)
+    return run
+
+
+def _preset_control(evaluator: Evaluator, run: Run) -> None:
+    """Draw the presets, each with its purpose and what it costs here and now."""
+    purposes = [f"{preset.purpose} {_cost(evaluator, run, preset)}" for preset in PRESETS.values()]
+    st.radio(
+        "Preset",
+        list(PRESETS),
+        captions=purposes,
+        key=state.seed_widget(_PRESET, chosen_preset().name),
+        on_change=_take_preset,
+        help="Settings to start from. What each costs is measured on this machine, for the images and experts below.",
+    )
+
+
+def _cost(evaluator: Evaluator, run: Run, preset: Preset) -> str:
+    try:
+        found = expected(evaluator, replace(run, settings=preset.settings))
+    except InputError as error:
+        return f"Not possible here: {frame.plain(str(error))}."
+    if found is None:
+        return "*Timing a step…*" if run.tasks else ""
+    return f"**About {words.duration(found.seconds)}**, {size(found.memory)} of memory, {size(found.disk)} of disk."
+
+
+def _take_preset() -> None:
+    """Callback: take a preset's settings, all of them."""
+    state.take_widget(_PRESET, START)
+    for item in HYPERPARAMETERS:
+        state.put(recipes.entry(OWNER, item), None)
+
+
+def _own_settings(items: Sequence[Hyperparameter], settings: Mapping[str, Value]) -> None:
+    """Say which settings are not the preset's, where some are, and offer to take them back."""
+    counted = relevant(settings)
+    changed = [item for item in items if item.name in counted and settings[item.name] != item.default]
+    if not changed:
+        return
+    listing = ", ".join(
+        f"{words.chosen(item, settings[item.name])} (not {_value(item, item.default)})" for item in changed
+    )
+    row = st.container(horizontal=True, vertical_alignment="center", key="resolve.own")
+    row.markdown(f"**Your own settings**: {chosen_preset().name}, but with {listing}.")
+    row.button("Back to the preset", key="resolve.back", on_click=_take_preset, type="tertiary", icon=":material/undo:")
+
+
+def _value(item: Hyperparameter, value: Value) -> str:
+    """Return a value alone, as its widget shows it."""
+    if item.titles:
+        return item.titled[str(value)]
+    return f"{value:,}" if isinstance(value, int) else words.signed(float(value))
 
 
 def _source_control(suite: Suite, names: list[str]) -> str:
@@ -173,25 +271,67 @@ def problem(suite: Suite, run: Run) -> str:
     return ""
 
 
-def expected(evaluator: Evaluator, run: Run) -> str:
-    """Say how long a run will take on this machine."""
-    seconds = estimate.seconds(evaluator, evaluator.suite, run.auxiliary, run.settings, len(run.tasks))
-    experts = words.count(len(run.tasks), "expert")
-    return f"About {words.duration(seconds)} for {experts} on this machine at the current load"
+def expected(evaluator: Evaluator, run: Run) -> Forecast | None:
+    """Return what a run will take on this machine, None while that is measured. Raises InputError where it can't be."""
+    folder = evaluator.suite.resolved_folder
+    if folder is None or not run.tasks:
+        return None
+    return estimate.expected(evaluator, run.auxiliary, run.settings, run.tasks, run.seed, folder / run.name)
 
 
 def start_button(evaluator: Evaluator, run: Run) -> None:
-    """Draw what a run will be called and do, how long it will take, and the button that starts it."""
-    wrong = problem(evaluator.suite, run)
+    """Draw what a run will be called, do, take and write, and the button that starts it."""
+    wrong, found = problem(evaluator.suite, run), None
+    if not wrong:
+        try:
+            found = expected(evaluator, run)
+        except InputError as error:
+            wrong = f"{str(error)[0].upper()}{str(error)[1:]}."
+    if not wrong and found is not None and found.obstacle:
+        wrong = f"The run {found.obstacle}."
     if wrong:
         st.warning(frame.plain(wrong), icon=":material/warning:")
     else:
         st.markdown(f"**{frame.plain(run.name)}**: {run_in_words(run.settings)}.")
-        st.caption(f"{expected(evaluator, run)}. It runs in the background; you can look at other pages meanwhile.")
+        _what_it_takes(run, found)
+    run = _probe_control(evaluator, run)
     if st.button("Run RI", type="primary", disabled=bool(wrong), key="resolve.run"):
         start(evaluator, run)
         state.put(_NAME, None)
         st.rerun()
+    estimate.follow()
+
+
+def _probe_control(evaluator: Evaluator, run: Run) -> Run:
+    """Draw whether a merge is tried while the run is under way; return the run with it."""
+    method = recipes.chosen_method()
+    tried = method if method.statistic is None else METHODS[recipes.DEFAULT_METHOD]
+    missing = [task for task in run.tasks if evaluator.suite.task(task).validation is None]
+    on = st.toggle(
+        f"Try {tried.title} on the experts as they are, while RI runs",
+        key=state.seed_widget(_PROBE, state.choice().get(_PROBE) == "True" and not missing),
+        on_change=state.take_widget,
+        args=(_PROBE, False),
+        disabled=bool(missing),
+        help=f"After each expert, merges and measures on {IMAGES} labelled validation images of each task, as long as "
+        f"that takes no more than {SHARE:.0%} of the time. For showing only: RI itself sees no task image."
+        + (f" {', '.join(missing)} has no validation images." if missing else ""),
+    )
+    return replace(run, probe=tried.name if on else "")
+
+
+def _what_it_takes(run: Run, found: Forecast | None) -> None:
+    background_too = "It runs in the background; you can look at other pages meanwhile."
+    if found is None:
+        st.caption(f"Timing a step on this machine… {background_too}")
+        return
+    experts = words.count(len(run.tasks), "expert")
+    st.caption(
+        f"About {words.duration(found.seconds)} for {experts} on this machine at the current load. {background_too}"
+    )
+    with st.expander("What it will take and write"):
+        lines = forecast_in_words(found, run.settings, len(run.tasks))
+        st.markdown("\n".join(f"- **{name}**: {frame.plain(text)}." for name, text in lines.items()))
 
 
 # --- running ----------------------------------------------------------------------------------------------
@@ -215,15 +355,31 @@ def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
 
     def work(job: Job) -> Path:
         job.note = "computing the teachers' outputs"
+        folder = plan.folder_of(suite, run.name)
+        probe = (
+            MergeProbe(resources.evaluator(resources.BACKGROUND, name), folder, run.tasks, run.probe)
+            if run.probe
+            else None
+        )
 
         def report(now: Losses) -> None:
             job.note = f"{now.task}, step {now.step:,}, keep {words.nats(now.keep)}, free {words.nats(now.free)}"
             if now.step % every == 0 or now.step in (1, int(run.settings["steps"])):
                 job.details["losses"].append(now)
+            job.details["looks"][now.task] = now.held_out
+            if probe is not None:
+                probe.after()
+                job.details["gains"] = tuple(probe.gains)
 
-        return resolve(suite, **asdict(run), device=device, resume=resume, progress=job.progress, report=report)
+        given = {key: value for key, value in asdict(run).items() if key != "probe"}
+        made = resolve(suite, **given, device=device, resume=resume, progress=job.progress, report=report)
+        if probe is not None:
+            probe.after()
+            job.details["gains"] = tuple(probe.gains)
+        return made
 
-    details = {"run": run, "losses": []}
+    name = resources.suite_name()  # a job has no session to ask
+    details = {"run": run, "losses": [], "looks": {}, "gains": ()}
     return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details, unit="steps")
 
 
@@ -242,19 +398,52 @@ def runs(evaluator: Evaluator) -> None:
 
 
 def _losses(job: Job, tasks: Sequence[str]) -> None:
-    """Draw the losses of a run that is under way."""
-    table = pd.DataFrame(list(job.details["losses"]), columns=list(Losses._fields))
+    """Draw the losses of a run that is under way, how it fares on held-out images, and what a merge would gain."""
+    table = pd.DataFrame([row[:5] for row in list(job.details["losses"])], columns=list(Losses._fields[:5]))
+    looks = dict(job.details["looks"])
     if len(table):
         measure = unit(str(job.details["run"].settings.get("distance", "kl")))
-        chart = loss_curves(table, tasks, unit=measure, dark=frame.dark())
-        st.plotly_chart(chart, theme=None, key=f"live.{job.key}", alt=_HOW)
-        st.caption(_HOW)
+        rows = [(task, *look) for task, found in looks.items() for look in found]
+        seen = pd.DataFrame(rows, columns=["task", *HeldOut._fields])
+        chart = loss_curves(table, tasks, held_out=seen, unit=measure, dark=frame.dark())
+        how = f"{_HOW} {_HELD_OUT}" if len(seen) else _HOW
+        st.plotly_chart(chart, theme=None, key=f"panels.three.live.{job.key}", alt=how)
+        st.caption(how)
+        _remaining(looks)
+    _gains(job)
+
+
+def _remaining(looks: Mapping[str, Sequence[HeldOut]]) -> None:
+    """Say how much of the crosstalk on held-out images is left, of the experts seen so far."""
+    found = [each for each in looks.values() if each]
+    if found:
+        before, now = (fmean(each[place].crosstalk for each in found) for place in (0, -1))
+        experts = words.count(len(found), "expert")
+        st.markdown(f"On held-out images, **{words.nats(now)}** of {words.nats(before)} crosstalk remain ({experts}).")
+
+
+def _gains(job: Job) -> None:
+    """Draw what a merge of the experts as they are would gain, where that is probed."""
+    method = job.details["run"].probe
+    if not method:
+        return
+    gains: tuple[Gain, ...] = job.details["gains"]
+    if not gains:
+        st.caption("Probe: measured once the first expert is finished.")
+        return
+    st.markdown(f"**Probe.** {gain_in_words(gains[-1], method)}, for showing only: RI sees none of them.")
+    if len(gains) > 1:
+        before = "; ".join(
+            f"after {words.count(gain.finished, 'expert')} {words.points(gain.change)}" for gain in gains[:-1]
+        )
+        st.caption(f"Earlier: {before}.")
 
 
 def _ended(job: Job) -> None:
     name, error = frame.plain(job.details["run"].name), job.error
     if error is None:
         st.success(f"Expert set {name} is ready and can be compared on every page.", icon=":material/check_circle:")
+        _gains(job)
     else:
         said = frame.plain(str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}")
         st.error(f"{name} stopped: {said}", icon=":material/warning:")
@@ -326,13 +515,59 @@ def past_sets(evaluator: Evaluator) -> None:
         with st.expander(f"{item.name}{default}", expanded=len(suite.resolved) == 1):
             record = suite.record(item.name)
             st.markdown(record_in_words(record))
-            table = facts.history_table(record)
+            table, looks = facts.history_table(record), facts.looks_table(record)
             if len(table):
-                chart = loss_curves(
-                    table, suite.tasks, unit=unit(record.get("settings", {}).get("distance", "kl")), dark=frame.dark()
-                )
+                settings = record.get("settings", {})
+                measure = unit(settings.get("distance", "kl"))
+                chart = loss_curves(table, suite.tasks, held_out=looks, unit=measure, dark=frame.dark())
                 images = record.get("auxiliary", {}).get("images")
-                n = f"Each step uses a batch of {record.get('settings', {}).get('batch', '?')} auxiliary images"
+                n = f"Each step uses a batch of {settings.get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
+                how = _HOW
+                if len(looks):
+                    n += f" Looked at on {record['held_out']['images']:,} others."
+                    how = f"{_HOW} {_HELD_OUT}"
+                    kinds = {"training": table, "held-out": looks}
+                    table = pd.concat([part.assign(images=kind) for kind, part in kinds.items()], ignore_index=True)
                 origin = origin_of_losses(evaluator, item.name, resources.suite_name())
-                frame.figure(chart, _HOW, table, n, f"losses-{item.name}", origin)
+                frame.figure(chart, how, table, n, f"losses-{item.name}", origin)
+
+
+# --- sets compared ----------------------------------------------------------------------------------------
+
+_SETS = (
+    "Own accuracy: each expert on its own task; crosstalk: how far an expert moves another task's predictions "
+    f"(at most {CROSSTALK_IMAGES} images a task). Then the merge of each set. Changes are from the original experts of "
+    "the same tasks on the same test images, with 95% intervals; one that excludes 0 is unlikely to be sampling noise."
+)
+
+
+def compared_sets(evaluator: Evaluator) -> None:
+    """Draw all expert sets in one table, measured where the store has no answer yet once the reader asks for it."""
+    titles = {name: method.title for name, method in METHODS.items() if method.statistic is None}
+    entry, shown_as = f"{OWNER}.method", titles.__getitem__
+    method = kept.one_of(st.selectbox, "Merged by", entry, list(titles), recipes.DEFAULT_METHOD, format_func=shown_as)
+    recipe = evaluator.recipe(method, tasks=evaluator.suite.tasks)
+    sets = tuple(tuple(evaluator.suite.weight_digests(name).values()) for name in sets_to_compare(evaluator))
+    key = ("sets", str(evaluator.suite.spec.path), recipe, sets_to_compare(evaluator), sets)
+
+    def work(evaluator: Evaluator, progress: Progress) -> pd.DataFrame:
+        return compare_sets(evaluator, recipe, progress=progress)
+
+    table: pd.DataFrame | None
+    if sets_kept(evaluator, recipe):
+        table = resources.remembered(key, lambda: compare_sets(evaluator, recipe))
+    else:
+        note = "Measures every set on all test images, in the background. Results are saved."
+        table = background.on_request(key, "Compare the sets", "Comparing expert sets", work, note)
+    if table is None:
+        return
+    shown = sets_table(table)
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="resolve.sets",
+        column_config={"expert set": st.column_config.TextColumn(pinned=True)},
+    )
+    settings = [", ".join(f"{name}={value}" for name, value in found.items()) for found in table["settings"]]
+    frame.caption(_SETS, table.assign(settings=settings), "expert-sets", "The numbers of this table")

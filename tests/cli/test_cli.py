@@ -94,6 +94,55 @@ def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
     assert "two: 2 experts in" in out
 
 
+def test_a_dry_run_says_what_a_run_takes_and_writes_nothing(shell: Shell, workspace: Path) -> None:
+    asked = ["resolve", "--auxiliary", "other", "--name", "new", "--preset", "quick", "--set", "batch=4", "--dry-run"]
+    code, out, _ = shell(*asked)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["Time", "Memory", "Disk", "Images", "Writes"]
+    assert "120 steps of" in out
+    assert f"3 experts and resolve.json in {workspace}" in out
+    found = shell.json(*asked)
+    assert found["passes"] == 3 * 120 * 4
+    assert found["images"] == 40
+    assert found["held_out"] == 2
+    assert not list(workspace.rglob("run.json"))
+    assert "found --resume" in shell(*asked, "--resume")[2]
+    assert "exists already" in shell(*[{"new": "mild"}.get(item, item) for item in asked])[2]
+
+
+def test_a_run_says_how_it_fares_on_held_out_images_and_what_a_merge_gains(shell: Shell) -> None:
+    asked = ["--auxiliary", "other", "--steps", "2", "--set", "held_out=0.25", "--probe", "averaging"]
+    code, out, err = shell("resolve", "--name", "seen", *asked)
+    assert code == 0
+    assert out.startswith("seen: 3 experts in ")
+    for task in ("Reds", "Greens", "Blues"):
+        said = [line for line in err.splitlines() if line.startswith(f"{task}, step ")]
+        assert [line.partition(",")[2][:7] for line in said] == [" step 0", " step 1", " step 2"]
+    assert "Averaging with 3 of 3 experts adapted: " in err
+    assert "on 36 validation images" in err
+    found = shell.json("resolve", "--name", "again", *asked)
+    assert found["held_out"]["images"] == 10
+    assert [len(looks) for looks in found["held_out"]["looks"].values()] == [3, 3, 3]
+    assert found["probe"][-1]["finished"] == 3
+    assert "learns from task images" in shell("resolve", "--name", "x", *asked[:-1], "regmean")[2]
+
+
+def test_all_expert_sets_are_measured_side_by_side(shell: Shell) -> None:
+    found = shell.json("measure", "--method", "averaging", "--sets")
+    assert [row["experts"] for row in found["sets"]] == ["original", "mild"]
+    alone = shell.json("measure", "--method", "averaging", "--experts", "mild")
+    mild = found["sets"][1]
+    assert mild["accuracy"] == alone["mean_accuracy"]
+    assert mild["accuracy_change"] == pytest.approx(alone["mean_accuracy"] - found["sets"][0]["accuracy"])
+    assert found["sets"][0]["accuracy_change"] is None
+    assert mild["n"] == 72
+    code, out, _ = shell("measure", "--sets", "--limit", "4")
+    assert code == 0
+    assert "own accuracy" in out
+    assert len(out.splitlines()) == 3
+    assert "expected a recipe on test images" in shell("measure", "--sets", "--split", "validation")[2]
+
+
 def test_interference_prints_who_disturbs_whom(shell: Shell) -> None:
     found = shell.json("interference", "--experts", "ri", "--blame")
     assert set(found["crosstalk"]) == {"Reds", "Greens", "Blues"}

@@ -134,6 +134,23 @@ def test_loss_curves_keep_the_tasks_colours():
     assert figure.data[0].mode == "markers"  # a single point would be no line
 
 
+def test_what_is_seen_on_held_out_images_is_drawn_over_paler_lines():
+    history = pd.DataFrame(
+        [(task, step, 0.0, 0.5, 0.5) for task in ("MNIST", "Letters") for step in (1, 2)],
+        columns=["task", "step", "keep", "free", "loss"],
+    )
+    seen = pd.DataFrame([("MNIST", 0, 0.0, 0.7, 0.7, 0.6)], columns=[*history, "crosstalk"])
+    figure, colours = figures.loss_curves(history, TASKS, held_out=seen), look.task_colours(TASKS)
+    dots = [trace for trace in figure.data if "markers" in trace.mode and trace.name == "MNIST"]
+    assert [list(trace.y) for trace in dots] == [[0.0], [0.7], [0.7]]
+    assert {trace.line.color for trace in dots} == {colours["MNIST"]}
+    assert "held-out images" in dots[0].hovertext[0]
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    assert {trace.line.color for trace in lines} == {look.faint(colours[task], 0.45) for task in ("MNIST", "Letters")}
+    in_legend = [(trace.name, trace.mode) for trace in figure.data if trace.showlegend]
+    assert in_legend == [("MNIST", "lines+markers"), ("Letters", "lines")]
+
+
 def test_task_colours_are_distinct_and_stable():
     twenty = look.task_colours([str(index) for index in range(20)])
     assert len(set(twenty.values())) == 20

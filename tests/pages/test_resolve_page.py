@@ -18,7 +18,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.check import check_suite
 from ri_analysis.errors import Cancelled
 from ri_analysis.export.facts import origin_of_losses
-from ri_analysis.resolving import resolve, unfinished
+from ri_analysis.resolving import PRESETS, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
 from ri_analysis.ui import resolving, resources
 from ri_analysis.ui.jobs import Job
@@ -124,6 +124,99 @@ def test_a_suggested_name_avoids_every_folder_there_is(app: AppTest, half: Path)
     visit(app, auxiliary="noise", steps="7")
     assert app.text_input(key="widget.resolve.name").value == "noise-7-2"
     assert not app.button(key="resolve.run").disabled
+
+
+# --- presets and what a run takes ---------------------------------------------------------------------------------
+
+
+def test_the_page_starts_from_quick_and_says_what_each_preset_costs(app: AppTest):
+    visit(app)
+    presets = app.radio(key="widget.resolve.preset")
+    assert presets.value == "quick"
+    captions = presets.proto.captions
+    assert [caption.partition(".")[0] for caption in captions] == [
+        preset.purpose.partition(".")[0] for preset in PRESETS.values()
+    ]
+    assert all("of memory" in caption and "of disk" in caption for caption in captions)
+    assert "120 steps per expert" in text(app)
+    assert "last blocks only" in text(app)
+    assert "Your own settings" not in text(app)
+
+
+def test_what_differs_from_the_preset_is_said_and_can_be_taken_back(app: AppTest):
+    visit(app)
+    app.select_slider(key="widget.resolve.steps").set_value(50)
+    clean(app.run())
+    assert "**Your own settings**: quick, but with 50 steps per expert (not 120)" in text(app)
+    app.radio(key="widget.resolve.preset").set_value("paper")
+    clean(app.run())
+    assert "Your own settings" not in text(app)  # a preset is taken whole
+    assert "2,500 steps per expert" in text(app)
+    assert app.query_params["resolve.preset"] == "paper"
+    app.selectbox(key="widget.resolve.parameters").set_value("lora")
+    clean(app.run())
+    assert "paper, but with LoRA (not all weights)" in text(app)
+    assert app.select_slider(key="widget.resolve.rank").value == 16
+    app.button(key="resolve.back").click()
+    clean(app.run())
+    assert "Your own settings" not in text(app)
+    assert "rank" not in {item.key.rpartition(".")[2] for item in app.select_slider if item.key}
+
+
+def test_a_tower_that_cannot_be_trained_so_says_it_before_the_start(app: AppTest):
+    visit(app, blocks="9")
+    assert "has 2 blocks, found 9" in warnings(app)
+    assert app.button(key="resolve.run").disabled
+
+
+def test_what_a_run_takes_and_writes_stands_there_before_it_starts(app: AppTest, suite: Suite):
+    visit(app, name="new")
+    said = text(app)
+    assert "120 steps of" in said
+    assert "64 pass through" not in said
+    assert str(suite.resolved_folder) in said.replace("\\", "")
+    assert suite.resolved_folder is not None
+    assert not suite.resolved_folder.exists()
+
+
+# --- while it runs and after --------------------------------------------------------------------------------------
+
+
+def test_a_run_shows_held_out_images_and_the_probe(app: AppTest, suite: Suite):
+    visit(app, steps="3", batch="4", held_out="0.25", name="seen", probe="True")
+    assert app.toggle[0].value
+    app.button(key="resolve.run").click().run()
+    job = finished(app, "seen")
+    assert {task: looks[-1].step for task, looks in job.details["looks"].items()} == dict.fromkeys(suite.tasks, 3)
+    last = job.details["gains"][-1]
+    assert (last.finished, last.n) == (3, 36)
+    assert "**Probe.** Task Arithmetic with 3 of 3 experts adapted" in text(app)
+    assert "36 validation images" in text(app)
+    assert "held-out share 0.25" in text(app)
+    app.button(key="pin.losses-seen").click()
+    clean(app.run())
+    (snapshot,) = pinned()
+    assert list(snapshot.table["images"].unique()) == ["training", "held-out"]
+    looks = suite.record("seen")["held_out"]["looks"]["Blues"]
+    found = snapshot.table[(snapshot.table["task"] == "Blues") & (snapshot.table["images"] == "held-out")]
+    assert found[["step", "keep", "free", "loss", "crosstalk"]].to_numpy().tolist() == looks
+
+
+def test_sets_are_compared_on_request_and_at_once_where_that_is_kept(app: AppTest, suite: Suite):
+    resolve(suite, auxiliary="other", name="two", settings={"steps": 1}, tasks=["Reds", "Blues"])
+    visit(app)
+    app.button(key="start.sets").click().run()
+    job = next(job for job in resources.jobs().starting_with("sets:"))
+    job.wait(60)
+    clean(app.run())
+    shown = app.dataframe[0].value
+    assert list(shown["expert set"]) == ["original", "mild", "two"]
+    assert list(shown["test images"]) == ["72", "72", "48"]
+    assert " points (" in shown["gain"][2]
+    assert shown["gain"][0] == ""
+    resources.memory.clear()
+    clean(app.run())  # the store answers
+    assert app.dataframe[0].value.equals(shown)
 
 
 # --- unfinished runs ------------------------------------------------------------------------------------------
