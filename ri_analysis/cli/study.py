@@ -62,9 +62,10 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
     from ri_analysis.studies.conducting.conduct import conduct, plan
-    from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool, threads_each
+    from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool
     from ri_analysis.studies.conducting.tables import KeptTable
     from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
+    from ri_analysis.workers import threads_each
 
     study = find_study(options.name)
     given = pairs(options.set, "--set")

@@ -42,6 +42,13 @@ def add_commands(commands: Any) -> None:
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
     resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
     resolve.add_argument(
+        "--jobs",
+        type=whole(1, 1024),
+        default=1,
+        metavar="N",
+        help="adapt N experts at once, each in a process of its own, on the next GPU where there are several",
+    )
+    resolve.add_argument(
         "--dry-run", action="store_true", help="say what the run will take and write, from a few timed steps; no more"
     )
     resolve.add_argument(
@@ -137,6 +144,7 @@ def _resolve(options: argparse.Namespace) -> int:
         device=evaluator.device,
         seed=options.seed,
         resume=options.resume,
+        jobs=options.jobs,
         progress=show,
         report=report,
     )

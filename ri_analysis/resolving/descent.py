@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -196,8 +197,8 @@ class Descent:
             optimizer.load_state_dict(state["optimizer"])
             if watch is not None and "watch" in state:
                 watch.restore(state["watch"])
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            raise InputError(f"{self.state}: expected a saved state, found: {error}; delete it") from error
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError) as error:
+            raise InputError(f"{self.state}: expected a saved state, found: {str(error)[:200]}; delete it") from error
         moved.apply()
         return int(state["step"]), list(state["history"])
 

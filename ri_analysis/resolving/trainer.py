@@ -1,4 +1,4 @@
-"""Adapt every expert of a suite, one after the other: resumable, cancellable, one tower in memory."""
+"""Adapt every expert of a suite, one after the other or several at once: resumable, cancellable."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +29,11 @@ from ri_analysis.resolving.evidence import HeldOut, Watch
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
 from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, begin, clear
 from ri_analysis.resolving.variants import Variants
-from ri_analysis.suite import ORIGINAL, ImageSet, Suite, sample
+from ri_analysis.scratch import tensor_in_file
+from ri_analysis.suite import ORIGINAL, ImageSet, Suite, open_suite, sample
 from ri_analysis.suite.images import Indices, Subset, in_memory
 from ri_analysis.suite.suite import RECORD
+from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
 
 HYPERPARAMETERS = (
     Hyperparameter(
@@ -208,6 +211,7 @@ def resolve(
     device: str | torch.device = "cpu",
     seed: int = 0,
     resume: bool = False,
+    jobs: int = 1,
     progress: Progress | None = None,
     report: Callable[[Losses], None] | None = None,
 ) -> Path:
@@ -228,6 +232,8 @@ def resolve(
     settings: values of HYPERPARAMETERS that differ from `default_settings(suite)`.
     tasks: the experts that will be merged (all by default): only their heads enter the objective.
     directory: where the set goes, the suite's folder in the workspace by default.
+    jobs: how many experts are adapted at once, each in a process of its own with its share of the cores; on CUDA, each
+        process takes the next of the machine's GPUs.
     report: called with the losses at each step.
 
     Raises InputError for a name in use, unknown settings, or a run that does not match the one to resume.
@@ -235,29 +241,26 @@ def resolve(
     names = tuple(tasks or suite.tasks)
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
     folder = plan.folder_of(suite, name, directory)
-    source = sample(suite.auxiliary_data(auxiliary), images, seed)
+    order = _Order(auxiliary, images, names, tuple(values.items()), folder, str(device), seed)
+    source = order.source(suite)
     wanted = plan.plan(suite, auxiliary, source, names, relevant(values), seed)
-    architecture = fitting_architecture(suite, names)
-    heads = load_heads(suite, architecture, names)
-    encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    parameters.trained_weights(encoder, values)
-    taught = evidence.training_images(len(source), float(values["held_out"]), seed)
-    variants = Variants(evidence.part(source, taught), int(values["views"]), seed)
-    runs = [_Run(suite, encoder, variants, heads, values, seed, task, folder) for task in names]
-    rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
-    held = evidence.held_out(len(source), taught[np.unique(rows % len(taught))], values, seed)
+    prepared = order.prepare(suite, source)
     with plan.begun(folder, wanted, resume):
-        pixels = in_memory(variants, encoder.image_size, IN_MEMORY)
-        runs = [replace(run, images=pixels) for run in runs]
+        prepared = prepared.decoded()
+        first, encoder = prepared.runs[0], prepared.runs[0].encoder
         number_format = plan.decided(
-            folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, runs[0].trial)
+            folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, first.trial)
         )
         encoder.autocast = precision.autocast(number_format)
-        pretrained = runs[0].pretrained(rows)
-        aside = runs[0].aside(Subset(source, held)) if len(held) else None
+        pretrained, held = first.pretrained(prepared.rows), prepared.held
         started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
-        for run in runs:
-            run.carry_out(pretrained, aside, counter, report or (lambda _: None))
+        if jobs > 1 and len(names) > 1:
+            work = _Work(str(suite.spec.path), order, number_format, jobs, pretrained.values.shape[1])
+            _side_by_side(work, pretrained, counter, report or (lambda _: None))
+        else:
+            aside = prepared.aside()
+            for run in prepared.runs:
+                run.carry_out(pretrained, aside, counter, report or (lambda _: None))
         record = wanted | {
             "precision": number_format,
             "name": name,
@@ -294,6 +297,55 @@ def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 
     different = min(images, drawn)
     part = min(1.0, int(settings["blocks"]) / depth) if depth and settings["parameters"] == "last-blocks" else 1.0
     return round(experts * drawn * part), min(images, experts * different) + experts * different
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What decides a run, in plain data: another process prepares the same from it."""
+
+    auxiliary: str
+    images: int | None
+    tasks: tuple[str, ...]
+    settings: tuple[tuple[str, Value], ...]
+    folder: Path
+    device: str
+    seed: int
+
+    def source(self, suite: Suite) -> ImageSet:
+        """Return the auxiliary images."""
+        return sample(suite.auxiliary_data(self.auxiliary), self.images, self.seed)
+
+    def prepare(self, suite: Suite, source: ImageSet) -> _Prepared:
+        """Return the runs of all experts, which share one encoder."""
+        settings = dict(self.settings)
+        architecture = fitting_architecture(suite, self.tasks)
+        heads = load_heads(suite, architecture, self.tasks)
+        encoder = Encoder(architecture, self.device, batch=int(settings["batch"]))
+        parameters.trained_weights(encoder, settings)
+        taught = evidence.training_images(len(source), float(settings["held_out"]), self.seed)
+        variants = Variants(evidence.part(source, taught), int(settings["views"]), self.seed)
+        runs = [_Run(suite, encoder, variants, heads, settings, self.seed, task, self.folder) for task in self.tasks]
+        rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
+        held = evidence.held_out(len(source), taught[np.unique(rows % len(taught))], settings, self.seed)
+        return _Prepared(runs, rows, Subset(source, held))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The runs of all experts; the indices of the images that they train on; the images held out."""
+
+    runs: list[_Run]
+    rows: Indices
+    held: ImageSet
+
+    def decoded(self) -> _Prepared:
+        """Return the same with the images in memory, where they fit."""
+        images = in_memory(self.runs[0].images, self.runs[0].encoder.image_size, IN_MEMORY)
+        return replace(self, runs=[replace(run, images=images) for run in self.runs])
+
+    def aside(self) -> tuple[ImageSet, Rows] | None:
+        """Return the images held out, decoded, with f(x; θ₀) of them; None where there are none."""
+        return self.runs[0].aside(self.held) if len(self.held) else None
 
 
 @dataclass(frozen=True)
@@ -412,3 +464,62 @@ def _read_rows(path: Path) -> list[list[float]]:
     """Return what was noted of a finished expert, a row a step."""
     rows: list[list[float]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
+
+
+# --- several at once ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process needs to know, in plain data."""
+
+    suite: str
+    order: _Order
+    number_format: str
+    jobs: int
+    width: int  # of a feature
+
+    @property
+    def features(self) -> Path:
+        """Where f(x; θ₀) of the images lies, which the first process computes for all."""
+        return self.order.folder / "pretrained.features"
+
+
+def _side_by_side(work: _Work, pretrained: Rows, counter: Counter, report: Callable[[Losses], None]) -> None:
+    """Adapt the experts in worker processes."""
+    values, steps = pretrained.values, dict.fromkeys(work.order.tasks, 0)
+
+    def hear(said: Losses | str) -> None:
+        if isinstance(said, str):
+            steps[said] = int(dict(work.order.settings)["steps"])
+        else:
+            steps[said.task] = said.step
+            report(said)
+        counter.within(sum(steps.values()))
+
+    tensor_in_file(work.features, values.shape, values.dtype).copy_(values)
+    try:
+        side_by_side(work.jobs, partial(_adapt, work), work.order.tasks, hear)
+    finally:
+        work.features.unlink(missing_ok=True)
+
+
+def _adapt(work: _Work, task: str, tell: Tell) -> None:
+    """Adapt one expert, in a worker process."""
+    prepared, pretrained, aside = _prepared(work)
+    run = next(run for run in prepared.runs if run.task == task)
+    run.carry_out(pretrained, aside, Counter(None, 1), tell)
+    tell(task)
+
+
+@lru_cache(maxsize=1)
+def _prepared(work: _Work) -> tuple[_Prepared, Rows, tuple[ImageSet, Rows] | None]:
+    """Return what all experts of a worker share."""
+    torch.set_num_threads(threads_each(work.jobs))
+    suite, order = open_suite(work.suite), work.order
+    if order.device == "cuda":
+        order = replace(order, device=f"cuda:{worker_number() % torch.cuda.device_count()}")
+    prepared = order.prepare(suite, order.source(suite)).decoded()
+    prepared.runs[0].encoder.autocast = precision.autocast(work.number_format)
+    features = tensor_in_file(work.features, (len(prepared.rows), work.width), torch.float32)
+    return prepared, Rows(prepared.rows, features), prepared.aside()

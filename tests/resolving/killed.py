@@ -59,7 +59,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
 """When to end, by name; "step N" ends after the N-th step of this process."""
 
 
-def run(suite: str, folder: Path, settings: dict[str, Any], moment: str, tokens_on_disk: bool) -> None:
+def run(suite: str, folder: Path, settings: dict[str, Any], moment: str, tokens_on_disk: bool, jobs: int = 1) -> None:
     """Begin or resume a run; end at `moment`, or with the run."""
     torch.set_num_threads(1)
     descent.SAVE_SECONDS = -1.0  # save after every step
@@ -83,5 +83,6 @@ def run(suite: str, folder: Path, settings: dict[str, Any], moment: str, tokens_
         settings=settings,
         directory=folder,
         resume=True,
+        jobs=jobs,
         report=report,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
@@ -143,11 +142,6 @@ def dask_scheduler(address: str) -> Executors:
             yield client.get_executor(pure=False)
 
     return executors
-
-
-def threads_each(jobs: int) -> int:
-    """Return how many threads each of `jobs` workers on this machine may use."""
-    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 def _on_worker(place: Place, work: Work) -> tuple[Any, float]:

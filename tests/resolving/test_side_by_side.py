@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import make_suite
+
+from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.resolving import Losses, resolve
+from ri_analysis.suite import open_suite
+from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
+
+TASKS = ("Reds", "Blues")
+LONG: dict[str, Any] = {"steps": 100_000, "batch": 8}
+FEW: dict[str, Any] = {"steps": 6, "batch": 16, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_suite(tmp_path_factory.mktemp("tiny")))
+
+
+def adapt(suite: str, folder: Path, settings: dict[str, Any], **named: Any) -> Path:
+    named = {"auxiliary": "other", "name": "x", "tasks": TASKS, "directory": folder, "jobs": 2} | named
+    return resolve(open_suite(suite), settings=settings, **named)
+
+
+def test_experts_adapted_at_once_equal_those_adapted_in_turn(suite: str, tmp_path: Path):
+    counts, losses = list[tuple[int, int]](), list[Losses]()
+    adapt(suite, tmp_path / "two", FEW, progress=lambda *at: counts.append(at), report=losses.append)
+    adapt(suite, tmp_path / "one", FEW, jobs=1)
+    for task in TASKS:
+        name = f"{task}.safetensors"
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+        assert [loss.step for loss in losses if loss.task == task] == list(range(1, FEW["steps"] + 1))
+    assert counts == sorted(counts)
+    assert counts[-1] == (2 * FEW["steps"], 2 * FEW["steps"])
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "Blues.safetensors",
+        "Reds.safetensors",
+        "resolve.json",
+    ]
+
+
+def test_a_cancelled_run_is_kept_and_an_error_of_one_worker_is_one_message(suite: str, tmp_path: Path):
+    def cancel(done: int, total: int) -> None:
+        if done > 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        adapt(suite, tmp_path, LONG, progress=cancel)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
+    (tmp_path / "Reds-state.pt").write_bytes(b"no state")
+    with pytest.raises(InputError, match=r"Reds-state\.pt: expected a saved state"):
+        adapt(suite, tmp_path, LONG, resume=True)
+
+
+def test_a_worker_that_is_killed_is_named_and_the_run_resumes(suite: str, tmp_path: Path):
+    killed = list[int]()
+
+    def kill(_: Losses) -> None:
+        if not killed:
+            children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+            killed.extend(pid for pid in map(int, children) if "spawn_main" in _command(pid))
+            os.kill(killed[-1], signal.SIGKILL)
+
+    with pytest.raises(InputError, match="one of 2 worker processes was ended from outside; is there enough memory"):
+        adapt(suite, tmp_path / "set", LONG, report=kill)
+    assert len(killed) == 2
+
+
+def test_workers_end_with_the_process_that_started_them(suite: str, tmp_path: Path):
+    code = (
+        "from pathlib import Path; import test_side_by_side as t;"
+        f"t.adapt({suite!r}, Path({str(tmp_path / 'set')!r}), t.LONG, report=lambda l: print(l.step, flush=True))"
+    )
+    path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()  # a step was taken
+    children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while any("spawn_main" in _command(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any("spawn_main" in _command(pid) for pid in children)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def _say(item: int, tell: Tell) -> None:
+    tell((item, worker_number()))
+
+
+def test_what_workers_say_is_heard():
+    heard = list[tuple[int, int]]()
+    side_by_side(2, _say, [1, 2, 3, 4], heard.append)
+    assert sorted(item for item, _ in heard) == [1, 2, 3, 4]
+    assert {number for _, number in heard} <= {0, 1}
+    assert threads_each(10**6) == 1
