@@ -10,15 +10,16 @@ import pytest
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.ui import opening, pace, resources
+from ri_analysis.ui import estimate, opening, pace, resources
 
 Start = Callable[[Path | str], AppTest]
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pages wait until a suite is looked through: AppTest does not come back for fragments."""
+    """Have pages wait until a suite is looked through and a step is timed: AppTest does not come back for fragments."""
     monkeypatch.setattr(opening, "PATIENCE", 60.0)
+    monkeypatch.setattr(estimate, "PATIENCE", 60.0)
     monkeypatch.setattr(pace, "SHORT", -1.0)  # long work waits for its button, however small the suite
 
 

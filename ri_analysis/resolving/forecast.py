@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ri_analysis.resolving.objective import Objective, Terms
 from ri_analysis.resolving.parts import bytes_per_image
 from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, Tokens, begin
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed
+from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite, sample
 from ri_analysis.suite.images import Indices, KeptImages
 from ri_analysis.suite.suite import RECORD
@@ -39,6 +40,8 @@ class Pace:
     step: float
     trained: float
     seen: float
+    decoded: float
+    varied: float
     held: int
     tokens: int
     features: int  # bytes of an image's features
@@ -102,7 +105,8 @@ def forecast(
     folder, source = plan.folder_of(suite, name, directory), suite.auxiliary_data(auxiliary)
     plan.check_free(folder)
     taught = evidence.training_images(len(source), float(values["held_out"]), seed)
-    variants = len(taught) * int(values["views"])
+    views = int(values["views"])
+    variants = len(taught) * views
     rows = [drawn(variants, values, order_seed(seed, task)) for task in names]
     together = np.unique(np.concatenate(rows))
     reached = np.unique(together % len(taught))
@@ -110,11 +114,15 @@ def forecast(
     batch, steps = min(int(values["batch"]), variants), len(names) * int(values["steps"])
     looked = len(together) + sum(map(len, rows)) + (1 + len(names)) * held
     looks = (int(values["steps"]) // evidence.interval(values) + 1) * len(names) * held
-    step_seconds = pace.step + pace.trained * batch
+    image_seconds = (pace.decoded + (views - 1) * pace.varied) / views
     pixels = fitting_architecture(suite, names).image_size ** 2 * 3
     in_memory = variants * pixels <= IN_MEMORY
+    step_seconds = pace.step + pace.trained * batch
+    if not in_memory and not pace.tokens:  # pixels are made anew for each step, while the one before is under way
+        step_seconds = max(step_seconds, batch * image_seconds)
     tokens = max(map(len, rows)) * pace.tokens
     patient = pace.moved if values["patience"] else 0
+    ahead = variants * image_seconds if in_memory else looked * image_seconds
     memory = 3 * pace.tower + pace.beside + patient  # the tower, the expert and the pretrained model
     memory += int(min(float(values["memory"]) * 2**30, batch * pace.held))
     memory += variants * pixels if in_memory else (AHEAD + 1) * batch * pixels
@@ -127,7 +135,7 @@ def forecast(
     return Forecast(
         folder=str(folder),
         files=(*(plan.expert_path(folder, task).name for task in names), RECORD),
-        seconds=steps * step_seconds + looked * pace.seen + looks * pace.trained / 3,
+        seconds=steps * step_seconds + ahead + looked * pace.seen + looks * pace.trained / 3,
         step_seconds=step_seconds,
         memory=memory,
         disk=len(names) * pace.file,
@@ -180,6 +188,10 @@ class _Trial:
         heads, distance = load_heads(suite, architecture, tasks), str(settings["distance"])
         self._objective = Objective(heads, self._task, 1.0, self._encoder.device, distance)
         self._images = sample(suite.auxiliary_data(auxiliary), _MORE)
+        rows, size = np.arange(len(self._images)), architecture.image_size
+        self._decoded = _seconds(lambda: self._images.pixels(rows, size)) / len(rows)  # before anything has decoded it
+        views = Variants(self._images, 2, 0)
+        self._varied = _seconds(lambda: views.pixels(rows + len(rows), size)) / len(rows)
         vectors = suite.task_vectors(ORIGINAL, (self._task,))
         self._weights = {name: vectors.expert(name, self._task) for name in vectors.names}
 
@@ -195,9 +207,7 @@ class _Trial:
         few, more = (self._seconds(count) for count in (_FEW, _MORE))
         trained = max((more - few) / (_MORE - _FEW), 0.2 * more / _MORE)
         start, expert = self._begin(rows)
-        began = time.perf_counter()
-        encoder.features(self._weights, self._images, rows)
-        seen = (time.perf_counter() - began) / len(rows)
+        seen = _seconds(lambda: encoder.features(self._weights, self._images, rows)) / len(rows)
         moved = _bytes(parameters.variables(self._trained, self._settings, (0,)).variables)
         trained_weights = _bytes(self._trained)
         low_rank = self._settings["parameters"] == "lora"  # whose factors and start lie beside the tower
@@ -209,6 +219,8 @@ class _Trial:
             step=max(0.0, more - trained * _MORE),
             trained=trained,
             seen=seen,
+            decoded=self._decoded,
+            varied=self._varied,
             held=held,
             tokens=start.held.values[:1].nbytes if isinstance(start, Tokens) else 0,
             features=expert.values[:1].nbytes,
@@ -244,6 +256,12 @@ class _Trial:
     def _begin(self, rows: Indices) -> tuple[Start, Rows]:
         source = str(self._suite.expert(self._task).path)
         return begin(self._encoder, self._weights, self._images, rows, self._settings, Path(), source)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:

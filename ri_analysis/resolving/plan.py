@@ -26,6 +26,8 @@ from ri_analysis.suite.suite import RECORD
 
 PLAN = "run.json"
 _LOCK = ".lock"
+AS_EVER: Mapping[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0}
+"""Later hyperparameters, with the value that changes nothing: what an earlier version noted lacks them."""
 
 
 def expert_path(folder: Path, task: str) -> Path:
@@ -236,6 +238,7 @@ def begun(folder: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[Non
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    wanted, found = ({**each, "settings": {**AS_EVER, **each.get("settings", {})}} for each in (wanted, found))
     return [key for key, value in wanted.items() if found.get(key) != json.loads(json.dumps(value))]
 
 

@@ -171,8 +171,6 @@ class Losses(NamedTuple):
     held_out: tuple[HeldOut, ...] = ()
 
 
-# later hyperparameters, with the value that changes nothing
-_AS_EVER: dict[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0}
 _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
 
 
@@ -188,7 +186,7 @@ def identity(settings: Mapping[str, Value]) -> dict[str, Value]:
     Settings that came later count where they change something, so that sets made before keep their names.
     """
     found = {name: value for name, value in relevant(settings).items() if name != "memory"}
-    return {name: value for name, value in found.items() if name not in _AS_EVER or value != _AS_EVER[name]}
+    return {name: value for name, value in found.items() if name not in plan.AS_EVER or value != plan.AS_EVER[name]}
 
 
 def default_settings(suite: Suite) -> dict[str, Value]:

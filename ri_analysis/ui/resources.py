@@ -134,7 +134,7 @@ def remembered(key: Hashable, work: Callable[[], Answer]) -> Answer:
     return found
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def jobs(purpose: str = BACKGROUND) -> Jobs:
     """Return the app's background jobs; those of another purpose do not wait for them."""
     return Jobs(purpose)

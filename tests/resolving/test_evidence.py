@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.resolving import HeldOut, Losses, descent, evidence, resolve
+from ri_analysis.resolving import HeldOut, Losses, descent, evidence, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
 
 SHORT = {"steps": 6, "lr": 1e-3, "batch": 16, "held_out": 0.25}
@@ -170,3 +171,22 @@ def test_reports_hold_every_look_also_after_a_resumed_start(suite: Suite, monkey
     assert reports[0].step == 4
     assert [look.step for look in reports[0].held_out] == [0, 1, 2, 3, 4]
     assert [list(look) for look in reports[-1].held_out] == suite.record("half")["held_out"]["looks"]["Blues"]
+
+
+def test_a_run_of_a_version_without_held_out_images_is_resumed(suite: Suite) -> None:
+    def stop(now: Losses) -> None:
+        if now.task == "Blues":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run(suite, "half", {"held_out": 0.0}, report=stop)
+    assert suite.resolved_folder is not None
+    noted = suite.resolved_folder / "half" / "run.json"
+    plan = json.loads(noted.read_text())
+    del plan["settings"]["held_out"], plan["settings"]["patience"]
+    noted.write_text(json.dumps(plan))
+    assert unfinished(suite)["half"].obstacle(suite) == ""
+    with pytest.raises(InputError, match="differs in settings"):
+        run(suite, "half", {"held_out": 0.25}, resume=True)
+    run(suite, "half", {"held_out": 0.0}, resume=True)
+    assert suite.record("half")["settings"]["held_out"] == 0.0
