@@ -24,7 +24,7 @@ def loss_curves(history: pd.DataFrame, tasks: Sequence[str], *, unit: str = "nat
     that each keeps its colour.
     """
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
-    colours = look.task_colours(tasks)
+    colours = look.task_colours(tasks, dark=dark)
     for task in (name for name in tasks if name in set(history["task"])):
         rows = history[history["task"] == task]
         for column, part in enumerate(PARTS, 1):

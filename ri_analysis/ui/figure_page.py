@@ -18,10 +18,11 @@ from ri_analysis.export.formats import Format
 from ri_analysis.export.shelf import Kept
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, tray
+from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, state, tray
 from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
+_WRITES = state.entry("figures.camera")
 _BY_NAME = {width.name: width for width in venues.WIDTHS}
 _PHONE = 320  # pixels that a figure has on a phone's screen
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
@@ -43,9 +44,7 @@ def section(evaluator: Evaluator) -> None:
     camera = "svg"
     if problem:
         st.warning(problem[0].upper() + problem[1:], icon=":material/warning:")
-        camera = kept.one_of(
-            st.segmented_control, "The camera writes", "figures.camera", _CAMERA, camera, format_func=str.upper
-        )
+        camera = kept.one_of(st.segmented_control, "The camera writes", _WRITES, _CAMERA, camera, format_func=str.upper)
     _all_in_one(evaluator, pinned)
     st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you take them out.")
     for place, (key, item) in enumerate(held.items()):

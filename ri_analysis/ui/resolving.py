@@ -22,7 +22,7 @@ from ri_analysis.ui import background, controls, estimate, facts, frame, limited
 from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
-_SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "tasks", "seed", "name"))
+_SOURCE, _TASKS, _SEED, _NAME = (state.entry(f"{OWNER}.{name}") for name in ("auxiliary", "tasks", "seed", "name"))
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (

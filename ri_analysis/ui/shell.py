@@ -40,6 +40,7 @@ from ri_analysis.ui import (
     terms,
     tray,
 )
+from ri_analysis.ui.asking import Question
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -147,8 +148,8 @@ def _draw_first() -> None:
     """Draw the Overview's figures as far as nothing has to be measured: the first visitor finds the suite open."""
     evaluator = resources.evaluator(suite=resources.first_suite())
     pair, crosstalk = recipes.chosen_pair(evaluator, {}), find_analysis("crosstalk")
-    options = crosstalk.settled(pair.before.tasks, {})
-    if not measuring.known(evaluator, pair) or not all(crosstalk.known(evaluator, each, options, None) for each in pair):
-        return
-    ACCURACY.charts(answer_of(pair, pair.map(partial(measuring.measure, evaluator))), False)
-    crosstalk.charts(crosstalk.ask(evaluator, pair), False)
+    asked = Question(evaluator, pair, crosstalk, crosstalk.settled(pair.before.tasks, {}), crosstalk.limits[-1])
+    if measuring.known(evaluator, pair):
+        ACCURACY.charts(answer_of(pair, pair.map(partial(measuring.measure, evaluator))), False)
+    if asked.known():
+        crosstalk.charts(crosstalk.ask(evaluator, pair, limit=asked.limit), False)

@@ -134,11 +134,26 @@ def test_loss_curves_keep_the_tasks_colours():
     assert figure.data[0].mode == "markers"  # a single point would be no line
 
 
-def test_task_colours_are_distinct_and_stable():
-    twenty = look.task_colours([str(index) for index in range(20)])
+@pytest.mark.parametrize("dark", [False, True])
+def test_task_colours_are_distinct_and_stable_and_stand_out(dark: bool):
+    twenty = look.task_colours([str(index) for index in range(20)], dark=dark)
     assert len(set(twenty.values())) == 20
-    eight = look.task_colours([str(index) for index in range(8)])
+    eight = look.task_colours([str(index) for index in range(8)], dark=dark)
     assert all(twenty[task] == colour for task, colour in eight.items())
+    assert min(look.contrast(colour, look.shades(dark).background) for colour in twenty.values()) >= 3
+
+
+def test_contrast_is_wcags():
+    assert look.contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert look.contrast("#767676", "#FFFFFF") == pytest.approx(4.54, abs=0.01)  # its example of just enough for text
+
+
+def test_a_tasks_colour_is_the_light_themes_in_print():
+    history = pd.DataFrame({"task": "Cyrillic", "step": [0, 1], "keep": 0.1, "free": 0.2, "loss": 0.3})
+    tasks = [f"task {index}" for index in range(6)] + ["Cyrillic"]
+    light, dark = (figures.loss_curves(history, tasks, dark=dark) for dark in (False, True))
+    assert light.data[0].line.color != dark.data[0].line.color
+    assert look.in_light(dark).data[0].line.color == light.data[0].line.color
 
 
 def test_themes_differ_in_ground_and_text_only():
