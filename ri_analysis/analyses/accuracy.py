@@ -82,9 +82,21 @@ def model_table(sides: Sides[Evaluation]) -> pd.DataFrame:
     return table
 
 
+def by_task_table(answer: Answer[Evaluation]) -> pd.DataFrame:
+    """Return one row per expert set and task: what was measured, and for the RI set also the paired changes."""
+    table = answer.stacked(lambda evaluation: evaluation.table)
+    table = table[["task", "experts", *(name for name in table if name not in ("task", "experts"))]]
+    for measure in ("accuracy", "interference"):
+        change = changes(answer.results, measure)
+        if change is not None:
+            paired = change.drop(columns="n").set_index("task").add_prefix(f"{measure}_").reset_index()
+            paired = paired.assign(experts=answer.recipes.last.experts)
+            table = table.merge(paired, on=["experts", "task"], how="left")
+    return table
+
+
 def _tables(answer: Answer[Evaluation]) -> dict[str, pd.DataFrame]:
-    by_task = answer.stacked(lambda evaluation: evaluation.table)
-    by_task = by_task[["task", "experts", *(name for name in by_task if name not in ("task", "experts"))]]
+    by_task = by_task_table(answer)
     return {
         "headline": headline_table(answer.results),
         "accuracy-by-task": by_task,
@@ -117,7 +129,8 @@ def _charts(answer: Answer[Evaluation], dark: bool) -> dict[str, Chart]:
 
 def based_on(evaluation: Evaluation) -> str:
     """Say on how many images a figure is based."""
-    return reading.resting_on(evaluation.n, len(evaluation.table), evaluation.full)
+    said = reading.resting_on(evaluation.n, len(evaluation.table), evaluation.full)
+    return said if evaluation.number_format == "float32" else f"{said} Measured in {evaluation.number_format}."
 
 
 def _says(answer: Answer[Evaluation]) -> str:
@@ -139,6 +152,8 @@ _BY_TASK = Columns(
         "zero_shot_accuracy": "the same of the pretrained model",
         "normalised_accuracy": "accuracy / the expert's",
         "interference": "mean KL(expert ‖ merged) in nats; bootstrap over images",
+        "accuracy_change": "change of accuracy by RI, paired image by image; of the RI set",
+        "interference_change": "the same of interference",
         "n": "",
     },
 )
@@ -191,5 +206,4 @@ ANALYSIS = Analysis(
     says=_says,
     columns=_COLUMNS,
     page="accuracy",
-    command="measure",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -231,6 +232,7 @@ _TONES = {
     dark: [_standing_out(hue, share, dark) for share in (0, 0.35, 0.6) for hue in TASKS] for dark in (False, True)
 }
 _LIGHT_OF = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
+_IN_TEXT = re.compile(r"(?<=color:)#[0-9A-F]{6}")
 _LIGHT_OF |= dict(zip(_TONES[True], _TONES[False], strict=True))
 
 
@@ -243,7 +245,9 @@ def _lightened(part: Any) -> Any:
         return {name: _lightened(inner) for name, inner in part.items()}
     if isinstance(part, list | tuple):
         return [_lightened(item) for item in part]
-    return _LIGHT_OF.get(part, part) if isinstance(part, str) else part
+    if isinstance(part, str):  # a colour, or a text with coloured parts
+        return _LIGHT_OF.get(part) or _IN_TEXT.sub(lambda found: _LIGHT_OF.get(found[0], found[0]), part)
+    return part
 
 
 def finish(figure: go.Figure, *, dark: bool, height: int) -> go.Figure:

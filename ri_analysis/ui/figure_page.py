@@ -32,6 +32,8 @@ _FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
 
 def section(evaluator: Evaluator) -> None:
     """Draw the tray: every figure with its words, size, place and downloads, and all of them as one file."""
+    if tray.take_over(evaluator.suite):
+        st.rerun()  # the sidebar counts them
     pinned = tray.pinned()
     for remark in pinned.remarks():
         st.warning(frame.plain(remark), icon=":material/warning:")

@@ -148,6 +148,15 @@ def test_contrast_is_wcags():
     assert look.contrast("#767676", "#FFFFFF") == pytest.approx(4.54, abs=0.01)  # its example of just enough for text
 
 
+def test_coloured_parts_of_texts_are_the_light_themes_in_print():
+    sides = Sides(evaluation(), evaluation(0.1))
+    change = pd.DataFrame({"task": TASKS, "change": 0.1, "change_low": 0.05, "change_high": 0.2, "n": 9})
+    light, dark = (figures.accuracy_by_task(sides, change, dark=dark) for dark in (False, True))
+    assert look.LIGHT.text in light.layout.yaxis.ticktext[0]
+    assert look.DARK.text in dark.layout.yaxis.ticktext[0]
+    assert look.in_light(dark).layout.yaxis.ticktext == light.layout.yaxis.ticktext
+
+
 def test_a_tasks_colour_is_the_light_themes_in_print():
     history = pd.DataFrame({"task": "Cyrillic", "step": [0, 1], "keep": 0.1, "free": 0.2, "loss": 0.3})
     tasks = [f"task {index}" for index in range(6)] + ["Cyrillic"]
