@@ -12,7 +12,7 @@ from streamlit.file_util import get_static_dir
 from streamlit.runtime import exists
 
 _PARTS = ("PlotlyChart", "DataFrame")  # of Streamlit's front end, which asks for them when the first figure has come
-_GAVE, _MOMENT = "ri.gave_way", 0.3  # seconds
+_GAVE, _MOMENT = "ri.gave_way", 0.6  # seconds
 
 
 def load() -> None:
@@ -23,7 +23,8 @@ def load() -> None:
 def give_way() -> None:
     """Wait a moment, once a session, after something was shown: the browser draws all that it has got in one go.
 
-    On two cores it takes 0.13 s for each figure, before any of them can be seen.
+    On two cores it takes half a second to load what draws figures, and 0.13 s to draw each of them: without the wait
+    the first of seven is seen when the last is drawn.
     """
     if exists() and not st.session_state.get(_GAVE):
         st.session_state[_GAVE] = True
