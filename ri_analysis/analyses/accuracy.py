@@ -82,9 +82,21 @@ def model_table(sides: Sides[Evaluation]) -> pd.DataFrame:
     return table
 
 
+def by_task_table(answer: Answer[Evaluation]) -> pd.DataFrame:
+    """Return one row per expert set and task: what was measured, and for the RI set also the paired changes."""
+    table = answer.stacked(lambda evaluation: evaluation.table)
+    table = table[["task", "experts", *(name for name in table if name not in ("task", "experts"))]]
+    for measure in ("accuracy", "interference"):
+        change = changes(answer.results, measure)
+        if change is not None:
+            paired = change.drop(columns="n").set_index("task").add_prefix(f"{measure}_").reset_index()
+            paired = paired.assign(experts=answer.recipes.last.experts)
+            table = table.merge(paired, on=["experts", "task"], how="left")
+    return table
+
+
 def _tables(answer: Answer[Evaluation]) -> dict[str, pd.DataFrame]:
-    by_task = answer.stacked(lambda evaluation: evaluation.table)
-    by_task = by_task[["task", "experts", *(name for name in by_task if name not in ("task", "experts"))]]
+    by_task = by_task_table(answer)
     return {
         "headline": headline_table(answer.results),
         "accuracy-by-task": by_task,
@@ -93,35 +105,32 @@ def _tables(answer: Answer[Evaluation]) -> dict[str, pd.DataFrame]:
     }
 
 
-def _charts(answer: Answer[Evaluation], dark: bool) -> dict[str, Chart]:
+def chart(answer: Answer[Evaluation], name: str, dark: bool) -> Chart:
+    """Return one of the charts, by the table that it draws."""
     sides = answer.results
     tables, n = sides.map(lambda evaluation: evaluation.table), based_on(sides.before)
-    normalised, below = answer.options["view"] == "normalised", "" if sides.after is None else _BELOW
-    return {
-        "headline": Chart(headline(headline_table(sides), dark=dark), HEADLINE, n=n),
-        "accuracy-by-task": Chart(
-            accuracy_by_task(tables, changes(sides, "accuracy"), dark=dark),
-            ACCURACY_BY_TASK + below,
-            "Accuracy per task",
-            n,
-            half=True,
-        ),
-        "interference-by-task": Chart(
-            interference_by_task(tables, changes(sides, "interference"), dark=dark),
-            INTERFERENCE_BY_TASK + below,
-            "Interference per task",
-            n,
-            half=True,
-        ),
-        "accuracy": Chart(
-            accuracy_bars(tables, normalised=normalised, dark=dark), _HOW[str(answer.options["view"])], n=n
-        ),
-    }
+    if name == "headline":
+        return Chart(headline(headline_table(sides), dark=dark), HEADLINE, n=n)
+    if name == "accuracy":
+        normalised = answer.options["view"] == "normalised"
+        return Chart(accuracy_bars(tables, normalised=normalised, dark=dark), _HOW[str(answer.options["view"])], n=n)
+    measure, how, draw = {
+        "accuracy-by-task": ("accuracy", ACCURACY_BY_TASK, accuracy_by_task),
+        "interference-by-task": ("interference", INTERFERENCE_BY_TASK, interference_by_task),
+    }[name]
+    below = "" if sides.after is None else _BELOW
+    figure = draw(tables, changes(sides, measure), dark=dark)
+    return Chart(figure, how + below, f"{measure.capitalize()} per task", n, half=True)
+
+
+def _charts(answer: Answer[Evaluation], dark: bool) -> dict[str, Chart]:
+    return {name: chart(answer, name, dark) for name in _COLUMNS}
 
 
 def based_on(evaluation: Evaluation) -> str:
     """Say on how many images a figure is based."""
-    return reading.resting_on(evaluation.n, len(evaluation.table), evaluation.full)
+    said = reading.resting_on(evaluation.n, len(evaluation.table), evaluation.full)
+    return said if evaluation.number_format == "float32" else f"{said} Measured in {evaluation.number_format}."
 
 
 def _says(answer: Answer[Evaluation]) -> str:
@@ -143,9 +152,36 @@ _BY_TASK = Columns(
         "zero_shot_accuracy": "the same of the pretrained model",
         "normalised_accuracy": "accuracy / the expert's",
         "interference": "mean KL(expert ‖ merged) in nats; bootstrap over images",
+        "accuracy_change": "change of accuracy by RI, paired image by image; of the RI set",
+        "interference_change": "the same of interference",
         "n": "",
     },
 )
+_COLUMNS = {
+    "headline": Columns(
+        "a model and a measure",
+        {
+            "model": "`zero_shot`, `before`, `after` or `expert`",
+            "measure": "mean over tasks of `accuracy`, or of `interference` in nats",
+            "value": "the mean",
+            "low": "lower end of its 95% interval",
+            "high": "upper end",
+        },
+    ),
+    "accuracy-by-task": _BY_TASK,
+    "interference-by-task": _BY_TASK,
+    "accuracy": Columns(
+        "a task",
+        {
+            "task": "",
+            "zero_shot": "accuracy of the pretrained model",
+            "expert": "of the task's original expert",
+            "<stage>": "of the merged model",
+            "<stage>_normalised": "that divided by the expert's",
+            "n": "",
+        },
+    ),
+}
 
 ANALYSIS = Analysis(
     name="accuracy",
@@ -168,31 +204,6 @@ ANALYSIS = Analysis(
     tables=_tables,
     charts=_charts,
     says=_says,
-    columns={
-        "headline": Columns(
-            "a model and a measure",
-            {
-                "model": "`zero_shot`, `before`, `after` or `expert`",
-                "measure": "mean over tasks of `accuracy`, or of `interference` in nats",
-                "value": "the mean",
-                "low": "lower end of its 95% interval",
-                "high": "upper end",
-            },
-        ),
-        "accuracy-by-task": _BY_TASK,
-        "interference-by-task": _BY_TASK,
-        "accuracy": Columns(
-            "a task",
-            {
-                "task": "",
-                "zero_shot": "accuracy of the pretrained model",
-                "expert": "of the task's original expert",
-                "<stage>": "of the merged model",
-                "<stage>_normalised": "that divided by the expert's",
-                "n": "",
-            },
-        ),
-    },
+    columns=_COLUMNS,
     page="accuracy",
-    command="measure",
 )

@@ -123,8 +123,7 @@ class Analysis(Generic[Result]):
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
 
-    Where it stands: on `page`, in the order of `place`; "" for none. `command` is the one that prints its numbers:
-    "interference", or "measure" for what that prints of each recipe.
+    Where it stands: on `page`, in the order of `place`; "" for none.
     """
 
     name: str
@@ -148,7 +147,6 @@ class Analysis(Generic[Result]):
     contract: Mapping[str, Callable[[Result], Any]] = field(default_factory=dict)
     page: str = "interference"
     place: int = 100
-    command: str = "interference"
 
     @property
     def limit(self) -> Limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.models import Model
 from ri_analysis.engine.outcomes import Section, labels
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import DISTANCES, Outputs
@@ -81,12 +82,9 @@ def collect(
     It holds as many images a task as a map may show, or `limit` where these are fewer.
     """
     tasks = next(iter(recipes.values())).tasks
-    most = per_task_limit(len(tasks))
-    sections, limit = evaluator.sections(tasks), most if limit is None else min(limit, most)
-    models = {PRETRAINED: evaluator.pretrained} | {name: evaluator.model(recipe) for name, recipe in recipes.items()}
-    requests = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
-    requests += [Request(model, sections, limit) for model in models.values()]
-    outputs = evaluator.measurement.outputs(requests, progress)
+    sections, limit = evaluator.sections(tasks), _limit(tasks, limit)
+    models = _models(evaluator, recipes)
+    outputs = evaluator.measurement.outputs(requests(evaluator, recipes, limit), progress)
     experts = {task: each for found in outputs[: len(tasks)] for task, each in found.items()}
     found = {EXPERT: experts} | dict(zip(models, outputs[len(tasks) :], strict=True))
     found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
@@ -101,6 +99,23 @@ def collect(
     named[EXPERT] = [evaluator.measurement.features_name(evaluator.expert(part.name), part, limit) for part in sections]
     keys = {name: digest(*named[name]) for name in found}
     return Clouds(features, pd.concat(frames, ignore_index=True), keys)
+
+
+def requests(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], limit: int | None = None) -> list[Request]:
+    """Return the measurements that `collect` makes: each task's expert, then the other models."""
+    tasks = next(iter(recipes.values())).tasks
+    sections, limit = evaluator.sections(tasks), _limit(tasks, limit)
+    own = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
+    return own + [Request(model, sections, limit) for model in _models(evaluator, recipes).values()]
+
+
+def _limit(tasks: Sequence[str], limit: int | None) -> int:
+    most = per_task_limit(len(tasks))
+    return most if limit is None else min(limit, most)
+
+
+def _models(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe]) -> dict[str, Model]:
+    return {PRETRAINED: evaluator.pretrained} | {name: evaluator.model(recipe) for name, recipe in recipes.items()}
 
 
 def _images(evaluator: Evaluator, section: Section, limit: int, found: Mapping[str, Outputs]) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def payload(
     map, so that zoom and place survive a change of colour; `pictures` names the sheet of thumbnails.
     """
     shown = images.iloc[rows]
-    palette, codes, legend = _colours(shown, models, colour, tasks)
+    palette, codes, legend = _colours(shown, models, colour, tasks, dark)
     panels = [
         {
             "title": TITLES[model],
@@ -87,7 +87,7 @@ def _rounded(values: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _colours(
-    shown: pd.DataFrame, models: tuple[str, str], colour: str, tasks: tuple[str, ...]
+    shown: pd.DataFrame, models: tuple[str, str], colour: str, tasks: tuple[str, ...], dark: bool
 ) -> tuple[list[str], list[Index], dict[str, Any]]:
     """Return the palette, each panel's places in it, and the legend."""
     if colour == "drift":
@@ -100,10 +100,10 @@ def _colours(
         codes = [np.full(len(shown), place) for place in range(len(models))]
         return [each for _, each in roles], codes, _listed(list(dict.fromkeys(roles)))
     if colour == "task":
-        colours, column = look.task_colours(tasks), shown["task"]
+        colours, column = look.task_colours(tasks, dark=dark), shown["task"]
     else:
         column = shown["class"]
-        colours = look.task_colours(list(dict.fromkeys(column.sort_values())))
+        colours = look.task_colours(list(dict.fromkeys(column.sort_values())), dark=dark)
     present = set(column)
     names = [name for name in colours if name in present]
     place = {name: number for number, name in enumerate(names)}

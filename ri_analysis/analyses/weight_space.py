@@ -118,10 +118,15 @@ def _says(answer: Answer[WeightSpace]) -> str:
     for stage, found in answer.results.stages.items():
         rho, chance, _ = found.correlation(overlap)
         if rho == rho:
-            said.append(f"**{rho:.2f}** {stage} RI (chance p = {chance:.3f})".replace("-", "−"))
+            said.append(f"**{rho:.2f}** {stage} RI ({_by_chance(chance)})".replace("-", "−"))
     if not said:
         return "There are too few pairs of experts for a correlation of overlap with crosstalk."
     return f"Spearman's ρ of {_OVERLAPS[overlap]} with crosstalk: {', '.join(said)}."
+
+
+def _by_chance(share: float) -> str:
+    """Say how often chance alone gives a correlation as strong."""
+    return f"chance alone gives one as strong in {100 * share:.2g}% of cases"
 
 
 def layer_interference(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:

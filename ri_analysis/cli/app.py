@@ -29,6 +29,8 @@ def _app(options: argparse.Namespace) -> int:
         os.environ["RI_ANALYSIS_WORKSPACE"] = str(options.workspace.resolve())
     if options.fresh:
         os.environ["RI_ANALYSIS_FRESH"] = "1"
+    if options.float32:
+        os.environ["RI_ANALYSIS_FLOAT32"] = "1"
     # Waiting threads must not spin: a session that waits would take the core that another computes on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     print("ri-analysis: starting …", file=sys.stderr)

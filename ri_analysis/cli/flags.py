@@ -30,10 +30,14 @@ class Parser(argparse.ArgumentParser):
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     shared_flags(parser, run)
+    seed_flag(parser)
+    return parser
+
+
+def seed_flag(parser: Any) -> None:
     parser.add_argument(
         "--seed", type=whole(0, 2**32 - 1), default=0, help="seed of everything random (default %(default)s)"
     )
-    return parser
 
 
 def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:

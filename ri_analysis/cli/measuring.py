@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ri_analysis.cli.flags import command, limit_flag, pairs, recipe_flags
-from ri_analysis.cli.opening import chosen_recipe, note, note_files, open_evaluator
+from ri_analysis.cli.opening import another_recipe, chosen_recipe, note, note_files, open_evaluator
 from ri_analysis.cli.progress import Progress
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
@@ -29,6 +29,9 @@ def add_commands(commands: Any) -> None:
     )
     measure.add_argument(
         "--sets", action="store_true", help="measure every expert set in this way, and compare them with the original"
+    )
+    measure.add_argument(
+        "--against", metavar="RECIPE", help="also print the paired difference from another recipe: its flags, quoted"
     )
     limit_flag(measure)
     measure.add_argument("--json", action="store_true", help="print JSON")
@@ -82,6 +85,7 @@ def _measure_sets(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     if options.sets:
         return _measure_sets(options)
+    from ri_analysis.engine.comparison import differences
     from ri_analysis.engine.own_tasks import expert_remarks
     from ri_analysis.engine.remarks import file_remarks
 
@@ -97,10 +101,15 @@ def _measure(options: argparse.Namespace) -> int:
         recipe = chosen_recipe(evaluator, options)
         note_files(evaluator, recipe.tasks, [recipe.experts], options.split)
         evaluation = evaluator.measure(recipe, split=options.split, limit=options.limit, progress=show)
+    found: dict[str, float] = {}
+    if options.against is not None:
+        other = another_recipe(evaluator, options.against)
+        limits = {"split": options.split, "limit": options.limit}
+        found = differences(evaluator.measure(other, **limits, progress=show), evaluation)
     show.end()
     note(expert_remarks(evaluator.suite, evaluation))
     if options.json:
-        print(to_json(evaluation.summary(), indent=2))
+        print(to_json(evaluation.summary() | ({"difference": found} if found else {}), indent=2))
         return 0
     columns = ["task", "accuracy", "accuracy_low", "accuracy_high", "expert_accuracy", "zero_shot_accuracy"]
     columns += ["interference", "interference_low", "interference_high", "n"]
@@ -109,6 +118,9 @@ def _measure(options: argparse.Namespace) -> int:
     drift, (drift_low, drift_high) = evaluation.mean_interference
     print(f"mean accuracy      {accuracy:.4f}  [{low:.4f}, {high:.4f}]")
     print(f"mean interference  {drift:.4f}  [{drift_low:.4f}, {drift_high:.4f}] nats")
+    for name in ("accuracy", "interference") if found else ():
+        change, low, high = (found[f"{name}_change{end}"] for end in ("", "_low", "_high"))
+        print(f"difference of {name}: {change:+.4f}  [{low:+.4f}, {high:+.4f}]")
     return 0
 
 

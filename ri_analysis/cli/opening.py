@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ri_analysis.cli.flags import names, number, pairs
+from ri_analysis.cli.flags import Parser, names, number, pairs, recipe_flags, seed_flag
 from ri_analysis.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ def chosen_recipe(evaluator: Evaluator, options: argparse.Namespace) -> MergeRec
         lines=lines,
         seed=options.seed,
     )
+
+
+def another_recipe(evaluator: Evaluator, text: str) -> MergeRecipe:
+    """Return the recipe that a flag's text gives by the recipe's own flags."""
+    parser = Parser(prog="--against", add_help=False)
+    recipe_flags(parser)
+    seed_flag(parser)
+    try:
+        return chosen_recipe(evaluator, parser.parse_args(shlex.split(text)))
+    except ValueError as error:
+        raise InputError(f"--against: expected a recipe's flags, found {text!r}: {error}") from error
 
 
 def note(remarks: Sequence[str]) -> None:

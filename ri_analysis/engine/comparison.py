@@ -47,8 +47,7 @@ class Comparison(Sides[Evaluation]):
 def pinned_table(pinned: Mapping[str, Comparison], now: Comparison | None) -> pd.DataFrame:
     """Return pinned recipes beside the current one: the columns of `figures.pinned`, one row a recipe and model.
 
-    Differences are pinned − current, paired over the images of the tasks that both merge; NaN where there is nothing to
-    compare with.
+    For the differences from the current one see `differences`.
     """
     shown = pinned if now is None else {"now": now, **pinned}
     rows = []
@@ -59,11 +58,15 @@ def pinned_table(pinned: Mapping[str, Comparison], now: Comparison | None) -> pd
                 value, (low, high) = getattr(evaluation, f"mean_{measure}")
                 row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
             current = None if now is None or name == "now" else now.stages.get(stage)
-            rows.append(row | _differences(current, evaluation))
+            rows.append(row | differences(current, evaluation))
     return pd.DataFrame(rows)
 
 
-def _differences(current: Evaluation | None, pinned: Evaluation) -> dict[str, object]:
+def differences(current: Evaluation | None, pinned: Evaluation) -> dict[str, float]:
+    """Return pinned − current as `accuracy_change` and `interference_change`, each with `_low` and `_high`.
+
+    They are paired over the images of the tasks that both merge; NaN where there is nothing to compare with.
+    """
     nothing = Change(float("nan"), Interval(float("nan"), float("nan")))
     both = [] if current is None else [task for task in current.correct if task in pinned.correct]
     found = {"accuracy": nothing, "interference": nothing}

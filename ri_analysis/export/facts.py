@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from ri_analysis.analyses import Answer, find_analysis
+from ri_analysis.analyses import Answer
 from ri_analysis.checkpoints import vision_tower
-from ri_analysis.engine import Evaluator, default_workspace
+from ri_analysis.engine import Comparison, Evaluator, default_workspace
 from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
@@ -190,8 +190,6 @@ def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> li
     shared = [] if answer.limit is None else [f"--limit {answer.limit}"]
     shared += [] if workspace == default_workspace() else [f"--workspace {shlex.quote(str(workspace))}"]
     shared += ["--json"]
-    if find_analysis(answer.analysis).command == "measure":
-        return [" ".join([command(recipe, suite), *shared]) for recipe in recipes]
     asked = [] if recipes.after is None else [f"--after {shlex.quote(recipes.after.experts)}"]
     asked += [f"--only {answer.analysis}"]
     asked += [f"--option {shlex.quote(f'{name}={value}')}" for name, value in answer.options.items()]
@@ -202,6 +200,20 @@ def origin(evaluator: Evaluator, recipes: Collection[MergeRecipe], suite: str, a
     """Return where the numbers of measured recipes come from; `suite` is what a command calls the suite."""
     commands = [command(recipe, suite) for recipe in recipes]
     return origin_of(evaluator, commands, address, map(recipe_in_words, recipes))
+
+
+def origin_of_pinned(evaluator: Evaluator, pinned: Sequence[Comparison], now: Comparison | None, suite: str) -> Origin:
+    """Return where the numbers of pinned recipes and of their differences from the current one come from."""
+    recipes, commands = [], []
+    for comparison in (*pinned, *([] if now is None else [now])):
+        for stage, evaluation in comparison.stages.items():
+            recipe = MergeRecipe.from_dict(evaluation.recipe)
+            other = None if now is None or comparison is now else now.stages.get(stage)
+            against = "" if other is None else MergeRecipe.from_dict(other.recipe).arguments()
+            recipes.append(recipe_in_words(recipe))
+            verb = f"measure --against {shlex.quote(against)}" if against else "measure"
+            commands.append(command(recipe, suite, f"{verb} --json"))
+    return origin_of(evaluator, commands, recipes=recipes)
 
 
 def origin_of_answer(evaluator: Evaluator, answer: Answer[Any], suite: str, address: str = "") -> Origin:

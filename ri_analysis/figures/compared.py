@@ -17,7 +17,7 @@ ROLES: dict[str, Role] = {
     "both": BOTH,
 }
 _MARK = {"symbol": "line-ns-open", "size": 18, "line": {"width": 2.5}}  # a stroke, which a point's size would hide
-_TICKS = {"accuracy": ".0%", "gain": "+"}  # how a measured column's labels are written
+_TICKS = {"accuracy": {"tickformat": ".0%"}, "gain": look.SIGNED}  # how a measured column's labels are written
 _SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0, "both": 0.24}
 
 
@@ -68,7 +68,7 @@ def along(
     `runs` is what the lowest and the highest were chosen from, in words; `log` asks for a logarithmic x.
     """
     names = list(dict.fromkeys(table[line]))
-    shades = look.task_colours([str(name) for name in names])
+    shades = look.task_colours([str(name) for name in names], dark=dark)
     figure = go.Figure()
     for name in names:
         part, colour = table[table[line] == name].sort_values(x), shades[str(name)]
@@ -95,7 +95,7 @@ def along(
     if log:
         ticks = sorted(set(table[x]))
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
-    return figure.update_yaxes(title=y_title, tickformat=_TICKS.get(y, ""))
+    return figure.update_yaxes(title=y_title, **_TICKS.get(y, {}))
 
 
 def _hover(row: Row, name: str, role: Role) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -62,6 +63,9 @@ DARK = Shades("#12171E", "#E4E9EE", "#9AA7B4", "#27303A", "#2F3945")
 
 # Of points beside a selection, by whether the theme is dark.
 UNSELECTED = {False: "#C3CBD3", True: "#434D58"}
+
+# An axis of changes: every number has its sign, but zero.
+SIGNED: dict[str, Any] = {"tickformat": "+", "labelalias": {"+0": "0", "−0": "0"}}
 
 # Every chart's mode bar saves a vector image from the reader's own browser, and shows no more buttons than needed.
 CONFIG: dict[str, Any] = {
@@ -129,6 +133,12 @@ def luminance(colour: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(linear @ (0.2126, 0.7152, 0.0722))
 
 
+def contrast(colour: str, other: str) -> float:
+    """Return WCAG's contrast ratio of two colours."""
+    darker, lighter = sorted(float(luminance(ImageColor.getrgb(each))) for each in (colour, other))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 def readable(colours: npt.ArrayLike) -> npt.NDArray[np.str_]:
     """Return for each colour (…, 3) black or white, whichever stands out more: by 4.5 to 1 at least."""
     return np.where(luminance(colours) > 0.179, "#000000", "#FFFFFF")
@@ -148,17 +158,19 @@ def numbers_cells(trace: Any) -> bool:
     return bool(trace.type == "scatter" and trace.mode == "markers+text" and trace.marker.coloraxis)
 
 
-def task_colours(tasks: Sequence[str]) -> dict[str, str]:
-    """Return one colour per task, by its place in the suite.
+def task_colours(tasks: Sequence[str], *, dark: bool = False) -> dict[str, str]:
+    """Return one colour per task, by its place in the suite, that stands out from the theme's background by 3 to 1.
 
-    The first eight are TASKS; the next eight are darker versions, then lighter ones.
+    The first eight are TASKS, as far as they do so; the next are the same hues darker, or lighter in the dark theme.
     """
-    return {task: _colour(index) for index, task in enumerate(tasks)}
+    return {task: _TONES[dark][index % len(_TONES[dark])] for index, task in enumerate(tasks)}
 
 
-def _colour(index: int) -> str:
-    towards, share = (("#000000", 0.0), ("#000000", 0.4), ("#FFFFFF", 0.45))[index // len(TASKS) % 3]
-    return _mixed(TASKS[index % len(TASKS)], towards, share)
+def _standing_out(colour: str, share: float, dark: bool) -> str:
+    """Return a colour with a share of black, on dark of white, and as much more as it takes to stand out by 3 to 1."""
+    ground, away = (DARK.background, "#FFFFFF") if dark else (LIGHT.background, "#000000")
+    tones = (_mixed(colour, away, min(1.0, share + step / 50)) for step in range(51))
+    return next(tone for tone in tones if contrast(tone, ground) >= 3)
 
 
 def faint(colour: str, opacity: float = 0.15) -> str:
@@ -216,7 +228,13 @@ def in_light(figure: go.Figure) -> go.Figure:
     return number_cells(go.Figure(_lightened(plain)).update_layout(template=template()))
 
 
-_NEUTRALS = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
+# By whether the theme is dark: the colours of 24 tasks, three of each hue.
+_TONES = {
+    dark: [_standing_out(hue, share, dark) for share in (0, 0.35, 0.6) for hue in TASKS] for dark in (False, True)
+}
+_LIGHT_OF = {getattr(DARK, item.name): getattr(LIGHT, item.name) for item in fields(Shades)}
+_IN_TEXT = re.compile(r"(?<=color:)#[0-9A-F]{6}")
+_LIGHT_OF |= dict(zip(_TONES[True], _TONES[False], strict=True))
 
 
 def _lightened(part: Any) -> Any:
@@ -228,7 +246,9 @@ def _lightened(part: Any) -> Any:
         return {name: _lightened(inner) for name, inner in part.items()}
     if isinstance(part, list | tuple):
         return [_lightened(item) for item in part]
-    return _NEUTRALS.get(part, part) if isinstance(part, str) else part
+    if isinstance(part, str):  # a colour, or a text with coloured parts
+        return _LIGHT_OF.get(part) or _IN_TEXT.sub(lambda found: _LIGHT_OF.get(found[0], found[0]), part)
+    return part
 
 
 def finish(figure: go.Figure, *, dark: bool, height: int) -> go.Figure:

@@ -33,7 +33,7 @@ def loss_curves(
     """
     looks = None if held_out is None or held_out.empty else held_out
     figure = make_subplots(cols=3, subplot_titles=list(PARTS.values()), horizontal_spacing=0.07)
-    colours = look.task_colours(tasks)
+    colours = look.task_colours(tasks, dark=dark)
     kinds = {"training": history} if looks is None else {"training": history, "held-out": looks}
     for task in (name for name in tasks if name in set(history["task"])):
         drawn = {kind: rows for kind, table in kinds.items() if len(rows := table[table["task"] == task])}

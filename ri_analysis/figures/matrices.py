@@ -21,7 +21,7 @@ Ends = tuple[pd.DataFrame, pd.DataFrame]
 Pivot = Callable[[pd.DataFrame, str], pd.DataFrame]
 _DIGITS = 2  # in the cells; hovers have one more
 _PRINTED = (12, 8)  # values are written into the cells up to this many rows and columns
-_SHORT = 3  # letters of a name that needs no turning
+_SHORT, _ROOM = 3, 30  # letters of a name that needs no turning, and of all names that stand side by side
 _FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
 ONLY_CLEAR = (
     "In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
@@ -226,7 +226,7 @@ def _layout(figure: go.Figure, table: pd.DataFrame, axes: Axes, dark: bool) -> g
     height = 190 + min(120, (7 if many else 5) * longest) + max(110, min(34, max(18, 380 // len(table))) * len(table))
     look.finish(figure, dark=dark, height=height)
     figure.update_layout(plot_bgcolor=look.shades(dark).grid, margin={"t": 40, "b": 84})
-    if longest > _SHORT:  # every name stands below its column, upright where columns are narrow
+    if longest > _SHORT and longest * len(table.columns) > _ROOM:  # every name below its column, upright in narrow ones
         figure.update_xaxes(dtick=1, tickangle=-90 if many else -45, tickfont={"size": 10} if many else {})
     figure.update_xaxes(showgrid=False, ticks="", title=axes.columns, title_standoff=6, type="category")
     figure.update_yaxes(showgrid=False, ticks="", autorange="reversed", type="category")

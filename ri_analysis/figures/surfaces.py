@@ -299,7 +299,7 @@ def _dressed(
     figure.update_layout(coloraxis=scale | {"colorbar": bars | top | {"dtick": _step(known, _LABELS)}}, margin_t=40)
     if len(panels) == 3:
         change = look.signed(panels[2], dark, 1.0)
-        bottom = {"title": {"text": "change<br>(points)", "font": {"size": 13}}, "y": 0.23, "tickformat": "+.0f"}
+        bottom = look.SIGNED | {"title": {"text": "change<br>(points)", "font": {"size": 13}}, "y": 0.23}
         bottom["dtick"] = 100 * _step(np.array([change["cmin"], change["cmax"]]) / 100, _LABELS)
         figure.update_layout(coloraxis2=change | {"colorbar": bars | bottom})
     return figure.update_annotations(font_size=13)

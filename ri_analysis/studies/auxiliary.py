@@ -135,7 +135,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
 
 
 def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
-    figure, colours = go.Figure(), look.task_colours(list(dict.fromkeys(table["title"])))
+    figure, colours = go.Figure(), look.task_colours(list(dict.fromkeys(table["title"])), dark=dark)
     for title, part in table.groupby("title", sort=False):
         colour, name, shown = colours[str(title)], str(title), spread.on_axis(part, "gain")
         spread.add_seeds(figure, shown, "gain", colour, part["distance"], vertical=True, legendgroup=name)
@@ -161,7 +161,7 @@ def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
     look.finish(figure, dark=dark, height=420)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
     figure.update_xaxes(title="Fréchet distance of pretrained features, source to tasks (mean over tasks)")
-    return figure.update_yaxes(title="change of mean accuracy by RI (points)", tickformat="+")
+    return figure.update_yaxes(title="change of mean accuracy by RI (points)", **look.SIGNED)
 
 
 def _verdict(table: pd.DataFrame) -> str:

@@ -191,7 +191,7 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure.add_vline(0, line={"color": shade.muted, "width": 1.5})
     look.finish(figure, dark=dark, height=110 + 30 * len(titles))
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1])
-    return figure.update_xaxes(title="change of mean accuracy by RI (points)", tickformat="+")
+    return figure.update_xaxes(title="change of mean accuracy by RI (points)", **look.SIGNED)
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

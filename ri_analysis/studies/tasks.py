@@ -95,7 +95,7 @@ STUDY = Study(
     "At 8, 14 and 20 tasks: TSV-M +1.5, +2.8 and +3.8 points; Iso-CTS +0.2, +0.9 and +1.6 points.",
     _rounds,
     _charts,
-    lambda table: gains(table, ["experts_merged", "subset"]),
+    lambda table: gains(table, ["experts_merged", "subset"]).rename(columns={"experts_merged": "experts merged"}),
     _verdict,
     (
         Hyperparameter(

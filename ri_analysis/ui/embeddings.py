@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ri_analysis import figures
 from ri_analysis.analyses import Answer
-from ri_analysis.analyses.clouds import EXPERT, Clouds
+from ri_analysis.analyses.clouds import EXPERT, Clouds, requests
 from ri_analysis.analyses.embeddings import ANALYSIS, HOW, Embedded, based_on, drift_sizes, together
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
 from ri_analysis.analyses.maps import Map
@@ -20,29 +21,49 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.sides import BEFORE
-from ri_analysis.ui import analysis, frame, gallery, kept, map, resources, tray
+from ri_analysis.ui import analysis, frame, gallery, kept, map, pace, resources, state, tray
 from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
 
+_TASKS = state.entry("embeddings.tasks")
 _SIDE = 32  # pixels a side at most of a thumbnail on the map
 _OPTIONS = {option.name: option for option in ANALYSIS.options}
 _LABELS = {"left": "First map", "right": "Second map"}  # on a phone they stand one below the other
 
 
 def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
-    """Draw the choice of map; return all models' features and places, PCA until a UMAP is ready."""
+    """Draw the choice of map; return all models' features and places, PCA until a UMAP is ready.
+
+    Where features take long to measure, the page goes no further until they are there.
+    """
     chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
     asked = Question(evaluator, pair, ANALYSIS, chosen)
-    if chosen["map"] == "pca" or asked.known():
+    if asked.known():
         found = asked.now()
         asked.measured_before()
         return found
-    standing_in = Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}).now()
+    pca = _pca(Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}))
+    if pca is None:
+        st.stop()
+    if chosen["map"] == "pca":
+        return pca
     note = "Fitted once on the experts' features, then saved."
     umap = asked.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
     if umap is None:
-        st.caption("Showing PCA until UMAP is ready.")
-    return umap or standing_in
+        loading = "" if "umap" in sys.modules else " UMAP itself is loaded first, which takes up to 20 s."
+        st.caption(f"Showing PCA until UMAP is ready.{loading}")
+    return umap or pca
+
+
+def _pca(asked: Question) -> Answer[Embedded] | None:
+    """Return the PCA; where its features take long to measure, that is done in the background, None until then."""
+    evaluator = asked.evaluator
+    if not asked.known():
+        wanted = requests(evaluator, {str(place): recipe for place, recipe in enumerate(asked.recipes)})
+        cost = evaluator.measurement.cost(wanted) if evaluator.number_format_chosen else None
+        if cost is None or pace.seconds(evaluator, asked.recipes.before, cost, len(asked.recipes)) > pace.SHORT:
+            return asked.later("Measure features", "All models' features of the same images.", at_once=True)
+    return asked.now()
 
 
 def explain(drawn: Map) -> None:
@@ -96,7 +117,7 @@ def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
     by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
     everything = list(dict.fromkeys(clouds.images["task"]))
     label = f"all {words.count(len(everything), 'task')}"
-    chosen = kept.some_of(tasks.multiselect, "Tasks", "embeddings.tasks", everything, placeholder=label)
+    chosen = kept.some_of(tasks.multiselect, "Tasks", _TASKS, everything, placeholder=label)
     return (first, second), by, chosen or everything
 
 

@@ -14,7 +14,7 @@ from ri_analysis.figures import words
 from ri_analysis.files import write_text
 from ri_analysis.json_text import to_json
 from ri_analysis.suite import EMBEDDED
-from ri_analysis.ui import analysis, background, frame, opening, recipes, resources, state
+from ri_analysis.ui import ahead, analysis, background, frame, opening, recipes, resources, state
 
 _PATH, _PICKED, _OPENING = "widget.experts.path", "widget.experts.recent", "ri.opening"
 _REMEMBERED = 8  # suites opened last
@@ -188,6 +188,7 @@ def files(report: Report) -> None:
     embedded = resources.suite_name() in EMBEDDED
     where = "part of the installed package" if embedded else f"below {frame.plain(folder)}"
     st.caption(f"Files are {where}. *used*, *other* and *filled in* count tensors; no code in a file was run.")
+    ahead.give_way()
 
 
 def changes(evaluator: Evaluator, report: Report) -> None:

@@ -18,10 +18,11 @@ from ri_analysis.export.formats import Format
 from ri_analysis.export.shelf import Kept
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, tray
+from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, state, tray
 from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
+_WRITES = state.entry("figures.camera")
 _BY_NAME = {width.name: width for width in venues.WIDTHS}
 _PHONE = 320  # pixels that a figure has on a phone's screen
 _CAMERA = ("svg", "png")  # what the reader's own browser can write
@@ -31,6 +32,8 @@ _FOUND_ANYWHERE = "Arial, Helvetica, sans-serif"
 
 def section(evaluator: Evaluator) -> None:
     """Draw the tray: every figure with its words, size, place and downloads, and all of them as one file."""
+    if tray.take_over(evaluator.suite):
+        st.rerun()  # the sidebar counts them
     pinned = tray.pinned()
     for remark in pinned.remarks():
         st.warning(frame.plain(remark), icon=":material/warning:")
@@ -43,9 +46,7 @@ def section(evaluator: Evaluator) -> None:
     camera = "svg"
     if problem:
         st.warning(problem[0].upper() + problem[1:], icon=":material/warning:")
-        camera = kept.one_of(
-            st.segmented_control, "The camera writes", "figures.camera", _CAMERA, camera, format_func=str.upper
-        )
+        camera = kept.one_of(st.segmented_control, "The camera writes", _WRITES, _CAMERA, camera, format_func=str.upper)
     _all_in_one(evaluator, pinned)
     st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you take them out.")
     for place, (key, item) in enumerate(held.items()):

@@ -15,7 +15,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.export import formats
 from ri_analysis.figures import look
 from ri_analysis.figures.chart import Chart
-from ri_analysis.ui import tray
+from ri_analysis.ui import ahead, tray
 
 
 def dark() -> bool:
@@ -51,6 +51,7 @@ def figure(
     st.plotly_chart(chart, theme=None, config=config, key=f"{kind(chart)}.{name}", alt=how_to_read)
     with caption(f"{how_to_read} *{n}*" if n else how_to_read, table, name):
         tray.pin_button(chart, how_to_read, table, n, name, source)
+    ahead.give_way()
 
 
 def kind(chart: go.Figure) -> str:

@@ -16,8 +16,9 @@ from ri_analysis.figures import words
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
 from ri_analysis.sides import BEFORE, STAGES
-from ri_analysis.ui import frame, gallery, headings, kept
+from ri_analysis.ui import frame, gallery, headings, kept, state
 
+_TASK, _SHOWN, _CLASS, _MERGED = (state.entry(f"interference.{name}") for name in ("task", "images", "class", "merged"))
 _EVERY = "every class"
 _STAGES = {stage: f"{stage} RI" for stage in STAGES}
 SHOWN = {
@@ -34,8 +35,8 @@ def images_section(evaluator: Evaluator, drift: Answer[Drift]) -> None:
     if drift.options["distance"] == "disagreement":
         st.caption("Disagreement is yes or no for one image, so images are ranked by KL divergence here.")
     left, middle, right = st.columns([2, 3, 2])
-    task = kept.one_of(left.selectbox, "Task", "interference.task", drift.tasks, drift.tasks[0])
-    shown = kept.titled(middle.selectbox, "Show", "interference.images", SHOWN)
+    task = kept.one_of(left.selectbox, "Task", _TASK, drift.tasks, drift.tasks[0])
+    shown = kept.titled(middle.selectbox, "Show", _SHOWN, SHOWN)
     found = replace(drift, analysis=IMAGES.name, options=IMAGES.settled(drift.tasks, {**drift.options, "task": task}))
     (name, chart), (table,) = *IMAGES.charts(found, frame.dark()).items(), IMAGES.tables(found).values()
     stage = _stage(found, right)
@@ -48,7 +49,7 @@ def images_section(evaluator: Evaluator, drift: Answer[Drift]) -> None:
     wanted = kept.one_of(
         st.selectbox,
         "Class",
-        "interference.class",
+        _CLASS,
         [_EVERY, *classes["class"]],
         _EVERY,
         format_func=lambda one: _class_label(one, classes),
@@ -83,7 +84,7 @@ def pick(table: pd.DataFrame, shown: str, stage: str, wanted: str | None) -> pd.
 def _stage(found: Answer[Drift], place: st.delta_generator.DeltaGenerator) -> str:
     if found.results.after is None:
         return BEFORE
-    return kept.titled(place.segmented_control, "Merged", "interference.merged", _STAGES, required=True)
+    return kept.titled(place.segmented_control, "Merged", _MERGED, _STAGES, required=True)
 
 
 def _classes(classes: pd.DataFrame, task: str, stage: str) -> None:

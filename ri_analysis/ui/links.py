@@ -18,15 +18,6 @@ from ri_analysis.studies import STUDIES
 from ri_analysis.suite import EMBEDDED, suite_path
 from ri_analysis.ui import frame, kept, recipes, resources, state
 
-# What is chosen on pages besides the options of analyses and the settings of studies.
-_ON_PAGES = {
-    "embeddings": ("colour", "left", "right", "tasks"),
-    "figures": ("camera",),
-    "interference": ("class", "images", "merged", "task"),
-    "resolve": ("auxiliary", "method", "name", "preset", "probe", "seed", "tasks"),
-    "sensitivity": ("at", "view", "x", "y"),
-    "studies": ("name",),
-}
 _SLOTS = ("A", "B", "C")
 
 
@@ -81,8 +72,7 @@ def _known() -> Iterator[str]:
         yield from (f"{analysis.page}.{option.address or option.name}" for option in analysis.options)
     for study in STUDIES.values():
         yield from (recipes.entry(f"studies.{study.name}", item) for item in study.settings)
-    for page, names in _ON_PAGES.items():
-        yield from (f"{page}.{name}" for name in names)
+    yield from state.entries()
     yield from (recipes.entry("resolve", item) for item in HYPERPARAMETERS)
 
 

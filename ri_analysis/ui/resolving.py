@@ -49,8 +49,8 @@ from ri_analysis.ui.jobs import Job
 
 OWNER = "resolve"
 START = "quick"  # the preset that the page starts from
-_SOURCE, _TASKS, _SEED, _NAME = (f"{OWNER}.{name}" for name in ("auxiliary", "tasks", "seed", "name"))
-_PRESET, _PROBE = f"{OWNER}.preset", f"{OWNER}.probe"
+_SOURCE, _TASKS, _SEED, _NAME = (state.entry(f"{OWNER}.{name}") for name in ("auxiliary", "tasks", "seed", "name"))
+_PRESET, _PROBE, _METHOD = (state.entry(f"{OWNER}.{name}") for name in ("preset", "probe", "method"))
 _CURVE_POINTS = 200  # kept per expert while a run is watched
 
 _HOW = (
@@ -545,7 +545,7 @@ _SETS = (
 def compared_sets(evaluator: Evaluator) -> None:
     """Draw all expert sets in one table, measured where the store has no answer yet once the reader asks for it."""
     titles = {name: method.title for name, method in METHODS.items() if method.statistic is None}
-    entry, shown_as = f"{OWNER}.method", titles.__getitem__
+    entry, shown_as = _METHOD, titles.__getitem__
     method = kept.one_of(st.selectbox, "Merged by", entry, list(titles), recipes.DEFAULT_METHOD, format_func=shown_as)
     recipe = evaluator.recipe(method, tasks=evaluator.suite.tasks)
     sets = tuple(tuple(evaluator.suite.weight_digests(name).values()) for name in sets_to_compare(evaluator))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
+import torch
 
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
@@ -20,6 +21,7 @@ from ri_analysis.ui.jobs import Jobs
 # Set by `ri-analysis app`.
 SUITE, WORKSPACE, DEVICE = "RI_ANALYSIS_SUITE", "RI_ANALYSIS_WORKSPACE", "RI_ANALYSIS_DEVICE"
 FRESH = "RI_ANALYSIS_FRESH"  # set where the answers that come with a suite are left out
+FLOAT32 = "RI_ANALYSIS_FLOAT32"  # set where float32 is measured in, also where bfloat16 is faster and agrees
 
 CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another suite than the app was started on
 
@@ -81,7 +83,9 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
 @st.cache_resource(max_entries=6, show_spinner=False)  # two suites for three purposes
 def _evaluator(path: str, opened: str, folder: str, device_name: str, purpose: str) -> Evaluator:
     suite = open_suite(path, Path(folder), _files(path, opened))
-    return Evaluator(suite, Path(folder), device_name, fresh=purpose == AGAIN or bool(os.environ.get(FRESH)))
+    number_format = torch.float32 if os.environ.get(FLOAT32) else None
+    fresh = purpose == AGAIN or bool(os.environ.get(FRESH))
+    return Evaluator(suite, Path(folder), device_name, number_format=number_format, fresh=fresh)
 
 
 def files(suite: str) -> Watch:

@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from ri_analysis.analyses import summary
 from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
-from ri_analysis.analyses.accuracy import answer_of, changes
+from ri_analysis.analyses.accuracy import answer_of, changes, chart
 from ri_analysis.engine import Comparison, Evaluator
 from ri_analysis.figures import look, words
 from ri_analysis.hyperparameters import Value
@@ -34,7 +34,11 @@ def recipe_line(pair: Pair) -> None:
 
 def by_task(pair: Pair, comparison: Comparison) -> None:
     """Draw accuracy and interference per task, side by side."""
-    analysis.charts(ACCURACY, answer_of(pair, comparison), ("accuracy-by-task", "interference-by-task"))
+    found = answer_of(pair, comparison)
+    tables = ACCURACY.tables(found)
+    for place, name in zip(st.columns(2, gap="medium"), ("accuracy-by-task", "interference-by-task"), strict=True):
+        with place:
+            frame.chart(chart(found, name, frame.dark()), tables[name], name, found)
 
 
 def accuracy_figure(pair: Pair, comparison: Comparison, name: str, **options: Value) -> pd.DataFrame:
@@ -42,7 +46,7 @@ def accuracy_figure(pair: Pair, comparison: Comparison, name: str, **options: Va
     found = answer_of(pair, comparison, **options)
     table = ACCURACY.tables(found)[name]
     stage = "" if comparison.before.full else "-probe"
-    frame.chart(ACCURACY.charts(found, frame.dark())[name], table, name + stage, found)
+    frame.chart(chart(found, name, frame.dark()), table, name + stage, found)
     return table
 
 

@@ -24,7 +24,8 @@ from ri_analysis.ui import background, frame, headings, kept, pace, recipes, res
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
-X, Y, NONE = "sensitivity.x", "sensitivity.y", "none: a curve"
+X, Y, _VIEW, _AT = (state.entry(f"sensitivity.{name}") for name in ("x", "y", "view", "at"))
+NONE = "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
 _FIGURE = "panels.sensitivity"  # the key of the clickable figure (see `frame.kind`)
@@ -226,9 +227,7 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         how = "Accuracy along the axis; bands are 95% intervals, stars the best, bars the plateaus one point below."
         _clickable(surfaces.curves(found, here=x, dark=dark), wanted, found, how, n)
         return
-    view = kept.titled(
-        st.segmented_control, "View", "sensitivity.view", _VIEWS, required=True, label_visibility="collapsed"
-    )
+    view = kept.titled(st.segmented_control, "View", _VIEW, _VIEWS, required=True, label_visibility="collapsed")
     if view == "landscape":
         how = "Height and colour are accuracy, on one scale: a flat top means the setting matters little."
         frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape", _command(wanted))
@@ -303,7 +302,7 @@ def _slices(found: pd.DataFrame, axis: Axis, label: str, command: str) -> None:
     at = kept.one_of(
         st.select_slider,
         f"{label} =",
-        "sensitivity.at",
+        _AT,
         list(values),
         nearest,
         format_func=lambda text: words.signed(values[text], ".3g"),

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.env_util import is_repl
 from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
+from ri_analysis.analyses import find_analysis
+from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
+from ri_analysis.analyses.accuracy import answer_of
 from ri_analysis.arenas import bound_arenas
-from ri_analysis.errors import ChangedFile
+from ri_analysis.errors import ChangedFile, InputError
 from ri_analysis.figures import words
+from ri_analysis.suite import EMBEDDED
 from ri_analysis.ui import (
+    ahead,
     controls,
     frame,
     guide,
     headings,
     headline,
     links,
+    measuring,
     opening,
     recipes,
     resources,
@@ -31,6 +40,7 @@ from ri_analysis.ui import (
     terms,
     tray,
 )
+from ri_analysis.ui.asking import Question
 
 # A file of our own: Streamlit would fetch a named icon from another server.
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -72,6 +82,7 @@ _STYLE = """
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
     page = st.navigation(list(pages), position="hidden")
+    ahead.load()
     state.read_url()
     links.check_suite()
     st.html(_STYLE + headings.STYLE + headline.STYLE + terms.STYLE)
@@ -118,10 +129,27 @@ def _label(page: StreamlitPage) -> str:
 
 
 def preload() -> None:
-    """Get ready to serve: bound what threads hold, build what the first figure needs, freeze what is imported."""
+    """Get ready to serve: bound what threads hold, draw the first page's figures once, freeze what is imported."""
     bound_arenas()
     # A folder pages/ beside the script makes Streamlit run a page without app.py when the first visit is to that page.
     PagesManager.uses_pages_directory = False
+    # What a browser loads first are 80 small files: they must not wait for a page's script, 5 ms each time by default.
+    sys.setswitchinterval(0.001)
     figures.headline(pd.DataFrame(columns=["model", "measure", "value", "low", "high"]))
+    if resources.first_suite() in EMBEDDED:  # others are checked before they are measured
+        with suppress(InputError):  # a page says it better
+            _draw_first()
+    is_repl()  # Streamlit asks it before the first element, and looks through every module for the answer
     gc.collect()
     gc.freeze()
+
+
+def _draw_first() -> None:
+    """Draw the Overview's figures as far as nothing has to be measured: the first visitor finds the suite open."""
+    evaluator = resources.evaluator(suite=resources.first_suite())
+    pair, crosstalk = recipes.chosen_pair(evaluator, {}), find_analysis("crosstalk")
+    asked = Question(evaluator, pair, crosstalk, crosstalk.settled(pair.before.tasks, {}), crosstalk.limits[-1])
+    if measuring.known(evaluator, pair):
+        ACCURACY.charts(answer_of(pair, pair.map(partial(measuring.measure, evaluator))), False)
+    if asked.known():
+        crosstalk.charts(crosstalk.ask(evaluator, pair, limit=asked.limit), False)

@@ -20,6 +20,20 @@ _BY_LINK, _IGNORED = "ri.by_link", "ri.ignored"
 Texts = dict[str, str]
 
 
+_ENTRIES: set[str] = set()
+
+
+def entry(name: str) -> str:
+    """Declare an entry of the choice, so that links may hold it; return its name."""
+    _ENTRIES.add(name)
+    return name
+
+
+def entries() -> frozenset[str]:
+    """Return the entries that were declared."""
+    return frozenset(_ENTRIES)
+
+
 def choice() -> Texts:
     """Return the choice, to read; change it with `put`."""
     found: Texts = st.session_state.setdefault(_CHOICE, {})

@@ -26,7 +26,7 @@ from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import background, controls, frame, kept, pace, recipes, resources, state
 
-CHOSEN, FIRST = "studies.name", "methods"
+CHOSEN, FIRST = state.entry("studies.name"), "methods"
 _SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,13 @@ from ri_analysis.export import facts, shelf
 from ri_analysis.export.shelf import Kept, Shelf
 from ri_analysis.export.snapshot import Origin, Snapshot
 from ri_analysis.figures import words
-from ri_analysis.files import digest
+from ri_analysis.files import digest, write_text
+from ri_analysis.json_text import to_json
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.suite import EMBEDDED, suite_path
+from ri_analysis.suite import EMBEDDED, Suite, suite_path
 from ri_analysis.ui import recipes, resources
 
+_NOTE = ".suite.json"  # beside the figures: the suite file, and its experts
 _UNSAVED, _TAKEN, _SAID = "ri.tray.unsaved", "ri.tray.taken", "ri.tray.said"
 Source = str | Answer[Any] | Sequence[MergeRecipe] | Origin | None
 """What gives a figure's numbers: an analysis's answer, a command, what is known already of where they come from, or,
@@ -148,6 +153,38 @@ def _folder() -> Path:
     return resources.workspace() / "figures" / next(ours, digest(str(place)))
 
 
+def take_over(suite: Suite) -> bool:
+    """Take over the figures of a suite file that was moved here: of the same experts, and no longer where it was."""
+    folder = _folder()
+    if Shelf(folder).sizes():
+        return False
+    for note in sorted(folder.parent.glob(f"*/{_NOTE}")):
+        try:
+            said = json.loads(note.read_text(encoding="utf-8"))
+            moved = said["experts"] == _experts(suite) and not Path(said["path"]).exists()
+            if moved and note.parent != folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                for file in note.parent.glob(f"*{shelf.SUFFIX}"):
+                    os.replace(file, folder / file.name)
+                note.unlink()
+                _note(suite)
+                return True
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # written by others, or not to be written: the figures stay where they are
+    return False
+
+
+def _note(suite: Suite) -> None:
+    """Write down whose figures a folder holds, so that they are found again after the suite file was moved."""
+    said = {"path": str(suite.spec.path.resolve()), "experts": _experts(suite)}
+    with suppress(WriteError):  # the figures are kept, only not found again after a move
+        write_text(_folder() / _NOTE, to_json(said))
+
+
+def _experts(suite: Suite) -> str:
+    return digest(to_json(suite.weight_digests()))
+
+
 def pin_button(
     chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source = None
 ) -> None:
@@ -185,7 +222,9 @@ def add(snapshot: Snapshot) -> None:
     tray = pinned()
     if problem := tray.add(snapshot):
         _say(problem, ":material/info:")
-    elif snapshot.key in tray.unsaved.kept:
+        return
+    _note(resources.evaluator().suite)
+    if snapshot.key in tray.unsaved.kept:
         _say("Pinned for this browser tab only: the workspace can't be written.", ":material/warning:")
     else:
         _say(f"Pinned: {words.count(len(tray), 'figure')} on the Figures page.", ":material/keep:")

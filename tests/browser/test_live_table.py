@@ -48,6 +48,23 @@ def test_an_estimate_is_a_tick_with_a_whisker_and_an_exact_value_a_bar(visit: Vi
     assert page.locator(".ri-live").evaluate(SHOWN)["bar"]
 
 
+def test_linked_coefficients_say_where_they_are_limited(visit: Visit):
+    page = visit("merge")
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    blues, reds = (page.get_by_label(f"coefficient of {task}, typed") for task in ("Blues", "Reds"))
+    said = page.locator(".ri-live-limit")
+    blues.fill("2")
+    blues.press("Enter")
+    page.get_by_role("button", name="Link all").click()
+    reds.fill("10")
+    reds.press("Enter")
+    expect(said).to_have_text("Linked: Blues would be 11; 10 is used.")
+    expect(blues).to_have_value("10")
+    reds.fill("9.5")
+    reds.press("Enter")
+    expect(said).to_be_empty()
+
+
 def test_the_preview_is_ready_before_the_hand_comes_and_what_is_under_way_is_said(visit: Visit):
     page = visit("merge")
     status = page.locator(".ri-live-status")

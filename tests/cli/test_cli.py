@@ -62,6 +62,20 @@ def test_measure_prints_the_contracts_object(shell: Shell) -> None:
     assert found["mean_interference"] == pytest.approx(np.mean([task["interference"] for task in found["tasks"]]))
 
 
+def test_measure_says_what_differs_from_another_recipe(shell: Shell) -> None:
+    other = "--method ties --experts ri --tasks Reds,Greens"
+    found = shell.json("measure", "--experts", "ri", "--against", other)["difference"]
+    low, value, high = (found[f"accuracy_change{end}"] for end in ("_low", "", "_high"))
+    assert low <= value <= high
+    same = shell.json("measure", "--experts", "ri", "--against", "--experts ri")["difference"]
+    assert set(same.values()) == {0.0}
+    code, out, _ = shell("measure", "--experts", "ri", "--against", other)
+    assert code == 0
+    assert f"difference of accuracy: {value:+.4f}" in out
+    assert "expected a recipe's flags" in shell("measure", "--against", "'")[2]
+    assert "unknown" in shell("measure", "--against", "--method tise")[2]
+
+
 def test_measure_prints_a_table(shell: Shell) -> None:
     code, out, err = shell("measure", "--tasks", "Reds,Blues", "--split", "validation", "--lines", "0.5,0.5")
     assert code == 0

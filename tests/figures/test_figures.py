@@ -151,11 +151,35 @@ def test_what_is_seen_on_held_out_images_is_drawn_over_paler_lines():
     assert in_legend == [("MNIST", "lines+markers"), ("Letters", "lines")]
 
 
-def test_task_colours_are_distinct_and_stable():
-    twenty = look.task_colours([str(index) for index in range(20)])
+@pytest.mark.parametrize("dark", [False, True])
+def test_task_colours_are_distinct_and_stable_and_stand_out(dark: bool):
+    twenty = look.task_colours([str(index) for index in range(20)], dark=dark)
     assert len(set(twenty.values())) == 20
-    eight = look.task_colours([str(index) for index in range(8)])
+    eight = look.task_colours([str(index) for index in range(8)], dark=dark)
     assert all(twenty[task] == colour for task, colour in eight.items())
+    assert min(look.contrast(colour, look.shades(dark).background) for colour in twenty.values()) >= 3
+
+
+def test_contrast_is_wcags():
+    assert look.contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert look.contrast("#767676", "#FFFFFF") == pytest.approx(4.54, abs=0.01)  # its example of just enough for text
+
+
+def test_coloured_parts_of_texts_are_the_light_themes_in_print():
+    sides = Sides(evaluation(), evaluation(0.1))
+    change = pd.DataFrame({"task": TASKS, "change": 0.1, "change_low": 0.05, "change_high": 0.2, "n": 9})
+    light, dark = (figures.accuracy_by_task(sides, change, dark=dark) for dark in (False, True))
+    assert look.LIGHT.text in light.layout.yaxis.ticktext[0]
+    assert look.DARK.text in dark.layout.yaxis.ticktext[0]
+    assert look.in_light(dark).layout.yaxis.ticktext == light.layout.yaxis.ticktext
+
+
+def test_a_tasks_colour_is_the_light_themes_in_print():
+    history = pd.DataFrame({"task": "Cyrillic", "step": [0, 1], "keep": 0.1, "free": 0.2, "loss": 0.3})
+    tasks = [f"task {index}" for index in range(6)] + ["Cyrillic"]
+    light, dark = (figures.loss_curves(history, tasks, dark=dark) for dark in (False, True))
+    assert light.data[0].line.color != dark.data[0].line.color
+    assert look.in_light(dark).data[0].line.color == light.data[0].line.color
 
 
 def test_themes_differ_in_ground_and_text_only():

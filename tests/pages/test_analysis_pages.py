@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.engine import Evaluator
-from ri_analysis.ui import asking, frame, opening, resources
+from ri_analysis.ui import asking, frame, opening, pace, resources
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
@@ -85,7 +85,9 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     return found
 
 
-def test_every_table_of_the_pages_is_an_analysis(visit, tables: dict[str, pd.DataFrame]):
+def test_every_table_of_the_pages_is_an_analysis(
+    visit, tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+):
     """What analyses declare is tested over the registry; here nothing else is offered."""
     press(press(visit("interference"), "Compute contributions"), "Compute the plane")
     assert set(tables) == {
@@ -93,6 +95,7 @@ def test_every_table_of_the_pages_is_an_analysis(visit, tables: dict[str, pd.Dat
         "overlap", "plane",
     }  # fmt: skip
     tables.clear()
+    monkeypatch.setattr(pace, "SHORT", 1e6)
     visit("embeddings")
     assert set(tables) == {"map-pca", "feature-drift"}
 
@@ -106,7 +109,19 @@ def test_contribution_and_plane_come_on_request(visit):
     assert "At each point the two experts are added" in text(app)
 
 
-def test_embeddings_page_draws_pca_at_once(visit):
+def test_features_that_take_long_are_measured_in_the_background(visit):
+    app = visit("embeddings")  # where nothing counts as short
+    assert [button.label for button in app.button if button.key.startswith("cancel.")] == ["Cancel"]
+    for _ in range(600):
+        if "two main axes of the experts' features" in text(app):
+            break
+        time.sleep(0.2)
+        clean(app.run())
+    assert "two main axes of the experts' features" in text(app)
+
+
+def test_embeddings_page_draws_pca_at_once(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pace, "SHORT", 1e6)
     app = visit("embeddings")
     assert "two main axes of the experts' features" in text(app)
     assert "never read off the map" in text(app)

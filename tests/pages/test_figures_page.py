@@ -186,6 +186,16 @@ def test_suites_of_one_name_have_figures_of_their_own(app: AppTest, start: Start
     assert "Nothing is pinned yet" in text(other)
 
 
+def test_figures_follow_a_suite_that_was_moved(start: Start, tiny: Path, tmp_path: Path):
+    first = Path(shutil.copytree(tiny.parent, tmp_path / "first")) / "suite.toml"
+    clean((app := start(first)).run())
+    pin(app, "headline")
+    moved = Path(shutil.move(first.parent, tmp_path / "second")) / "suite.toml"
+    clean((app := start(moved)).switch_page(PAGE).run())
+    assert names() == ["headline"]
+    assert "Nothing is pinned yet" not in text(app)
+
+
 def test_what_is_damaged_or_foreign_is_a_remark_and_stays(app: AppTest):
     two_figures(app)
     folder = next((resources.workspace() / "figures").iterdir())

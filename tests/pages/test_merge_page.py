@@ -9,13 +9,15 @@ from urllib.parse import parse_qsl
 import hand
 import pytest
 from safetensors import safe_open
-from shown import clean, text
+from shown import clean, pinned, text
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.json_text import to_json
 from ri_analysis.merging import METHODS, recipe_of
+from ri_analysis.ui import resources
 from ri_analysis.ui.live import session
 from ri_analysis.ui.live.line import SliderPath
 from ri_analysis.ui.live.section import _checkpoint
@@ -185,13 +187,30 @@ def test_a_method_added_to_the_registry_appears_by_itself(app: AppTest, monkeypa
     assert query(data) == {"method": "odd", "odd.rate": "0.1", "odd.rounds": "4"}
 
 
-def test_pinned_recipes_are_compared_image_by_image(app: AppTest, evaluator: Evaluator):
+def numbers_of(command: str, capture: pytest.CaptureFixture[str]) -> set[float]:
+    """Return the numbers that a shell command prints as JSON, but for those of single tasks."""
+    workspace, device = ["--workspace", str(resources.workspace())], ["--device", "cpu"]
+    capture.readouterr()
+    assert main([*shlex.split(command)[1:], *workspace, *device]) == 0
+    found = json.loads(capture.readouterr().out)
+    return {float(value) for value in (found | found.get("difference", {})).values() if isinstance(value, int | float)}
+
+
+def test_pinned_recipes_are_compared_image_by_image(
+    app: AppTest, evaluator: Evaluator, capsys: pytest.CaptureFixture[str]
+):
     opened(app)
     hand.until_exact(app, hand.send(app, "act", act="pin:A"))
     data = hand.release(app, {"c.Reds": -1.0, "task-arithmetic.scale": 1.0})
     hand.send(app, "settle")
     assert "**A** · **Task Arithmetic**" in text(clean(app))
     assert "paired image by image" in text(app)
+    app.button(key="pin.pinned").click().run()
+    (held,) = pinned()
+    printed = [numbers_of(command, capsys) for command in held.origin.commands]
+    for row in json.loads(to_json(held.table.to_dict(orient="records"))):
+        wanted = {float(value) for value in row.values() if isinstance(value, int | float)} - {float(row["n"])}
+        assert any(wanted <= each for each in printed), row
     assert query(data)["pin.A"] == "method=task-arithmetic"
     data = hand.until_exact(app, hand.send(app, "act", act="recall:A"))
     assert hand.values(data)["c.Reds"] == 1.0

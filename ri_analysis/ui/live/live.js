@@ -417,7 +417,6 @@ class Slider {
     this.range.addEventListener("keydown", () => (this.keyed = true));
     this.range.addEventListener("pointercancel", () => this.release());
     this.range.oninput = () => {
-      panel.limit.textContent = "";
       this.hold();
       this.move(this.ofRange());
       panel.moved("move");
@@ -440,10 +439,10 @@ class Slider {
       }
       const whole = Number.isInteger(this.control.step) && !this.control.stops.length && !control.task;
       const fitting = Math.min(control.most, Math.max(control.least, whole ? Math.round(value) : value));
-      panel.limit.textContent = fitting === value ? "" : `${name}: you typed ${this.number.value}. Allowed: `
-        + `${whole ? "whole numbers from " : ""}${signed(control.least)} to ${signed(control.most)}; ${signed(fitting)} is used.`;
+      const said = fitting === value ? "" : `${name}: you typed ${this.number.value}. Allowed: `
+        + `${whole ? "whole numbers from " : ""}${signed(control.least)} to ${signed(control.most)}; ${signed(fitting)} is used. `;
       this.start = { ...panel.values };
-      this.move(fitting);
+      this.move(fitting, said);
       panel.moved("release");
     };
   }
@@ -467,18 +466,24 @@ class Slider {
     }
   }
 
-  /** Take a value, and move the other coefficients by as much where they are linked. */
-  move(value) {
+  /** Take a value, and move the other coefficients by as much where they are linked; say what was limited after `said`. */
+  move(value, said = "") {
     const { panel, control } = this;
+    const limited = [];
     panel.values = { ...panel.values, [control.entry]: value };
     if (panel.linked && control.task) {
       const by = value - this.start[control.entry];
       for (const other of panel.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
-        const moved = Math.min(other.most, Math.max(other.least, this.start[other.entry] + by));
+        const wanted = this.start[other.entry] + by;
+        const moved = Math.min(other.most, Math.max(other.least, wanted));
+        if (moved !== wanted) {
+          limited.push(`${other.label} would be ${signed(Number(wanted.toFixed(6)))}; ${signed(moved)} is used.`);
+        }
         panel.values[other.entry] = Number(moved.toFixed(6));
         panel.rows.get(other.entry).slider.show(panel.values[other.entry]);
       }
     }
+    panel.limit.textContent = said + (limited.length ? `Linked: ${limited.join(" ")}` : "");
     this.show(value);
   }
 

@@ -10,7 +10,7 @@ from ri_analysis.engine.comparison import Comparison
 from ri_analysis.figures import look, words
 from ri_analysis.intervals import Interval
 from ri_analysis.live.estimate import Estimate
-from ri_analysis.ui import recipes
+from ri_analysis.ui import frame, recipes
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.live.acts import SLOTS, History, pinned
 from ri_analysis.ui.live.session import View
@@ -65,7 +65,7 @@ def _coefficient(task: str) -> dict[str, Any]:
 
 def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:
     """Return one row for each task: whether it is merged, muted, soloed, and its colour."""
-    colours, method = look.task_colours(evaluator.suite.tasks), recipes.chosen_method()
+    colours, method = look.task_colours(evaluator.suite.tasks, dark=frame.dark()), recipes.chosen_method()
     on, solo, muted = (set(recipes.chosen_tasks(evaluator)), recipes.named("solo"), recipes.named("mute"))
     return [
         {

@@ -15,7 +15,7 @@ from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.engine.comparison import Comparison, pinned_table
 from ri_analysis.errors import InputError
-from ri_analysis.export.facts import command
+from ri_analysis.export.facts import command, origin_of_pinned
 from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.progress import Parts
@@ -139,10 +139,10 @@ def pins_section(evaluator: Evaluator) -> None:
         shown[slot] = Comparison.of(found)
     now = _exact_now(evaluator)
     if shown:
-        _compare_pins(shown, now)
+        _compare_pins(evaluator, shown, now)
 
 
-def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
+def _compare_pins(evaluator: Evaluator, shown: dict[str, Comparison], now: Comparison | None) -> None:
     table = pinned_table(shown, now)
     chart = figures.pinned(table, dark=frame.dark())
     text = (
@@ -151,9 +151,8 @@ def _compare_pins(shown: dict[str, Comparison], now: Comparison | None) -> None:
         "sampling noise."
     )
     n = words.count(next(iter(shown.values())).n, "test image")
-    compared = [*shown.values(), *([now] if now is not None else [])]
-    recipes_shown = [MergeRecipe.from_dict(each.recipe) for comparison in compared for each in comparison]
-    frame.figure(chart, text, table, f"Based on all {n}.", "pinned", recipes_shown)
+    origin = origin_of_pinned(evaluator, [*shown.values()], now, resources.suite_name())
+    frame.figure(chart, text, table, f"Based on all {n}.", "pinned", origin)
 
 
 def _exact_now(evaluator: Evaluator) -> Comparison | None:
