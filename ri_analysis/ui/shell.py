@@ -13,6 +13,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
+from ri_analysis.allowed import allow_only
 from ri_analysis.arenas import bound_arenas
 from ri_analysis.errors import ChangedFile
 from ri_analysis.figures import words
@@ -71,6 +72,7 @@ _STYLE = """
 
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
+    allow_only(resources.readable_folders())
     page = st.navigation(list(pages), position="hidden")
     state.read_url()
     links.check_suite()
