@@ -100,14 +100,15 @@ def _follow(suite: str) -> None:
     if job is None:  # its file was changed meanwhile
         job = opening.start(suite)
     job.wait(opening.PATIENCE)
-    if job.running:
+    seen = job.look()
+    if seen.running:
         background.watch(job)
         return
-    report: Report | None = job.result
+    report: Report | None = seen.result
     if report is not None and not report.findings:
         _change_over(suite)
     if report is None:
-        opening.stopped(job)
+        opening.stopped(job.title, seen.error)
     else:
         still = f" {resources.short(resources.suite_name())} is still open."
         opening.findings(f"Could not open {suite}", report, still)

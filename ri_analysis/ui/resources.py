@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -26,6 +27,8 @@ CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another su
 
 FOREGROUND, BACKGROUND = "pages", "jobs"
 AGAIN = "again"  # the purpose of an evaluator that measures what came with the suite
+
+_REOPENING = Lock()
 
 Answer = TypeVar("Answer")
 
@@ -108,7 +111,8 @@ def _files(path: str, opened: str) -> Watch:
 def reopen(suite: str, reason: str = "") -> None:
     """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)
-    _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
+    with _REOPENING:  # two sessions at once are two times
+        _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
     forget()
 
 
