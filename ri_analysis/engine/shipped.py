@@ -114,7 +114,7 @@ class Shipped:
         row = self._places.get(key, {}).get(_WHOLE if count is None else count)
         if row is None or self._table is None:
             return None
-        found = unsealed(self._table["value"][row].as_py())
+        found = unsealed(self._table["value"][row].as_py(), _named(key, count))
         if found is None:
             self.problem = "holds damaged answers; they are measured again"
         return found
@@ -126,11 +126,17 @@ def write_shipped(path: Path, answers: Sequence[Shippable], made: Made) -> None:
     columns = {
         "key": pa.array([answer.key for answer in ordered], pa.string()),
         "count": pa.array([_WHOLE if answer.images is None else answer.images for answer in ordered], pa.int64()),
-        "value": pa.array([sealed(answer.arrays) for answer in ordered], pa.large_binary()),
+        "value": pa.array(
+            [sealed(answer.arrays, _named(answer.key, answer.images)) for answer in ordered], pa.large_binary()
+        ),
     }
     table = pa.table(columns).replace_schema_metadata({_MADE: json.dumps(asdict(made))})
     with atomic_path(path) as temporary:
         feather.write_feather(table, str(temporary), "zstd", 22, chunksize=max(1, len(ordered)))
+
+
+def _named(key: str, count: int | None) -> str:
+    return key if count is None else f"{key}:{count}"
 
 
 def _processor() -> str:
