@@ -87,6 +87,11 @@ class Watch:
         """Watch the file at `path`; where it is watched already, what it was at first counts."""
         self._stamps.setdefault(path, stamp)
 
+    @property
+    def known(self) -> list[Path]:
+        """The files that are watched, but for those that are very many."""
+        return list(self._stamps)
+
     def changed(self) -> Path | None:
         """Return a watched file that is not what it was, None when there is none."""
         return next((path for path, stamp in list(self._stamps.items()) if not _is(path, stamp)), None)

@@ -18,7 +18,9 @@ import torch
 from pyarrow import feather
 
 from ri_analysis import __version__
+from ri_analysis.allowed import require_file
 from ri_analysis.engine.sealing import Arrays, sealed, unsealed
+from ri_analysis.errors import InputError
 from ri_analysis.files import atomic_path
 
 FILE = "answers.arrow"  # beside the suite file
@@ -72,10 +74,13 @@ class Shipped:
     @cached_property
     def _table(self) -> pa.Table | None:
         try:
-            return feather.read_table(self.path, memory_map=False)
+            require_file(self.path)
+            table = feather.read_table(self.path, memory_map=False)
+            table.validate(full=True)  # offsets that lead anywhere would end the process
+            return table
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, InputError, pa.ArrowException) as error:
             self.problem = f"can't be read ({error}); the answers that ship with the suite are measured again"
             return None
 

@@ -82,7 +82,8 @@ class Store:
 
     Every answer carries a check of its bytes. One that does not fit is dropped, so that it is measured again, and a
     file that is no store any more is set aside for a new one. Where nothing can be written any more (a read-only
-    folder, a full disk), it answers what it holds, and keeps new answers in memory. All of that is said once on stderr.
+    folder, a full disk), it answers what it holds, and keeps new answers in memory; where its file was removed or
+    replaced, it goes on with the one that is there now. All of that is said once on stderr, and is in `troubles`.
 
     Parameters
     ----------
@@ -114,6 +115,8 @@ class Store:
         self._unwritten: dict[str, Arrays] = {}
         self._unwritten_nested: dict[tuple[str, str], dict[int, Arrays]] = {}
         self._said: set[str] = set()
+        self.troubles: list[str] = []
+        self._file = 0  # of the file that is open
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -124,6 +127,7 @@ class Store:
                     f"{self._path}: expected a workspace that can be written, found: {why}; name another folder by "
                     f"--workspace"
                 ) from error
+            self._file = _inode(self._path)
             self._say_unwritten(why)
 
     def _open(self) -> None:
@@ -131,7 +135,9 @@ class Store:
             self._connection = self._connect(self._where)
             self._file = _inode(self._path)
             try:
-                return self._set_up()
+                self._set_up()
+                self._file = _inode(self._path)
+                return
             except sqlite3.DatabaseError as error:
                 if last or not _is_damage(error):
                     raise
@@ -188,6 +194,8 @@ class Store:
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
+            if self._where == self._path and _inode(self._path) != self._file:
+                self._open_again()
             try:
                 return self._tell(statements)
             except sqlite3.DatabaseError as error:
@@ -196,6 +204,17 @@ class Store:
                 self._set_aside(error)
                 self._open()
                 return self._tell(statements)
+
+    def _open_again(self) -> None:
+        """Go on with the file that is there now: what is written to one that was removed would be lost unseen."""
+        self._connection.close()
+        self._sound.clear()
+        try:
+            self.workspace.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"it was removed, and {in_words(error)}") from error
+        self._open()
+        self._say("was removed or replaced while it was open; answers are kept in the one that is there now")
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         try:
@@ -364,7 +383,9 @@ class Store:
         """Say something on stderr, once."""
         if what not in self._said:
             self._said.add(what)
-            print(f"note  {about or self._path}: {what}", file=sys.stderr)
+            said = f"{about or self._path}: {what}"
+            self.troubles += [] if about else [said]
+            print(f"note  {said}", file=sys.stderr)
 
     def close(self) -> None:
         """Close the file."""

@@ -114,6 +114,7 @@ class Suite:
         for task in spec.tasks:
             named += [item for item in (task.expert, task.head, task.classes, task.data, task.validation) if item]
         named += [item.data for item in spec.unseen] + [item.data for item in spec.auxiliary if item.data]
+        named += self.files.known  # templates, and what lies beside weights
         there = (item for item in named if item.exists())
         return next((item for item in there if item.samefile(path) or item.resolve() in place.parents), None)
 

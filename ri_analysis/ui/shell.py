@@ -94,6 +94,8 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
                 _remarks(opening.remarks())
+                for trouble in resources.evaluator().store.troubles:
+                    st.warning(frame.plain(trouble), icon=":material/warning:")
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(partial(recipes.in_address, page.url_path))
         guide.visited(page.url_path)

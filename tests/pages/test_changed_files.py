@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
+from ri_analysis.ui import resources
 
 
 def _numbers(app: AppTest) -> list[str]:
@@ -44,6 +46,19 @@ def test_a_suite_of_which_a_file_was_replaced_is_opened_anew_with_a_notice(
     app.run()
     assert not app.toast
     assert _numbers(app) == after
+
+
+def test_a_workspace_that_is_removed_under_the_app_is_noticed_and_said(app: AppTest, workspace: Path) -> None:
+    app.run()
+    assert not app.sidebar.warning
+    numbers = _numbers(app)
+    shutil.rmtree(workspace)
+    resources.memory.clear()
+    app.run().run()
+    assert not app.exception
+    assert "was removed or replaced while it was open" in app.sidebar.warning[0].value
+    assert (workspace / "store.sqlite").is_file()
+    assert _numbers(app) == numbers
 
 
 def test_another_session_is_told_too(start, tiny: Path) -> None:
