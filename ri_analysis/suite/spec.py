@@ -195,7 +195,7 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     model = reader.table(document.get("model"), _MODEL, "[model]")
     sections = {name: reader.section(document, name) for name in _TABLES}
     name = document.get("name", path.parent.name)
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # it names a folder
         reader.findings.append(f"{path}: name must be letters, digits, '.', '_' and '-', found {name!r}")
     if not reader.findings:
         reader.relations(sections)

@@ -189,6 +189,12 @@ def test_a_name_of_a_studys_set_leads_nowhere_else(tiny: Path, workspace: Path) 
             suite.resolved_set(name)
 
 
+@pytest.mark.parametrize("name", [".", "..", "a/b", ""])
+def test_a_suites_name_leads_to_no_other_folder_of_the_workspace(name: str, tiny: Path, workspace: Path) -> None:
+    tiny.write_text(tiny.read_text().replace('name = "tiny"', f'name = "{name}"'))
+    assert "name must be letters" in str(check_suite(str(tiny), workspace).findings)
+
+
 def test_pipes_where_files_are_named(tiny: Path, workspace: Path) -> None:
     folder = tiny.parent
     for name in ("head-Reds.safetensors", "Blues.txt", "Reds-test.npz", "original/Greens.safetensors"):
