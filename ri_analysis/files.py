@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,33 +16,38 @@ from pathlib import Path
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.stamps import Stamp, require_unchanged
 
-_PART = ".part"  # in the names of temporary files
-_ABANDONED = 3600.0  # seconds
+if sys.platform != "win32":
+    import fcntl
+
+# The names of temporary files, whatever they are written for.
+_PART = re.compile(r"\..{0,40}-[0-9a-f]{8}-[a-z0-9_]{8}\.part(\..{0,19})?", re.DOTALL)
+# Seconds since something was last written to one whose writer no longer holds it, or where that can't be told.
+_LEFT, _ABANDONED = 60.0, 3600.0
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` when the block ends without an error.
 
-    The folder is created. After an error nothing is left behind and an older `path` stays as it was; what a killed
-    run has left is removed. Raises WriteError, naming `path`, where the system does not let it be written.
+    The folder is created. After an error nothing is left behind and an older `path` stays as it was; what killed runs
+    have left there is removed. Raises WriteError, naming `path`, where the system does not let it be written.
     """
     beside: tuple[Path, ...] = (path, path.parent)
     try:
         _refuse_what_is_no_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         prefix, suffix = _temporary_name(path)
-        _remove_abandoned(path.parent, prefix)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
-        os.close(handle)
         temporary = Path(name)
         beside = (*beside, temporary)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _held(handle):
+            try:
+                yield temporary
+                temporary.chmod(0o644)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         about = None if error.filename is None else Path(os.fsdecode(error.filename))
         if isinstance(error, WriteError) or not (about is None or about in (*beside, *path.parents)):
@@ -60,6 +67,7 @@ def check_target(path: Path) -> None:
                 (missing[-1].parent / part.name).lstat()  # fails otherwise where the name is too long
         with tempfile.TemporaryFile(dir=missing[-1].parent):
             pass
+        _remove_abandoned(missing[-1].parent)
     except OSError as error:
         if isinstance(error, WriteError):
             raise
@@ -87,16 +95,58 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 def _temporary_name(path: Path) -> tuple[str, str]:
     """Return how names of `path`'s temporary files begin and end: they tell whose they are, and are never too long."""
-    return f".{path.stem[:40]}-{digest(path.name)[:8]}-", f"{_PART}{path.suffix[:20]}"
+    return f".{path.stem[:40]}-{digest(path.name)[:8]}-", f".part{path.suffix[:20]}"
 
 
-def _remove_abandoned(folder: Path, prefix: str) -> None:
-    """Remove temporary files that nothing was written to for long: the run that made them was killed."""
+@contextmanager
+def _held(handle: int) -> Iterator[None]:
+    """Hold a temporary file while the block writes it, for others to see; a killed process holds nothing."""
+    if sys.platform == "win32":  # which replaces no file that is open
+        os.close(handle)
+        yield
+        return
+    try:
+        with suppress(OSError):
+            _hold(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Hold a file as long as it is open; return whether this system can. Raises BlockingIOError where another does."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return False
+    return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files whose writer was killed: nobody holds them, and nothing was written to them for a while.
+
+    The while is for one that was made a moment ago, and is not held yet.
+    """
     for name in os.listdir(folder):
-        if name.startswith(prefix) and _PART in name:
+        if _PART.fullmatch(name) is not None:
             with suppress(OSError):  # another process may be removing it too
-                if time.time() - (folder / name).stat().st_mtime > _ABANDONED:
-                    (folder / name).unlink()
+                _remove_if_abandoned(folder / name)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    age = time.time() - path.stat().st_mtime
+    if age < _LEFT:
+        return
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if _hold(handle) or age > _ABANDONED:
+            path.unlink()
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from ri_analysis.allowed import require_file
 from ri_analysis.errors import ChangedFile
 
 _SPARING = 20  # times as long as it takes to look at many files, until they are looked at again
@@ -36,7 +37,12 @@ class Stamp(NamedTuple):
 
     @classmethod
     def settled(cls, path: Path) -> Stamp:
-        """Return the stamp of the file at `path`, such that any later change gives it another. Raises OSError."""
+        """Return the stamp of the file at `path`, such that any later change gives it another.
+
+        Raises OSError, InputError for a pipe or device, and Outside for a file that may not be read: whatever is opened
+        by a name that a user gave is stamped before.
+        """
+        require_file(path)
         found = cls.of(path)
         if 0 <= time.time() - found.changed / 1e9 < _SETTLED:
             time.sleep(_SETTLED)
@@ -81,6 +87,11 @@ class Watch:
         """Watch the file at `path`; where it is watched already, what it was at first counts."""
         self._stamps.setdefault(path, stamp)
 
+    @property
+    def known(self) -> list[Path]:
+        """The files that are watched, but for those that are very many."""
+        return list(self._stamps)
+
     def changed(self) -> Path | None:
         """Return a watched file that is not what it was, None when there is none."""
         return next((path for path, stamp in list(self._stamps.items()) if not _is(path, stamp)), None)
@@ -110,7 +121,7 @@ _noting: ContextVar[Watch | None] = ContextVar("noting", default=None)
 
 
 def reading(path: Path) -> Stamp:
-    """Say that the file at `path` is going to be read; return its stamp. Raises OSError."""
+    """Say that the file at `path` is going to be read; return its stamp. Raises as `Stamp.settled` does."""
     stamp, watch = Stamp.settled(path), _noting.get()
     if watch is not None:
         watch.note(path, stamp)

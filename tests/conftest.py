@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import make_suite
 
+from ri_analysis.allowed import allow_only
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
 
@@ -17,6 +19,13 @@ torch.set_num_threads(1)  # towers this small only lose by being shared between 
 def own_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the default workspace out of the home folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def any_file_may_be_read() -> Iterator[None]:
+    """Have what a page allows to be read end with the test."""
+    yield
+    allow_only(None)
 
 
 @pytest.fixture(scope="session")

@@ -25,11 +25,12 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """The app on a suite, before its first run."""
+    """The app on a suite, before its first run; it may read all that lies beside the workspace."""
 
     def begin(suite: Path | str) -> AppTest:
         for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
             monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv(resources.ALLOW, str(workspace.parent))
         # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
         monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
         return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=60)

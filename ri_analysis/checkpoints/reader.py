@@ -152,8 +152,8 @@ def _with_choice(found: Checkpoint, tower: str | None) -> Checkpoint:
 
 
 def _read_file(path: Path, memory: Path | None) -> Checkpoint:
+    stamp = _stamp(path)
     head = _head(path)
-    stamp = reading(path)
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
         content = content_digest(path, memory)
@@ -188,6 +188,13 @@ def _not_called(path: Path, functions: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(functions) - 5} more" if functions[5:] else ""
     return (f"{path}: holds data made by {', '.join(functions[:5])}{more}; nothing was called, the data is left out.",)
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        return reading(path)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
 
 
 def _head(path: Path) -> bytes:

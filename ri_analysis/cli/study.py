@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ri_analysis.cli.flags import pairs, settings_in_words, shared_flags, whole
-from ri_analysis.cli.opening import note_files, open_evaluator
+from ri_analysis.cli.opening import check_output, note_files, open_evaluator
 from ri_analysis.cli.progress import Progress
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
@@ -64,7 +64,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.studies.conducting.conduct import conduct, plan
     from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool
     from ri_analysis.studies.conducting.tables import KeptTable
-    from ri_analysis.studies.output import MANIFEST, check_documents, document, estimate, manifest, write
+    from ri_analysis.studies.output import FILES, MANIFEST, check_documents, document, estimate, manifest, write
     from ri_analysis.workers import threads_each
 
     study = find_study(options.name)
@@ -78,6 +78,8 @@ def _study(options: argparse.Namespace) -> int:
         check_documents(study, options.docs)
     evaluator = open_evaluator(options)
     suite = evaluator.suite
+    for name in () if options.dry_run else FILES:
+        check_output(suite, options.out / name)
     settings = study.complete(suite, given)
     note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
     trying = Progress("trying bfloat16")

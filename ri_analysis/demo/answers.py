@@ -214,7 +214,9 @@ def _sizes(path: Path, found: dict[str, list[Shippable]]) -> str:
     """Return how many bytes each kind of answer takes, compressed by itself: together they take less."""
     sizes = Counter[str]()
     for kind, answers in found.items():
-        sizes[kind] = len(pa.compress(b"".join(sealed(each.arrays) for each in answers), "zstd", asbytes=True))
+        sizes[kind] = len(
+            pa.compress(b"".join(sealed(each.arrays, each.key) for each in answers), "zstd", asbytes=True)
+        )
     lines = [f"{size:>9,} bytes  {kind}, {len(found[kind])} answers" for kind, size in sizes.most_common()]
     return "\n".join([*lines, f"{path.stat().st_size:>9,} bytes  {path}"])
 

@@ -12,13 +12,14 @@ import safetensors.numpy
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
-_SEAL, _CHECK = b"RI-1", 16  # before an answer's bytes: what says that a check follows, and the check's length
+# Before an answer's bytes: what says that a check follows, of the bytes alone or of what they answer too.
+_OF_BYTES, _OF_BOTH, _CHECK = b"RI-1", b"RI-2", 16
 
 _NPZ = b"PK"
 
 
-def sealed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
-    """Return arrays as bytes that carry their own check.
+def sealed(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> bytes:
+    """Return arrays as bytes that carry their own check, and that of the `name` of what they answer.
 
     They are safetensors, which are read ten times as fast as npz, or npz where they hold text.
     """
@@ -28,19 +29,21 @@ def sealed(arrays: Mapping[str, npt.NDArray[np.generic]]) -> bytes:
         data = buffer.getvalue()
     else:
         data = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    return _SEAL + _check(data) + data
+    return _OF_BOTH + _check(name, data) + data
 
 
-def unsealed(value: object) -> Arrays | None:
-    """Return the arrays that `sealed` made bytes of; None where they are not what they were.
+def unsealed(value: object, name: str) -> Arrays | None:
+    """Return the arrays that `sealed` made bytes of; None where they are not what they were, or answer something else.
 
-    What was kept before there was a seal is an npz file, whose parts have checks of their own.
+    Earlier versions' check did not hold the name. What was kept before there was one is an npz file, whose parts have
+    checks of their own.
     """
     if not isinstance(value, bytes):
         return None
-    start = len(_SEAL) + _CHECK
-    data = value[start:] if value.startswith(_SEAL) else value
-    if data is not value and value[len(_SEAL) : start] != _check(data):
+    seal, check, data = value[:4], value[4 : 4 + _CHECK], value[4 + _CHECK :]
+    if seal not in (_OF_BYTES, _OF_BOTH):
+        data = value
+    elif check != _check(name if seal == _OF_BOTH else "", data):
         return None
     try:
         if not data.startswith(_NPZ):
@@ -51,5 +54,7 @@ def unsealed(value: object) -> Arrays | None:
         return None
 
 
-def _check(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_CHECK).digest()
+def _check(name: str, data: bytes) -> bytes:
+    state = hashlib.blake2b(name.encode(), digest_size=_CHECK)
+    state.update(data)
+    return state.digest()

@@ -18,7 +18,9 @@ import torch
 from pyarrow import feather
 
 from ri_analysis import __version__
+from ri_analysis.allowed import require_file
 from ri_analysis.engine.sealing import Arrays, sealed, unsealed
+from ri_analysis.errors import InputError
 from ri_analysis.files import atomic_path
 
 FILE = "answers.arrow"  # beside the suite file
@@ -72,10 +74,13 @@ class Shipped:
     @cached_property
     def _table(self) -> pa.Table | None:
         try:
-            return feather.read_table(self.path, memory_map=False)
+            require_file(self.path)
+            table = feather.read_table(self.path, memory_map=False)
+            table.validate(full=True)  # offsets that lead anywhere would end the process
+            return table
         except FileNotFoundError:
             return None
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, InputError, pa.ArrowException) as error:
             self.problem = f"can't be read ({error}); the answers that ship with the suite are measured again"
             return None
 
@@ -114,7 +119,7 @@ class Shipped:
         row = self._places.get(key, {}).get(_WHOLE if count is None else count)
         if row is None or self._table is None:
             return None
-        found = unsealed(self._table["value"][row].as_py())
+        found = unsealed(self._table["value"][row].as_py(), _named(key, count))
         if found is None:
             self.problem = "holds damaged answers; they are measured again"
         return found
@@ -126,11 +131,17 @@ def write_shipped(path: Path, answers: Sequence[Shippable], made: Made) -> None:
     columns = {
         "key": pa.array([answer.key for answer in ordered], pa.string()),
         "count": pa.array([_WHOLE if answer.images is None else answer.images for answer in ordered], pa.int64()),
-        "value": pa.array([sealed(answer.arrays) for answer in ordered], pa.large_binary()),
+        "value": pa.array(
+            [sealed(answer.arrays, _named(answer.key, answer.images)) for answer in ordered], pa.large_binary()
+        ),
     }
     table = pa.table(columns).replace_schema_metadata({_MADE: json.dumps(asdict(made))})
     with atomic_path(path) as temporary:
         feather.write_feather(table, str(temporary), "zstd", 22, chunksize=max(1, len(ordered)))
+
+
+def _named(key: str, count: int | None) -> str:
+    return key if count is None else f"{key}:{count}"
 
 
 def _processor() -> str:

@@ -35,6 +35,11 @@ _SET_UP = (
     "used REAL NOT NULL, PRIMARY KEY (key, count))",
     "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, description TEXT NOT NULL, versions TEXT NOT NULL, "
     "seconds REAL NOT NULL)",
+    # These fail where the tables are others than those.
+    "SELECT key, value, created FROM answers LIMIT 0",
+    "SELECT key, count, value, created FROM outcomes LIMIT 0",
+    "SELECT key, count, value, used FROM features LIMIT 0",
+    "SELECT key, description, versions, seconds FROM records LIMIT 0",
 )
 _NEAREST = (
     "SELECT count, value FROM {} WHERE key = ? AND count >= ? ORDER BY count LIMIT 1",
@@ -77,7 +82,8 @@ class Store:
 
     Every answer carries a check of its bytes. One that does not fit is dropped, so that it is measured again, and a
     file that is no store any more is set aside for a new one. Where nothing can be written any more (a read-only
-    folder, a full disk), it answers what it holds, and keeps new answers in memory. All of that is said once on stderr.
+    folder, a full disk), it answers what it holds, and keeps new answers in memory; where its file was removed or
+    replaced, it goes on with the one that is there now. All of that is said once on stderr, and is in `troubles`.
 
     Parameters
     ----------
@@ -109,6 +115,8 @@ class Store:
         self._unwritten: dict[str, Arrays] = {}
         self._unwritten_nested: dict[tuple[str, str], dict[int, Arrays]] = {}
         self._said: set[str] = set()
+        self.troubles: list[str] = []
+        self._file = 0  # of the file that is open
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             self._open()
@@ -119,6 +127,7 @@ class Store:
                     f"{self._path}: expected a workspace that can be written, found: {why}; name another folder by "
                     f"--workspace"
                 ) from error
+            self._file = _inode(self._path)
             self._say_unwritten(why)
 
     def _open(self) -> None:
@@ -126,7 +135,9 @@ class Store:
             self._connection = self._connect(self._where)
             self._file = _inode(self._path)
             try:
-                return self._set_up()
+                self._set_up()
+                self._file = _inode(self._path)
+                return
             except sqlite3.DatabaseError as error:
                 if last or not _is_damage(error):
                     raise
@@ -183,6 +194,8 @@ class Store:
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
+            if self._where == self._path and _inode(self._path) != self._file:
+                self._open_again()
             try:
                 return self._tell(statements)
             except sqlite3.DatabaseError as error:
@@ -191,6 +204,17 @@ class Store:
                 self._set_aside(error)
                 self._open()
                 return self._tell(statements)
+
+    def _open_again(self) -> None:
+        """Go on with the file that is there now: what is written to one that was removed would be lost unseen."""
+        self._connection.close()
+        self._sound.clear()
+        try:
+            self.workspace.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"it was removed, and {in_words(error)}") from error
+        self._open()
+        self._say("was removed or replaced while it was open; answers are kept in the one that is there now")
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         try:
@@ -212,7 +236,7 @@ class Store:
 
     def _own(self, key: str) -> Arrays | None:
         row = self._row("SELECT value FROM answers WHERE key = ?", key)
-        found = None if row is None else unsealed(row[0])
+        found = None if row is None else unsealed(row[0], key)
         if found is not None:
             self._sound.add(key)
             return found
@@ -257,7 +281,7 @@ class Store:
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
         self._guard()
-        row = (key, sealed(arrays), time.time())
+        row = (key, sealed(arrays, key), time.time())
         if not self._write(("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", row), *_noting(key, record)):
             self._unwritten[key] = dict(arrays)
 
@@ -290,7 +314,7 @@ class Store:
     def put_nested(self, key: str, count: int, arrays: Arrays, record: Record | None = None) -> None:
         """Keep the answer about a subset of `count` images; one already there stays (it is the same one)."""
         self._guard()
-        row = (key, count, sealed(arrays), time.time())
+        row = (key, count, sealed(arrays, f"{key}:{count}"), time.time())
         written = ("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", row)
         if not self._write(written, *_noting(f"{key}:{count}", record)):
             self._unwritten_nested.setdefault(("outcomes", key), {})[count] = arrays
@@ -309,16 +333,17 @@ class Store:
     def features_count(self, key: str, count: int) -> int:
         """Return of how many of a subset's `count` images features are kept."""
         row = self._row("SELECT max(count) FROM features WHERE key = ?", key)
-        kept = 0 if row is None else row[0] or 0
+        kept = row[0] if row is not None and isinstance(row[0], int) else 0
         return min(count, max(kept, *self._unwritten_nested.get(("features", key), {}), 0))
 
     def put_features(self, key: str, features: npt.NDArray[np.float32]) -> None:
         """Keep features (n, embed_dim) of a subset; the least recently used go beyond FEATURES bytes."""
         self._guard()
         count, arrays = len(features), {"features": features.astype(np.float32, copy=False)}
+        value = sealed(arrays, f"{key}:{count}")
         if not self._write(
             ("DELETE FROM features WHERE key = ? AND count < ?", (key, count)),
-            ("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", (key, count, sealed(arrays), time.time())),
+            ("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", (key, count, value, time.time())),
             (_DROP_OLD_FEATURES, (FEATURES,)),
         ):
             self._unwritten_nested.setdefault(("features", key), {})[count] = dict(arrays)
@@ -327,9 +352,9 @@ class Store:
         held = self._unwritten_nested.get((table, key), {})
         for query in _NEAREST:
             while (row := self._row(query.format(table), key, count)) is not None:
-                found = unsealed(row[1])
-                if found is not None:
-                    held = held | {int(row[0]): found}
+                found = unsealed(row[1], f"{key}:{row[0]}")
+                if found is not None and isinstance(row[0], int):
+                    held = held | {row[0]: found}
                     break
                 self._drop_nested(table, key, row[0])
                 if self._row(query.format(table), key, count) == row:  # nothing can be written
@@ -358,7 +383,9 @@ class Store:
         """Say something on stderr, once."""
         if what not in self._said:
             self._said.add(what)
-            print(f"note  {about or self._path}: {what}", file=sys.stderr)
+            said = f"{about or self._path}: {what}"
+            self.troubles += [] if about else [said]
+            print(f"note  {said}", file=sys.stderr)
 
     def close(self) -> None:
         """Close the file."""
@@ -380,7 +407,9 @@ def _noting(key: str, record: Record | None) -> list[Statement]:
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    # SQLITE_ERROR is what a statement gets whose tables or columns are not there.
+    damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in damage
 
 
 def _inode(path: Path) -> int:

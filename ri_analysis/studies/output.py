@@ -25,6 +25,7 @@ from ri_analysis.studies.study import Study
 
 IMAGE_FORMATS = ("svg", "png", "pdf")
 MANIFEST = "manifest.json"
+FILES = ("table.parquet", "table.csv", MANIFEST)  # besides figures
 REPORTED = "Reported by the paper"
 _WIDTH = 6.75  # inches: both columns of most venues
 

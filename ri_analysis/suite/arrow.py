@@ -120,11 +120,12 @@ def _names(features: dict[str, Any], label: str | None) -> tuple[str, ...]:
 def _open_arrow(folder: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
     import pyarrow as pa
 
+    reading(folder / "state.json")
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state.get("_indices_data_files"):
         raise InputError(f"{folder}: holds a selection of rows; save it after `flatten_indices()`")
     files = [folder / Path(item["filename"]).name for item in state["_data_files"]]
-    for file in (folder / "state.json", folder / "dataset_info.json", *files):
+    for file in (folder / "dataset_info.json", *files):
         if file.is_file():
             reading(file)
     table = pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ri_analysis.allowed import is_allowed, require_file
 from ri_analysis.errors import InputError, listing
 from ri_analysis.suite.listing import hidden, is_image
 
@@ -89,8 +90,8 @@ data = "images/test"          # a folder with one subfolder a class, or an .npz 
 
 def _folder(folder: Path) -> Instead:
     entries = sorted(item for item in folder.iterdir() if not hidden(item.name))[:_DEEP]
-    files = [item for item in entries if item.is_file()]
-    inner = [item / "suite.toml" for item in entries if item.is_dir()]
+    files = [item for item in entries if is_allowed(item) and item.is_file()]
+    inner = [item / "suite.toml" for item in entries if is_allowed(item) and item.is_dir()]
     suites = tuple(item for item in (*files, *inner) if item.suffix == ".toml" and _is_suite(item))
     if suites:
         which = "it" if len(suites) == 1 else "one of them"
@@ -103,6 +104,7 @@ def _folder(folder: Path) -> Instead:
 
 
 def _head(path: Path) -> bytes:
+    require_file(path)
     with path.open("rb") as file:
         return file.read(_HEAD)
 
@@ -110,6 +112,7 @@ def _head(path: Path) -> bytes:
 def _is_suite(path: Path) -> bool:
     """Whether a file is TOML that names a model and tasks."""
     try:
+        require_file(path)
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ri_analysis.allowed import require_allowed
 from ri_analysis.errors import InputError, listing
 from ri_analysis.suite.decoding import SUFFIXES
 
@@ -45,6 +46,7 @@ class ImageFiles:
 
     def below(self, folder: Path) -> list[Path]:
         """Return the image files below `folder`, sorted. Raises InputError for a folder that can't be read."""
+        require_allowed(folder)
         if folder != self.folder and _identity(folder) in self._above:
             self._again.append(folder)
             return []
@@ -92,6 +94,7 @@ class ImageFiles:
             for item in below:
                 if hidden(item.name):
                     continue
+                require_allowed(item)
                 if (identity := _identity(item)) in seen:
                     self._again.append(item)
                 else:

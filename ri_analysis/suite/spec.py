@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ri_analysis.allowed import Outside, is_allowed
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.stamps import reading
@@ -194,7 +195,7 @@ def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     model = reader.table(document.get("model"), _MODEL, "[model]")
     sections = {name: reader.section(document, name) for name in _TABLES}
     name = document.get("name", path.parent.name)
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # it names a folder
         reader.findings.append(f"{path}: name must be letters, digits, '.', '_' and '-', found {name!r}")
     if not reader.findings:
         reader.relations(sections)
@@ -217,8 +218,11 @@ class _Reader:
         if not isinstance(root, str):
             self.note("root", f"must be a path, found {root!r}")
             return self.path.parent
-        folder = (self.path.parent / Path(root).expanduser()).resolve()
-        if not folder.is_dir():
+        named = self.path.parent / Path(root).expanduser()
+        folder = named.resolve()
+        if not is_allowed(named):
+            self.note("root", str(Outside(repr(root))))
+        elif not folder.is_dir():
             self.note("root", f"expected the folder that holds the weights and images, found none at {folder}")
         return folder
 
@@ -265,18 +269,25 @@ class _Reader:
         if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)) or not texts:
             self.note(where, f"must be {words}, found {value!r}")
         elif kind is Path:
-            return (self.root / Path(str(value)).expanduser()).resolve()
+            return self.place(self.root / Path(str(value)).expanduser(), value, where)
         elif kind is _Beside:
-            return (self.path.parent / str(value)).resolve()
+            return self.place(self.path.parent / str(value), value, where)
         elif kind is _Templates and isinstance(value, str):
-            return self.lines((self.path.parent / value).resolve(), where)
+            return self.lines(self.place(self.path.parent / value, value, where), where)
         elif isinstance(value, list):
             return tuple(value)
         return value
 
+    def place(self, path: Path, named: object, where: str) -> Path:
+        if not is_allowed(path):
+            self.note(where, str(Outside(repr(named))))
+        return path.resolve()
+
     def lines(self, path: Path, where: str) -> tuple[str, ...]:
         try:
             return read_lines(path)
+        except Outside:  # noted already
+            return ()
         except InputError as error:
             self.note(where, str(error))
             return ()

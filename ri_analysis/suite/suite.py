@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ri_analysis.allowed import allow_file, require_allowed
 from ri_analysis.checkpoints import Checkpoint, Tower, classifier_weight, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
@@ -41,11 +42,13 @@ def resource_root() -> Path:
 def suite_path(suite: str) -> Path:
     """Return the suite file that `suite` means: an embedded suite's name, a suite file, or its folder.
 
-    Raises InputError for a path that leads nowhere, and NotASuite for what is something else.
+    Raises Outside for a path that may not be read, InputError for one that leads nowhere, and NotASuite for what is
+    something else.
     """
     if suite in EMBEDDED:
         return resource_root() / "assets" / suite / "suite.toml"
     path = Path(suite).expanduser()
+    require_allowed(path)
     if path.is_dir() and (path / "suite.toml").is_file():
         path /= "suite.toml"
     if not path.exists():
@@ -111,6 +114,7 @@ class Suite:
         for task in spec.tasks:
             named += [item for item in (task.expert, task.head, task.classes, task.data, task.validation) if item]
         named += [item.data for item in spec.unseen] + [item.data for item in spec.auxiliary if item.data]
+        named += self.files.known  # templates, and what lies beside weights
         there = (item for item in named if item.exists())
         return next((item for item in there if item.samefile(path) or item.resolve() in place.parents), None)
 
@@ -267,11 +271,13 @@ class Suite:
 
     def _of_a_study(self, name: str) -> ResolvedSpec | None:
         folder = self.resolved_folder
-        return ResolvedSpec(name, folder / name) if folder is not None and name.startswith(f"{STUDIES}/") else None
+        made = folder is not None and name.startswith(f"{STUDIES}/") and ".." not in name.split("/")
+        return ResolvedSpec(name, folder / name) if folder is not None and made else None
 
     def record(self, name: str) -> dict[str, Any]:
         """Return how an RI-adapted expert set was made, as its trainer wrote it down; empty when it did not."""
         path = self.resolved_set(name).directory / RECORD
+        require_allowed(path)
         try:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         except (OSError, ValueError) as error:
@@ -347,6 +353,8 @@ def _pretrained_tag(architecture: str, tag: str) -> Path:
             f"pretrained {tag!r}: expected a checkpoint file or an open_clip tag of {architecture!r}, found neither"
         )
     try:
-        return Path(open_clip.download_pretrained(config))
+        found = Path(open_clip.download_pretrained(config))
+        allow_file(found)
+        return found
     except (OSError, RuntimeError) as error:
         raise InputError(f"pretrained tag {tag!r} of {architecture!r} could not be fetched: {error}") from error

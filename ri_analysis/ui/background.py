@@ -34,14 +34,15 @@ def on_request(
     `work` gets the evaluator of a purpose and a Progress that raises Cancelled once the reader asks for it.
     `so_far` draws what there is of the answer while it is worked out; `at_once` starts without the button.
     """
+    name = f"{key[0]}:{hash(key)}"
+    job = resources.jobs().get(name)
+    seen = None if job is None else job.look()  # before its answer is looked for: it may end now
     found = resources.memory().get(key)
     if found is not None:
         return found
-    name = f"{key[0]}:{hash(key)}"
-    job = resources.jobs().get(name)
-    if job is None or not job.running:
+    if job is None or seen is None or not seen.running:
         explain(job)
-        ask = not at_once or (job is not None and job.error is not None)
+        ask = not at_once or (seen is not None and seen.error is not None)
         if ask and not _asked(label, f"start.{key[0]}", note, quiet=purpose == resources.AGAIN):
             return None
         suite = resources.suite_name()
@@ -91,12 +92,13 @@ def _work(job: Job, key: tuple[Hashable, ...], work: Work, suite: str, purpose: 
 
 def explain(job: Job | None) -> None:
     """Say why a job ended early, where it did."""
-    if job is None or job.error is None:
+    error = None if job is None else job.error
+    if job is None or error is None:
         return
-    if isinstance(job.error, Cancelled):
+    if isinstance(error, Cancelled):
         st.caption("Cancelled. What was measured is saved: starting again resumes there.")
     else:
-        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon=":material/warning:")
+        st.error(frame.plain(f"{job.title} stopped: {error}"), icon=":material/warning:")
 
 
 def watch(job: Job, so_far: Drawing | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from ri_analysis.allowed import is_allowed
 from ri_analysis.analyses.task_vectors import ANALYSIS as TASK_VECTORS
 from ri_analysis.engine import Evaluator, Report
 from ri_analysis.figures import words
@@ -47,7 +48,8 @@ def open_another() -> None:
 
 def known_suites() -> list[str]:
     """Return the suites to offer: the one the app was started on, those opened last, the embedded ones."""
-    return list(dict.fromkeys([resources.first_suite(), *_recent(), *EMBEDDED]))
+    recent = (suite for suite in _recent() if suite in EMBEDDED or is_allowed(Path(suite)))
+    return list(dict.fromkeys([resources.first_suite(), *recent, *EMBEDDED]))
 
 
 def _recent() -> list[str]:
@@ -98,14 +100,15 @@ def _follow(suite: str) -> None:
     if job is None:  # its file was changed meanwhile
         job = opening.start(suite)
     job.wait(opening.PATIENCE)
-    if job.running:
+    seen = job.look()
+    if seen.running:
         background.watch(job)
         return
-    report: Report | None = job.result
+    report: Report | None = seen.result
     if report is not None and not report.findings:
         _change_over(suite)
     if report is None:
-        opening.stopped(job)
+        opening.stopped(job.title, seen.error)
     else:
         still = f" {resources.short(resources.suite_name())} is still open."
         opening.findings(f"Could not open {suite}", report, still)

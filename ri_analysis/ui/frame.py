@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from ri_analysis.allowed import shortened
 from ri_analysis.errors import InputError
 from ri_analysis.export import formats
 from ri_analysis.figures import look
@@ -83,5 +84,6 @@ def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table be
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is: names and paths are no marks."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]#<>$~" else sign for sign in text).replace("\n", "  \n")
+    """Return text that Markdown shows as it is: names and paths are no marks, and paths begin at an allowed folder."""
+    signs = (f"\\{sign}" if sign in "\\`*_{}[]#<>$~" else sign for sign in shortened(text))
+    return "".join(signs).replace("\n", "  \n")

@@ -14,6 +14,15 @@ from ri_analysis.progress import Pace
 _KEPT = 32  # finished jobs remembered
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a job had come to when it was looked at: it is running, or it ended with a result or an error."""
+
+    running: bool
+    result: Any = None
+    error: BaseException | None = None
+
+
 @dataclass
 class Job:
     """One piece of work, which calls `progress`; pages read the rest. Neither waits for the other.
@@ -47,10 +56,19 @@ class Job:
         """Whether the work was asked to stop."""
         return self._cancel.is_set()
 
+    def look(self) -> Seen:
+        """Return what the work has come to by now: looked at piece by piece, it could end in between."""
+        if self._future is None or not self._future.done():
+            return Seen(running=True)
+        if self._future.cancelled():
+            return Seen(running=False, error=Cancelled(self.title))
+        error = self._future.exception()
+        return Seen(running=False, result=None if error else self._future.result(), error=error)
+
     @property
     def running(self) -> bool:
         """Whether the work is waiting or under way."""
-        return self._future is not None and not self._future.done()
+        return self.look().running
 
     def wait(self, seconds: float) -> None:
         """Wait until the work has ended, at most so long."""
@@ -60,16 +78,7 @@ class Job:
     @property
     def error(self) -> BaseException | None:
         """What ended the work early, None while it runs and when it was finished."""
-        if self._future is None or not self._future.done():
-            return None
-        if self._future.cancelled():
-            return Cancelled(self.title)
-        return self._future.exception()
-
-    @property
-    def result(self) -> Any:
-        """What the finished work returned."""
-        return None if self._future is None or self.running or self.error else self._future.result()
+        return self.look().error
 
 
 class Jobs:
@@ -94,9 +103,9 @@ class Jobs:
             if known is not None and known.running:
                 return known
             job = Job(key, title, details or {}, unit)
+            job._future = self._executor.submit(work, job)
             self._jobs.pop(key, None)
             self._jobs[key] = job
-            job._future = self._executor.submit(work, job)
             done = [name for name, other in self._jobs.items() if not other.running]
             for name in done[: max(0, len(self._jobs) - _KEPT)]:
                 del self._jobs[name]

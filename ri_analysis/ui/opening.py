@@ -41,7 +41,7 @@ def is_open() -> bool:
     A suite one of whose files has changed is reopened.
     """
     _renew()
-    report = None if _shipped() else _checked(resources.suite_name()).result
+    report = None if _shipped() else _checked(resources.suite_name()).look().result
     found = _shipped() or (report is not None and not report.findings)
     st.session_state[_DRAWN] = found
     return found
@@ -49,19 +49,20 @@ def is_open() -> bool:
 
 def remarks() -> Sequence[str]:
     """Return the remarks about the open suite's files; none until its check has ended."""
-    report = None if _shipped() else _checked(resources.suite_name()).result
+    report = None if _shipped() else _checked(resources.suite_name()).look().result
     return () if report is None else report.remarks
 
 
 def open_report() -> Report:
     """Return what was found in the open suite; until that is known, the page shows progress and goes no further."""
     job = _checked(resources.suite_name())
-    report: Report | None = job.result
+    seen = job.look()
+    report: Report | None = seen.result
     if report is None:
-        if job.running:
+        if seen.running:
             background.watch(job)
         else:
-            stopped(job)
+            stopped(job.title, seen.error)
             again()
         st.stop()
     if not report.findings and not st.session_state[_DRAWN]:
@@ -109,12 +110,12 @@ def job_of(suite: str) -> Job | None:
     return _jobs().get(_name(suite))
 
 
-def stopped(job: Job) -> None:
+def stopped(title: str, error: BaseException | None) -> None:
     """Say why a check has no report."""
-    if isinstance(job.error, Cancelled):
+    if isinstance(error, Cancelled):
         st.info("Opening was cancelled.", icon=":material/pause_circle:")
     else:
-        st.error(frame.plain(f"{job.title} stopped: {job.error}"), icon=":material/warning:")
+        st.error(frame.plain(f"{title} stopped: {error}"), icon=":material/warning:")
 
 
 def findings(headline: str, report: Report, after: str = "") -> None:

@@ -386,11 +386,12 @@ def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
 def runs(evaluator: Evaluator) -> None:
     """Draw the runs of this server: those under way with progress and cancel, those that ended with how."""
     for job in resources.jobs().starting_with(_prefix(evaluator.suite)):
-        if job.running:
+        seen = job.look()
+        if seen.running:
             with st.container(border=True):
                 st.caption(f"{run_in_words(job.details['run'].settings)}")
                 background.watch(job, partial(_losses, job, evaluator.suite.tasks))
-        elif isinstance(job.error, Cancelled):
+        elif isinstance(seen.error, Cancelled):
             resources.jobs().drop(job.key)  # it is among the unfinished ones
         else:
             with st.container(border=True):

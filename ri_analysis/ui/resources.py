@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -14,12 +15,13 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.memory import Recent
 from ri_analysis.stamps import Watch
-from ri_analysis.suite import EMBEDDED, open_suite, suite_path
+from ri_analysis.suite import EMBEDDED, open_suite, resource_root, suite_path
 from ri_analysis.ui import state
 from ri_analysis.ui.jobs import Jobs
 
 # Set by `ri-analysis app`.
 SUITE, WORKSPACE, DEVICE = "RI_ANALYSIS_SUITE", "RI_ANALYSIS_WORKSPACE", "RI_ANALYSIS_DEVICE"
+ALLOW = "RI_ANALYSIS_ALLOW"  # more folders that may be read, separated as those of PATH
 FRESH = "RI_ANALYSIS_FRESH"  # set where the answers that come with a suite are left out
 FLOAT32 = "RI_ANALYSIS_FLOAT32"  # set where float32 is measured in, also where bfloat16 is faster and agrees
 
@@ -27,6 +29,8 @@ CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another su
 
 FOREGROUND, BACKGROUND = "pages", "jobs"
 AGAIN = "again"  # the purpose of an evaluator that measures what came with the suite
+
+_REOPENING = Lock()
 
 Answer = TypeVar("Answer")
 
@@ -50,6 +54,16 @@ def workspace() -> Path:
     """Return the folder of stored answers and of what this app remembers."""
     folder = os.environ.get(WORKSPACE)
     return Path(folder).expanduser() if folder else default_workspace()
+
+
+def readable_folders() -> list[Path]:
+    """Return the folders that the app may read: those that come with it, the workspace, that of the suite which it was
+    started on, and those of `--allow`.
+    """
+    named = [Path(folder).expanduser() for folder in os.environ.get(ALLOW, "").split(os.pathsep) if folder]
+    first = Path(first_suite()).expanduser()
+    own = [] if first_suite() in EMBEDDED else [first if first.is_dir() else first.parent]
+    return [resource_root() / "assets", workspace(), *own, *named]
 
 
 def device() -> str:
@@ -101,7 +115,8 @@ def _files(path: str, opened: str) -> Watch:
 def reopen(suite: str, reason: str = "") -> None:
     """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)
-    _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
+    with _REOPENING:  # two sessions at once are two times
+        _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
     forget()
 
 

@@ -39,9 +39,10 @@ def section(evaluator: Evaluator, pair: Pair) -> None:
     if not wanted:
         return
     key = _key(evaluator, wanted)
-    found: pd.DataFrame | None = resources.memory().get(key)
     job = resources.jobs().get(_job_name(key))
-    if found is None and job is not None and job.running:
+    running = job is not None and job.running  # before its answer is looked for: it may end now
+    found: pd.DataFrame | None = resources.memory().get(key)
+    if found is None and job is not None and running:
         background.watch(job, lambda: _so_far(job, wanted))
         return
     if found is None and resources.memory().get((*key, "plan")) is None:

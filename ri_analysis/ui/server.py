@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
+import sys
+import threading
 import tomllib
-from collections.abc import Iterator, Mapping
+import webbrowser
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
+from starlette.middleware import Middleware
 from streamlit import config
+from streamlit.starlette import App
 from streamlit.web import bootstrap
 from streamlit.web.cli import configurator_options
+from streamlit.web.server.starlette.starlette_server import UvicornRunner
 
 from ri_analysis.errors import InputError
-from ri_analysis.suite import resource_root
+from ri_analysis.suite import EMBEDDED, resource_root
+from ri_analysis.ui.gate import PARAMETER, Gate
 
 ADDRESS, PORT, BASE_PATH = "server.address", "server.port", "server.baseUrlPath"
+_SHOWN_ADDRESS, _HOSTS = "browser.serverAddress", "server.allowedHosts"
 
 
 def settings(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,15 +49,57 @@ def settings(flags: Mapping[str, Any]) -> dict[str, Any]:
     return used
 
 
-def open_to_others() -> str | None:
-    """Return a warning where other machines can reach the app, None where only this one can."""
-    address = config.get_option(ADDRESS)
-    if _loopback(address):
-        return None
-    return (
-        f"anyone who can reach {address}:{config.get_option(PORT)} can use the app without a password, and through it "
-        "open any suite and checkpoint that you can read; see docs/deployment.md"
-    )
+def reached_by_others() -> bool:
+    """Whether other machines can reach the app."""
+    return not _loopback(config.get_option(ADDRESS))
+
+
+def serve(token: str | None, folders: Sequence[Path]) -> None:
+    """Serve the app by the settings of now until it is stopped, and say on stderr who can open it, and what it reads.
+
+    With a `token` only those get in who have it. `folders` are those that may be read besides what comes with the app.
+    """
+
+    @asynccontextmanager
+    async def started(_: App) -> AsyncIterator[None]:
+        address = _address(token)
+        print("\n".join([f"ri-analysis: {address}", _open_to(token), _reads(folders)]), file=sys.stderr)
+        if not config.get_option("server.headless"):
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        yield
+
+    config.set_option("logger.hideWelcomeMessage", True)  # it names an address without the token
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    own = [socket.gethostname(), config.get_option(ADDRESS), config.get_option(_SHOWN_ADDRESS)]
+    hosts = tuple(str(host) for host in (*own, *config.get_option(_HOSTS)) if host)
+    if token is None:  # Streamlit looks at websockets only, and would leave out this machine's own names
+        config.set_option(_HOSTS, ["*"])
+    gate = Middleware(Gate, token=token, hosts=hosts)
+    UvicornRunner(App(resource_root() / "app.py", middleware=[gate], lifespan=started)).run()
+
+
+def _address(token: str | None) -> str:
+    """Return the address to open, with the token."""
+    given, port = str(config.get_option(ADDRESS)), config.get_option(PORT)
+    host = socket.gethostname() if given in ("0.0.0.0", "::") else given
+    if config.is_manually_set(_SHOWN_ADDRESS):
+        host = str(config.get_option(_SHOWN_ADDRESS))
+    scheme = "https" if config.get_option("server.sslCertFile") else "http"
+    base = str(config.get_option(BASE_PATH)).strip("/")
+    where = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{f'{base}/' if base else ''}"
+    return where if token is None else f"{where}?{PARAMETER}={token}"
+
+
+def _open_to(token: str | None) -> str:
+    if token is not None:
+        return "  open to everyone who has this address: they can start computations as you"
+    who = "everyone who can reach it, without a password" if reached_by_others() else "every user of this machine"
+    return f"  open to {who}: they can start computations as you"
+
+
+def _reads(folders: Sequence[Path]) -> str:
+    listed = ", ".join([*EMBEDDED, *(f"{folder}/" for folder in dict.fromkeys(folders))])
+    return f"  suites that can be opened: {listed}; more folders by --allow"
 
 
 def _from_environment() -> dict[str, Any]:

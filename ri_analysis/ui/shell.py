@@ -16,6 +16,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures
+from ri_analysis.allowed import allow_only
 from ri_analysis.analyses import find_analysis
 from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
 from ri_analysis.analyses.accuracy import answer_of
@@ -81,6 +82,7 @@ _STYLE = """
 
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
+    allow_only(resources.readable_folders())
     page = st.navigation(list(pages), position="hidden")
     ahead.load()
     state.read_url()
@@ -103,6 +105,8 @@ def run(pages: Sequence[StreamlitPage]) -> None:
             with st.sidebar:
                 controls.recipe_controls(resources.evaluator(), numbers=page.url_path != _MERGE)
                 _remarks(opening.remarks())
+                for trouble in resources.evaluator().store.troubles:
+                    st.warning(frame.plain(trouble), icon=":material/warning:")
         state.put(recipes.METHOD, recipes.chosen_method().name)
         state.write_url(partial(recipes.in_address, page.url_path))
         guide.visited(page.url_path)

@@ -49,11 +49,12 @@ def open_chromium(playwright: Playwright) -> Browser:
 
 
 @contextmanager
-def served(suite: str, workspace: Path) -> Iterator[str]:
-    """Serve the app on a free port; yield its address."""
+def served(suite: str, workspace: Path, *flags: str) -> Iterator[str]:
+    """Serve the app on a free port, with more flags; yield its address."""
     port = free_port()
     start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
+    command += flags
     variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
     server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"

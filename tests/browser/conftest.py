@@ -37,7 +37,8 @@ def themes(browser: Browser) -> dict[str, BrowserContext]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, served on the tiny suite."""
     folder = tmp_path_factory.mktemp("served")
-    with served(str(make_suite(folder / "suite")), folder / "workspace") as found:
+    allow = ("--allow", str(tmp_path_factory.getbasetemp()))
+    with served(str(make_suite(folder / "suite")), folder / "workspace", *allow) as found:
         yield found
 
 

@@ -62,6 +62,35 @@ def test_a_stopped_server_says_how_to_start_this_app_again(browser: Browser, tmp
         server.wait(20)
 
 
+def test_a_token_lets_in_whoever_opens_its_address(browser: Browser, tmp_path: Path) -> None:
+    path, port, token = make_suite(tmp_path / "suite"), free_port(), "abcdefghijklmnop0123"
+    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
+    words = ["app", str(path), "--port", str(port), "--workspace", str(tmp_path / "workspace"), "--host", "0.0.0.0"]
+    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true", "RI_ANALYSIS_TOKEN": token}
+    server = subprocess.Popen([sys.executable, "-c", start, *words], env=os.environ | variables)
+    stranger, guest = browser.new_context(), browser.new_context()
+    try:
+        await_health(f"http://127.0.0.1:{port}")
+        page = stranger.new_page()
+        refused = page.goto(f"http://127.0.0.1:{port}/accuracy?method=ties")
+        assert refused is not None
+        assert refused.status == 403
+        expect(page.locator("body")).to_contain_text("it ends with a token")
+        page = guest.new_page()
+        page.goto(f"http://127.0.0.1:{port}/accuracy?method=ties&token={token}")
+        settle(page, rest=0.6)
+        assert "token" not in page.url
+        expect(page.get_by_text("TIES").first).to_be_visible()
+        page = guest.new_page()  # the cookie lets it in
+        page.goto(f"http://127.0.0.1:{port}/")
+        settle(page, rest=0.6)
+    finally:
+        stranger.close()
+        guest.close()
+        server.terminate()
+        server.wait(20)
+
+
 def test_a_typed_coefficient_out_of_range_is_replaced_and_that_is_said(visit: Visit) -> None:
     page = visit("merge")
     field = page.get_by_label("coefficient of Reds, typed")

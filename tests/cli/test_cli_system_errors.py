@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -137,6 +138,24 @@ def test_no_file_that_the_suite_reads_is_overwritten(
     assert contents(tiny.parent) == before
 
 
+@pytest.mark.parametrize("command", ["merge", "report"])
+def test_what_else_a_suite_leads_to_is_not_overwritten_either(
+    command: str, run: Run, tiny: Path, no_work: None
+) -> None:
+    (tiny.parent / "templates.txt").write_text("a photo of {}\n")
+    tiny.write_text(tiny.read_text().replace('templates = ["a photo of {}", "{}"]', 'templates = "templates.txt"'))
+    file = tiny.parent / "templates.txt"
+    one_message(run(command, "--out", str(file)), str(file), "found one that the suite reads")
+
+
+def test_a_study_overwrites_no_file_that_the_suite_reads(run: Run, tiny: Path, no_work: None) -> None:
+    (tiny.parent / "table.csv").write_text("a photo of {}\n")
+    tiny.write_text(tiny.read_text().replace('templates = ["a photo of {}", "{}"]', 'templates = "table.csv"'))
+    found = run("study", "--no-images", "--set", "images=8", "--out", str(tiny.parent))
+    one_message(found, str(tiny.parent / "table.csv"), "found one that the suite reads")
+    assert (tiny.parent / "table.csv").read_text() == "a photo of {}\n"
+
+
 # --- a disk that fills up ---------------------------------------------------------------------------------
 
 
@@ -216,14 +235,52 @@ def abandoned(path: Path, seconds: float) -> Path:
     return temporary
 
 
-def test_what_killed_runs_left_is_removed_at_the_next_write(tmp_path: Path) -> None:
-    out, other = tmp_path / "out.json", tmp_path / "out.jsonl"
-    young, others, old = abandoned(out, 60), abandoned(other, 7200), abandoned(out, 7200)
-    write_text(out, "{}")
-    assert not old.exists()  # nothing was written to it for two hours
-    assert young.exists()  # another run may be writing it
-    assert others.exists()  # another target's
-    assert out.read_text() == "{}"
+@pytest.mark.parametrize("look", [lambda path: write_text(path, "{}"), check_target])
+def test_what_killed_runs_left_is_removed_when_the_folder_is_next_used(
+    look: Callable[[Path], None], tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out.json", tmp_path / "merged.safetensors"
+    left = [abandoned(out, 90), abandoned(other, 90), abandoned(tmp_path / ("数" * 80), 7200)]
+    young = abandoned(out, 5)  # another run may have made it just now
+    mine = [tmp_path / name for name in (".notes.part", ".out-12345678.part.json", "a-01234567-abcdefgh.part")]
+    for path in mine:
+        path.write_text("a user's")
+        os.utime(path, (0, 0))
+    look(out)
+    assert not any(path.exists() for path in left)
+    assert young.exists()
+    assert all(path.exists() for path in mine)
+
+
+def test_what_another_run_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    out, other = tmp_path / "out.json", tmp_path / "other.json"
+    with atomic_path(out) as temporary:
+        temporary.write_text("{}")
+        os.utime(temporary, (0, 0))  # it has been thinking for long
+        write_text(other, "{}")
+        assert temporary.exists()
+    assert contents(tmp_path) == {"out.json": b"{}", "other.json": b"{}"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ri_analysis.files import atomic_path
+
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.utime(temporary, (0, 0))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL here")
+def test_a_run_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out")]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(resource_root())})
+    assert len(list(tmp_path.iterdir())) == 1
+    write_text(tmp_path / "other", "{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_target_is_checked_without_a_trace(tmp_path: Path) -> None:
@@ -357,6 +414,35 @@ def test_images_and_heads_are_read_without_a_place_for_caches(
     assert found == []
     monkeypatch.undo()
     assert run("measure", "--json", workspace=workspace.parent / "roomy")[1] == out
+
+
+def test_a_workspace_that_is_removed_while_it_is_open_is_begun_anew_and_that_is_said(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, other = Store(workspace), Store(workspace)
+    store.put("old", {"values": np.arange(3)})
+    shutil.rmtree(workspace)
+    assert store.get("old") is None
+    store.put("new", {"values": np.arange(2)})
+    assert other.has("new")
+    assert Store(workspace).has("new")
+    (said,) = set(capsys.readouterr().err.splitlines())
+    assert said.startswith(
+        f"note  {workspace / 'store.sqlite'}: was removed or replaced while it was open; answers are"
+    )
+    assert store.troubles == [said.removeprefix("note  ")]
+
+
+def test_a_workspace_that_is_removed_for_good_is_one_message(run: Run, workspace: Path) -> None:
+    store = Store(workspace)
+    shutil.rmtree(workspace)
+    workspace.write_text("mine")
+    with pytest.raises(InputError, match=r"it was removed, and .* is a file, not a folder"):
+        store.get("key")
+    store.put("key", {"values": np.arange(2)})
+    workspace.unlink()
+    store.put("new", {"values": np.arange(2)})
+    assert Store(workspace).has("new")
 
 
 def test_a_workspace_that_can_neither_be_read_nor_made_is_one_message(workspace: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sqlite3
 from collections.abc import Callable
@@ -156,3 +157,66 @@ def test_the_guard_is_asked_before_an_answer_is_kept(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not now"):
         store.put("k", ANSWER)
     assert not store.has("k")
+
+
+def test_an_answer_under_another_key_is_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(2):
+        store.put(f"key {number}", {"a": np.array([number])})
+        store.put_nested("nested", 10 + number, {"a": np.array([number])})
+        store.put_features(f"features {number}", np.full((3, 2), number, np.float32))
+    store.close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as file:
+        file.execute("UPDATE answers SET value = (SELECT value FROM answers WHERE key = 'key 1')")
+        file.execute("UPDATE outcomes SET value = (SELECT value FROM outcomes WHERE count = 11)")
+        file.execute("UPDATE features SET value = (SELECT value FROM features WHERE key = 'features 1')")
+    file.close()
+    store = Store(tmp_path)
+    assert store.get("key 0") is None
+    assert store.get("key 1") == {"a": np.array([1])}
+    assert store.nested("nested", 10) == (11, {"a": np.array([1])})
+    assert store.features("features 0", 3) is None
+    assert np.array_equal(store.features("features 1", 3), np.ones((3, 2)))  # type: ignore[arg-type]
+
+
+def test_answers_sealed_by_an_earlier_version_are_answers_still(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("first", {"a": np.arange(5)})
+    store.close()
+
+    def earlier(value: bytes) -> bytes:
+        return b"RI-1" + hashlib.blake2b(value[20:], digest_size=16).digest() + value[20:]
+
+    _rewrite(tmp_path, earlier)
+    found = Store(tmp_path).get("first")
+    assert found is not None
+    assert found["a"].tolist() == [0, 1, 2, 3, 4]
+    _rewrite(tmp_path, lambda value: value[:-1] + b"\1")
+    assert Store(tmp_path).get("first") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE outcomes RENAME COLUMN value TO v", "ALTER TABLE records DROP COLUMN seconds", "DROP TABLE answers",
+     "UPDATE outcomes SET count = 'a'", "UPDATE outcomes SET count = -3", "UPDATE outcomes SET value = 'text'"],
+)  # fmt: skip
+def test_a_store_of_other_tables_is_no_traceback(
+    change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.put_nested("key", 5, ANSWER)
+    store.close()
+    with sqlite3.connect(tmp_path / "store.sqlite") as file:
+        file.execute(change)
+    file.close()
+    for _ in range(2):
+        store = Store(tmp_path)
+        assert store.get("other") is None
+        if "answers" not in change and "records" not in change:
+            assert store.nested("key", 5) is None
+            store.put_nested("key", 5, ANSWER)
+            assert store.nested("key", 5) is not None
+            with sqlite3.connect(tmp_path / "store.sqlite") as file:
+                file.execute("DELETE FROM outcomes")
+        store.close()
+    assert capsys.readouterr().err.count("\n") <= 1

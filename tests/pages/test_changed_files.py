@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
+from ri_analysis.ui import resources
 
 
 def _numbers(app: AppTest) -> list[str]:
@@ -36,7 +38,7 @@ def test_a_suite_of_which_a_file_was_replaced_is_opened_anew_with_a_notice(
     app.run()
     assert not app.exception
     assert [item.value.replace("\\", "") for item in app.toast] == [
-        f"{path}: changed since it was opened; the suite was reopened."
+        "suite/original/Reds.safetensors: changed since it was opened; the suite was reopened."
     ]
     after = _numbers(app)
     assert after != before
@@ -46,6 +48,19 @@ def test_a_suite_of_which_a_file_was_replaced_is_opened_anew_with_a_notice(
     assert _numbers(app) == after
 
 
+def test_a_workspace_that_is_removed_under_the_app_is_noticed_and_said(app: AppTest, workspace: Path) -> None:
+    app.run()
+    assert not app.sidebar.warning
+    numbers = _numbers(app)
+    shutil.rmtree(workspace)
+    resources.memory.clear()
+    app.run().run()
+    assert not app.exception
+    assert "was removed or replaced while it was open" in app.sidebar.warning[0].value
+    assert (workspace / "store.sqlite").is_file()
+    assert _numbers(app) == numbers
+
+
 def test_another_session_is_told_too(start, tiny: Path) -> None:
     first, second = start(tiny).run(), start(tiny).run()
     path = tiny.parent / "head-Reds.safetensors"
@@ -53,7 +68,7 @@ def test_another_session_is_told_too(start, tiny: Path) -> None:
     for session in (first, second):
         session.run()
         assert not session.exception
-        assert str(path) in session.toast[0].value.replace("\\", "")
+        assert "suite/head-Reds.safetensors: changed" in session.toast[0].value
 
 
 def test_a_file_that_is_gone_is_a_finding_and_one_that_is_back_opens(app: AppTest, tiny: Path) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from running import Start
 from safetensors.torch import load_file, save_file
 from shown import text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
 
 from ri_analysis.engine import Report, check_suite
-from ri_analysis.ui import opening
+from ri_analysis.ui import opening, resources
 from ri_analysis.ui.jobs import Job
 
 
@@ -50,6 +51,33 @@ def test_the_page_says_what_each_file_is(app: AppTest, tiny: Path) -> None:
     assert (row["dtype"], row["taken"], row["filled"]) == ("float32", len(reds), 0)
     assert row["path"] == "original/Reds.safetensors"
     assert "Files are below" in text(app)
+
+
+def test_a_suite_outside_the_allowed_folders_is_not_opened(
+    start: Start, tiny: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = start(tiny)
+    monkeypatch.setenv(resources.ALLOW, "")
+    visit(app)
+    for path in (other, other.parent, other.parent / "nothing", tiny.parent / ".." / "other"):
+        open_suite_file(app, path)
+        assert not app.exception
+        assert "leads out of the folders that the app may read" in app.error[0].value.replace("\\", "")
+        assert "Suite **tiny**" in text(app)
+    app = start(tiny)
+    monkeypatch.setenv(resources.ALLOW, "")
+    app.query_params["suite"] = str(other)
+    app.run()
+    assert "leads out of the folders that the app may read" in app.warning[0].value
+    assert "Suite **tiny**" in text(app)
+
+
+def test_messages_name_paths_from_the_allowed_folder_on(start: Start, tiny: Path) -> None:
+    (tiny.parent / "Reds-test.npz").unlink()
+    app = start(tiny).run()
+    message = app.error[0].value.replace("\\", "")
+    assert "suite/Reds-test.npz: expected" in message
+    assert str(tiny.parent) not in text(app) + message
 
 
 def test_opening_another_suite_changes_every_page_and_the_link(app: AppTest, other: Path, workspace: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.ui.jobs import Jobs
+from ri_analysis.ui.jobs import Job, Jobs, Seen
 
 
 def wait(job):
@@ -26,7 +27,8 @@ def test_a_job_reports_and_returns():
         return "done"
 
     job = wait(jobs.start("a", "Work", work))
-    assert (job.result, job.pace.share, job.note, job.error, job.running) == ("done", 1.0, "step 4", None, False)
+    assert job.look() == Seen(running=False, result="done")
+    assert (job.pace.share, job.note, job.error, job.running) == (1.0, "step 4", None, False)
     assert jobs.get("a") is job
     jobs.drop("a")
     assert jobs.get("a") is None
@@ -53,7 +55,38 @@ def test_a_running_job_is_not_started_twice_and_stops_when_cancelled():
     assert isinstance(job.error, Cancelled)
     assert job.cancelled
     assert job.pace.share == 0.5
-    assert job.result is None
+    assert job.look().result is None
+
+
+class Ending(Future):
+    """A future that ends right after it was asked for the first time whether it has."""
+
+    def done(self) -> bool:
+        ended = super().done()
+        if not ended:
+            self.set_result("report")
+        return ended
+
+
+def test_one_look_at_a_job_that_is_ending_never_shows_it_ended_without_a_result():
+    job = Job("a", "Work", _future=Ending())
+    assert job.look() == Seen(running=True)
+    assert job.look() == Seen(running=False, result="report")
+
+
+def test_a_job_is_found_only_once_it_can_be_looked_at():
+    jobs, found = Jobs(), []
+
+    class Executor:
+        def submit(self, work, job):
+            found.append(jobs.get("a"))
+            future = Future()
+            future.set_result("report")
+            return future
+
+    jobs._executor = Executor()
+    assert jobs.start("a", "Work", lambda job: None).look().result == "report"
+    assert found == [None]
 
 
 def test_a_job_cancelled_before_its_turn_never_starts():

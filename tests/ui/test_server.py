@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +15,6 @@ from typing import Any
 
 import pytest
 from streamlit import config
-from streamlit.web import bootstrap
 
 from ri_analysis.cli import main
 from ri_analysis.errors import InputError
@@ -55,7 +56,7 @@ def test_without_settings_the_apps_own_hold() -> None:
     assert config.get_option("server.port") == 8501
     assert config.get_option("server.fileWatcherType") == "none"
     assert config.get_option("theme.dark.sidebar.backgroundColor") == "#171D25"
-    assert server.open_to_others() is None
+    assert not server.reached_by_others()
 
 
 def test_each_place_overrides_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,43 +115,38 @@ def test_a_port_in_use_is_one_message() -> None:
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::"])
-def test_an_address_that_others_can_reach_is_said(address: str) -> None:
+def test_an_address_that_others_can_reach_is_told_from_ones_own(address: str) -> None:
     if address == "::" and not socket.has_ipv6:
         pytest.skip("no IPv6")
     server.settings({server.ADDRESS: address, server.PORT: free_port()})
-    assert address in str(server.open_to_others())
-    assert "without a password" in str(server.open_to_others())
+    assert server.reached_by_others()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_this_machines_own_addresses_are_not(address: str) -> None:
     server.settings({server.ADDRESS: address})
-    assert server.open_to_others() is None
+    assert not server.reached_by_others()
 
 
-def test_app_serves_the_suite_it_is_given(
-    tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_app_serves_the_suite_it_is_given(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served: dict[str, Any] = {}
     monkeypatch.setattr(os, "_exit", lambda code: served.update(left=code))
-    monkeypatch.setattr(
-        bootstrap, "run", lambda path, _, __, flags: served.update(flags, path=path, folder=os.getcwd())
-    )
+    monkeypatch.setattr(server, "serve", lambda token, folders: served.update(token=token, folders=folders))
     monkeypatch.setattr("ri_analysis.ui.preload", lambda: None)
-    for name in ("SUITE", "WORKSPACE", "DEVICE"):
+    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
     here, port = os.getcwd(), free_port("0.0.0.0")
-    flags = ["--workspace", str(workspace), "--device", "cpu"]
+    flags = ["--workspace", str(workspace), "--device", "cpu", "--allow", str(workspace.parent / "home")]
     main(["app", str(tiny), *flags, "--port", str(port), "--host", "0.0.0.0", "--base-path", "/x"])
     assert served["left"] == 0
-    assert served["server.port"] == port
-    assert served["server.address"] == "0.0.0.0"
-    assert served["server.baseUrlPath"] == "/x"
-    assert Path(served["path"]) == resource_root() / "app.py"
-    assert served["folder"] == here
+    assert config.get_option("server.port") == port
+    assert config.get_option("server.address") == "0.0.0.0"
+    assert config.get_option("server.baseUrlPath") == "/x"
+    assert os.getcwd() == here
+    assert len(served["token"]) == 32
+    assert served["folders"] == [tiny.parent, workspace.parent / "home"]
     assert os.environ["RI_ANALYSIS_SUITE"] == str(tiny)
     assert os.environ["RI_ANALYSIS_WORKSPACE"] == str(workspace)
-    assert capsys.readouterr().err.count("without a password") == 1
 
 
 @pytest.mark.parametrize(
@@ -160,13 +156,14 @@ def test_app_serves_the_suite_it_is_given(
         (["--port", "many"], ["--port", "'many'"]),
         (["--device", "cuda:77"], ["--device", "'cuda:77'"]),
         (["--host", "nobody.invalid"], ["nobody.invalid"]),
+        (["--allow", "/nowhere/at/all"], ["--allow /nowhere/at/all", "expected a folder"]),
     ],
 )
 def test_a_bad_flag_is_one_message_before_anything_is_served(
     flags: list[str], words: list[str], workspace: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    for name in ("SUITE", "WORKSPACE", "DEVICE"):
+    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
     try:
         code: object = main(["app", "--workspace", str(workspace), *flags])
@@ -192,7 +189,39 @@ def test_a_server_obeys_a_variable_and_the_folder(tiny: Path, workspace: Path, t
         running.wait(20)
 
 
-def answers(address: str, running: subprocess.Popen[bytes]) -> int | None:
+@pytest.mark.parametrize(
+    ("flags", "who"),
+    [
+        ([], "every user of this machine"),
+        (["--token"], "everyone who has this address"),
+        (["--host", "0.0.0.0"], "everyone who has this address"),
+        (["--host", "0.0.0.0", "--no-token"], "everyone who can reach it, without a password"),
+    ],
+)
+def test_the_start_says_what_is_open_to_whom(
+    flags: list[str], who: str, tiny: Path, workspace: Path, tmp_path: Path
+) -> None:
+    port = free_port("0.0.0.0")
+    environment = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true", "PYTHONPATH": str(resource_root())}
+    command = [sys.executable, "-m", "ri_analysis.cli", "app", str(tiny), "--workspace", str(workspace)]
+    command += ["--port", str(port), "--allow", str(tmp_path / "home"), *flags]
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert answers(f"http://127.0.0.1:{port}/_stcore/health", running) == 200
+        status = answers(f"http://127.0.0.1:{port}/", running)
+    finally:
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=20)
+    address = re.search(rf"ri-analysis: http://[\w.-]+:{port}/(\?token=[\w-]{{32}})?\n", said)
+    assert address is not None
+    assert f"open to {who}: they can start computations as you" in said
+    assert f"suites that can be opened: demo, demo-halves, {tiny.parent}/, {tmp_path / 'home'}/; more" in said
+    assert status == (403 if address[1] else 200)
+    assert "Traceback" not in said
+    assert running.returncode == 0
+
+
+def answers(address: str, running: subprocess.Popen[Any]) -> int | None:
     """Return the status a server answers with, once it does; None when it ends or takes two minutes."""
     end = time.monotonic() + 120
     while time.monotonic() < end and running.poll() is None:

@@ -37,11 +37,12 @@ class Preview:
         if key in self._ready:
             return True
         job = self._jobs.get(key)
-        if job is None or isinstance(job.error, Cancelled):
+        error = None if job is None else job.error
+        if job is None or isinstance(error, Cancelled):
             self._jobs.start(key, "Getting the live preview ready", lambda job: self._prepare(job, key, pair))
-        elif job.error is not None:
+        elif error is not None:
             self._jobs.drop(key)  # tried again with the next question
-            raise job.error
+            raise error
         return False
 
     def _prepare(self, job: Job, key: str, pair: Pair) -> None:

@@ -117,11 +117,12 @@ class LiveSession:
             self._job = exact.start(f"{self._name}:{uuid4().hex}", evaluator, pair, is_small(evaluator))
             self._job_pair = pair
         self._job.wait(_PATIENCE)
-        if self._job.result is not None:
-            self.take(pair, self._job.result)
+        seen = self._job.look()
+        if seen.result is not None:
+            self.take(pair, seen.result)
             self._job = None
             return None
-        error = self._job.error
+        error = seen.error
         if error is not None and not isinstance(error, InputError | Cancelled):
             raise error
         return None if error is None else str(error)
