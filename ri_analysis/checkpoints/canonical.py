@@ -21,20 +21,22 @@ from ri_analysis.checkpoints.towers import (
     refuse_parametrised,
     tower_names,
 )
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, one_message
 
 Tensors = Mapping[str, torch.Tensor]
 _LINEARISED = re.compile(r"(^|\.)params0?\.\d+$|(^|\.)params0\.")
 
 
 class Computed(Mapping[str, torch.Tensor]):
-    """Tensors that are read or put together when they are asked for."""
+    """Tensors that are read or put together when they are asked for; `source` is what errors call them."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]) -> None:
-        self._makers = dict(makers)
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]], source: str) -> None:
+        self._makers, self._source = dict(makers), source
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._makers[key]()
+        maker = self._makers[key]
+        with one_message(self._source, f"a tensor {key!r} that can be put together"):
+            return maker()
 
     def __contains__(self, key: object) -> bool:
         return key in self._makers
@@ -78,7 +80,8 @@ def read_tower(checkpoint: Checkpoint, pretrained: Tensors | None = None) -> Tow
     changes and that fill in a missing projection. Raises InputError when no vision tower is found or several that
     differ, for linearised checkpoints, and for a tower whose weights are not plain tensors.
     """
-    tower = _read(checkpoint, pretrained)
+    with one_message(checkpoint.path, "a vision tower"):
+        tower = _read(checkpoint, pretrained)
     return replace(tower, remarks=(*checkpoint.remarks, *tower.remarks)) if checkpoint.remarks else tower
 
 
@@ -135,14 +138,15 @@ def whole_model(checkpoint: Checkpoint) -> Tensors:
     place, keys, source = _found(checkpoint), list(checkpoint.tensors), str(checkpoint.path)
     names = model_names(keys, place, find_towers(keys), source)
     if not place.hugging_face:
-        return _renamed(checkpoint.tensors, names)
+        return _renamed(checkpoint, names)
     vision = read_tower(checkpoint).tensors
-    text = hugging_face.text_makers(_renamed(checkpoint.tensors, names), source)
-    return Computed({**{key: partial(pick, vision, key) for key in vision}, **text})
+    text = hugging_face.text_makers(_renamed(checkpoint, names), source)
+    return Computed({**{key: partial(pick, vision, key) for key in vision}, **text}, source)
 
 
-def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
-    return Computed({new: partial(pick, tensors, old) for new, old in names.items()})
+def _renamed(checkpoint: Checkpoint, names: Mapping[str, str]) -> Tensors:
+    makers = {new: partial(pick, checkpoint.tensors, old) for new, old in names.items()}
+    return Computed(makers, str(checkpoint.path))
 
 
 def _open_clip(checkpoint: Checkpoint, names: Mapping[str, str], _pretrained: Tensors | None) -> Tower:
@@ -150,7 +154,7 @@ def _open_clip(checkpoint: Checkpoint, names: Mapping[str, str], _pretrained: Te
     left = [key for key in checkpoint.tensors if key not in used]
     kind = f"pickled module {checkpoint.module}" if checkpoint.module else "open_clip weights"
     return Tower(
-        _renamed(checkpoint.tensors, names),
+        _renamed(checkpoint, names),
         kind,
         len(names),
         (*left, *checkpoint.ignored),
@@ -166,7 +170,7 @@ def _activation(classes: frozenset[str]) -> bool | None:
 
 
 def _hugging_face(checkpoint: Checkpoint, names: Mapping[str, str], pretrained: Tensors | None) -> Tower:
-    makers, found = hugging_face.vision_makers(_renamed(checkpoint.tensors, names), str(checkpoint.path))
+    makers, found = hugging_face.vision_makers(_renamed(checkpoint, names), str(checkpoint.path))
     used = {names[name] for name in found}
     filled: tuple[str, ...] = ()
     projection = PREFIX + "proj"
@@ -179,7 +183,7 @@ def _hugging_face(checkpoint: Checkpoint, names: Mapping[str, str], pretrained: 
     kind = "Hugging Face " + hugging_face.model_class(checkpoint.config, bool(filled))
     ignored = (*left, *checkpoint.ignored)
     quick = hugging_face.quick_gelu(checkpoint.config)
-    return Tower(Computed(makers), kind, len(used), ignored, filled, quick)
+    return Tower(Computed(makers, str(checkpoint.path)), kind, len(used), ignored, filled, quick)
 
 
 def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
@@ -196,4 +200,4 @@ def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     filled = tuple(name for name in pretrained if name not in adapter.steps)
     left = tuple(key for key in checkpoint.tensors if key not in adapter.used)
     kind = f"PEFT LoRA adapter (r = {checkpoint.config['r']})"
-    return Tower(Computed(makers), kind, len(adapter.used), left, filled, remarks=adapter.remarks)
+    return Tower(Computed(makers, source), kind, len(adapter.used), left, filled, remarks=adapter.remarks)

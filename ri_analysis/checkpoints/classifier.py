@@ -25,7 +25,7 @@ def classifier_weight(checkpoint: Checkpoint) -> torch.Tensor:
             f"{listing([*weights, *others], 5)}; write the head to a file of its own"
         )
     weight = tensors[weights[0]]
-    if weight.ndim != 2:
+    if weight.ndim != 2 or weight.numel() == 0:
         raise InputError(f"{path}: 'weight' must have shape (classes, width), found {tuple(weight.shape)}")
     return weight
 

@@ -139,12 +139,24 @@ def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, 
                 missing = next((part for part in parts if part not in tensors), None)
                 if missing is not None:
                     raise InputError(f"{source}: expected tensor {missing!r} beside {key!r}, found none")
+                _require_alike(tensors, parts, source)
                 makers[f"{block}.attn.in_proj_{kind}"] = partial(_joined, tensors, parts)
                 used |= set(parts)
             else:
                 continue
             used.add(key)
     return makers, used
+
+
+def _require_alike(tensors: Tensors, names: Sequence[str], source: str) -> None:
+    """Raise InputError where q, k and v can't be rows of one matrix."""
+    first, *others = ((tensors[name].shape, tensors[name].dtype) for name in names)
+    other = next((index for index, found in enumerate(others, 1) if found != first), None)
+    if other is not None or not first[0]:
+        raise InputError(
+            f"{source}: expected {', '.join(names)} of one shape and type, found {tuple(first[0])} {first[1]}"
+            + (f" and {tuple(others[other - 1][0])} {others[other - 1][1]}" if other else "")
+        )
 
 
 def pick(tensors: Tensors, name: str) -> torch.Tensor:

@@ -39,7 +39,8 @@ def vision_names(keys: Collection[str], settings: Settings, source: str) -> tupl
 
     Raises InputError where there are none, for an adapter of a text tower, and for adapters of several vision towers.
     """
-    keys = [key for key in keys if not _UNUSED.fullmatch(key) and not _saved_twice(key, keys)]
+    every = frozenset(keys)
+    keys = [key for key in keys if not _UNUSED.fullmatch(key) and not _saved_twice(key, every)]
     own = {key: name for key in keys if (name := _said(key)) is not None}
     text = [key for key in keys if key not in own and not _TEXT.isdisjoint(key.split("."))]
     bare = {key: name for key in keys if key not in own and key not in text and (name := _bare(key)) is not None}

@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 
+from ri_analysis import limits
 from ri_analysis.errors import InputError
 
+_parser: Any = vars(re)["_parser"]  # the parsed form is not public
+_NAME, _LONGEST = 100, 300  # characters of a module's name, usual and at most where patterns are matched with it
 _MERGE = "merge it into its model first"
 _CONVERT = f"save it with PEFT's path_initial_model_for_weight_conversion, or {_MERGE}"
 _LOST_STARTS = {
@@ -58,6 +61,10 @@ class Settings:
 
     def scaling(self, module: str, rank: int, source: str) -> float:
         """Return lora_alpha / r (/ √r for rank-stabilised LoRA) of `module`, whose factors have `rank`."""
+        if (self.ranks or self.alphas) and len(module) > _LONGEST:
+            raise InputError(
+                f"{source}: expected names of at most {_LONGEST} characters beside patterns, found {module!r}"
+            )
         declared = _match(self.ranks, module, self.rank)
         if declared != rank:
             raise InputError(
@@ -146,10 +153,33 @@ def _patterns(config: Mapping[str, Any], name: str, source: str) -> list[tuple[s
         )
     for pattern in given:
         try:
-            re.compile(_anchored(pattern))
-        except re.error as error:
+            ways = _ways(_parser.parse(_anchored(pattern)))
+        except (re.error, OverflowError, RecursionError) as error:
             raise InputError(f"{source}: {name} {pattern!r} is no regular expression: {error}") from error
+        limits.require("pattern-ways", ways, f"{source}: {name} {pattern!r}")
     return [(pattern, f"{name} {pattern!r}", value) for pattern, value in given.items()]
+
+
+def _ways(parsed: Any) -> float:
+    """Return in how many ways, roughly, a parsed regular expression can be tried on a name: some take for ever."""
+    ways = 1.0
+    for kind, argument in parsed:
+        if str(kind).endswith("REPEAT"):
+            least, most, inner = argument
+            ways *= _sum_of_powers(_ways(inner), least, min(most, least + _NAME))
+        elif str(kind) == "BRANCH":
+            ways *= sum(map(_ways, argument[1]))
+        else:  # a group, a look ahead, a letter
+            parts = argument if isinstance(argument, tuple) else (argument,)
+            ways *= math.prod(_ways(part) for part in parts if isinstance(part, _parser.SubPattern))
+    return ways
+
+
+def _sum_of_powers(base: float, low: int, high: int) -> float:
+    try:
+        return sum(base**power for power in range(low, high + 1))
+    except OverflowError:
+        return math.inf
 
 
 def _anchored(pattern: str) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from ri_analysis import limits
 from ri_analysis.checkpoints import lora
 from ri_analysis.checkpoints.stamps import content_digest
 from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
 from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_towers, without_wrappers
-from ri_analysis.errors import InputError
+from ri_analysis.documents import opened, read_object
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import digest
-from ri_analysis.stamps import Stamp, reading, require_unchanged
+from ri_analysis.stamps import Stamp, require_unchanged
 
 _FOLDER_FILES = (
     *("adapter_model.safetensors", "adapter_model.bin"),
@@ -26,7 +28,6 @@ _FOLDER_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-_JSON_LIMIT = 1 << 26
 _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark in the oldest protocol
 
 
@@ -39,15 +40,19 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
 
     def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
         self._path, self._stamp = path, stamp or Stamp.settled(path)
-        opened: Any = safe_open(path, framework="pt")
-        self._file, self._keys = opened, frozenset(opened.keys())
-        self._order = tuple(opened.keys())
+        _require_short_header(path)
+        opened_file: Any = safe_open(path, framework="pt")
+        self._file = opened_file
+        self._order = tuple(self._file.keys())
+        self._keys = frozenset(self._order)
+        limits.require("name-characters", max(map(len, self._order), default=0), path)
 
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._keys:
             raise KeyError(key)
         require_unchanged(self._path, self._stamp)
-        tensor: torch.Tensor = self._file.get_tensor(key)
+        with one_message(self._path, f"the tensor {key!r}"):
+            tensor: torch.Tensor = self._file.get_tensor(key)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
@@ -121,7 +126,8 @@ def read_checkpoint(path: Path, memory: Path | None = None, tower: str | None = 
     `tower` is the prefix of the vision tower that is meant, for a file with several. Raises InputError for a missing,
     truncated, damaged or unsafe file, and when no tower has the prefix.
     """
-    return _with_choice(_without_wrappers(_read(path, memory)), tower)
+    with one_message(path, "a whole checkpoint"):
+        return _with_choice(_without_wrappers(_read(path, memory)), tower)
 
 
 def _read(path: Path, memory: Path | None) -> Checkpoint:
@@ -152,8 +158,10 @@ def _with_choice(found: Checkpoint, tower: str | None) -> Checkpoint:
 
 
 def _read_file(path: Path, memory: Path | None) -> Checkpoint:
-    stamp = _stamp(path)
-    head = _head(path)
+    with opened(path, "a checkpoint") as stream:
+        stamp, head = Stamp.settled(path), stream.read(64)
+    if not head:
+        raise InputError(f"{path}: expected a checkpoint, found an empty file")
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
         content = content_digest(path, memory)
@@ -190,22 +198,9 @@ def _not_called(path: Path, functions: Sequence[str]) -> tuple[str, ...]:
     return (f"{path}: holds data made by {', '.join(functions[:5])}{more}; nothing was called, the data is left out.",)
 
 
-def _stamp(path: Path) -> Stamp:
-    try:
-        return reading(path)
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(64)
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable file, found none ({error.strerror})") from error
-    if not head:
-        raise InputError(f"{path}: expected a checkpoint, found an empty file")
-    return head
+def _require_short_header(path: Path) -> None:
+    with opened(path, "a whole safetensors file") as stream:
+        limits.require("structure-bytes", int.from_bytes(stream.read(8), "little"), path)
 
 
 def _refuse_stand_ins(path: Path, head: bytes) -> None:
@@ -240,7 +235,7 @@ def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Ch
 
 
 def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Path | None) -> Checkpoint:
-    index = _json(folder / name).get("weight_map")
+    index = read_object(folder / name).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(item, str) for item in index.values()):
         raise InputError(f"{folder / name}: expected a 'weight_map' of tensors to files, found none")
     if any(Path(item).name != item for item in index.values()):
@@ -265,17 +260,4 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     if name not in _FOLDER_FILES:
         return {}
     path = folder / ("adapter_config.json" if name.startswith("adapter_model") else "config.json")
-    return _json(path) if path.is_file() and not name.startswith("open_clip") else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _JSON_LIMIT:
-            raise ValueError("it is too large")
-        reading(path)
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(document).__name__}")
-    return document
+    return read_object(path) if path.is_file() and not name.startswith("open_clip") else {}

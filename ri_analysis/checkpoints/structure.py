@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ri_analysis import limits
 from ri_analysis.checkpoints.towers import is_optimiser
 from ri_analysis.checkpoints.unpickle import Inert, Storage, TensorNote
 from ri_analysis.errors import InputError
 
-_LIMIT = 1 << 27  # characters of names in all, each entry's counted with _COST more; a few MB are plenty
+_LIMIT = 1 << 26  # characters of names in all, each entry's counted with _COST more; a few MB are plenty
 _COST = 64
-_DEPTH_LIMIT = 100
-_NAME_LIMIT = 1_000  # characters of a name
 
 
 @dataclass
@@ -55,6 +54,7 @@ class _Walk:
         self._source, self._flat = source, Flat()
         self._places: list[str] = []  # what stands before the names of each state dict and module that holds tensors
         self._seen = 0
+        self._longest, self._deepest = limits.limit("name-characters"), limits.limit("levels")
 
     def result(self) -> Flat:
         """Return what was found, under names without the path that all tensors share."""
@@ -120,10 +120,10 @@ class _Walk:
 
     def _visit(self, name: str, value: object, above: tuple[int, ...]) -> None:
         """Raise InputError where the structure holds itself, or so much over and over that it has no end."""
-        if len(name) > _NAME_LIMIT:
-            raise InputError(f"{self._source}: a name of {len(name)} characters, which starts {name[:80]!r}")
+        if len(name) > self._longest:
+            limits.require("name-characters", len(name), self._source)
         self._seen += _COST + len(name)
-        if id(value) in above or len(above) > _DEPTH_LIMIT or self._seen > _LIMIT:
+        if id(value) in above or len(above) > self._deepest or self._seen > _LIMIT:
             raise InputError(f"{self._source}: expected a tree, found a structure that holds itself at {name[:80]!r}")
 
 

@@ -14,9 +14,11 @@ from typing import IO, Any, NamedTuple, cast
 
 import torch
 
+from ri_analysis import limits
+from ri_analysis.archives import require_few_entries
 from ri_analysis.checkpoints.structure import Flat, flatten
-from ri_analysis.checkpoints.unpickle import STRUCTURE_LIMIT, Found, TensorNote, unpickle
-from ri_analysis.errors import InputError
+from ri_analysis.checkpoints.unpickle import Found, TensorNote, unpickle
+from ri_analysis.errors import InputError, in_short, one_message
 from ri_analysis.stamps import Stamp, require_unchanged
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -57,9 +59,10 @@ class TorchTensors(Mapping[str, torch.Tensor]):
         note = self._notes[key]
         require_unchanged(self._path, self._stamp)
         record = self._records[note.storage.key]
-        data = cast(Any, self._bytes)[record.start : record.start + record.length]
-        empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
-        return empty.set_(data, note.offset, note.shape, note.stride)
+        with one_message(self._path, f"the tensor {key!r}"):
+            data = cast(Any, self._bytes)[record.start : record.start + record.length]
+            empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
+            return empty.set_(data, note.offset, note.shape, note.stride)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._notes)
@@ -103,9 +106,14 @@ def verify_records(path: Path) -> None:
 
 def _archive(path: Path, stream: IO[bytes]) -> zipfile.ZipFile:
     try:
+        require_few_entries(path, stream)
         archive = zipfile.ZipFile(stream)
+    except InputError:
+        raise
     except Exception as error:  # a damaged archive can fail in any way
-        raise InputError(f"{path}: expected a whole torch checkpoint, found: {error} (is it truncated?)") from None
+        raise InputError(
+            f"{path}: expected a whole torch checkpoint, found {in_short(error)} (is it truncated?)"
+        ) from None
     size = path.stat().st_size
     for entry in archive.infolist():
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
@@ -141,8 +149,7 @@ def _read_zip(path: Path, found: Found) -> tuple[Any, dict[str, Extent]]:
         order = entries.get(root + "byteorder")
         if order is not None and _bytes(stream, starts[order.filename], order.file_size) != b"little":
             raise InputError(f"{path}: expected little-endian data, found another byte order")
-        if entries[main[0]].file_size > STRUCTURE_LIMIT:
-            raise InputError(f"{path}: 'data.pkl' holds {entries[main[0]].file_size} bytes, too many for a structure")
+        limits.require("structure-bytes", entries[main[0]].file_size, path)
         data = _bytes(stream, starts[main[0]], entries[main[0]].file_size)
         tree = unpickle(io.BytesIO(data), str(path), found=found)
     prefix = root + "data/"

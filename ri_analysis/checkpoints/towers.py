@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ri_analysis import limits
 from ri_analysis.errors import InputError
 
 PREFIX = "visual."  # open_clip's
@@ -151,6 +152,7 @@ def choose_tower(tensors: Mapping[str, torch.Tensor], wanted: str | None, source
     same. Raises InputError that names the prefixes otherwise.
     """
     towers = find_towers(tensors)
+    limits.require("towers", len(towers), source)
     if wanted is not None:
         return _wanted(towers, wanted, source)
     if len(towers) < 2:

@@ -20,12 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, NamedTuple, cast
 
+from ri_analysis import limits
 from ri_analysis.errors import InputError
 
-STRUCTURE_LIMIT = 1 << 26  # bytes of one pickle, without the tensors; real ones hold a few megabytes
-OPERATION_LIMIT = 2_000_000  # a model of 1,000 tensors takes 60,000
-_NAME_LIMIT = 1_000  # characters of a class's name
-_NAMES_LIMIT = 10_000  # of different classes and functions
 _ARGUMENT_LIMIT = 1_000  # of one call
 _KEYS = (str, int, float, bool, bytes, type(None))  # of dictionaries and sets; entries under others are left out
 _WORDS = 1 << 63
@@ -193,26 +190,26 @@ class Found:
         """Return what stands for the class or function `name` of `module`."""
         key = (module, name)
         if key not in self._names:
-            if len(self._names) >= _NAMES_LIMIT:
-                raise _TooLarge(f"more than {_NAMES_LIMIT:,} names of classes")
+            if len(self._names) >= limits.limit("classes"):
+                raise _TooLarge("classes")
             about = {"path": f"{module}.{name}", "module": module, "found": self}
             self._names[key] = _Named(name, (Inert,), about)
         return self._names[key]
 
 
 def unpickle(
-    stream: IO[bytes], source: str, *, latin: bool = False, found: Found | None = None, limit: int = STRUCTURE_LIMIT
+    stream: IO[bytes], source: str, *, latin: bool = False, found: Found | None = None, most: str = "structure-bytes"
 ) -> Any:
     """Return the structure of the pickle that starts at `stream`'s position, which is left behind its end.
 
     The result holds plain containers and values, `Mapped`, `Inert` and `TensorNote` objects. `latin` reads the text of
-    Python 2 as Latin-1; `found` is filled; `limit` bounds the pickle's bytes. Raises InputError naming `source` for a
-    damaged pickle, for one that is too large to be a structure, and for one that would run code.
+    Python 2 as Latin-1; `found` is filled; `most` is the limit of the pickle's bytes. Raises InputError naming `source`
+    for a damaged pickle, for one that is too large to be a structure, and for one that would run code.
     """
     start = stream.tell()
     try:
-        data = stream.read(limit + 1)
-        end = _scan(io.BytesIO(data), limit)
+        data = stream.read(limits.limit(most) + 1)
+        end = _scan(io.BytesIO(data), most)
         stream.seek(start + end)
         return _Reader(io.BytesIO(data[:end]), "latin-1" if latin else "utf-8", found or Found()).load()
     except Unsafe as error:
@@ -221,34 +218,34 @@ def unpickle(
             f"state dict or safetensors"
         ) from None
     except _TooLarge as error:
-        raise InputError(f"{source}: too large for the structure of a checkpoint: {error}") from None
+        raise InputError(f"{source}: too large: {limits.beyond(str(error))}") from None
     except Exception as error:  # a hostile or damaged pickle can fail in any way, and all of them mean the same
         raise InputError(f"{source}: expected a whole pickle, found damaged data ({_short(error)})") from None
 
 
 class _TooLarge(Exception):
-    """The pickle is beyond what is read; the message says by what."""
+    """The pickle is beyond a limit; the message is its name."""
 
 
 def _short(error: Exception) -> str:
     return " ".join(str(error)[:200].split())
 
 
-def _scan(stream: IO[bytes], limit: int) -> int:
+def _scan(stream: IO[bytes], most: str) -> int:
     """Return where the pickle ends. Raises ValueError where it is cut off, _TooLarge beyond the limits."""
-    size = stream.seek(0, io.SEEK_END)
+    size, operations = stream.seek(0, io.SEEK_END), limits.limit("operations")
     stream.seek(0)
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count == OPERATION_LIMIT:
-                raise _TooLarge(f"more than {OPERATION_LIMIT:,} operations")
+            if count == operations:
+                raise _TooLarge("operations")
             if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > size:
                 raise ValueError(f"memo index {argument} in {size} bytes")
             if opcode.name.startswith("EXT"):
                 raise ValueError("extension codes are not part of checkpoints")
     except ValueError:
-        if size > limit and stream.tell() >= limit:
-            raise _TooLarge(f"more than {limit:,} bytes without tensors") from None
+        if size > limits.limit(most) and stream.tell() >= limits.limit(most):
+            raise _TooLarge(most) from None
         raise
     return stream.tell()
 
@@ -267,15 +264,15 @@ class _Reader(pickle._Unpickler):
         self._found = found
         functions = {**_FUNCTIONS, **dict.fromkeys(("collections.OrderedDict", "typing.OrderedDict"), self._mapped)}
         self._known: dict[str, _Function] = {path: _Function(path, run) for path, run in functions.items()}
-        self._copied = 0
+        self._copied, self._longest = 0, limits.limit("name-characters")
 
     def find_class(self, module: str, name: str) -> Any:
         # Older protocols write Python 2's names.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         module = "pathlib" if module == "pathlib._local" else module  # Python 3.13
         path = f"{module}.{name}"
-        if len(path) > _NAME_LIMIT:
-            raise ValueError(f"a name of {len(path)} characters")
+        if len(path) > self._longest:
+            raise _TooLarge("name-characters")
         return self._known.get(path) or self._found.named(module, name)
 
     def persistent_load(self, pid: Any) -> object:
@@ -292,8 +289,8 @@ class _Reader(pickle._Unpickler):
     def _mapped(self, items: Any = ()) -> Mapped:
         pairs = list(items.items() if isinstance(items, dict) else items)
         self._copied += len(pairs)
-        if self._copied > OPERATION_LIMIT:  # one list may be named again and again
-            raise _TooLarge(f"more than {OPERATION_LIMIT:,} entries of dictionaries")
+        if self._copied > limits.limit("operations"):  # one list may be named again and again
+            raise _TooLarge("operations")
         made = Mapped()
         for key, value in pairs:
             _put(made, key, value)
@@ -382,8 +379,8 @@ def _member(owner: Any, name: str) -> object:
     if not isinstance(owner, _Named | Inert) or not (_is_foreign(owner) or owner.path in _PLAIN):
         raise Unsafe("builtins.getattr")
     kind = owner if isinstance(owner, _Named) else type(owner)
-    if len(kind.path) + len(name) > _NAME_LIMIT:
-        raise ValueError(f"a name of {len(name)} characters")
+    if len(kind.path) + len(name) > limits.limit("name-characters"):
+        raise _TooLarge("name-characters")
     return kind.found.named(kind.module, f"{kind.path.removeprefix(kind.module + '.')}.{name}")
 
 

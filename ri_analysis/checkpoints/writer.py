@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import atomic_path
 
 _NAMES = {
@@ -76,6 +76,6 @@ def _size(shape: tuple[int, ...], dtype: torch.dtype) -> int:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of the safetensors file at `path`."""
-    with safe_open(path, framework="pt") as file:
+    """Return the metadata of the safetensors file at `path`. Raises InputError."""
+    with one_message(path, "a whole safetensors file"), safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})

@@ -12,13 +12,16 @@ from typing import Any
 import open_clip
 import torch
 
+from ri_analysis import limits
+from ri_analysis.documents import read_json
 from ri_analysis.encoder.last_block import spare_patches
-from ri_analysis.errors import InputError
+from ri_analysis.encoder.sizes import require_sizes
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.hyperparameters import suggest
-from ri_analysis.stamps import reading
 from ri_analysis.suite import Suite
 from ri_analysis.suite.preprocessing import preprocessing_config
 
+_EXPECTED = "an open_clip model config"
 LARGE = 16 << 20  # parameters of a tower; a smaller one is quick in float32
 # The smallest text side that open_clip builds, where only the vision tower is wanted.
 _LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
@@ -64,7 +67,7 @@ class Architecture:
                 tower(torch.empty(1, 3, size, size))
             except NotImplementedError:  # shapes can't be followed through every operation
                 return tower
-            except (AssertionError, RuntimeError) as error:
+            except (AssertionError, RuntimeError, ValueError, TypeError) as error:
                 raise InputError(f"{self.name}: 'image_size' {size} does not fit the tower: {error}") from error
         return tower
 
@@ -80,6 +83,11 @@ class Architecture:
             return kind(**config).eval().requires_grad_(False)
         except (TypeError, RuntimeError, ValueError, AssertionError) as error:
             raise InputError(f"{self.name}: expected an open_clip model config, found: {error}") from error
+
+    def require_parameters(self) -> None:
+        """Raise InputError for a config that makes no tower, or a larger one than is read. Takes no tower's memory."""
+        count = sum(tensor.numel() for tensor in self._bare_tower().state_dict().values())
+        limits.require("model-parameters", count, self.name)
 
     @property
     def fingerprint(self) -> str:
@@ -121,16 +129,16 @@ def read_architecture(name: str, folder: Path, pretrained: str = "") -> Architec
             raise InputError(f"unknown architecture {name!r}; {suggest(name, open_clip.list_models())[:300]}")
         return _architecture(name, config, preprocessing_config(name, pretrained, folder))
     path = folder / name
-    try:
-        reading(path)
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected an open_clip model config, found: {error}") from error
+    document = read_json(path, _EXPECTED)
     config = document.get("model_cfg", document) if isinstance(document, dict) else {}
-    if not isinstance(config.get("vision_cfg"), dict) or "embed_dim" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("vision_cfg"), dict) or "embed_dim" not in config:
         raise InputError(f"{path}: expected an open_clip model config with 'embed_dim' and 'vision_cfg'")
     preprocess = document.get("preprocess_cfg", {})
-    return _architecture(str(path), config, preprocess)
+    with one_message(path, _EXPECTED):
+        require_sizes(config, str(path))
+        found = _architecture(str(path), config, preprocess)
+        found.require_parameters()
+        return found
 
 
 def _architecture(name: str, config: dict[str, Any], preprocess: Mapping[str, Any]) -> Architecture:
@@ -138,4 +146,19 @@ def _architecture(name: str, config: dict[str, Any], preprocess: Mapping[str, An
     size = size[0] if isinstance(size, list | tuple) else size
     mean = preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN
     std = preprocess.get("std") or open_clip.OPENAI_DATASET_STD
-    return Architecture(name, config, int(size), tuple(mean), tuple(std))
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"{name}: expected 'image_size' to be a whole number above 0, found {size!r}")
+    return Architecture(name, config, size, _colours(mean, name, "mean"), _colours(std, name, "std"))
+
+
+def _colours(values: object, name: str, key: str) -> tuple[float, ...]:
+    """Return a number for each channel. Raises InputError for others, and for a standard deviation of zero."""
+    numbers = [values] * 3 if isinstance(values, int | float) else values
+    least = 0.0 if key == "mean" else 1e-6
+    if not isinstance(numbers, list | tuple) or len(numbers) != 3 or not all(_is_share(v, least) for v in numbers):
+        raise InputError(f"{name}: expected {key!r} to be three numbers from {least:g} to 1, found {numbers!r}")
+    return tuple(numbers)
+
+
+def _is_share(value: object, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.json_text import to_json
 from ri_analysis.merging.merge import merge
 from ri_analysis.merging.method import Statistics
@@ -59,9 +59,10 @@ def recipe_of(path: Path) -> MergeRecipe:
     if text is None:
         raise InputError(f"{path}: expected a merged model with its recipe in the metadata, found none")
     try:
-        return MergeRecipe.from_dict(json.loads(text))
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+        with one_message(path, "the recipe of a merge"):
+            return MergeRecipe.from_dict(json.loads(text))
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def _stored(vectors: TaskVectors, name: str, dtype: torch.dtype) -> tuple[tuple[int, ...], torch.dtype]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ri_analysis.documents import read_object
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.files import in_words, write_text
 from ri_analysis.hyperparameters import Value
@@ -138,11 +139,11 @@ def _unfinished(path: Path) -> Unfinished:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    found = read_object(path, "the plan of an RI run")
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _ = [found["auxiliary"]["name"], int(found["seed"]), int(found["settings"]["steps"]), *map(str, found["tasks"])]
         return found
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the plan of an RI run, found: {error!r}; delete the folder") from error
 
 

@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ri_analysis.errors import InputError
+from ri_analysis import limits
+from ri_analysis.documents import opened, read_object
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import digest
-from ri_analysis.stamps import reading
 from ri_analysis.suite.file_stamps import FileStamps
 from ri_analysis.suite.images import EncodedImages, ImageSet, Indices
 from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
+from ri_analysis.suite.trial import try_reading
 
+_EXPECTED = "a whole Hugging Face data set"
 _IMAGES = ("image", "img", "images", "jpg", "img_bytes")
 _LABELS = ("label", "labels", "fine_label", "class", "cls", "coarse_label")
 Fetch = Callable[[int], Any]
@@ -54,20 +57,14 @@ def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | No
     if (path / "dataset_dict.json").is_file():
         splits = sorted(item.name for item in path.iterdir() if (item / "state.json").is_file())
         raise InputError(f"{path}: holds several splits; write one of {', '.join(str(path / name) for name in splits)}")
-    import pyarrow as pa
-
-    try:
+    with one_message(path, _EXPECTED):
         if path.suffix == ".parquet" or not (path / "state.json").is_file():
-            files, features, columns = _open_parquet(path)
+            files, features, columns = _open_parquet(path, memory)
         else:
-            files, features, columns = _open_arrow(path)
+            files, features, columns = _open_arrow(path, memory)
         image, label = _columns(path, features, tuple(columns), labelled)
         fetch, count = columns[image].fetch, columns[image].count
         labels, classes = (None, ()) if label is None else _labels(path, label, columns[label])
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: expected a whole Hugging Face data set, found: {error}") from error
     if count == 0:
         raise InputError(f"{path}: expected images, found none")
     stamps = FileStamps.of(path if path.is_dir() else path.parent, files, memory)
@@ -77,26 +74,24 @@ def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | No
 
 
 def _bytes(path: Path, fetch: Fetch, stamps: FileStamps) -> Callable[[int], bytes]:
-    import pyarrow as pa
-
     def read(index: int) -> bytes:
         stamps.check()  # a table that became shorter would end the process
-        try:
+        with one_message(f"{path}: row {index}", _EXPECTED):
             value = fetch(index)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path}: row {index}: expected a whole Hugging Face data set, found: {error}") from error
         found = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(found, bytes):
             raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")
+        limits.require("image-bytes", len(found), f"{path}: row {index}")
         return found
 
     return read
 
 
 def _columns(path: Path, features: dict[str, Any], names: Sequence[str], labelled: bool) -> tuple[str, str | None]:
-    typed = [name for name in names if features.get(name, {}).get("_type") == "Image"]
+    kinds = {name: feature.get("_type") for name, feature in features.items() if isinstance(feature, dict)}
+    typed = [name for name in names if kinds.get(name) == "Image"]
     image = next((name for name in (*typed, *_IMAGES) if name in names), None)
-    classes = [name for name in names if features.get(name, {}).get("_type") == "ClassLabel"]
+    classes = [name for name in names if kinds.get(name) == "ClassLabel"]
     preferred = sorted(classes, key=lambda name: _LABELS.index(name) if name in _LABELS else len(_LABELS))
     label = next((name for name in (*preferred, *_LABELS) if name in names), None)
     if image is None or (labelled and label is None):
@@ -113,30 +108,30 @@ def _labels(path: Path, name: str, column: _Column) -> tuple[Indices, tuple[str,
 
 
 def _names(features: dict[str, Any], label: str | None) -> tuple[str, ...]:
-    names = features.get(label or "", {}).get("names")
+    feature = features.get(label or "")
+    names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-def _open_arrow(folder: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
+def _open_arrow(folder: Path, memory: Path | None) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
     import pyarrow as pa
 
-    reading(folder / "state.json")
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = read_object(folder / "state.json")
     if state.get("_indices_data_files"):
         raise InputError(f"{folder}: holds a selection of rows; save it after `flatten_indices()`")
     files = [folder / Path(item["filename"]).name for item in state["_data_files"]]
-    for file in (folder / "dataset_info.json", *files):
-        if file.is_file():
-            reading(file)
+    for file in files:
+        with opened(file, "an Arrow file"):
+            try_reading(file, "arrow", _EXPECTED, memory)
     table = pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])
     info_path = folder / "dataset_info.json"
-    info = json.loads(info_path.read_text(encoding="utf-8")) if info_path.is_file() else {}
+    info = read_object(info_path) if info_path.is_file() else {}
 
     def column(name: str) -> _Column:
         values = table[name]
         return _Column(lambda index: values[index].as_py(), len(values), lambda: values)
 
-    return files, dict(info.get("features") or {}), {name: column(name) for name in table.column_names}
+    return files, _plain_features(info), {name: column(name) for name in table.column_names}
 
 
 def _parquets(folder: Path) -> list[Path]:
@@ -162,7 +157,7 @@ def _incomplete(path: Path, files: Sequence[Path]) -> tuple[str, ...]:
     return (f"{path}: holds {len(files)} files, and their names say that there are {max(said)}",)
 
 
-def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
+def _open_parquet(path: Path, memory: Path | None) -> tuple[list[Path], dict[str, Any], dict[str, _Column]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -174,9 +169,10 @@ def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
         names = ", ".join(split or f"{files[0]} (without a name)" for split, files in splits.items())
         raise InputError(f"{path}: holds the splits {names}; keep one in a folder of its own, or name one file")
     for file in files:
-        reading(file)
-    opened = [pq.ParquetFile(file, memory_map=True) for file in files]
-    groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
+        with opened(file, "a parquet file"):
+            try_reading(file, "parquet", _EXPECTED, memory)
+    tables = [pq.ParquetFile(file, memory_map=True) for file in files]
+    groups = [(file, group) for file in tables for group in range(file.num_row_groups)]
     ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])
 
     def column(name: str) -> _Column:
@@ -195,13 +191,20 @@ def _open_parquet(path: Path) -> tuple[list[Path], dict[str, Any], dict[str, _Co
 
         return _Column(fetch, int(ends[-1]) if len(ends) else 0, whole)
 
-    features = [_features(file.schema_arrow) for file in opened]
+    features = [_features(file.schema_arrow) for file in tables]
     other = next((file for file, found in zip(files, features, strict=True) if found != features[0]), None)
     if other is not None:
         raise InputError(f"{path}: expected files of the same columns and class names, {other.name} has others")
-    return files, features[0], {name: column(name) for name in opened[0].schema_arrow.names}
+    return files, features[0], {name: column(name) for name in tables[0].schema_arrow.names}
 
 
 def _features(schema: Any) -> dict[str, Any]:
     meta = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    return dict(meta.get("info", {}).get("features") or {})
+    info = meta.get("info") if isinstance(meta, dict) else None
+    return _plain_features(info if isinstance(info, dict) else {})
+
+
+def _plain_features(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a data set says about its columns; nothing where it says something else."""
+    features = info.get("features")
+    return features if isinstance(features, dict) else {}

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ri_analysis.errors import InputError, listing
+from ri_analysis import limits
+from ri_analysis.archives import require_few_entries
+from ri_analysis.documents import opened
+from ri_analysis.errors import InputError, listing, one_message
 from ri_analysis.files import digest, file_digest
-from ri_analysis.stamps import reading
 from ri_analysis.suite import arrow, public_layouts
 from ri_analysis.suite.decoding import SUFFIXES
 from ri_analysis.suite.images import CLIP, ArrayImages, FileImages, ImageSet, KeptImages
@@ -19,6 +25,7 @@ from ri_analysis.suite.labels import read_labels, sorted_names
 from ri_analysis.suite.listing import ImageFiles, hidden
 from ri_analysis.suite.preprocessing import Preprocessing
 
+_LISTED = 100  # arrays of an npz file that a message may count
 _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation)\d*")
 
 
@@ -30,13 +37,18 @@ def read_images(path: Path, *, labelled: bool, how: Preprocessing = CLIP, memory
     Damaged images are left out and named in the set's `remarks`. `memory` is a folder that keeps decoded images and
     what was found damaged. Raises InputError for a missing or damaged file, wrong shapes or types, missing labels.
     """
+    with one_message(path, "images"):
+        return _read_images(path, labelled, how, memory)
+
+
+def _read_images(path: Path, labelled: bool, how: Preprocessing, memory: Path | None) -> ImageSet:
     if arrow.is_arrow(path):
         return _kept(arrow.read_table(path, labelled, how, memory), memory)
     if path.is_dir():
         return _kept(_read_folder(path, labelled, how, memory), memory)
     if path.suffix == ".npz":
         return _read_npz(path, labelled, how)
-    found = public_layouts.read(path, how) if path.is_file() else None
+    found = public_layouts.read(path, how, memory) if path.is_file() else None
     if found is None:
         what = f"suffix {path.suffix!r}" if path.exists() else "nothing"
         raise InputError(f"{path}: expected an .npz file, a folder of images or another known data set, found {what}")
@@ -52,13 +64,8 @@ def _kept(images: ImageSet, memory: Path | None) -> ImageSet:
 
 
 def _read_npz(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
-    try:
-        reading(path)
-        content = file_digest(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in ("images", "labels")}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected a whole npz file, found: {error}") from error
+    arrays = read_arrays(path, ("images", "labels"))
+    content = file_digest(path)
     images, labels = arrays.get("images"), arrays.get("labels")
     if images is None:
         raise InputError(f"{path}: expected an array 'images', found {_arrays(path)}")
@@ -71,16 +78,63 @@ def _read_npz(path: Path, labelled: bool, how: Preprocessing) -> ImageSet:
     return ArrayImages(str(path), content, images, numbers, how, classes)
 
 
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return those of the arrays called `names` that an npz file holds. Raises InputError."""
+    with _npz(path) as archive:
+        wanted = {name: entry for entry in archive.infolist() if (name := _array_name(entry)) in names}
+        limits.require("unpacked-bytes", sum(entry.file_size for entry in wanted.values()), path)
+        return {name: _array(path, archive, entry) for name, entry in wanted.items()}
+
+
+@contextmanager
+def _npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    with opened(path, "a whole npz file") as stream:
+        require_few_entries(path, stream)
+        with zipfile.ZipFile(stream) as archive:
+            yield archive
+
+
+def _array_name(entry: zipfile.ZipInfo) -> str:
+    return entry.filename.removesuffix(".npy")
+
+
+def _array(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    name = _array_name(entry)
+    if entry.flag_bits & 1:
+        raise InputError(f"{path}: expected an array {name!r} that is not encrypted; save it without a password")
+    with archive.open(entry) as stream:
+        shape, fortran, kind = _header(stream)
+        held = entry.file_size - stream.tell()
+        if kind.hasobject:
+            raise InputError(f"{path}: expected numbers or texts in {name!r}, found Python objects")
+        if math.prod(shape) * kind.itemsize != held:  # before memory is taken for it
+            raise InputError(
+                f"{path}: expected the data of {name!r}, {kind} {shape}, to fill {math.prod(shape) * kind.itemsize:,} "
+                f"bytes, found {held:,}"
+            )
+        data = stream.read(held)
+        if len(data) != held:
+            raise InputError(f"{path}: expected {held:,} bytes in {name!r}, found fewer; it is truncated")
+    found = np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C")
+    return found
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape, whether the order is Fortran's, and the type that an npy header declares."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, kind = read(stream)
+    return shape, fortran, kind
+
+
 def _arrays(path: Path) -> str:
     """Return the names, types and shapes of an npz file's arrays, for an error."""
     found = []
-    with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            try:
-                array = file[name]
-                found.append(f"{name!r} {array.dtype} {array.shape}")
-            except ValueError:  # Python objects
-                found.append(f"{name!r}")
+    with _npz(path) as archive:
+        for entry in archive.infolist()[:_LISTED]:
+            with suppress(Exception), archive.open(entry) as stream:
+                shape, _, kind = _header(stream)
+                found.append(f"{_array_name(entry)!r} {'' if kind.hasobject else f'{kind} {shape}'}".strip())
     return f"{listing(found, 8)}; save them under these names" if found else "none"
 
 

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from ri_analysis import limits
+
 # Only these are opened, whatever a file is called: Pillow would start Ghostscript for an EPS.
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif"),
 )
-MOST_PIXELS = 89_478_485  # Pillow warns beyond it; RGB takes a quarter of a gigabyte there
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what is too large or damaged is said here, once
 
 # What Pillow raises for bytes that are no whole image of a kind it reads.
@@ -54,7 +55,7 @@ _TURNS = {
 
 
 class TooLarge(ValueError):
-    """The image has more than MOST_PIXELS pixels."""
+    """The image has more pixels, or bytes in its file, than are read."""
 
 
 class NoRange(ValueError):
@@ -65,7 +66,7 @@ class NoRange(ValueError):
 class Look:
     """What was found about an encoded image.
 
-    `damage` is why it can't be decoded, `large` that it has more than MOST_PIXELS, `no_range` why its values can't
+    `damage` is why it can't be decoded, `large` that it has more pixels than are read, `no_range` why its values can't
     become 8 bits. `kind` is what they are where they are not 8 bits already, `high` the largest of them. `turned` is
     whether EXIF says that it is to be turned, `frames` whether there are several.
     """
@@ -84,14 +85,15 @@ def open_image(source: IO[bytes] | Path) -> Image.Image:
 
     Raises TooLarge, or one of DECODING where it is no image of a format that is read.
     """
+    Image.MAX_IMAGE_PIXELS = limits.limit("pixels") // 2  # Pillow refuses what has twice as many, of frames too
     try:
         image = Image.open(source, formats=_formats())
     except UnidentifiedImageError:
         raise ValueError("no image of a format that is read") from None
     except Image.DecompressionBombError as error:
-        raise TooLarge(f"more than {MOST_PIXELS:,} pixels") from error
-    if image.width * image.height > MOST_PIXELS:
-        raise TooLarge(f"{image.width} × {image.height} pixels, more than {MOST_PIXELS:,}")
+        raise TooLarge(limits.beyond("pixels")) from error
+    if image.width * image.height > limits.limit("pixels"):
+        raise TooLarge(f"{image.width} × {image.height} pixels, {limits.beyond('pixels')}")
     return image
 
 
@@ -181,6 +183,9 @@ def look(source: IO[bytes]) -> Look:
 
 
 def _look(source: IO[bytes]) -> Look:
+    if source.seek(0, os.SEEK_END) > limits.limit("image-bytes"):
+        raise TooLarge(limits.beyond("image-bytes"))
+    source.seek(0)
     with open_image(source) as image:
         found = Look(kind=_kind(image), turned=_is_turned(image), frames=bool(getattr(image, "is_animated", False)))
         if image.format == "PNG":

@@ -16,10 +16,11 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
+from ri_analysis import limits
 from ri_analysis.caches import read_note, write_note
-from ri_analysis.errors import InputError, listing
+from ri_analysis.errors import InputError, listing, one_message
 from ri_analysis.files import atomic_path, digest
-from ri_analysis.suite.decoding import DECODING, MOST_PIXELS, Look, look, open_image, reason, to_rgb, upright
+from ri_analysis.suite.decoding import Look, look, open_image, to_rgb, upright
 from ri_analysis.suite.file_stamps import FileStamps
 from ri_analysis.suite.generators import GENERATORS, Pixels
 from ri_analysis.suite.listing import counted_as
@@ -186,7 +187,8 @@ class Looks:
         turn: bool,
     ) -> None:
         self._source, self._names, self._turn = source, names, turn
-        self._found = self._kept(digest("look", "1", PIL.__version__, content), opened, memory)
+        most = [f"{name} {limits.limit(name)}" for name in ("pixels", "image-bytes") if limits.changed(name)]
+        self._found = self._kept(digest("look", "1", PIL.__version__, content, *most), opened, memory)
         self.skipped = [index for index, item in self._found.items() if item.damage or item.large]
         self.whole = np.setdiff1d(np.arange(len(names)), self.skipped)
         self._refuse()
@@ -204,7 +206,7 @@ class Looks:
         high = max((item.high for item in self._found.values() if item.kind == "16 bits"), default=0)
         said: list[tuple[Callable[[Look], object], str, str]] = [
             (lambda item: item.damage, "damaged image", "skipped"),
-            (lambda item: item.large, "image", f"of more than {MOST_PIXELS:,} pixels skipped"),
+            (lambda item: item.large, "image", f"of {limits.beyond('pixels')} skipped"),
             (lambda item: item.kind == "16 bits", "image", f"of 16 bits, scaled to 8 (largest value: {high:,.0f})"),
             (lambda item: item.kind == "floats", "image", "of floats from 0 to 1, scaled to 8 bits"),
             (lambda item: item.kind == "32-bit integers", "image", "of 32-bit integers from 0 to 255, read as 8 bits"),
@@ -252,19 +254,16 @@ class Looks:
         if not self._names:
             raise InputError(f"{self._source}: expected images, found none")
         if not len(self.whole):
-            what = self._found[0].damage or f"more than {MOST_PIXELS:,} pixels"
+            what = self._found[0].damage or limits.beyond("pixels")
             first = f"{self._source}: {self._names[0]}"
             raise InputError(f"{first}: expected an image, found: {what}, as all {len(self._names)} here")
 
 
 def _decoded(stream: IO[bytes], name: str, *, turn: bool) -> Image.Image:
     """Return an image in RGB, turned as EXIF says where `turn`. Raises InputError with its name."""
-    try:
-        with open_image(stream) as image:
-            rgb = to_rgb(image)
-            return upright(rgb, image) if turn else rgb
-    except DECODING as error:
-        raise InputError(f"{name}: expected an image, found: {reason(error)}") from error
+    with one_message(name, "an image"), open_image(stream) as image:
+        rgb = to_rgb(image)
+        return upright(rgb, image) if turn else rgb
 
 
 def _opened(file: Path) -> IO[bytes]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ri_analysis.allowed import is_allowed, require_file
+from ri_analysis.allowed import is_allowed
+from ri_analysis.archives import require_few_entries
+from ri_analysis.documents import opened, read_toml
 from ri_analysis.errors import InputError, listing
 from ri_analysis.suite.listing import hidden, is_image
 
@@ -104,17 +105,15 @@ def _folder(folder: Path) -> Instead:
 
 
 def _head(path: Path) -> bytes:
-    require_file(path)
-    with path.open("rb") as file:
+    with opened(path, "a file") as file:
         return file.read(_HEAD)
 
 
 def _is_suite(path: Path) -> bool:
     """Whether a file is TOML that names a model and tasks."""
     try:
-        require_file(path)
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_toml(path)
+    except InputError:
         return False
     return "model" in found and "task" in found
 
@@ -123,9 +122,10 @@ def _is_checkpoint(path: Path, head: bytes) -> bool:
     """Whether a file holds weights: PyTorch's, old or new, or safetensors."""
     if head.startswith(b"PK"):
         try:
-            with zipfile.ZipFile(path) as archive:
-                return any(name.endswith("data.pkl") for name in archive.namelist())
-        except (OSError, ValueError, zipfile.BadZipFile):
+            with opened(path, "an archive") as stream:
+                require_few_entries(path, stream)
+                return any(name.endswith("data.pkl") for name in zipfile.ZipFile(stream).namelist())
+        except InputError:
             return path.suffix in (".pt", ".pth", ".bin", ".ckpt")
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ri_analysis import limits
+from ri_analysis.documents import read_json
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
-from ri_analysis.stamps import reading
-from ri_analysis.suite.decoding import MOST_PIXELS, to_rgb
+from ri_analysis.suite.decoding import to_rgb
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _MODES = ("shortest", "longest", "squash")
@@ -56,7 +56,7 @@ def _resized(image: Image.Image, size: int, how: Preprocessing) -> Image.Image:
     short = min(image.size)
     width, height = (size if side == short else int(size * side / short) for side in image.size)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    if width * height > MOST_PIXELS:  # a long strip: only what is kept of it is made
+    if width * height > limits.limit("pixels"):  # a long strip: only what is kept of it is made
         across, down = image.width / width, image.height / height
         box = (left * across, top * down, (left + size) * across, (top + size) * down)
         return image.resize((size, size), filter_, box)
@@ -74,7 +74,8 @@ def read_preprocessing(architecture: str, pretrained: str, folder: Path) -> Prep
     fill = config.get("fill_color", 0)
     if interpolation == "random":  # open_clip's word for a training augmentation; its evaluation uses bicubic
         interpolation = "bicubic"
-    if interpolation not in _FILTERS or mode not in _MODES or not isinstance(fill, int):
+    fits = interpolation in list(_FILTERS) and mode in _MODES and isinstance(fill, int) and 0 <= fill <= 255
+    if not fits:
         known = f"interpolation {' or '.join(_FILTERS)}, resize_mode {', '.join(_MODES)} and a grey fill_color"
         raise InputError(f"{architecture}: expected {known}, found {interpolation!r}, {mode!r}, {fill!r}")
     return Preprocessing(str(interpolation), str(mode), fill)
@@ -84,9 +85,8 @@ def preprocessing_config(architecture: str, pretrained: str, folder: Path) -> Ma
     """Return open_clip's `preprocess_cfg` of a model JSON or a pretrained tag; empty when there is none."""
     if architecture.endswith(".json"):
         try:
-            reading(folder / architecture)
-            document = json.loads((folder / architecture).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            document = read_json(folder / architecture)
+        except InputError:
             return {}  # whoever builds the model says what is wrong with the file
         found = document.get("preprocess_cfg") if isinstance(document, dict) else None
         return found if isinstance(found, dict) else {}

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ri_analysis import limits
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
+from ri_analysis.documents import opened, read_text
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest, file_digest
 from ri_analysis.stamps import reading
@@ -37,9 +39,10 @@ from ri_analysis.suite.decoding import SUFFIXES
 from ri_analysis.suite.images import ArrayImages, ImageSet
 from ri_analysis.suite.labels import read_labels
 from ri_analysis.suite.preprocessing import Preprocessing
+from ri_analysis.suite.trial import try_reading
 
 Indices = npt.NDArray[np.int64]
-_LIMIT = 1 << 31  # bytes an unpacked file may have; the largest of these has 0.6 GB
+_EXPECTED = "the data set this name stands for"
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,22 @@ class Listed:
     classes: tuple[str, ...] = ()
 
 
-def read(path: Path, how: Preprocessing) -> ImageSet | Listed | None:
-    """Return the images of the split in the file `path`, None when it is of no known kind. Raises InputError."""
+def read(path: Path, how: Preprocessing, memory: Path | None = None) -> ImageSet | Listed | None:
+    """Return the images of the split in the file `path`, None when it is of no known kind. Raises InputError.
+
+    `memory` is a folder that remembers which files are harmless.
+    """
     if path.suffix in (".h5", ".hdf5"):
         raise InputError(f"{path}: HDF5 is not read; use the Hugging Face copy of the data set, or write an npz")
     reader = next((reader for fits, reader in _READERS if fits(path)), None)
     if reader is None:
         return None
-    try:
-        reading(path)
+    with opened(path, _EXPECTED):
+        if path.suffix == ".mat":
+            for file in (path, path.parent / "imagelabels.mat"):
+                if file.is_file():
+                    try_reading(file, "matlab", _EXPECTED, memory)
         found = reader(path)
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, zlib.error) as error:
-        raise InputError(f"{path}: expected the data set this name stands for, found: {error!r}") from error
     if isinstance(found, Listed):
         return found
     images, labels, classes = found
@@ -107,17 +112,18 @@ def _read_idx(path: Path) -> npt.NDArray[np.uint8]:
         raise InputError(f"{path}: expected an idx file of bytes, found another header")
     shape = np.frombuffer(data, ">u4", dimensions, 4).astype(np.int64)
     found = len(data) - 4 - 4 * dimensions
-    if found != int(np.prod(shape)):
-        raise InputError(f"{path}: truncated: shape {tuple(shape)} needs {np.prod(shape)} bytes, found {found}")
+    if found != math.prod(map(int, shape)):
+        raise InputError(
+            f"{path}: truncated: shape {tuple(shape.tolist())} needs {math.prod(map(int, shape))} bytes, found {found}"
+        )
     return np.frombuffer(data, np.uint8, -1, 4 + 4 * dimensions).reshape(shape)
 
 
 def _unpacked(path: Path) -> bytes:
-    reading(path)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-        data: bytes = stream.read(_LIMIT + 1)
-    if len(data) > _LIMIT:
-        raise InputError(f"{path}: unpacks to more than {_LIMIT} bytes")
+    with opened(path, "an idx file") as file:
+        stream = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        data: bytes = stream.read(limits.limit("unpacked-bytes") + 1)
+    limits.require("unpacked-bytes", len(data), path)
     return data
 
 
@@ -132,9 +138,8 @@ def _cifar(path: Path) -> Arrays:
 
 
 def _entries(path: Path) -> dict[str, Any]:
-    reading(path)
-    with path.open("rb") as stream:
-        found = unpickle(stream, str(path), latin=True, limit=_LIMIT)
+    with opened(path, "a pickled dictionary") as stream:
+        found = unpickle(stream, str(path), latin=True, most="unpacked-bytes")
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected a pickled dictionary, found {type(found).__name__}")
     return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
@@ -167,11 +172,10 @@ def _svhn(path: Path) -> Arrays:
 
 
 def _stl10(path: Path) -> Arrays:
+    limits.require("unpacked-bytes", path.stat().st_size, path)
     images = np.fromfile(path, np.uint8).reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
     names = path.parent / "class_names.txt"
-    if names.is_file():
-        reading(names)
-    classes = names.read_text(encoding="utf-8").split() if names.is_file() else []
+    classes = read_text(names, "class names").split() if names.is_file() else []
     labels = path.parent / path.name.replace("_X", "_y")
     reading(labels)
     return np.ascontiguousarray(images), _numbers(labels, np.fromfile(labels, np.uint8), first=1) - 1, classes
@@ -196,9 +200,9 @@ def _cars(path: Path) -> Listed:
 
 
 def _rows(path: Path, delimiter: str) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        return [{str(key).strip(): str(value) for key, value in row.items()} for row in reader]
+    text = io.StringIO(read_text(path, "a table", "unpacked-bytes"), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter)
+    return [{str(key).strip(): str(value) for key, value in row.items()} for row in reader]
 
 
 def _gtsrb(path: Path) -> Listed:
@@ -219,7 +223,7 @@ def _fer2013(path: Path) -> Arrays:
 
 
 def _list(path: Path) -> Listed:
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in read_text(path, "a list of images").splitlines() if line.strip()]
     lines = [words for words in lines if not words[0].startswith("#")]
     root = path.parent.parent if path.parent.name in ("meta", "labels", "annotations") else path.parent
     folders = [root / name for name in ("images", "NWPU-RESISC45", ".")]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ri_analysis import limits
 from ri_analysis.allowed import Outside, is_allowed
+from ri_analysis.documents import place, read_text, read_toml
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
-from ri_analysis.stamps import reading
 from ri_analysis.suite.generators import GENERATORS
 
 NAMES, ORDER = "names", "order"  # what `labels` may say
@@ -95,7 +95,7 @@ class SuiteSpec:
     @property
     def pretrained_path(self) -> Path:
         """Where the pretrained model lies, if `pretrained` is a file and not a tag."""
-        return self.root / Path(self.pretrained).expanduser()
+        return place(self.root, self.pretrained)
 
 
 class _Beside:
@@ -172,23 +172,16 @@ def read_spec(path: Path) -> SuiteSpec:
 
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that are not empty. Raises InputError."""
-    try:
-        reading(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected one text a line, found: {error}") from error
+    lines = read_text(path, "one text a line").splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
 
 def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
     """Return the suite file's content, or None with every finding about its text."""
     try:
-        reading(path)
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        return None, [f"{path}: expected a suite file, found none ({error.strerror})"]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return None, [f"{path}: expected TOML, found: {error}"]
+        document = read_toml(path, "a suite file in TOML")
+    except InputError as error:
+        return None, [str(error)]
     reader = _Reader(path.resolve())
     reader.unknown(document, ["name", "root", "model", *_TABLES], "")
     reader.root = reader.base(document.get("root", "."))
@@ -218,11 +211,8 @@ class _Reader:
         if not isinstance(root, str):
             self.note("root", f"must be a path, found {root!r}")
             return self.path.parent
-        named = self.path.parent / Path(root).expanduser()
-        folder = named.resolve()
-        if not is_allowed(named):
-            self.note("root", str(Outside(repr(root))))
-        elif not folder.is_dir():
+        folder = self.place(self.path.parent, root, "root")
+        if not folder.is_dir():
             self.note("root", f"expected the folder that holds the weights and images, found none at {folder}")
         return folder
 
@@ -269,19 +259,24 @@ class _Reader:
         if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)) or not texts:
             self.note(where, f"must be {words}, found {value!r}")
         elif kind is Path:
-            return self.place(self.root / Path(str(value)).expanduser(), value, where)
+            return self.place(self.root, str(value), where)
         elif kind is _Beside:
-            return self.place(self.path.parent / str(value), value, where)
+            return self.place(self.path.parent, str(value), where)
         elif kind is _Templates and isinstance(value, str):
-            return self.lines(self.place(self.path.parent / value, value, where), where)
+            return self.lines(self.place(self.path.parent, value, where), where)
         elif isinstance(value, list):
             return tuple(value)
         return value
 
-    def place(self, path: Path, named: object, where: str) -> Path:
-        if not is_allowed(path):
-            self.note(where, str(Outside(repr(named))))
-        return path.resolve()
+    def place(self, folder: Path, name: str, where: str) -> Path:
+        try:
+            path = place(folder, name)
+            if is_allowed(path):
+                return path.resolve()
+            self.note(where, str(Outside(repr(name))))
+        except (InputError, OSError, RuntimeError) as error:  # a loop of links
+            self.note(where, f"expected a path, found {error}")
+        return folder
 
     def lines(self, path: Path, where: str) -> tuple[str, ...]:
         try:
@@ -341,5 +336,7 @@ class _Reader:
             self.note(where, "expected either data or a generator")
         if item.generator is not None and item.generator not in GENERATORS:
             self.note(where, f"unknown generator {item.generator!r}; {suggest(item.generator, list(GENERATORS))}")
-        if item.count < 1:
-            self.note(where, f"count must be at least 1, found {item.count}")
+        if not 1 <= item.count <= limits.limit("generated-images"):
+            self.note(where, f"count must be from 1 to {limits.limit('generated-images'):,}, found {item.count}")
+        if item.seed < 0:
+            self.note(where, f"seed must be at least 0, found {item.seed}")

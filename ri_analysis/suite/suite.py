@@ -14,6 +14,7 @@ import torch
 
 from ri_analysis.allowed import allow_file, require_allowed
 from ri_analysis.checkpoints import Checkpoint, Tower, classifier_weight, read_checkpoint, read_tower, vision_tower
+from ri_analysis.documents import place, read_object
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
@@ -47,7 +48,7 @@ def suite_path(suite: str) -> Path:
     """
     if suite in EMBEDDED:
         return resource_root() / "assets" / suite / "suite.toml"
-    path = Path(suite).expanduser()
+    path = place(Path(), suite)
     require_allowed(path)
     if path.is_dir() and (path / "suite.toml").is_file():
         path /= "suite.toml"
@@ -234,9 +235,9 @@ class Suite:
 
     def _made_here(self, record: Path) -> bool:
         try:
-            weights = json.loads(record.read_text(encoding="utf-8"))["weights"]
+            weights = read_object(record)["weights"]
             return all(self.weight_digests(ORIGINAL).get(name) == value for name, value in weights.items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (InputError, KeyError, TypeError, AttributeError):
             return False
 
     @property
@@ -278,11 +279,7 @@ class Suite:
         """Return how an RI-adapted expert set was made, as its trainer wrote it down; empty when it did not."""
         path = self.resolved_set(name).directory / RECORD
         require_allowed(path)
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: expected the record of an RI run, found: {error}") from error
-        return found
+        return read_object(path, "the record of an RI run") if path.exists() else {}
 
     def expert(self, task: str, experts: str = ORIGINAL) -> Checkpoint:
         """Return the checkpoint of one expert of an expert set."""

@@ -59,7 +59,7 @@ def test_a_file_of_something_else_is_named(suffix: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.pt: expected a readable file, found none"):
+    with pytest.raises(InputError, match=r"none\.pt: expected a checkpoint, found none"):
         read_checkpoint(tmp_path / "none.pt")
 
 

@@ -78,7 +78,7 @@ def test_a_file_that_is_gone_is_a_finding_and_one_that_is_back_opens(app: AppTes
     path.unlink()
     app.run()
     assert not app.exception
-    assert "Blues.safetensors: expected a readable file, found none" in text(app).replace("\\", "")
+    assert "Blues.safetensors: expected a checkpoint, found none" in text(app).replace("\\", "")
     path.write_bytes(content)
     app.button(key="opening.again").click().run()
     assert not app.exception

@@ -313,7 +313,7 @@ def test_a_damaged_table_is_named_when_it_is_opened(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4:30] = b"\xff" * 26  # the header of the first page
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"test\.parquet: row 0: expected a whole Hugging Face data set"):
+    with pytest.raises(InputError, match=r"test\.parquet: expected a whole Hugging Face data set, found damaged data"):
         opened(path)
 
 
@@ -374,7 +374,10 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, sid
     put(tmp_path / "set" / "good.png", COLOURS)
     images = opened(tmp_path / "set")
     assert len(images) == 1
-    assert images.remarks == (f"{tmp_path / 'set'}: 1 image of more than 89,478,485 pixels skipped: bomb.png",)
+    assert images.remarks == (
+        f"{tmp_path / 'set'}: 1 image of more than 89,478,485 pixels (RI_ANALYSIS_LIMITS=pixels=N allows more) "
+        "skipped: bomb.png",
+    )
     (tmp_path / "set" / "good.png").unlink()
     with pytest.raises(InputError, match=r"bomb\.png: expected an image, found: more than 89,478,485 pixels"):
         opened(tmp_path / "set")
@@ -398,7 +401,7 @@ def test_a_long_strip_takes_no_memory(tmp_path: Path, width: int, height: int) -
 def test_the_part_of_a_strip_is_the_part_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     strip = Image.fromarray(RANDOM.integers(80, 170, (301, 5, 3), dtype=np.uint8))
     whole = fit(strip, 16, Preprocessing()).astype(int)
-    monkeypatch.setattr("ri_analysis.suite.preprocessing.MOST_PIXELS", 1000)
+    monkeypatch.setenv("RI_ANALYSIS_LIMITS", "pixels=1000")
     assert abs(fit(strip, 16, Preprocessing()).astype(int) - whole).max() <= 1  # another order of rounding
 
 

@@ -36,7 +36,7 @@ def test_a_suite_file_is_read_whole(tiny: Path) -> None:
         ('name = "Greens"', 'name = "a,b"', "a name must not hold"),
         ("seed = 3", 'seed = "3"', "seed: must be an integer, found '3'"),
         ('generator = "noise"', 'generator = "nois"', "unknown generator 'nois'; did you mean 'noise'"),
-        ("count = 32", "count = 0", "count must be at least 1"),
+        ("count = 32", "count = 0", "count must be from 1 to 10,000,000, found 0"),
         ('tasks = ["Reds"]', 'tasks = ["Redds"]', "unknown task 'Redds'; did you mean 'Reds'"),
         ('tasks = ["Reds"]', "tasks = [1]", "must be a list of texts"),
         ('name = "mild"', 'name = "original"', "'original' is reserved"),
@@ -169,7 +169,7 @@ def test_grey_images_become_rgb(tmp_path: Path) -> None:
         ({"images": np.zeros((3, 4, 4), np.uint8)}, "expected an array 'labels'"),
         ({"images": np.zeros((3, 4, 4), np.uint8), "labels": np.zeros(2, int)}, "'labels' must be 3"),
         ({"images": np.zeros((3, 4, 4), np.uint8), "labels": np.array([0, -1, 2])}, "non-negative"),
-        ({"images": np.array([object()])}, "whole npz file"),
+        ({"images": np.array([object()])}, "numbers or texts in 'images', found Python objects"),
     ],
 )
 def test_bad_arrays_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
