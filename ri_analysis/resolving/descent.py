@@ -178,6 +178,8 @@ class Descent:
                 for name, item in moved.variables.items():
                     item.copy_(state["variables"][name])
             optimizer.load_state_dict(state["optimizer"])
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise InputError(f"{self.state}: expected a saved state, found: {error}; delete it") from error
         moved.apply()

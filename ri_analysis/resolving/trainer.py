@@ -17,6 +17,7 @@ from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
+from ri_analysis.encoder.device import within_memory
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
@@ -215,7 +216,7 @@ def resolve(
     heads = load_heads(suite, architecture, names)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     parameters.trained_weights(encoder, values)
-    with plan.begun(folder, wanted, resume):
+    with plan.begun(folder, wanted, resume), within_memory(encoder.device):
         pixels = in_memory(Variants(source, int(values["views"]), seed), encoder.image_size, IN_MEMORY)
         runs = [_Run(suite, encoder, pixels, heads, values, seed, task, folder) for task in names]
         number_format = plan.decided(
