@@ -55,7 +55,8 @@ class OnGPU(torch.Tensor):
 
     @data.setter
     def data(self, other: OnGPU) -> None:
-        assert isinstance(other, OnGPU) and (self.shape, self.dtype) == (other.shape, other.dtype)
+        assert isinstance(other, OnGPU)
+        assert (self.shape, self.dtype) == (other.shape, other.dtype)
         self.held = other.held
 
     def untyped_storage(self) -> torch.UntypedStorage:
@@ -173,10 +174,10 @@ def pretend_gpu() -> Iterator[Counter[str]]:
     future.set_overwrite_module_params_on_conversion(True)
     try:
         with (
-            mock.patch.object(torch.cuda, "_lazy_init", lambda: None),
-            mock.patch.object(torch.cuda, "is_available", lambda: True),
-            mock.patch.object(torch.cuda, "device_count", lambda: 1),
-            mock.patch.object(torch.cuda, "is_current_stream_capturing", lambda: False),
+            mock.patch.object(torch.cuda, "_lazy_init", return_value=None),
+            mock.patch.object(torch.cuda, "is_available", return_value=True),
+            mock.patch.object(torch.cuda, "device_count", return_value=1),
+            mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=False),
             mock.patch.object(torch, "load", _load),
             mock.patch.object(torch, "autocast", _autocast),
             mock.patch.object(torch, "inference_mode", torch.no_grad),  # it refuses views of wrappers

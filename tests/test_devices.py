@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,7 +68,8 @@ def test_the_pretended_gpu_computes_what_the_cpu_computes(gpu: Counter[str]):
     assert (2 * there)[torch.tensor([2, 0])].cpu().tolist() == [4.0, 0.0]  # indices may lie on the CPU
     weight = torch.nn.Parameter(torch.ones(3).to("cuda"))
     (weight * there).square().sum().backward()
-    assert weight.grad is not None and weight.grad.device == GPU
+    assert weight.grad is not None
+    assert weight.grad.device == GPU
     assert weight.grad.cpu().tolist() == [0.0, 2.0, 8.0]
     with torch.autocast("cuda", torch.bfloat16):
         product = torch.nn.functional.linear(there, torch.ones(2, 3).to("cuda"))
@@ -283,7 +283,9 @@ def test_float32_means_float32_on_a_gpu(opened: Opened, gpu: Counter[str]):
     try:
         cudnn.allow_tf32 = matmul.allow_tf32 = cudnn.benchmark = True
         Encoder(opened("cpu").architecture, "cuda")
-        assert not (cudnn.allow_tf32 or matmul.allow_tf32 or cudnn.benchmark)
+        assert not (cudnn.allow_tf32)
+        assert not (matmul.allow_tf32)
+        assert not (cudnn.benchmark)
         assert cudnn.deterministic
     finally:
         cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
