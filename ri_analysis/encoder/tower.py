@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
+from ri_analysis.encoder.device import compute_alike, within_memory
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.progress import Progress
@@ -86,7 +87,9 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.architecture, self.device, self.batch, self.dtype = architecture, torch.device(device), batch, dtype
-        self.module = architecture.build_tower().to(self.device, dtype)
+        compute_alike(self.device)
+        with within_memory(self.device):
+            self.module = architecture.build_tower().to(self.device, dtype)
         self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         self._kept = frozenset(self.module.state_dict())
         self._lock = threading.RLock()
@@ -144,7 +147,7 @@ class Encoder:
         """
         done, parts = 0, [list[torch.Tensor]() for _ in sets]
         total = sum(len(images) if indices is None else len(indices) for images, indices in sets)
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), within_memory(self.device):
             self.load(weights, source)
             for place, pixels in self._decoded(sets):
                 found = self.forward(self.preprocess(pixels)).cpu()

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ri_analysis.checkpoints import Checkpoint, Tower, read_tower
-from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit
+from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit, pick_device
 from ri_analysis.encoder.activation import require_activation, require_tags_activation
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import task_vector_gram
@@ -107,8 +107,9 @@ def check_suite(
     All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
     `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
     sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. Raises
-    InputError for a workspace that can't be written.
+    InputError for a workspace that can't be written, or a device that is not there.
     """
+    pick_device(device)
     files = files or Watch()
     try:
         with files.noting():

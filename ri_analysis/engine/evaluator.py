@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ri_analysis.checkpoints import read_checkpoint
-from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
+from ri_analysis.encoder import Architecture, Encoder, Head, load_heads, pick_device
 from ri_analysis.encoder.activation import fitting_architecture, require_activation
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.measurement import Measurement, Request
@@ -29,17 +29,6 @@ from ri_analysis.merging.method import Statistics
 from ri_analysis.progress import Progress
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.task_vectors import TaskVectors
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """Return the device called `name`; "auto" is the GPU when there is one. Raises InputError when it is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.ones(1, device=name).item()  # "meta" can't
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device: expected auto, cpu or a GPU of this machine, found {name!r}") from error
 
 
 class Evaluator:

@@ -12,6 +12,7 @@ from ri_analysis.caches import seal, sealed
 from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.checkpoints.reader import SafetensorsMapping
 from ri_analysis.encoder import Architecture, Encoder, Head
+from ri_analysis.encoder.device import within_memory
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.merging import MergeRecipe, find_method
@@ -94,7 +95,8 @@ class TaskStatistics:
             seen,
             self._folder,
         )
-        found = statistic.compute(observed, **_options(statistic, recipe))
+        with within_memory(self._device):
+            found = statistic.compute(observed, **_options(statistic, recipe))
         self._suite.files.check()
         layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}
         write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})

@@ -20,6 +20,7 @@ import torch
 
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Architecture, require_directions
+from ri_analysis.encoder.device import within_memory
 from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.merged_vectors import FEW, MergedVectors
@@ -122,7 +123,7 @@ class LiveProbe:
     # --- outcomes -----------------------------------------------------------------------------------------
 
     def _look(self, recipe: MergeRecipe) -> Outcomes:
-        with one_thread if self.small else nullcontext():
+        with one_thread if self.small else nullcontext(), within_memory(self._device):
             tower = self._tower()
             self._load(tower, recipe)
             inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
@@ -150,9 +151,9 @@ class LiveProbe:
         with one_thread if self.small else nullcontext():
             tower, side = self._tower(), self._evaluator.architecture.image_size
             images = torch.zeros(_BATCH if self.small else _FEW, 3, side, side, device=self._device, dtype=tower.dtype)
-            tower.features(images[:1])
+            tower.features(images[:1]).cpu()  # on a GPU, only what brings a result back waits for it
             started = self._clock()
-            tower.features(images)
+            tower.features(images).cpu()
             return (self._clock() - started) / len(images)
 
     def _clock(self) -> float:

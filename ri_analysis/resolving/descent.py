@@ -197,6 +197,8 @@ class Descent:
             optimizer.load_state_dict(state["optimizer"])
             if watch is not None and "watch" in state:
                 watch.restore(state["watch"])
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError) as error:
             raise InputError(f"{self.state}: expected a saved state, found: {str(error)[:200]}; delete it") from error
         moved.apply()

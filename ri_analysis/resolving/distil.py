@@ -13,6 +13,7 @@ from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
+from ri_analysis.encoder.device import within_memory
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving import precision
@@ -70,8 +71,9 @@ def distil(
         if progress is not None:
             progress(step, int(values["steps"]))
 
-    start, _ = begin(encoder, merged(), images, rows, values, scratch, "merged model")
-    descent.run(start, loss, report)
+    with within_memory(encoder.device):
+        start, _ = begin(encoder, merged(), images, rows, values, scratch, "merged model")
+        descent.run(start, loss, report)
     suite.files.check()
     tensors = encoder.state()
     layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}

@@ -19,6 +19,7 @@ from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
+from ri_analysis.encoder.device import within_memory
 from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
@@ -243,9 +244,10 @@ def resolve(
     source = order.source(suite)
     wanted = plan.plan(suite, auxiliary, source, names, relevant(values), seed)
     prepared = order.prepare(suite, source)
-    with plan.begun(folder, wanted, resume):
+    encoder = prepared.runs[0].encoder
+    with plan.begun(folder, wanted, resume), within_memory(encoder.device):
         prepared = prepared.decoded()
-        first, encoder = prepared.runs[0], prepared.runs[0].encoder
+        first = prepared.runs[0]
         number_format = plan.decided(
             folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, first.trial)
         )
@@ -506,7 +508,8 @@ def _adapt(work: _Work, task: str, tell: Tell) -> None:
     """Adapt one expert, in a worker process."""
     prepared, pretrained, aside = _prepared(work)
     run = next(run for run in prepared.runs if run.task == task)
-    run.carry_out(pretrained, aside, Counter(None, 1), tell)
+    with within_memory(run.encoder.device):
+        run.carry_out(pretrained, aside, Counter(None, 1), tell)
     tell(task)
 
 
