@@ -1,0 +1,175 @@
+"""Many recipes side by side: each one's means with intervals, and its paired difference from a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ri_analysis.engine.evaluation import Change, Evaluation
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.intervals import Interval, bootstrap_means
+from ri_analysis.measures import accuracy_table, mean_normalised_accuracy
+from ri_analysis.merging import MergeRecipe
+from ri_analysis.progress import Progress
+
+Flags = npt.NDArray[np.bool_]
+Values = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A recipe measured on all test images of its tasks.
+
+    `numbers` are the means over its tasks with the ends of their intervals, `n` among them; `by_task` has one row a
+    task, with the columns of `accuracy_table` and `interference` in nats; `correct` (n,) says by task which images are
+    right.
+    """
+
+    recipe: MergeRecipe
+    numbers: Mapping[str, object]
+    by_task: pd.DataFrame
+    correct: Mapping[str, Flags]
+
+
+def summarised(recipes: Sequence[MergeRecipe], evaluations: Sequence[Evaluation]) -> list[Measured]:
+    """Return what a table needs of evaluations of recipes, in their order.
+
+    The numbers are those of `Evaluation`; evaluations on the same images are bootstrapped together.
+    """
+    found: dict[int, Measured] = {}
+    for places in _alike([evaluation.correct for evaluation in evaluations]):
+        part = [evaluations[place] for place in places]
+        ends = {
+            "accuracy": _ends([each.correct for each in part], part[0].seed),
+            "normalised_accuracy": _ends([each.normalised for each in part], part[0].seed),
+            "interference": _ends([each.divergence for each in part], part[0].seed),
+        }
+        for number, (place, evaluation) in enumerate(zip(places, part, strict=True)):
+            own = {name: ends[name][number] for name in ends}
+            found[place] = _summary(recipes[place], evaluation, own)
+    return [found[place] for place in range(len(evaluations))]
+
+
+def _summary(
+    recipe: MergeRecipe, evaluation: Evaluation, ends: Mapping[str, npt.NDArray[np.float64]]
+) -> Measured:
+    by_task = accuracy_table(evaluation.correct, evaluation.expert_correct, evaluation.zero_shot_correct)
+    by_task["interference"] = [
+        float(np.mean(evaluation.divergence[task], dtype=np.float64)) for task in by_task["task"]
+    ]
+    worst = by_task.loc[by_task["accuracy"].idxmin()]
+    means = {
+        "accuracy": float(np.mean([flags.mean() for flags in evaluation.correct.values()])),
+        "normalised_accuracy": mean_normalised_accuracy(by_task),
+        "interference": float(by_task["interference"].mean()),
+    }
+    numbers: dict[str, object] = {}
+    for name, value in means.items():
+        low, high = map(float, ends[name])
+        numbers |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    numbers |= {
+        "worst_task": str(worst["task"]),
+        "worst_accuracy": float(worst["accuracy"]),
+        "worst_accuracy_low": float(worst["accuracy_low"]),
+        "worst_accuracy_high": float(worst["accuracy_high"]),
+        "n": evaluation.n,
+    }
+    return Measured(recipe, numbers, by_task, evaluation.correct)
+
+
+def differences(measured: Sequence[Measured], baseline: Measured) -> list[Change | None]:
+    """Return each one's mean accuracy minus the baseline's, over the images of the tasks that both merge.
+
+    The interval is that of `accuracy_change`. None for the baseline itself, and where there is no such task.
+    """
+    found: list[Change | None] = [None] * len(measured)
+    shared = [_shared(each, baseline) if each is not baseline else {} for each in measured]
+    for places in _alike(shared):
+        if not shared[places[0]]:
+            continue
+        ends = _ends([shared[place] for place in places], 0)
+        for place, (low, high) in zip(places, ends, strict=True):
+            mean = float(np.mean([values.mean() for values in shared[place].values()]))
+            found[place] = Change(mean, Interval(float(low), float(high)))
+    return found
+
+
+def _shared(one: Measured, baseline: Measured) -> dict[str, npt.NDArray[np.float64]]:
+    tasks = [task for task in baseline.correct if task in one.correct]
+    return {task: one.correct[task].astype(np.float64) - baseline.correct[task].astype(np.float64) for task in tasks}
+
+
+def _alike(values: Sequence[Values]) -> list[list[int]]:
+    """Return the places of values that are about the same images, for each such set of images."""
+    found: dict[Hashable, list[int]] = {}
+    for place, each in enumerate(values):
+        found.setdefault(tuple((task, len(part)) for task, part in each.items()), []).append(place)
+    return list(found.values())
+
+
+def _ends(values: Sequence[Values], seed: int) -> npt.NDArray[np.float64]:
+    """Return the ends (m, 2) of the interval of each one's mean over tasks."""
+    if not values[0]:
+        return np.full((len(values), 2), np.nan)
+    return bootstrap_means([np.stack([each[task] for each in values]) for task in values[0]], seed=seed)
+
+
+class _Name(NamedTuple):
+    """What a measured recipe depends on: the weights it makes, and what they are measured in."""
+
+    recipe: MergeRecipe
+    digest: str
+    number_format: str
+
+
+@dataclass
+class Collection:
+    """Measured recipes of a suite, held in memory; several threads may share it."""
+
+    _held: dict[_Name, Measured] = field(default_factory=dict)
+    _changes: dict[tuple[_Name, _Name], Change | None] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def get(self, evaluator: Evaluator, recipe: MergeRecipe) -> Measured | None:
+        """Return a recipe that was read or measured before."""
+        return self._held.get(_name(evaluator, recipe)) if evaluator.number_format_chosen else None
+
+    def read(self, evaluator: Evaluator, recipes: Iterable[MergeRecipe]) -> None:
+        """Hold those recipes whose outcomes the store has."""
+        new = [each for each in recipes if self.get(evaluator, each) is None and evaluator.kept(each)]
+        self.measure(evaluator, new)
+
+    def measure(
+        self, evaluator: Evaluator, recipes: Sequence[MergeRecipe], progress: Progress | None = None
+    ) -> None:
+        """Measure recipes where they are not kept, and hold them."""
+        evaluations = [evaluator.measure(recipe, progress=progress) for recipe in recipes]
+        for recipe, found in zip(recipes, summarised(recipes, evaluations), strict=True):
+            with self._lock:
+                self._held[_name(evaluator, recipe)] = found
+
+    def changes(
+        self, evaluator: Evaluator, recipes: Sequence[MergeRecipe], baseline: MergeRecipe
+    ) -> dict[MergeRecipe, Change]:
+        """Return the paired difference from a baseline of every recipe that has one, see `differences`."""
+        start, from_ = self.get(evaluator, baseline), _name(evaluator, baseline)
+        if start is None:
+            return {}
+        names = {recipe: _name(evaluator, recipe) for recipe in recipes}
+        new = [recipe for recipe, name in names.items() if name in self._held and (name, from_) not in self._changes]
+        held = [self._held[names[recipe]] for recipe in new]
+        for recipe, change in zip(new, differences(held, start), strict=True):
+            with self._lock:
+                self._changes[names[recipe], from_] = change
+        found = {recipe: self._changes.get((name, from_)) for recipe, name in names.items()}
+        return {recipe: change for recipe, change in found.items() if change is not None}
+
+
+def _name(evaluator: Evaluator, recipe: MergeRecipe) -> _Name:
+    return _Name(recipe, evaluator.digest(recipe), str(evaluator.number_format))
