@@ -81,9 +81,7 @@ def _resampled_means(values: FloatArray, generator: np.random.Generator, resampl
     return means
 
 
-def bootstrap_means(
-    samples: Sequence[FloatArray], *, seed: int = 0, resamples: int = 1000
-) -> npt.NDArray[np.float64]:
+def bootstrap_means(samples: Sequence[FloatArray], *, seed: int = 0, resamples: int = 1000) -> npt.NDArray[np.float64]:
     """Return `bootstrap_mean`'s intervals (m, 2) of m things that were measured on the same images.
 
     `samples` holds one array (m, n_g) per group. All things meet the resamples that each alone would meet, which are

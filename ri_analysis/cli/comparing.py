@@ -40,7 +40,6 @@ def add_commands(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from ri_analysis.engine.comparing import Collection
-    from ri_analysis.engine.recipe_texts import measured_recipes
     from ri_analysis.export.comparing import crosstalk, explained_rows, recipe_rows, task_rows
 
     evaluator = open_evaluator(options)
@@ -52,12 +51,15 @@ def _compare(options: argparse.Namespace) -> int:
         names |= {} if name is None else {found[0]: name}
     evaluator.choose_number_format()
     baseline = None if options.baseline is None else _one(evaluator, options.baseline)
-    recipes = list(dict.fromkeys(recipes)) if options.recipe else measured_recipes(evaluator)
+    collection, show = Collection(), Progress("measuring")
+    if not options.recipe:
+        collection.look(evaluator)
+        recipes = collection.recipes(evaluator)
+    recipes = list(dict.fromkeys(recipes))
     if not recipes:
         raise InputError("compare: nothing is measured yet on this suite; name recipes by --recipe")
     asked = list(dict.fromkeys([*recipes, *([] if baseline is None else [baseline])]))
     note_files(evaluator, evaluator.suite.tasks, sorted({recipe.experts for recipe in asked}))
-    collection, show = Collection(), Progress("measuring")
     parts = Parts(show, len(asked) + (len(recipes) if options.crosstalk else 0))
     for place, recipe in enumerate(asked):
         collection.measure(evaluator, [recipe], parts.part(place))

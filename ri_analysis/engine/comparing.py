@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -13,12 +15,16 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import Change, Evaluation
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.recipe_texts import of_record
+from ri_analysis.errors import InputError
 from ri_analysis.intervals import Interval, bootstrap_means
 from ri_analysis.measures import accuracy_table, mean_normalised_accuracy
-from ri_analysis.merging import MergeRecipe
+from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.progress import Progress
+from ri_analysis.suite import Suite
 
 Flags = npt.NDArray[np.bool_]
+_BATCH = 8  # recipes that are read together
 Values = Mapping[str, npt.NDArray[Any]]
 
 
@@ -56,9 +62,7 @@ def summarised(recipes: Sequence[MergeRecipe], evaluations: Sequence[Evaluation]
     return [found[place] for place in range(len(evaluations))]
 
 
-def _summary(
-    recipe: MergeRecipe, evaluation: Evaluation, ends: Mapping[str, npt.NDArray[np.float64]]
-) -> Measured:
+def _summary(recipe: MergeRecipe, evaluation: Evaluation, ends: Mapping[str, npt.NDArray[np.float64]]) -> Measured:
     by_task = accuracy_table(evaluation.correct, evaluation.expert_correct, evaluation.zero_shot_correct)
     by_task["interference"] = [
         float(np.mean(evaluation.divergence[task], dtype=np.float64)) for task in by_task["task"]
@@ -130,11 +134,52 @@ class _Name(NamedTuple):
 
 @dataclass
 class Collection:
-    """Measured recipes of a suite, held in memory; several threads may share it."""
+    """Measured recipes of a suite, held in memory; several threads may share it.
+
+    An answer's own name in the store is a digest, but its record says which merge it is about: so recipes that other
+    pages, commands and studies measured are found. What belongs to weights, images or a version of before is no answer
+    now, and is left out.
+    """
 
     _held: dict[_Name, Measured] = field(default_factory=dict)
     _changes: dict[tuple[_Name, _Name], Change | None] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
+    _recorded: dict[str, MergeRecipe | None] = field(default_factory=dict)  # by the names in records
+    _absent: set[_Name] = field(default_factory=set)  # recorded recipes without all their outcomes
+    _seen: int = -1  # how many records there were when those were looked for
+
+    def look(self, evaluator: Evaluator, also: Iterable[MergeRecipe] = (), seconds: float = math.inf) -> bool:
+        """Hold what the store has of every recorded recipe and of `also`; return whether all was looked at in time."""
+        if not evaluator.number_format_chosen:
+            return True
+        end, records = time.monotonic() + seconds, evaluator.store.records()
+        if records != self._seen:
+            self._absent, self._seen = set(), records
+        wanted = [recipe for recipe in (*also, *self._of_records(evaluator)) if self._new(evaluator, recipe)]
+        while wanted and time.monotonic() < end:
+            part, wanted = wanted[:_BATCH], wanted[_BATCH:]
+            self.read(evaluator, part)
+            self._absent |= {_name(evaluator, recipe) for recipe in part if self.get(evaluator, recipe) is None}
+        return not wanted
+
+    def _of_records(self, evaluator: Evaluator) -> list[MergeRecipe]:
+        for model in evaluator.store.models(evaluator.suite.name):
+            if model not in self._recorded:
+                self._recorded[model] = of_record(evaluator, model)
+        return [recipe for recipe in dict.fromkeys(self._recorded.values()) if recipe is not None]
+
+    def _new(self, evaluator: Evaluator, recipe: MergeRecipe) -> bool:
+        try:
+            name = _name(evaluator, recipe)
+        except InputError:  # its expert set is there no more
+            return False
+        return name not in self._held and name not in self._absent
+
+    def recipes(self, evaluator: Evaluator) -> list[MergeRecipe]:
+        """Return the recipes that are held, ordered."""
+        sets = evaluator.suite.expert_sets
+        found = [name.recipe for name in list(self._held) if name.recipe.experts in sets]
+        return ordered(evaluator.suite, (recipe for recipe in found if self.get(evaluator, recipe) is not None))
 
     def get(self, evaluator: Evaluator, recipe: MergeRecipe) -> Measured | None:
         """Return a recipe that was read or measured before."""
@@ -145,9 +190,7 @@ class Collection:
         new = [each for each in recipes if self.get(evaluator, each) is None and evaluator.kept(each)]
         self.measure(evaluator, new)
 
-    def measure(
-        self, evaluator: Evaluator, recipes: Sequence[MergeRecipe], progress: Progress | None = None
-    ) -> None:
+    def measure(self, evaluator: Evaluator, recipes: Sequence[MergeRecipe], progress: Progress | None = None) -> None:
         """Measure recipes where they are not kept, and hold them."""
         evaluations = [evaluator.measure(recipe, progress=progress) for recipe in recipes]
         for recipe, found in zip(recipes, summarised(recipes, evaluations), strict=True):
@@ -169,6 +212,19 @@ class Collection:
                 self._changes[names[recipe], from_] = change
         found = {recipe: self._changes.get((name, from_)) for recipe, name in names.items()}
         return {recipe: change for recipe, change in found.items() if change is not None}
+
+
+def ordered(suite: Suite, recipes: Iterable[MergeRecipe]) -> list[MergeRecipe]:
+    """Return recipes once each, by method, tasks, expert set and settings."""
+    methods, sets = list(METHODS), suite.expert_sets
+
+    def order(recipe: MergeRecipe) -> tuple[object, ...]:
+        values = [(isinstance(value, str), value) for value in recipe.settings.values()]
+        first = methods.index(recipe.method), -len(recipe.tasks), recipe.tasks
+        last = recipe.coefficients, recipe.lines or (), recipe.seed
+        return (*first, values, *last, sets.index(recipe.experts))
+
+    return sorted(set(recipes), key=order)
 
 
 def _name(evaluator: Evaluator, recipe: MergeRecipe) -> _Name:

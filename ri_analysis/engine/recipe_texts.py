@@ -111,20 +111,7 @@ def _numbers(text: str, name: str, kind: type[int] | type[float]) -> list[float]
     return found
 
 
-def measured_recipes(evaluator: Evaluator) -> list[MergeRecipe]:
-    """Return the recipes whose merges are measured on all test images of their tasks, by the records of the store.
-
-    An answer's own name is a digest; its record says which merge it is about. What belongs to weights, images or a
-    version of before is left out, as it is no answer now.
-    """
-    if not evaluator.number_format_chosen:
-        return []
-    found = (_from_record(evaluator, name) for name in evaluator.store.models(evaluator.suite.name))
-    there = [recipe for recipe in found if recipe is not None and evaluator.kept(recipe)]
-    return list(dict.fromkeys(there))
-
-
-def _from_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:
+def of_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:
     """Return the recipe that a record calls `model`; None for another model, and where it is none of this suite's."""
     merged = _MODEL.fullmatch(model)
     if merged is None:

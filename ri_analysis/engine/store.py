@@ -267,6 +267,11 @@ class Store:
                 return []
         return [name for (name,) in found if isinstance(name, str)]
 
+    def records(self) -> int:
+        """Return a count that grows with every answer whose record is kept."""
+        row = self._row("SELECT max(rowid) FROM records")
+        return 0 if row is None or row[0] is None else int(row[0])
+
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
         self._guard()

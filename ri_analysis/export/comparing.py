@@ -106,8 +106,9 @@ def recipe_rows(
         }
         rows.append(row)
     table = pd.DataFrame(rows, columns=[*RECIPE_COLUMNS, *NUMBERS])
-    numbers = [name for name in table if name not in _TEXTS]
-    return table.astype(dict.fromkeys(numbers, float)) if rows else table
+    numbers = [name for name in table if name not in (*_TEXTS, "tasks")]
+    table = table.astype(dict.fromkeys(numbers, float))
+    return table.astype({"n": int}) if table["n"].notna().all() else table
 
 
 def _difference(change: Change | None) -> dict[str, float]:
@@ -177,17 +178,22 @@ def explained_rows(evaluator: Evaluator, measured: Sequence[Measured]) -> pd.Dat
 
 
 def compare_command(
-    evaluator: Evaluator, suite: str, recipes: Iterable[MergeRecipe], baseline: MergeRecipe | None, form: str = "json"
+    evaluator: Evaluator,
+    suite: str,
+    recipes: Iterable[MergeRecipe],
+    baseline: MergeRecipe | None = None,
+    names: Mapping[MergeRecipe, str] | None = None,
 ) -> str:
-    """Return the shell command that prints the numbers of recipes."""
+    """Return the shell command that prints the numbers of recipes; `names` are those that the reader gave."""
     parts = ["ri-analysis", "compare", suite]
     for recipe in recipes:
-        parts += ["--recipe", written(recipe, evaluator.suite)]
+        name = f"{names[recipe]}: " if names and recipe in names else ""
+        parts += ["--recipe", f"{name}{written(recipe, evaluator.suite)}"]
     if baseline is not None:
         parts += ["--baseline", written(baseline, evaluator.suite)]
     workspace = evaluator.store.workspace
     parts += [] if workspace == default_workspace() else ["--workspace", str(workspace)]
-    return shlex.join([*parts, "--format", form])
+    return shlex.join([*parts, "--format", "json"])
 
 
 # --- for a paper ------------------------------------------------------------------------------------------

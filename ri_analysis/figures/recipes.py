@@ -105,7 +105,9 @@ def expert_sets(table: pd.DataFrame, looks: Mapping[str, Role], *, dark: bool = 
     return figure.update_xaxes(title="mean accuracy over tasks", tickformat=".0%", zeroline=False)
 
 
-def parallel(table: pd.DataFrame, axes: Mapping[str, str], logs: Sequence[str] = (), *, dark: bool = False) -> go.Figure:
+def parallel(
+    table: pd.DataFrame, axes: Mapping[str, str], logs: Sequence[str] = (), *, dark: bool = False
+) -> go.Figure:
     """Parallel coordinates: a line for each row over the columns `axes` (with their titles), the last its accuracy.
 
     Each axis has its own scale, logarithmic for those of `logs`; texts stand in the order in which they occur.

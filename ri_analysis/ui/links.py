@@ -20,6 +20,19 @@ from ri_analysis.ui import frame, kept, recipes, resources, state
 
 # What is chosen on pages besides the options of analyses and the settings of studies.
 _ON_PAGES = {
+    "compare": (
+        "baseline",
+        "group",
+        "hidden",
+        "intervals",
+        "method",
+        "methods",
+        "search",
+        "sets",
+        "shown",
+        "sort",
+        "tasks",
+    ),
     "embeddings": ("colour", "left", "right", "tasks"),
     "figures": ("camera",),
     "interference": ("class", "images", "merged", "task"),
