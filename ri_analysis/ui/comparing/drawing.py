@@ -93,8 +93,8 @@ def _shares(shares: pd.DataFrame, titles: dict[str, str], origin: Origin) -> Non
     if len(unknown):
         names = ", ".join(titles.get(name, name) for name in unknown["setting"])
         st.caption(
-            f"Too few recipes to say how much these explain: {names} ({words.count(int(unknown['n'].max()), 'recipe')}; "
-            f"{FEWEST} are needed at least, and {A_LEVEL:g} for each value)."
+            f"Too few recipes to say how much these explain: {names}. There are {int(unknown['n'].max())}; "
+            f"{FEWEST} are needed at least, and {A_LEVEL:g} for each value."
         )
 
 
