@@ -261,7 +261,8 @@ def _below(rows: Rows, table: pd.DataFrame, start: str | None) -> None:
     with st.container(horizontal=True, gap="xsmall", key="below.compare.table", vertical_alignment="center"):
         st.caption(
             f"{words.count(len(table), 'recipe')}: {frame.plain('; '.join(parts))}. Tick rows to draw "
-            "them below; press a heading to sort. Differences are paired image by image, over the tasks that both merge."
+            "them below; press a heading to sort. Differences are paired image by image, over the tasks that both "
+            "merge."
         )
         with st.container(horizontal=True, gap="xsmall", width="content"):
             for name, suffix, media, write in (
