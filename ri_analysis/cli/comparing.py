@@ -64,11 +64,11 @@ def _compare(options: argparse.Namespace) -> int:
     for place, recipe in enumerate(asked):
         collection.measure(evaluator, [recipe], parts.part(place))
     for place, recipe in enumerate(recipes if options.crosstalk else []):
-        crosstalk(evaluator, recipe, parts.part(len(asked) + place))
+        crosstalk(evaluator, recipe, parts.part(len(asked) + place) or show)
     show.end()
     table = recipe_rows(evaluator, collection, recipes, baseline, names)
     if options.format == "json":
-        measured = [found for recipe in recipes if (found := collection.get(evaluator, recipe)) is not None]
+        measured = [each for recipe in recipes if (each := collection.get(evaluator, recipe)) is not None]
         answer = {
             "suite": evaluator.suite.name,
             "number_format": str(evaluator.number_format).removeprefix("torch."),

@@ -67,7 +67,7 @@ def _summary(recipe: MergeRecipe, evaluation: Evaluation, ends: Mapping[str, npt
     by_task["interference"] = [
         float(np.mean(evaluation.divergence[task], dtype=np.float64)) for task in by_task["task"]
     ]
-    worst = by_task.loc[by_task["accuracy"].idxmin()]
+    worst = by_task.iloc[int(by_task["accuracy"].to_numpy().argmin())]
     means = {
         "accuracy": float(np.mean([flags.mean() for flags in evaluation.correct.values()])),
         "normalised_accuracy": mean_normalised_accuracy(by_task),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,13 +30,13 @@ def explained(table: pd.DataFrame, settings: list[str], value: str) -> pd.DataFr
     return found.sort_values("share", ascending=False, na_position="last", kind="stable").reset_index(drop=True)
 
 
-def _levels(values: pd.Series[Hashable]) -> pd.Series[Hashable]:
+def _levels(values: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_LEVELS:
         return pd.qcut(values, MOST_LEVELS, labels=False, duplicates="drop")
     return values
 
 
-def _share(levels: pd.Series[Hashable], values: pd.Series[float]) -> float:
+def _share(levels: pd.Series[Any], values: pd.Series[float]) -> float:
     n, count = len(values), int(levels.nunique())
     if n < FEWEST or n < A_LEVEL * count:
         return float("nan")

@@ -54,14 +54,15 @@ def task_dots(table: pd.DataFrame, looks: Mapping[str, Role], *, dark: bool = Fa
     references = table.drop_duplicates("task")
     band = {"color": look.shades(dark).band, "width": 9}
     for row in references.to_dict(orient="records"):
-        ends, y = (row["zero_shot_accuracy"], row["expert_accuracy"]), places[row["task"]]
-        figure.add_shape(type="line", x0=ends[0], x1=ends[1], y0=y, y1=y, line=band, layer="below")
+        low, high, place = row["zero_shot_accuracy"], row["expert_accuracy"], places[row["task"]]
+        figure.add_shape(type="line", x0=low, x1=high, y0=place, y1=place, line=band, layer="below")
     for role, column in ((ZERO_SHOT, "zero_shot_accuracy"), (EXPERT, "expert_accuracy")):
         mark = {"symbol": role.symbol, "size": 14, "color": role.colour, "line": {"width": 3, "color": role.colour}}
         hover = [f"<b>{task}</b>, {role.name}: {words.percent(x)}" for task, x in references[["task", column]].values]
         y = [places[task] for task in references["task"]]
         figure.add_scatter(x=references[column], y=y, marker=mark, **_points(role.name, hover))
-    shifts = np.linspace(-0.36, 0.36, len(looks)) if len(looks) > 1 else [0.0]
+    reach = min(0.36, 0.12 * (len(looks) - 1))
+    shifts = np.linspace(-reach, reach, len(looks))
     for shift, (recipe, role) in zip(shifts, looks.items(), strict=True):
         part = table[table["recipe"] == recipe]
         figure.add_scatter(
@@ -133,7 +134,14 @@ def parallel(
         figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, line={"color": shade.muted, "width": 1}, layer="below")
         for y, text in scaled[name][1]:
             figure.add_annotation(
-                x=x, y=y, text=text, showarrow=False, xanchor="left", xshift=5, font={"size": 12, "color": shade.muted}
+                x=x,
+                y=y,
+                text=text,
+                showarrow=False,
+                xanchor="left",
+                xshift=6,
+                bgcolor=shade.background,
+                font={"size": 12, "color": shade.muted},
             )
     look.finish(figure, dark=dark, height=400)
     figure.update_layout(margin={"l": 60, "r": 80})

@@ -57,7 +57,7 @@ def _offer(key: str, found: Rows) -> None:
     if left.button(label, key="compare.measure", width="stretch", icon=":material/play_arrow:"):
         _measure(key, found, missing)
         st.rerun()
-    right.caption(f"Their cells are empty. {_how_long(found, missing)} Rows fill as they are measured.")
+    right.caption(f"Not measured image by image yet. {_how_long(found, missing)} Rows fill as they are measured.")
 
 
 def _how_long(found: Rows, missing: list[MergeRecipe]) -> str:

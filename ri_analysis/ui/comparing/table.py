@@ -36,6 +36,7 @@ _SORTS = {
     "name": "name",
 }
 _ROW, _HEAD, _TALLEST = 35, 40, 640  # pixels
+_NAME = 250  # pixels of the column of names
 _FEW = 12  # recipes that are named at once
 _AGAIN = "ri.compare.again"  # set where what stands outside the table has to be drawn again, too
 
@@ -173,6 +174,7 @@ def _draw(rows: Rows, table: pd.DataFrame) -> None:
         key=key,
         height=min(_TALLEST, _HEAD + _ROW * len(view)),
         row_height=_ROW,
+        placeholder="",
         on_select=partial(_take, key),
         selection_mode="multi-row",
         selection_default={
@@ -186,9 +188,9 @@ def _view(rows: Rows, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]
     """Return what is shown of the table, numbers as numbers so that they sort, and how each column is written."""
     intervals, tasks = (state.choice().get(f"compare.{name}") == "True" for name in ("intervals", "tasks"))
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    view = pd.DataFrame({"recipe": table["name"], "method": [METHODS[name].title for name in table["method"]]})
+    view = pd.DataFrame({"recipe": table["name"]})
     view["expert set"] = table["experts"]
-    columns: dict[str, Any] = {"recipe": text(width="medium", pinned=True), "method": text(width="small")}
+    columns: dict[str, Any] = {"recipe": text(width=_NAME, pinned=True)}
     columns["expert set"] = text(width="small")
 
     def put(column: str, title: str, factor: float, form: str, help: str) -> None:
