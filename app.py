@@ -10,6 +10,7 @@ PAGES = [
     st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
     st.Page("pages/accuracy.py", title="Accuracy", icon=":material/target:"),
     st.Page("pages/interference.py", title="Interference", icon=":material/blur_on:"),
+    st.Page("pages/compare.py", title="Compare", icon=":material/table_chart:"),
     st.Page("pages/sensitivity.py", title="Sensitivity", icon=":material/landscape:"),
     st.Page("pages/studies.py", title="Studies", icon=":material/science:"),
     st.Page("pages/embeddings.py", title="Embeddings", icon=":material/scatter_plot:"),

@@ -81,6 +81,34 @@ def _resampled_means(values: FloatArray, generator: np.random.Generator, resampl
     return means
 
 
+def bootstrap_means(samples: Sequence[FloatArray], *, seed: int = 0, resamples: int = 1000) -> npt.NDArray[np.float64]:
+    """Return `bootstrap_mean`'s intervals (m, 2) of m things that were measured on the same images.
+
+    `samples` holds one array (m, n_g) per group. All things meet the resamples that each alone would meet, which are
+    drawn once: hundreds take little longer than one. Raises ValueError when there is no group or an empty one.
+    """
+    if not samples or any(group.shape[1] == 0 for group in samples):
+        raise ValueError("expected at least one group and no empty group")
+    generator = np.random.default_rng(seed)
+    means = sum(_resampled_means_of_many(np.asarray(group, np.float64), generator, resamples) for group in samples)
+    return np.asarray(np.quantile(means / len(samples), [0.025, 0.975], axis=0).T)
+
+
+def _resampled_means_of_many(
+    values: FloatArray, generator: np.random.Generator, resamples: int
+) -> npt.NDArray[np.float64]:
+    """Return the means (resamples, m) of values (m, n), drawn in the same order as by `_resampled_means`."""
+    n = values.shape[1]
+    means = np.empty((resamples, len(values)))
+    block = max(1, 1_000_000 // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = generator.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+        means[start : start + rows] = counts.astype(np.float64) @ values.T / n
+    return means
+
+
 def normal_mean(samples: Sequence[npt.NDArray[Any]]) -> Interval:
     """Return the 95 % normal interval of the mean over groups of each group's mean: `bootstrap_mean`'s, without draws.
 

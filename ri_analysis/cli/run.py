@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ri_analysis import __version__
-from ri_analysis.cli import app, measuring, study, suites, writing
+from ri_analysis.cli import app, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
 
@@ -69,6 +69,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (app, suites, measuring, study, writing):
+    for group in (app, suites, measuring, comparing, study, writing):
         group.add_commands(commands)
     return parser

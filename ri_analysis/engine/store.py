@@ -278,6 +278,24 @@ class Store:
         row = self._row("SELECT description, versions, seconds FROM records WHERE key = ?", key)
         return None if row is None else Record(*row)
 
+    def models(self, suite: str) -> list[str]:
+        """Return the names of the models that outcomes were measured of, by their records, on suites of a name."""
+        query = (
+            "SELECT DISTINCT json_extract(description, '$.model') FROM records WHERE description LIKE '%\"model\"%' "
+            "AND json_valid(description) AND json_extract(description, '$.suite') = ?"
+        )
+        with self._lock:
+            try:
+                found = self._connection.execute(query, (suite,)).fetchall()
+            except sqlite3.Error:  # a damaged file, which the next answer asked for replaces
+                return []
+        return [name for (name,) in found if isinstance(name, str)]
+
+    def records(self) -> int:
+        """Return a count that grows with every answer whose record is kept."""
+        row = self._row("SELECT max(rowid) FROM records")
+        return 0 if row is None or row[0] is None else int(row[0])
+
     def put(self, key: str, arrays: Mapping[str, npt.NDArray[np.generic]], record: Record | None = None) -> None:
         """Keep `arrays` under `key`; an answer already there stays (it is the same one)."""
         self._guard()

@@ -1,7 +1,19 @@
 """What pages share: state, controls, figures in their frame, progress, background jobs."""
 
 from ri_analysis.export.facts import command, suite_in_words
-from ri_analysis.ui import analysis, experts, facts, figure_page, guide, live, opening, resolving, sensitivity, studies
+from ri_analysis.ui import (
+    analysis,
+    comparing,
+    experts,
+    facts,
+    figure_page,
+    guide,
+    live,
+    opening,
+    resolving,
+    sensitivity,
+    studies,
+)
 from ri_analysis.ui.choosing import chosen_pair, mergeable
 from ri_analysis.ui.explain import formulas, method_details
 from ri_analysis.ui.frame import dark, figure
@@ -34,6 +46,7 @@ __all__ = [
     "chosen_pair",
     "command",
     "compare",
+    "comparing",
     "contents",
     "dark",
     "describe",

@@ -25,6 +25,7 @@ TABLE = "[data-testid=stMain] [data-testid=stDataFrame] >> nth=0"
 HEADING = "[data-testid=stMain] [data-testid=stHeading] >> nth=0"
 # What a page is opened for; a figure where nothing else is named.
 MAIN = {
+    "compare": TABLE,
     "embeddings": "[data-testid=stMain] canvas >> nth=0",
     "experts": TABLE,
     "figures": HEADING,

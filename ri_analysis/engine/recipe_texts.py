@@ -1,0 +1,143 @@
+"""Recipes as a line of text, and several recipes as one line: `ties,tsv-m experts=original,mix scale=0.3,0.5`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.errors import InputError
+from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.suite import ORIGINAL, Suite
+
+ALL = "all"
+_EXPERTS, _TASKS, _SEED, _LINES, _COEFFICIENT = "experts", "tasks", "seed", "lines", "coefficient."
+_MODEL = re.compile(r"merged model \((.*)\)", re.DOTALL)  # see MergeRecipe.source
+
+
+def written(recipe: MergeRecipe, suite: Suite) -> str:
+    """Return a recipe as the text that `expand` reads, with every hyperparameter."""
+    parts = [recipe.method]
+    if recipe.experts != ORIGINAL:
+        parts.append(f"{_EXPERTS}={recipe.experts}")
+    parts += [f"{name}={value}" for name, value in recipe.hyperparameters]
+    if recipe.tasks != suite.tasks:
+        parts.append(f"{_TASKS}={','.join(recipe.tasks)}")
+    parts += [f"{_COEFFICIENT}{task}={value}" for task, value in recipe.coefficients]
+    if recipe.lines is not None:
+        parts.append(f"{_LINES}={recipe.lines[0]},{recipe.lines[1]}")
+    if recipe.seed:
+        parts.append(f"{_SEED}={recipe.seed}")
+    return shlex.join(parts)
+
+
+def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
+    """Return the recipes that a text stands for: its methods, expert sets and values in every combination.
+
+    The text is METHOD[,METHOD…] and then, in any order, `experts=A,B`, `NAME=V1,V2…` for hyperparameters, `seed=0,1`,
+    `tasks=A,B`, `coefficient.TASK=V` and `lines=ALPHA,BETA`. `all` stands for every method that can merge the tasks,
+    or every expert set. Raises InputError that names what does not fit.
+    """
+    try:
+        first, *rest = shlex.split(text)
+    except ValueError:
+        raise InputError(f"expected a recipe such as 'ties scale=0.3 experts=ri', found {text!r}") from None
+    given = _given(rest)
+    sets = _listed(given.pop(_EXPERTS, ORIGINAL))
+    sets = [*evaluator.suite.expert_sets] if sets == [ALL] else sets
+    tasks = _listed(given.pop(_TASKS)) if _TASKS in given else None
+    seeds = _numbers(given.pop(_SEED, "0"), _SEED, int)
+    lines = _numbers(given.pop(_LINES), _LINES, float) if _LINES in given else None
+    if lines is not None and len(lines) != 2:
+        raise InputError(f"lines: expected ALPHA,BETA, found {lines!r}")
+    coefficients = {
+        name.removeprefix(_COEFFICIENT): _numbers(given.pop(name), name, float)[0]
+        for name in list(given)
+        if name.startswith(_COEFFICIENT)
+    }
+    count = len(tasks or evaluator.suite.tasks)
+    methods = list(_mergeable(count)) if first == ALL else _listed(first)
+    found = [
+        evaluator.recipe(
+            method,
+            dict(zip(given, values, strict=True)),
+            experts=experts,
+            tasks=tasks,
+            coefficients=coefficients,
+            lines=None if lines is None else (float(lines[0]), float(lines[1])),
+            seed=int(seed) if method in METHODS and METHODS[method].seeded else 0,
+        )
+        for method in methods
+        for values in product(*map(_listed, given.values()))
+        for experts in sets
+        for seed in seeds
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _mergeable(count: int) -> Iterator[str]:
+    for method in METHODS.values():
+        low, high = method.counts
+        if low <= count <= (high or count):
+            yield method.name
+
+
+def _given(words: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name or not value:
+            raise InputError(f"expected NAME=VALUE in a recipe, found {word!r}")
+        if name in found:
+            raise InputError(f"{name}: expected once in a recipe; several values are separated by commas")
+        found[name] = value
+    return found
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(text: str, name: str, kind: type[int] | type[float]) -> list[float]:
+    try:
+        found = [kind(part) for part in _listed(text)]
+    except ValueError:
+        found = []
+    if not found:
+        raise InputError(f"{name}: expected {'whole ' if kind is int else ''}numbers, found {text!r}")
+    return found
+
+
+def of_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:
+    """Return the recipe that a record calls `model`; None for another model, and where it is none of this suite's."""
+    merged = _MODEL.fullmatch(model)
+    if merged is None:
+        return None
+    words = shlex.split(merged[1])
+    found: dict[str, list[str]] = {}
+    for flag, value in zip(words[::2], words[1::2], strict=True):
+        found.setdefault(flag, []).append(value)
+    try:
+        return evaluator.recipe(
+            found["--method"][0],
+            _pairs(found.get("--set", [])),
+            experts=found["--experts"][0],
+            tasks=found["--tasks"][0].split(","),
+            coefficients={task: float(value) for task, value in _pairs(found.get("--coefficient", [])).items()},
+            lines=_two(found["--lines"][0]) if "--lines" in found else None,
+            seed=int(found.get("--seed", ["0"])[0]),
+        )
+    except (InputError, ValueError, KeyError):
+        return None
+
+
+def _pairs(texts: Sequence[str]) -> Mapping[str, Any]:
+    return {name: value for name, _, value in (text.rpartition("=") for text in texts)}
+
+
+def _two(text: str) -> tuple[float, float]:
+    first, second = map(float, text.split(","))
+    return first, second
