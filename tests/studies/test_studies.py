@@ -21,6 +21,7 @@ from ri_analysis.markdown import write_section
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import default_settings, descent
 from ri_analysis.studies import STUDIES
+from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import Distilled
@@ -325,7 +326,21 @@ def test_choices_of_weights_stand_side_by_side(evaluator: Evaluator):
     assert len(table) == 2 * (1 + len(trained))
     whole = after[after["trained"] == "all weights"].set_index("method")
     originals = evaluator.measure(evaluator.recipe("averaging"), limit=SMALL["images"]).mean_expert_accuracy[0]
-    assert set(table["own"] - table["own_change"]) == {pytest.approx(originals)}
+    np.testing.assert_allclose(table["own"] - table["own_change"], originals)
+    tried = {
+        rate: np.mean(
+            [
+                evaluator.measure(
+                    evaluator.recipe(name, experts=experts), split="validation", limit=SMALL["images"]
+                ).mean_accuracy[0]
+                for name in FEW.split(",")
+            ]
+        )
+        for rate in (1e-3, 1e-2)
+        if (experts := runs_of(evaluator, {"steps": 2, "seeds": 1}, lr=rate)[0].kept(evaluator))
+    }
+    assert len(tried) == 2
+    assert tried[whole["rate"].iloc[0]] == max(tried.values())
     for row in after.to_dict(orient="records"):
         first, second = row["experts"].split(",")
         record = evaluator.suite.record(first)
