@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -211,19 +211,12 @@ def _alone(
 
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
-    after = table[table["stage"] == "after"]
-    n = f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
-    return {
-        "gain": Chart(
-            _by_choice(after, dark),
-            f"Change of mean accuracy by RI at the default λ, for what RI trains; further right is better. {n}",
-        ),
-        "cost": Chart(
-            _by_cost(after, dark),
-            "The same changes, mean over methods, by the CPU time of a step here; further left is cheaper, further up "
-            f"better. {n}",
-        ),
-    }
+    text = (
+        "Change of mean accuracy by RI at the default λ, for what RI trains; below its name is the CPU time of a step "
+        "here. Further right is better. "
+        f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
+    )
+    return {"parameters": Chart(_by_choice(table[table["stage"] == "after"], dark), text)}
 
 
 def _by_choice(table: pd.DataFrame, dark: bool) -> go.Figure:
@@ -248,50 +241,19 @@ def _by_choice(table: pd.DataFrame, dark: bool) -> go.Figure:
             hovertemplate="%{hovertext}<extra></extra>",
         )
     look.finish(figure, dark=dark, height=110 + 52 * len(labels))
-    figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=labels, range=[len(labels) - 0.5, -0.5])
+    steps = [f"{label}<br>{_milliseconds(part.iloc[0])}" for label, part in _by_label(table).items()]
+    figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=steps, range=[len(labels) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
     return figure.update_xaxes(title="change of mean accuracy by RI (points)", tickformat="+")
-
-
-def _by_cost(table: pd.DataFrame, dark: bool) -> go.Figure:
-    parts = _by_label(table)
-    found = [mean_over(part, "gain") for part in parts.values()]
-    milliseconds = [1000 * float(part["step_seconds"].iloc[0]) for part in parts.values()]
-    shown = pd.DataFrame(
-        {
-            "gain": [change.value for change in found],
-            "gain_low": [change.interval.low for change in found],
-            "gain_high": [change.interval.high for change in found],
-        }
-    )
-    shown = spread.on_axis(shown, "gain")
-    colour = look.AFTER.colour
-    places = pd.Series(milliseconds).rank(method="first")
-    figure = go.Figure()
-    figure.add_scatter(
-        x=milliseconds,
-        y=shown["gain"],
-        error_y=look.error_bar(shown, "gain", "gain_low", "gain_high", colour),
-        mode="markers+text",
-        text=list(parts),
-        # Several choices cost the same: above and below in turn.
-        textposition=["top left" if place % 2 else "bottom right" for place in places],
-        marker={"size": 10, "color": colour, "symbol": look.AFTER.symbol},
-        hovertext=[
-            f"<b>{label}</b><br>{in_points(change)}<br>{step:.3g} CPU-ms a step"
-            for label, change, step in zip(parts, found, milliseconds, strict=True)
-        ],
-        hovertemplate="%{hovertext}<extra></extra>",
-        showlegend=False,
-    )
-    look.finish(figure, dark=dark, height=420)
-    figure.update_xaxes(title="CPU time of a step (ms)", rangemode="tozero")
-    return figure.update_yaxes(title="change of mean accuracy by RI (points)", tickformat="+")
 
 
 def _by_label(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each choice."""
     return {str(label): part for label, part in table.groupby("trained", sort=False)}
+
+
+def _milliseconds(row: Mapping[Hashable, Any] | pd.Series) -> str:
+    return f"{1000 * row['step_seconds']:.3g} ms"
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -301,29 +263,29 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
         "learning rate": [words.setting(row["rate"]) for row in rows],
         "experts' own accuracy": [spread.cell(row, "own_change") for row in rows],
         "crosstalk": [spread.cell(row, "crosstalk") for row in rows],
-        "CPU time a step": [f"{1000 * row['step_seconds']:.3g} ms" for row in rows],
+        "CPU time a step": [_milliseconds(row) for row in rows],
     }
     return gains(table.assign(**cells), list(cells))
 
 
 def _verdict(table: pd.DataFrame) -> str:
-    after = table[table["stage"] == "after"]
-    parts = _by_label(after)
+    parts = _by_label(table[table["stage"] == "after"])
     whole, *others = parts
     first = {label: part.iloc[0] for label, part in parts.items()}
-    changes = ", ".join(f"{label} {in_points(mean_over(part, 'gain'))}" for label, part in parts.items())
-    text = f"Change by RI at the default λ, mean over methods: {changes}."
-    if others:
-        beside = ", ".join(f"{label} {in_points(mean_over(parts[label], 'lead'))}" for label in others)
-        text += f" Beside training {whole}, on the same images: {beside}."
-    own = ", ".join(f"{label} {words.points(row['own_change'])}" for label, row in first.items())
+    beside = ", ".join(f"{label} {in_points(mean_over(parts[label], 'lead'))}" for label in others)
+    own, crosstalk, cost = (
+        sorted(first, key=lambda label, name=name: float(first[label][name]))  # type: ignore[misc]
+        for name in ("own_change", "crosstalk", "step_seconds")
+    )
     before = words.nats(float(table.loc[table["stage"] == "before", "crosstalk"].iloc[0]))
-    crosstalk = ", ".join(f"{label} {words.nats(row['crosstalk'])}" for label, row in first.items())
-    cheapest = min(first, key=lambda label: float(first[label]["step_seconds"]))
-    share = words.percent(first[cheapest]["step_seconds"] / first[whole]["step_seconds"], 0)
+    share = words.percent(first[cost[0]]["step_seconds"] / first[whole]["step_seconds"], 0)
     return (
-        f"{text} Experts' accuracy on their own tasks: {own}. Crosstalk, {before} before RI: {crosstalk}. The cheapest "
-        f"step ({cheapest}) takes {share} of the CPU time of one that trains {whole}."
+        f"Training {whole} changes accuracy at the default λ by {in_points(mean_over(parts[whole], 'gain'))}, mean "
+        f"over methods. Beside it, on the same images: {beside}. Experts' accuracy on their own tasks changes by "
+        f"{words.points(first[own[0]]['own_change'])} ({own[0]}) to {words.points(first[own[-1]]['own_change'])} "
+        f"({own[-1]}). Crosstalk, {before} before RI, becomes {words.nats(first[crosstalk[0]]['crosstalk'])} "
+        f"({crosstalk[0]}) to {words.nats(first[crosstalk[-1]]['crosstalk'])} ({crosstalk[-1]}). The cheapest step "
+        f"({cost[0]}) takes {share} of the CPU time of one of {whole}."
     )
 
 
