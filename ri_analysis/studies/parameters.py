@@ -317,7 +317,7 @@ STUDY = Study(
         Hyperparameter(
             "rates",
             "learning rates to try for each choice with the first seed; the best one on validation images is used",
-            "1e-4,3e-4",
+            "1e-4,3e-4,1e-3",
             each=Hyperparameter("rate", "learning rate", 1e-4, 1e-9, 1.0),
             label="learning rates",
         ),
