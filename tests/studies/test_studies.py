@@ -18,8 +18,10 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
+from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import default_settings, descent
 from ri_analysis.studies import STUDIES
+from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import Distilled
@@ -40,6 +42,8 @@ SMALL = {
     "alphas": "0,1",
     "subsets": 1,
     "counts": "8,16,1000",
+    "ranks": "2",
+    "rates": "1e-3,1e-2",
 }
 FEW = "task-arithmetic,iso-c"
 
@@ -312,6 +316,44 @@ def test_gain_by_number_of_images(evaluator: Evaluator):
     assert list(STUDIES["auxiliary"].charts(whole, False)) == ["auxiliary"]
     with pytest.raises(InputError, match="auxiliary: counts must be a whole number from 1 to 100,000,000, found 'few'"):
         STUDIES["auxiliary"].complete(evaluator.suite, {"counts": "64,few"})
+
+
+def test_choices_of_weights_stand_side_by_side(evaluator: Evaluator):
+    table = run(evaluator, "parameters")
+    after = table[table["stage"] == "after"]
+    trained = ["all weights", "matrices only", "attention only", "last block", "last 2 blocks", "LoRA, rank 2"]
+    assert list(dict.fromkeys(after["trained"])) == trained  # the tower has no third block
+    assert len(table) == 2 * (1 + len(trained))
+    whole = after[after["trained"] == "all weights"].set_index("method")
+    originals = evaluator.measure(evaluator.recipe("averaging"), limit=SMALL["images"]).mean_expert_accuracy[0]
+    np.testing.assert_allclose(table["own"] - table["own_change"], originals)
+    tried = {
+        rate: np.mean(
+            [
+                evaluator.measure(
+                    evaluator.recipe(name, experts=experts), split="validation", limit=SMALL["images"]
+                ).mean_accuracy[0]
+                for name in FEW.split(",")
+            ]
+        )
+        for rate in (1e-3, 1e-2)
+        if (experts := runs_of(evaluator, {"steps": 2, "seeds": 1}, lr=rate)[0].kept(evaluator))
+    }
+    assert len(tried) == 2
+    assert tried[whole["rate"].iloc[0]] == max(tried.values())
+    for row in after.to_dict(orient="records"):
+        first, second = row["experts"].split(",")
+        record = evaluator.suite.record(first)
+        assert record["settings"]["lr"] == evaluator.suite.record(second)["settings"]["lr"] == row["rate"]
+        assert row["lead"] == pytest.approx(row["accuracy"] - whole.loc[row["method"], "accuracy"], abs=1e-9)
+        assert row["step_seconds"] > 0
+        crosstalk = [off_diagonal_mean(evaluator.crosstalk(name, limit=SMALL["images"])) for name in (first, second)]
+        assert row["crosstalk"] == pytest.approx(np.mean(crosstalk))
+        own = [
+            evaluator.measure(evaluator.recipe("averaging", experts=first, tasks=(task,)), limit=SMALL["images"])
+            for task in evaluator.suite.tasks
+        ]
+        assert row["own_seed_low"] <= np.mean([found.mean_accuracy[0] for found in own]) <= row["own_seed_high"]
 
 
 def test_distilling_afterwards_stands_beside_ri(evaluator: Evaluator):
