@@ -116,9 +116,9 @@ STUDY = Study(
     _verdict,
     (
         methods("task-arithmetic", "tsv-m", "iso-c"),
-        Hyperparameter("steps", "steps of distilling the merge", 400, 1, 1_000_000, label="steps", unit="steps"),
+        Hyperparameter("steps", "steps of distilling the merge", 200, 1, 1_000_000, label="steps", unit="steps"),
         Hyperparameter(
-            "lr", "learning rate of distilling", 1e-4, 1e-9, 1.0, step=1e-5, log=True, label="learning rate"
+            "lr", "learning rate of distilling", 5e-5, 1e-9, 1.0, step=1e-5, log=True, label="learning rate"
         ),
         Hyperparameter(
             "images",
