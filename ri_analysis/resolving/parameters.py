@@ -134,11 +134,10 @@ class LowRank:
         return self.variables[f"{name}.B"], self.variables[f"{name}.A"]
 
 
-class _FactorGradients(TorchFunctionMode):  # type: ignore[misc]
+class _FactorGradients(TorchFunctionMode):
     """Has the layers of some weights, by identity, give gradients to their factors (B, A) and not to the weights.
 
     Attention, which PyTorch computes in one call, gives them to the weights.
-    Backpropagation takes the mode along: blocks that are computed again there do the same.
     """
 
     def __init__(self, factors: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -165,7 +164,7 @@ class _FactoredLayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         inputs: torch.Tensor,
         weight: torch.Tensor,
@@ -178,7 +177,7 @@ class _FactoredLayer(torch.autograd.Function):
         return torch.nn.functional.linear(inputs, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """See torch.autograd.Function."""
         inputs, weight, left, right = ctx.saved_tensors
         rows, columns = gradient.flatten(0, -2), inputs.flatten(0, -2)
