@@ -95,6 +95,13 @@ class Architecture:
         return json.dumps([self.config, self.image_size, self.mean, self.std], sort_keys=True)
 
     @property
+    def depth(self) -> int:
+        """How many transformer blocks the vision tower has, where the config says it; else 0."""
+        layers = self.config["vision_cfg"].get("layers", 12)  # open_clip's default
+        named = self.config["vision_cfg"].get("timm_model_name")
+        return layers if isinstance(layers, int) and not named else 0
+
+    @property
     def quick_gelu(self) -> bool:
         """Whether the activation is OpenAI's quick-GELU."""
         return bool(self.config.get("quick_gelu", False))

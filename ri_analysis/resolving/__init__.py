@@ -6,7 +6,16 @@ from ri_analysis.resolving.forecast import Forecast, Pace, forecast, pace
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
 from ri_analysis.resolving.plan import Unfinished, unfinished
 from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, Losses, cost, default_settings, identity, relevant, resolve
+from ri_analysis.resolving.trainer import (
+    HYPERPARAMETERS,
+    Losses,
+    cost,
+    default_settings,
+    identity,
+    relevant,
+    resolve,
+    trained_passes,
+)
 
 __all__ = [
     "DISTANCES",
@@ -29,6 +38,7 @@ __all__ = [
     "pace",
     "relevant",
     "resolve",
+    "trained_passes",
     "unfinished",
     "unit",
 ]

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,11 +99,13 @@ class Descent:
                     break
                 for group in optimizer.param_groups:
                     group["lr"] = rate * schedule(step, steps)
+                optimizer.zero_grad(set_to_none=True)
                 if not part:
                     budget = float(self.settings["memory"]) * 2**30
                     part, self.encoder.recompute = images_at_once(self.encoder, start, fetched, budget)
-                optimizer.zero_grad(set_to_none=True)
-                values = self._backward(start, loss, rows, fetched, part, step)
+                # Blocks that are computed again on the way back would be computed outside of the context.
+                with nullcontext() if self.encoder.recompute else moved.differentiated():
+                    values = self._backward(start, loss, rows, fetched, part, step)
                 moved.gather()
                 optimizer.step()
                 moved.apply()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ri_analysis.encoder import Encoder
+from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value
 
@@ -72,6 +76,10 @@ class Direct:
     def __init__(self, weights: Weights) -> None:
         self.variables: Weights = weights
 
+    def differentiated(self) -> AbstractContextManager[None]:
+        """Return the context in which the loss and its gradient are computed."""
+        return nullcontext()
+
     def gather(self) -> None:
         """Turn the gradients of the weights into those of the variables."""
 
@@ -83,7 +91,9 @@ class LowRank:
     """Weights W₀ + B·A that move only through B (rows, r), at first 0, and A (r, columns), at first random.
 
     A's entries have variance 1/r, so that a step moves W about as far as the same learning rate would move it directly.
-    The tower always holds the sum: what is written is an ordinary expert.
+    The tower always holds the sum: what is written is an ordinary expert. In a large one, the MLP's layers y = W·x give
+    the gradients of A and B without that of W, which would cost as much as the pass forward; small ones stay as they
+    were, to the bit.
     """
 
     def __init__(self, weights: Weights, rank: int, seed: Sequence[int]) -> None:
@@ -98,12 +108,19 @@ class LowRank:
             self.variables[f"{name}.B"] = torch.nn.Parameter(torch.zeros(rows, rank, device=device))
             self.variables[f"{name}.A"] = torch.nn.Parameter((draw(rank, columns) / rank**0.5).to(device))
 
+    def differentiated(self) -> AbstractContextManager[None]:
+        """See Direct."""
+        if sum(weight.numel() for weight in self._weights.values()) < LARGE:
+            return nullcontext()
+        return _FactorGradients({id(weight): self._factors(name) for name, weight in self._weights.items()})
+
     def gather(self) -> None:
         """See Direct."""
         for name, weight in self._weights.items():
             left, right, gradient = *self._factors(name), weight.grad
-            assert gradient is not None  # every block's matrices take part in the loss
-            left.grad, right.grad = gradient @ right.detach().T, left.detach().T @ gradient
+            if gradient is not None:  # of where a weight is used otherwise than as a layer
+                for factor, found in ((left, gradient @ right.detach().T), (right, left.detach().T @ gradient)):
+                    factor.grad = found if factor.grad is None else factor.grad + found
             weight.grad = None
 
     @torch.no_grad()
@@ -115,6 +132,57 @@ class LowRank:
 
     def _factors(self, name: str) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
         return self.variables[f"{name}.B"], self.variables[f"{name}.A"]
+
+
+class _FactorGradients(TorchFunctionMode):
+    """Has the layers of some weights, by identity, give gradients to their factors (B, A) and not to the weights.
+
+    Attention, which PyTorch computes in one call, gives them to the weights.
+    """
+
+    def __init__(self, factors: Mapping[int, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        super().__init__()
+        self._factors = factors
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See TorchFunctionMode."""
+        if func is not torch.nn.functional.linear or len(args) < 2 or id(args[1]) not in self._factors:
+            return func(*args, **(kwargs or {}))
+        inputs, weight, bias = (*args, (kwargs or {}).get("bias"))[:3]
+        kind = inputs.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+        given = (inputs, weight.detach(), *self._factors[id(weight)], bias)
+        return _FactoredLayer.apply(*(item if item is None else item.to(dtype) for item in given))
+
+
+class _FactoredLayer(torch.autograd.Function):
+    """y = W·x + b of inputs (…, columns), W (rows, columns), whose gradient goes to x, B (rows, r) and A (r, columns).
+
+    With g the gradient of y and dW = gᵀx: dB = dW·Aᵀ = gᵀ(x·Aᵀ), dA = Bᵀ·dW = (g·B)ᵀx.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: torch.Tensor,
+        weight: torch.Tensor,
+        left: torch.Tensor,
+        right: torch.Tensor,
+        bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """See torch.autograd.Function."""
+        ctx.save_for_backward(inputs, weight, left, right)
+        return torch.nn.functional.linear(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """See torch.autograd.Function."""
+        inputs, weight, left, right = ctx.saved_tensors
+        rows, columns = gradient.flatten(0, -2), inputs.flatten(0, -2)
+        entering = gradient @ weight if ctx.needs_input_grad[0] else None
+        return entering, None, rows.T @ (columns @ right.T), (rows @ left).T @ columns, None
 
 
 def variables(weights: Weights, settings: Mapping[str, Value], seed: Sequence[int]) -> Direct | LowRank:

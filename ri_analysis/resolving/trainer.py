@@ -17,7 +17,7 @@ import torch
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
-from ri_analysis.encoder import Encoder, Head, load_heads
+from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
 from ri_analysis.files import write_text
@@ -286,17 +286,26 @@ def order_seed(seed: int, task: str) -> tuple[int, ...]:
     return (seed, *task.encode())
 
 
-def cost(images: int, experts: int, settings: Mapping[str, Value], depth: int = 0) -> tuple[int, int]:
+def trained_passes(images: int, settings: Mapping[str, Value], architecture: Architecture) -> int:
+    """Return how many images the steps of one run train on, given so many variants of images.
+
+    Counted as passes through the whole tower: where only the last blocks are trained, an image costs their share.
+    """
+    passes = int(settings["steps"]) * min(int(settings["batch"]), images)
+    if settings["parameters"] != "last-blocks" or not architecture.depth:
+        return passes
+    return round(passes * min(1.0, int(settings["blocks"]) / architecture.depth))
+
+
+def cost(images: int, experts: int, settings: Mapping[str, Value], architecture: Architecture) -> tuple[int, int]:
     """Return how many images a run trains on, and how many its teachers look at, given a source of so many images.
 
-    Both count passes through the whole tower. Where only the last blocks are trained, an image costs their share of
-    the tower's `depth` blocks, where that is known.
+    Both count passes through the whole tower; see `trained_passes`.
     """
     images *= int(settings["views"])
-    drawn = int(settings["steps"]) * min(int(settings["batch"]), images)
-    different = min(images, drawn)
-    part = min(1.0, int(settings["blocks"]) / depth) if depth and settings["parameters"] == "last-blocks" else 1.0
-    return round(experts * drawn * part), min(images, experts * different) + experts * different
+    different = min(images, int(settings["steps"]) * min(int(settings["batch"]), images))
+    looked = min(images, experts * different) + experts * different
+    return experts * trained_passes(images, settings, architecture), looked
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import open_clip
@@ -81,8 +82,23 @@ def write_images(path: Path, seed: int, count: int, size: int) -> Path:
     return path
 
 
-def run(command: str, suite: Path, workspace: Path) -> str:
-    """Run one command; return its seconds, CPU-seconds and peaks in words."""
+class Spent(NamedTuple):
+    """What a command took: seconds, CPU-seconds, and peaks of memory in MiB."""
+
+    wall: float
+    cpu: float
+    resident: float
+    anonymous: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wall:7.1f} s {self.cpu:7.1f} CPU-s {self.resident:7.0f} MiB resident "
+            f"{self.anonymous:7.0f} MiB anonymous"
+        )
+
+
+def run(command: str, suite: Path, workspace: Path) -> Spent:
+    """Run one command in a process of its own; return what it took."""
     name, *options = command.split()
     arguments = [sys.executable, "-m", "ri_analysis.cli", name, str(suite), "--workspace", str(workspace)]
     arguments += ["--device", "cpu", *options, *(["--out", str(workspace / "merged.safetensors")] * (name == "merge"))]
@@ -99,7 +115,7 @@ def run(command: str, suite: Path, workspace: Path) -> str:
     if process.returncode:
         raise SystemExit(f"{command} failed: {errors or output}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return f"{wall:7.1f} s {cpu:7.1f} CPU-s {resident:7.0f} MiB resident {anonymous:7.0f} MiB anonymous"
+    return Spent(wall, cpu, resident, anonymous)
 
 
 def memory(pid: int) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from plain import plain_run
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of
 from ri_analysis.errors import InputError
-from ri_analysis.resolving import Losses, parts, resolve, start
+from ri_analysis.resolving import Losses, parameters, parts, resolve, start
 from ri_analysis.resolving.parameters import LowRank, trained_weights
 from ri_analysis.suite import Suite, open_suite
 
@@ -77,7 +78,12 @@ def test_every_choice_descends_as_a_plain_loop_does(suite: Suite, tmp_path: Path
             assert torch.equal(tensor, original[name]), name
 
 
-def test_low_rank_updates_descend_as_autograd_has_them(suite: Suite, tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [True, False])
+def test_low_rank_updates_descend_as_autograd_has_them(
+    suite: Suite, tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:  # layers give the factors' gradients
+        monkeypatch.setattr(parameters, "LARGE", 0)
     settings, trains = CHOICES["lora"]
     encoder = Encoder(architecture_of(suite))
     weights = trained_weights(encoder, settings | {"blocks": 1})
@@ -97,6 +103,43 @@ def test_low_rank_updates_descend_as_autograd_has_them(suite: Suite, tmp_path: P
             assert singular[3] < 1e-3 * singular[0] < singular[2]
         else:
             assert torch.equal(tensor, original[name]), name
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_layers_give_the_gradients_of_factors_and_not_of_weights(
+    suite: Suite, autocast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(architecture_of(suite))
+    encoder.load({name: tensor.float() for name, tensor in suite.tower(suite.expert(TASK)).tensors.items()})
+    encoder.autocast = autocast
+    weights = trained_weights(encoder, CHOICES["lora"][0] | {"blocks": 1})
+    moved = LowRank(weights, 3, (0,))
+    for name, item in moved.variables.items():
+        if name.endswith(".B"):
+            torch.nn.init.normal_(item, std=0.01)
+    moved.apply()
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    found = []
+    for large in (1 << 40, 0):
+        monkeypatch.setattr(parameters, "LARGE", large)
+        for item in moved.variables.values():
+            item.grad = None
+        with moved.differentiated():
+            features = encoder.forward(encoder.preprocess(pixels))
+            (features * torch.arange(features.shape[1])).sum().backward()
+        whole = {name for name, weight in weights.items() if weight.grad is not None}
+        moved.gather()
+        found.append((features.detach(), whole, {name: item.grad.clone() for name, item in moved.variables.items()}))
+    (plain, all_of_them, expected), (factored, few, gradients) = found
+    assert all_of_them == set(weights)
+    assert few
+    assert not any(".mlp." in name for name in few)  # PyTorch computes attention in one call
+    assert torch.equal(plain, factored)
+    for name, gradient in gradients.items():
+        error = (gradient - expected[name]).norm() / expected[name].norm()
+        assert error < (1e-5 if autocast is None else 3e-2), name
 
 
 def test_full_rank_reaches_what_the_matrices_reach(suite: Suite, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ri_analysis.encoder import read_architecture
 from ri_analysis.errors import InputError
 from ri_analysis.resolving import PRESETS, cost, default_settings, find_preset, resolve
 from ri_analysis.suite import EMBEDDED, open_suite
@@ -39,5 +40,7 @@ def test_presets_are_explained_and_cost_what_they_should() -> None:
     assert list(PRESETS) == ["quick", "paper", "small"]
     assert all(preset.purpose.endswith(".") for preset in PRESETS.values())
     quick = find_preset("quick").settings
-    assert cost(10_000, 8, quick)[0] == 8 * 120 * 64
-    assert cost(10_000, 8, quick, depth=12) == (8 * 120 * 64 // 6, 2 * 8 * 120 * 64)
+    deep = read_architecture("ViT-B-32", Path())  # 12 blocks, of which two are trained
+    assert cost(10_000, 8, quick, deep) == (8 * 120 * 64 // 6, 2 * 8 * 120 * 64)
+    assert cost(10_000, 8, quick | {"parameters": "all"}, deep)[0] == 8 * 120 * 64
+    assert cost(10_000, 8, quick, read_architecture("RN50", Path()))[0] == 8 * 120 * 64  # which has no blocks

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ri_analysis.encoder import Encoder, Head
+from ri_analysis.encoder import Encoder, Head, architecture_of
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.measures import off_diagonal_mean
@@ -127,8 +127,8 @@ def test_a_short_run_looks_at_no_more_images_than_it_draws(suite: Suite, monkeyp
     resolve(suite, auxiliary="other", name="short", settings=settings)
     assert seen[1:] == [8, 8, 8]
     assert 8 <= seen[0] <= 24
-    assert cost(40, 3, settings) == (24, 24 + 24)
-    assert cost(40, 3, settings | {"steps": 100}) == (1200, 4 * 80)
+    assert cost(40, 3, settings, architecture_of(suite)) == (24, 24 + 24)
+    assert cost(40, 3, settings | {"steps": 100}, architecture_of(suite)) == (1200, 4 * 80)
 
 
 def test_features_of_some_images_are_those_of_all(evaluator: Evaluator) -> None:

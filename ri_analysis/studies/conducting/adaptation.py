@@ -52,7 +52,8 @@ class Adaptation:
 
     def cost(self, evaluator: Evaluator) -> int:
         """Return how many images it costs, counted as encodings: a step forward and back is worth three."""
-        trained, taught = cost(len(self._source(evaluator)), len(self.tasks), ri_settings(evaluator, self.settings))
+        images, settings = len(self._source(evaluator)), ri_settings(evaluator, self.settings)
+        trained, taught = cost(images, len(self.tasks), settings, evaluator.architecture)
         return 3 * trained + taught
 
     def compute(self, evaluator: Evaluator, progress: Progress | None = None) -> str:

@@ -17,7 +17,7 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import distil, identity
+from ri_analysis.resolving import distil, identity, trained_passes
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import bytes_of_images, ri_settings
@@ -50,7 +50,7 @@ class Distilled:
         """See Work: a step forward and back is worth three encodings; each expert sees all variants once."""
         values = self._values(evaluator)
         images = len(self._source(evaluator)) * int(values["views"])
-        steps = int(values["steps"]) * min(int(values["batch"]), images)
+        steps = trained_passes(images, values, evaluator.architecture)
         measured = sum(part.count(self.point.limit) for part in self.point.sections(evaluator))
         return 3 * steps + len(self.point.recipe.tasks) * images + measured
 
