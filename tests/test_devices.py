@@ -162,6 +162,8 @@ def compare_runs(opened: Opened, settings: dict[str, object]) -> None:
         )
         found.append(load_file(folder / "Reds.safetensors"))
     for name, tensor in found[0].items():
+        if name.endswith("in_proj_bias"):  # no attention depends on the keys' bias: its gradient is rounding
+            tensor, found[1][name] = (torch.cat([each[:32], each[64:]]) for each in (tensor, found[1][name]))
         # Fused, AdamW rounds otherwise.
         torch.testing.assert_close(found[1][name], tensor, rtol=1e-4, atol=1e-4)
 

@@ -36,7 +36,7 @@ EXPERT = Role("expert", "#009E73", "line-ns")
 BEFORE = Role("merged before RI", "#D55E00", "circle")
 AFTER = Role("merged after RI", "#0072B2", "diamond")
 DISTILLED = Role("merged, then distilled", "#CC79A7", "square")
-BOTH = Role("merged after RI, then distilled", "#56B4E9", "star")
+BOTH = Role("merged after RI, then distilled", "#4A9BC8", "star")
 
 RIGHT, WRONG = "#35978F", "#BF812D"  # whether a model gets an image right
 

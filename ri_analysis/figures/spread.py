@@ -19,6 +19,7 @@ Row = Mapping[Hashable, Any]
 _WORDS: dict[str, tuple[Callable[[float], str], Callable[[float, float], str]]] = {
     "accuracy": (words.percent, words.percent_range),
     "gain": (words.points, words.points_range),
+    "lead": (words.points, words.points_range),
     "interference": (words.nats, words.nats_range),
     "own_change": (words.points, words.points_range),
     "crosstalk": (words.nats, words.nats_range),

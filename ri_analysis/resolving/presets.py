@@ -38,8 +38,8 @@ PRESETS = {
     for preset in (
         Preset(
             "quick",
-            "A first answer in minutes: a few steps for the last four blocks; its learning rate suits small towers.",
-            _SMALL | {"steps": 120, "lr": 1e-4, "parameters": "last-blocks", "blocks": 4, "held_out": 0.05},
+            "A first answer in minutes: a few steps for the last two blocks; its learning rate suits small towers.",
+            _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2, "held_out": 0.05},
         ),
         Preset(
             "paper",

@@ -45,6 +45,7 @@ def test_every_page_opens_in_both_themes(visit: Visit, theme: str):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_stands_on_the_accent_colour_can_be_read(visit: Visit, theme: str):
     page = visit("resolve", theme=theme)
+    expect(page.get_by_role("button", name="Run RI", exact=True)).to_be_enabled(timeout=60_000)  # a step is timed
     for place in (page.get_by_role("button", name="Run RI", exact=True), page.locator("[data-tag] span").first):
         colours = place.evaluate(COLOURS)
         low, high = sorted(float(look.luminance([int(part) for part in each])) for each in colours)

@@ -346,7 +346,7 @@ def test_report_is_one_page_that_works_offline(shell: Shell, tmp_path: Path) -> 
     assert code == 0
     assert printed.strip() == str(out)
     assert html.count('role="img"') == 4
-    assert "ri-analysis measure" in html
+    assert "ri-analysis interference" in html
     assert "--method averaging" in html
     tags = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)|@import|url\((?!data:)""", tags) == []

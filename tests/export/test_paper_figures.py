@@ -59,8 +59,9 @@ def test_a_dark_figure_becomes_the_light_one(draw):
 
 
 def test_a_tasks_colour_is_no_dark_scale():
-    figure = go.Figure(go.Bar(y=[1], marker_color=look.TASKS[1]), go.Layout(template=look.template(True)))
-    assert look.in_light(figure).data[0].marker.color == look.TASKS[1]
+    light, dark = (look.task_colours(["MNIST", "Birds"], dark=dark)["Birds"] for dark in (False, True))
+    figure = go.Figure(go.Bar(y=[1], marker_color=dark), go.Layout(template=look.template(True)))
+    assert look.in_light(figure).data[0].marker.color == light
 
 
 @pytest.mark.parametrize("width", [width.inches for width in venues.WIDTHS])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +25,12 @@ FEW: dict[str, Any] = {"steps": 6, "batch": 16, "lr": 1e-3}
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_suite(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests of pages leave their script as the main module, which a new process would run.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 def adapt(suite: str, folder: Path, settings: dict[str, Any], **named: Any) -> Path:
