@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ri_analysis.errors import InputError
@@ -111,8 +111,15 @@ class MergeRecipe:
 
     def to_dict(self) -> dict[str, object]:
         """Return the recipe as plain JSON values."""
-        values = asdict(self)
-        return values | {"hyperparameters": self.settings, "coefficients": dict(self.coefficients)}
+        return {
+            "method": self.method,
+            "hyperparameters": self.settings,
+            "tasks": self.tasks,
+            "experts": self.experts,
+            "coefficients": dict(self.coefficients),
+            "lines": self.lines,
+            "seed": self.seed,
+        }
 
     @property
     def source(self) -> str:

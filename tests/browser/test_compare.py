@@ -34,8 +34,8 @@ def test_recipes_are_added_measured_ticked_and_survive_a_reload(visit: Visit) ->
     assert "Averaging, original" in dots.all_text_contents()
     assert "compare.shown=" in page.url
 
-    page.get_by_label("Search").fill("averaging")
-    page.get_by_label("Search").press("Enter")
+    page.get_by_role("textbox", name="Search").fill("averaging")
+    page.get_by_role("textbox", name="Search").press("Enter")
     expect(page.get_by_text("2 recipes: 2 measured")).to_be_visible()
     page.reload()
     settle(page, rest=0.6)

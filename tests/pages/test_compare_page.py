@@ -101,7 +101,15 @@ def test_filters_order_and_groups(app: AppTest, evaluator: Evaluator) -> None:
     assert list(shown(app).index) == ["TIES, scale λ = 0.2, mild", "TIES, scale λ = 1, mild"]
     choose(app, methods="", sets="", search="scale=0.2 aver")
     assert list(shown(app).index) == ["Averaging, scale λ = 0.2, original", "Averaging, scale λ = 0.2, mild"]
-    choose(app, search="scale", methods="averaging,ties", sort="interference", group="experts", tasks="True", intervals="True")
+    choose(
+        app,
+        search="scale",
+        methods="averaging,ties",
+        sort="interference",
+        group="experts",
+        tasks="True",
+        intervals="True",
+    )
     rows = shown(app)
     assert list(rows["expert set"]) == ["original"] * 4 + ["mild"] * 4
     for name in ("original", "mild"):

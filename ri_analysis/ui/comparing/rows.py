@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -51,7 +52,12 @@ class Rows:
 
     def measured(self, text: str) -> Measured | None:
         """Return what is measured of a recipe on all images."""
-        return self.held.collection.get(self.evaluator, self.recipes[text])
+        return self._measured[text]
+
+    @cached_property
+    def _measured(self) -> dict[str, Measured | None]:
+        """What is measured of each recipe: its name in the collection takes a while to make."""
+        return {text: self.held.collection.get(self.evaluator, recipe) for text, recipe in self.recipes.items()}
 
     def missing(self) -> list[MergeRecipe]:
         """Return the shown recipes that are not measured, nor found impossible."""
@@ -59,9 +65,10 @@ class Rows:
         wanted = [self.recipes[text] for text in shown if self.measured(text) is None]
         return [recipe for recipe in wanted if recipe not in self.held.failed]
 
-    def state(self, recipe: MergeRecipe) -> str:
+    def state(self, text: str) -> str:
         """Say where a recipe's numbers come from, or why there are none."""
-        if self.held.collection.get(self.evaluator, recipe) is not None:
+        recipe = self.recipes[text]
+        if self.measured(text) is not None:
             return MEASURED
         if recipe in self.held.failed:
             return f"failed: {self.held.failed[recipe]}"
@@ -77,9 +84,15 @@ class Rows:
             baseline,
             self.names,
             known=self.held.known,
-            crosstalks=self._crosstalk,
+            crosstalks=self._crosstalks(chosen).__getitem__,
         )
-        return table.assign(state=[self.state(recipe) for recipe in chosen])
+        return table.assign(state=[self.state(text) for text in texts])
+
+    def _crosstalks(self, chosen: list[MergeRecipe]) -> dict[MergeRecipe, float]:
+        """Return the crosstalk of each recipe's experts, looked up once for each set of them."""
+        by_set = {(recipe.experts, recipe.tasks): recipe for recipe in chosen}
+        found = {name: self._crosstalk(recipe) for name, recipe in by_set.items()}
+        return {recipe: found[recipe.experts, recipe.tasks] for recipe in chosen}
 
     def _crosstalk(self, recipe: MergeRecipe) -> float:
         key = (recipe.tasks, *self.evaluator.suite.weight_digests(recipe.experts).items())
