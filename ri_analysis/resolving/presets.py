@@ -39,7 +39,7 @@ PRESETS = {
         Preset(
             "quick",
             "A first answer in minutes: a few steps for the last two blocks; its learning rate suits small towers.",
-            _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2, "held_out": 0.05},
+            _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2},
         ),
         Preset(
             "paper",
