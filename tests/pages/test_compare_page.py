@@ -183,6 +183,7 @@ def test_too_few_recipes_explain_nothing_and_that_is_said(app: AppTest, evaluato
     for recipe in expand(evaluator, "ties scale=0.2,0.4"):
         evaluator.measure(recipe)
     opened(app)
+    choose(app, method="ties")
     assert "Too few recipes to say how much these explain: Scale λ. There are 2" in text(app)
 
 
