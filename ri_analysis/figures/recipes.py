@@ -117,9 +117,11 @@ def parallel(
     columns = {**axes, "accuracy": "mean accuracy"}
     scaled = {name: _scaled(table[name], name in logs) for name in columns}
     accuracy = scaled["accuracy"][0]
+    darkest = 0.35 if dark else 0.0  # of the scale: its dark end would not stand out
     for place in np.argsort(accuracy, kind="stable"):  # the best on top
         row = table.iloc[int(place)].to_dict()
-        (colour,) = sample_colorscale(get_colorscale(look.SEQUENTIAL), [float(accuracy[place])])
+        share = darkest + (1 - darkest) * float(accuracy[place])
+        (colour,) = sample_colorscale(get_colorscale(look.SEQUENTIAL), [share])
         figure.add_scatter(
             x=list(range(len(columns))),
             y=[scaled[name][0][place] for name in columns],

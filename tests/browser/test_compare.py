@@ -19,8 +19,8 @@ def test_recipes_are_added_measured_ticked_and_survive_a_reload(visit: Visit) ->
     page.wait_for_selector(TABLE)
     assert "Task Arithmetic, original" in cells(page)
     page.get_by_text("Add recipes").click()
-    page.get_by_role("textbox", name="Or as text, as on the command line").fill("averaging experts=all")
-    page.get_by_role("textbox", name="Or as text, as on the command line").press("Enter")
+    page.get_by_role("textbox", name="Or as text").fill("averaging experts=all")
+    page.get_by_role("textbox", name="Or as text").press("Enter")
     page.get_by_role("button", name="Measure 2 recipes").click()
     page.get_by_role("button", name="Measure 2 recipes").wait_for(state="detached")
     settle(page, rest=0.6)
@@ -29,7 +29,12 @@ def test_recipes_are_added_measured_ticked_and_survive_a_reload(visit: Visit) ->
     assert dots.all_text_contents()[2:] == ["Task Arithmetic, original", "Task Arithmetic, mild"]
 
     # The first row's box: Averaging, original.
-    page.locator(f"{TABLE} canvas").first.click(position={"x": 16, "y": 40 + 17}, force=True)
+    canvas = page.locator(f"{TABLE} canvas").first
+    canvas.scroll_into_view_if_needed()
+    corner = canvas.bounding_box()
+    assert corner is not None
+    page.mouse.move(corner["x"] + 60, corner["y"] + 100)
+    page.mouse.click(corner["x"] + 18, corner["y"] + 35 + 17)
     settle(page, rest=0.6)
     assert "Averaging, original" in dots.all_text_contents()
     assert "compare.shown=" in page.url
