@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
 from queue import Empty
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
-from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.errors import InputError
 
 Item = TypeVar("Item")
 Tell = Callable[[Any], None]
-"""Says something to the process that handed out the work; raises Cancelled where that one wants an end."""
+"""Says something to the process that handed out the work."""
 
 _HEARD_EVERY = 0.1  # seconds
+_number = 0  # of this process, where it is a worker
 
 
 class _Line(NamedTuple):
-    """What connects a worker with the process that handed out the work; `joined` counts the workers."""
+    """What connects the workers with the process that handed out the work; `taken` counts the items that are."""
 
     messages: Any
-    stop: Any
-    joined: Any
+    taken: Any
 
 
-_line: _Line | None = None  # of this process, where it is a worker
-_number = 0
+class _Failed(NamedTuple):
+    """What went wrong in a worker."""
+
+    error: Exception
 
 
 def threads_each(jobs: int) -> int:
@@ -47,30 +47,34 @@ def side_by_side(
 ) -> None:
     """Call `function` with every item, in `jobs` processes; `hear` is given what it tells, and may raise Cancelled.
 
-    `function` and the items must be picklable. An error of one ends the others at their next word, and is raised here.
-    Raises InputError where a process ends without a word. They end
-    when this one does, whatever ends it.
+    `function` and the items must be picklable. Whatever is raised here or in a worker ends all of them, so what they
+    write must bear that. Raises InputError where one ends without a word. They end when this process does.
     """
     # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
     context = get_context("spawn")
-    line = _Line(context.Queue(), context.Event(), context.Value("i", 0))
-    with ProcessPoolExecutor(min(jobs, len(items)), context, _join, (line,)) as pool:
-        pending: set[Future[None]] = {pool.submit(_call, function, item) for item in items}
-        try:
-            while pending:
-                done, pending = wait(pending, _HEARD_EVERY, FIRST_COMPLETED)
-                _listen(line, hear)
-                for future in done:
-                    future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {jobs} worker processes was ended from outside; is there enough memory for all of them?"
-            ) from error
-        finally:
-            line.stop.set()
-            for future in pending:
-                future.cancel()
-    _listen(line, hear)
+    line = _Line(context.Queue(), context.Value("i", 0))
+    workers = [
+        context.Process(target=_work, args=(line, number, function, items)) for number in range(min(jobs, len(items)))
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        running = workers
+        while running:
+            ready = connection.wait([worker.sentinel for worker in running], _HEARD_EVERY)
+            ended = [worker for worker in running if worker.sentinel in ready]
+            running = [worker for worker in running if worker not in ended]
+            _listen(line, hear)
+            if any(worker.exitcode for worker in ended):
+                raise InputError(
+                    f"one of {len(workers)} worker processes was ended from outside; is there enough memory for all of "
+                    "them?"
+                )
+    finally:
+        for worker in workers:
+            if worker.pid is not None:
+                worker.terminate()
+                worker.join()
 
 
 def _listen(line: _Line, hear: Callable[[Any], None]) -> None:
@@ -79,16 +83,29 @@ def _listen(line: _Line, hear: Callable[[Any], None]) -> None:
             message = line.messages.get_nowait()
         except Empty:
             return
+        if isinstance(message, _Failed):
+            raise message.error
         hear(message)
 
 
-def _join(line: _Line) -> None:
-    global _line, _number
+def _work(line: _Line, number: int, function: Callable[[Any, Tell], None], items: Sequence[Any]) -> None:
+    """Do items until none is left, in a worker."""
+    global _number
+    _number = number
     Thread(target=_end_with_parent, name="ri-analysis-end", daemon=True).start()
-    line.messages.cancel_join_thread()  # the end of a worker must not wait for somebody to listen
-    with line.joined.get_lock():
-        _line, _number = line, line.joined.value
-        line.joined.value += 1
+    try:
+        while (place := _take(line)) < len(items):
+            function(items[place], line.messages.put)
+    except Exception as error:  # raised again where the work was handed out
+        line.messages.put(_Failed(error))
+    line.messages.close()
+    line.messages.join_thread()
+
+
+def _take(line: _Line) -> int:
+    with line.taken.get_lock():
+        line.taken.value += 1
+        return int(line.taken.value) - 1
 
 
 def _end_with_parent() -> None:
@@ -96,14 +113,3 @@ def _end_with_parent() -> None:
     assert parent is not None  # or this would be no worker
     connection.wait([parent.sentinel])
     os._exit(1)
-
-
-def _call(function: Callable[[Any, Tell], None], item: Any) -> None:
-    function(item, _tell)
-
-
-def _tell(message: Any) -> None:
-    assert _line is not None  # or this would be no worker
-    if _line.stop.is_set():
-        raise Cancelled
-    _line.messages.put(message)

@@ -109,7 +109,20 @@ def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
 
 
 def test_a_dry_run_says_what_a_run_takes_and_writes_nothing(shell: Shell, workspace: Path) -> None:
-    asked = ["resolve", "--auxiliary", "other", "--name", "new", "--preset", "quick", "--set", "batch=4", "--dry-run"]
+    asked = [
+        "resolve",
+        "--auxiliary",
+        "other",
+        "--name",
+        "new",
+        "--preset",
+        "quick",
+        "--set",
+        "batch=4",
+        "--set",
+        "held_out=0.05",
+        "--dry-run",
+    ]
     code, out, _ = shell(*asked)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["Time", "Memory", "Disk", "Images", "Writes"]
