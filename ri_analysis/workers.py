@@ -54,7 +54,8 @@ def side_by_side(
     context = get_context("spawn")
     line = _Line(context.Queue(), context.Value("i", 0))
     workers = [
-        context.Process(target=_work, args=(line, number, function, items)) for number in range(min(jobs, len(items)))
+        context.Process(target=_work, args=(line, number, function, items), name=f"ri-analysis-worker-{number}")
+        for number in range(min(jobs, len(items)))
     ]
     try:
         for worker in workers:

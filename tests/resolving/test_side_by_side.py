@@ -75,7 +75,8 @@ def test_a_worker_that_is_killed_is_named_and_the_run_resumes(suite: str, tmp_pa
 
     def kill(_: Losses) -> None:
         if not killed:
-            killed.extend(each.pid for each in multiprocessing.active_children() if each.pid is not None)
+            children = [each for each in multiprocessing.active_children() if "ri-analysis-worker" in each.name]
+            killed.extend(each.pid for each in children if each.pid is not None)
             os.kill(killed[-1], signal.SIGKILL)
 
     with pytest.raises(InputError, match="one of 2 worker processes was ended from outside; is there enough memory"):
