@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing import connection, get_context, parent_process
 from queue import Empty
@@ -71,6 +72,7 @@ def side_by_side(
                     f"one of {len(workers)} worker processes was ended from outside; is there enough memory for all of "
                     "them?"
                 )
+        _listen(line, hear, sys.maxsize)
     finally:
         for worker in workers:
             if worker.pid is not None:
@@ -78,8 +80,9 @@ def side_by_side(
                 worker.join()
 
 
-def _listen(line: _Line, hear: Callable[[Any], None]) -> None:
-    while True:
+def _listen(line: _Line, hear: Callable[[Any], None], most: int = 1000) -> None:
+    # A share of it at once: workers may talk faster than they are heard.
+    for _ in range(most):
         try:
             message = line.messages.get_nowait()
         except Empty:
