@@ -33,7 +33,7 @@ LIMITS: dict[str, Limit] = {
     "entries": Limit(200_000, "entries of an archive"),
     "towers": Limit(100, "vision towers in a checkpoint"),
     "pattern-ways": Limit(1_000_000_000, "ways in which a pattern of an adapter may match"),
-    "model-number": Limit(1_000_000, "as a number of a model config"),
+    "model-number": Limit(1_000_000, "as any number in a model config"),
     "model-layers": Limit(1_000, "layers of a model config"),
     "model-patches": Limit(65_536, "patches of an image in a model config"),
     "model-parameters": Limit(10_000_000_000, "parameters of a vision tower"),

@@ -44,10 +44,15 @@ def worker_number() -> int:
 
 
 def side_by_side(
-    jobs: int, function: Callable[[Item, Tell], None], items: Sequence[Item], hear: Callable[[Any], None]
+    jobs: int,
+    function: Callable[[Item, Tell], None],
+    items: Sequence[Item],
+    hear: Callable[[Any], None],
+    alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Call `function` with every item, in `jobs` processes; `hear` is given what it tells, and may raise Cancelled.
+    """Call `function` with every item, in `jobs` processes; `hear` is given what it tells.
 
+    `alive` is called now and then, also while nothing is told; both may raise Cancelled.
     `function` and the items must be picklable. Whatever is raised here or in a worker ends all of them, so what they
     write must bear that. Raises InputError where one ends without a word. They end when this process does.
     """
@@ -66,7 +71,10 @@ def side_by_side(
             ready = connection.wait([worker.sentinel for worker in running], _HEARD_EVERY)
             ended = [worker for worker in running if worker.sentinel in ready]
             running = [worker for worker in running if worker not in ended]
+            for worker in ended:
+                worker.join()  # its sentinel speaks a moment before its exit code is there
             _listen(line, hear)
+            alive()
             if any(worker.exitcode for worker in ended):
                 raise InputError(
                     f"one of {len(workers)} worker processes was ended from outside; is there enough memory for all of "

@@ -66,7 +66,7 @@ def _app(options: argparse.Namespace) -> int:
         stopped.note_command()  # it names folders
     ui.preload()
     with suppress(KeyboardInterrupt):
-        server.serve(token, resources.readable_folders()[2:])
+        server.serve(token, resources.named_folders())
     # The interpreter's own end takes seconds, and one of torch's libraries then prints a page about leaked objects.
     sys.stdout.flush()
     sys.stderr.flush()

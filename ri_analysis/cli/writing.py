@@ -167,6 +167,8 @@ def _dry_run(options: argparse.Namespace, evaluator: Evaluator, given: dict[str,
 
     if options.resume:
         raise InputError("--dry-run: expected a new run, found --resume")
+    if options.jobs > 1:
+        raise InputError("--dry-run: says what one process takes; leave out --jobs")
     suite = evaluator.suite
     settings = complete(HYPERPARAMETERS, {**default_settings(suite), **given}, "resolve")
     plan.check_free(plan.folder_of(suite, options.name, options.out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -59,7 +59,7 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
         if name.startswith(_COEFFICIENT)
     }
     count = len(tasks or evaluator.suite.tasks)
-    methods = list(_mergeable(count)) if first == ALL else _listed(first)
+    methods = [item.name for item in METHODS.values() if item.merges(count)] if first == ALL else _listed(first)
     found = [
         evaluator.recipe(
             method,
@@ -76,13 +76,6 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
         for seed in seeds
     ]
     return list(dict.fromkeys(found))
-
-
-def _mergeable(count: int) -> Iterator[str]:
-    for method in METHODS.values():
-        low, high = method.counts
-        if low <= count <= (high or count):
-            yield method.name
 
 
 def _given(words: Iterable[str]) -> dict[str, str]:

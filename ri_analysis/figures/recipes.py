@@ -38,9 +38,8 @@ def set_roles(sets: Sequence[str], default: str | None) -> dict[str, Role]:
     found = {sets[0]: Role(sets[0], BEFORE.colour, BEFORE.symbol)}
     if default is not None:
         found[default] = Role(default, AFTER.colour, AFTER.symbol)
-    for place, name in enumerate(others):
-        colours = look.task_colours(others)
-        found[name] = Role(name, colours[name], SYMBOLS[2 + place % (len(SYMBOLS) - 2)])
+    for place, (name, colour) in enumerate(look.task_colours(others).items()):
+        found[name] = Role(name, colour, SYMBOLS[2 + place % (len(SYMBOLS) - 2)])
     return found
 
 

@@ -92,6 +92,11 @@ class Method:
     seeded: bool = False
     counts: tuple[int, int | None] = (1, None)
 
+    def merges(self, count: int) -> bool:
+        """Whether the method can merge so many experts."""
+        low, high = self.counts
+        return low <= count <= (high or count)
+
     def label(self, axis: str) -> str:
         """Return what an axis is called: a hyperparameter, or else the coefficient of a task's expert."""
         return next((item.label for item in self.hyperparameters if item.name == axis), f"coefficient of {axis}")

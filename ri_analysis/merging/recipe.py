@@ -53,7 +53,7 @@ class MergeRecipe:
         """Validate against the method's declaration. Raises InputError naming what does not fit."""
         declared = find_method(method)
         low, high = declared.counts
-        if len(tasks) < low or (high is not None and len(tasks) > high):
+        if not declared.merges(len(tasks)):
             wanted = f"{low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
             found = f"{len(tasks)}: {', '.join(tasks)}" if tasks else "none"
             raise InputError(f"{method}: merges {wanted} experts, found {found}")

@@ -82,7 +82,7 @@ class Watch:
     Parameters
     ----------
     start, rows: where a forward pass begins, and the images to look at.
-    objective: in the run's distance, with its α; `crosstalk`: in KL.
+    objectives: the run's own, and the same in KL, of which the free term is the crosstalk.
     expert, pretrained: the teachers' features of these images.
     """
 

@@ -508,7 +508,7 @@ def _side_by_side(work: _Work, pretrained: Rows, counter: Counter, report: Calla
 
     tensor_in_file(work.features, values.shape, values.dtype).copy_(values)
     try:
-        side_by_side(work.jobs, partial(_adapt, work), work.order.tasks, hear)
+        side_by_side(work.jobs, partial(_adapt, work), work.order.tasks, hear, counter.alive)
     finally:
         work.features.unlink(missing_ok=True)
 

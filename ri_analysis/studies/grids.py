@@ -64,11 +64,7 @@ def at_scale(recipe: MergeRecipe, value: float) -> MergeRecipe:
 
 def mergeable(count: int) -> list[Method]:
     """Return the methods that can merge so many experts."""
-    return [
-        method
-        for method in METHODS.values()
-        if method.counts[0] <= count and (method.counts[1] is None or count <= method.counts[1])
-    ]
+    return [method for method in METHODS.values() if method.merges(count)]
 
 
 def rounded(value: float) -> float:

@@ -51,7 +51,14 @@ def expected(
 
 def _pace(evaluator: Evaluator, auxiliary: str, settings: Mapping[str, Value], tasks: tuple[str, ...]) -> Pace | None:
     suite, device = evaluator.suite, pick_device(resources.device())
-    key = ("RI pace", str(suite.spec.path), auxiliary, tasks, tuple(affects_pace(settings).items()))
+    key = (
+        "RI pace",
+        str(suite.spec.path),
+        evaluator.architecture.fingerprint,
+        auxiliary,
+        tasks,
+        tuple(affects_pace(settings).items()),
+    )
     found: Pace | None = resources.memory().get(key)
     if found is not None:
         return found

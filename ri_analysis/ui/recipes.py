@@ -110,7 +110,7 @@ def unmergeable(method: Method, tasks: Sequence[str]) -> str:
     low, high = method.counts
     if not tasks:
         return "No task is switched on, so there is nothing to merge."
-    if low <= len(tasks) <= (high or len(tasks)):
+    if method.merges(len(tasks)):
         return ""
     wanted = f"exactly {low}" if high == low else f"at least {low}" if high is None else f"{low} to {high}"
     return f"{method.title} merges {wanted} experts; {len(tasks)} {'is' if len(tasks) == 1 else 'are'} switched on."

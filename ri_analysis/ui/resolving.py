@@ -308,7 +308,7 @@ def _probe_control(evaluator: Evaluator, run: Run) -> Run:
     tried = method if method.statistic is None else METHODS[recipes.DEFAULT_METHOD]
     missing = [task for task in run.tasks if evaluator.suite.task(task).validation is None]
     on = st.toggle(
-        f"Try {tried.title} on the experts as they are, while RI runs",
+        f"Measure a {tried.title} merge of the experts adapted so far, while RI runs",
         key=state.seed_widget(_PROBE, state.choice().get(_PROBE) == "True" and not missing),
         on_change=state.take_widget,
         args=(_PROBE, False),

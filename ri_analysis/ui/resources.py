@@ -56,14 +56,17 @@ def workspace() -> Path:
     return Path(folder).expanduser() if folder else default_workspace()
 
 
-def readable_folders() -> list[Path]:
-    """Return the folders that the app may read: those that come with it, the workspace, that of the suite which it was
-    started on, and those of `--allow`.
-    """
+def named_folders() -> list[Path]:
+    """Return the folders whose suites may be opened: that of the suite the app was started on, and `--allow`'s."""
     named = [Path(folder).expanduser() for folder in os.environ.get(ALLOW, "").split(os.pathsep) if folder]
     first = Path(first_suite()).expanduser()
     own = [] if first_suite() in EMBEDDED else [first if first.is_dir() else first.parent]
-    return [resource_root() / "assets", workspace(), *own, *named]
+    return [*own, *named]
+
+
+def readable_folders() -> list[Path]:
+    """Return the folders that the app may read: those that come with it, the workspace, and those that were named."""
+    return [resource_root() / "assets", workspace(), *named_folders()]
 
 
 def device() -> str:

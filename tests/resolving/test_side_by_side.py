@@ -123,3 +123,15 @@ def test_what_workers_say_is_heard():
     assert sorted(item for item, _ in heard) == [1, 2, 3, 4]
     assert {number for _, number in heard} <= {0, 1}
     assert threads_each(10**6) == 1
+
+
+def _say_nothing(seconds: float, _: Tell) -> None:
+    time.sleep(seconds)
+
+
+def test_silent_work_can_be_cancelled():
+    def cancel() -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        side_by_side(1, _say_nothing, [3600.0], print, cancel)

@@ -19,6 +19,7 @@ from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.measures import off_diagonal_mean
+from ri_analysis.merging import METHODS
 from ri_analysis.resolving import default_settings, descent
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.adapted import runs_of
@@ -27,7 +28,7 @@ from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import Distilled
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.grids import best_of, beyond
+from ri_analysis.studies.grids import best_of, beyond, scales
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
@@ -67,7 +68,6 @@ def run(evaluator: Evaluator, name: str, **changed: Value) -> pd.DataFrame:
 
 @pytest.fixture
 def few_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ri_analysis.merging import METHODS
     from ri_analysis.studies import methods
 
     chosen = [METHODS[name] for name in ("averaging", "dare", "karcher", "fisher")]
@@ -542,13 +542,14 @@ def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evalua
         assert row["lead"] == pytest.approx(row["accuracy"] - _accuracy(table, "iso-c", "after"))
     for stage, experts in (("before", "original"), ("after", "mild")):
         row = table[(table["method"] == "iso-c") & (table["stage"] == stage)].iloc[0]
-        tried = {
-            scale: evaluator.measure(
+        best, *grid = [
+            evaluator.measure(
                 evaluator.recipe("iso-c", {"scale": scale}, experts=experts), split="validation", limit=SMALL["images"]
             ).mean_accuracy[0]
-            for scale in (row["scale"] / 2, row["scale"], row["scale"] * 2)
-        }
-        assert max(tried, key=tried.__getitem__) == row["scale"] or len(set(tried.values())) < 3
+            for scale in (row["scale"], *scales(METHODS["iso-c"], SMALL["levels"]))
+        ]
+        assert best == pytest.approx(max(best, *grid))
+        assert len(set(grid)) > 1
         merge = evaluator.measure(evaluator.recipe("iso-c", {"scale": row["scale"]}, experts=experts))
         assert row["accuracy"] == pytest.approx(merge.mean_accuracy[0])
 

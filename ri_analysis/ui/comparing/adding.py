@@ -55,7 +55,7 @@ def _quick(evaluator: Evaluator) -> None:
 
 def _any(evaluator: Evaluator) -> None:
     """Draw the choice of methods, expert sets and settings, and the button that adds all combinations."""
-    possible = _methods(len(evaluator.suite.tasks))
+    possible = [name for name, method in METHODS.items() if method.merges(len(evaluator.suite.tasks))]
     left, right = st.columns(2)
     methods = left.multiselect(
         "Methods",
@@ -78,14 +78,6 @@ def _any(evaluator: Evaluator) -> None:
         if sets and (how != _SWEEP or (sweep is not None and sweep[0] in _names(name)))
     ]
     st.button("Add", key="compare.add", on_click=_add, args=(texts,), disabled=not texts, type="primary")
-
-
-def _methods(count: int) -> list[str]:
-    def mergeable(name: str) -> bool:
-        low, high = METHODS[name].counts
-        return low <= count <= (high or count)
-
-    return [name for name in METHODS if mergeable(name)]
 
 
 def _names(method: str) -> list[str]:

@@ -214,11 +214,11 @@ def _view(rows: Rows, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]
     if table["difference"].notna().any():
         view["difference"] = 100 * table["difference"]
         columns["difference"] = number(format="%+.1f", help="Mean accuracy minus the baseline's, in points")
-        view["95 % interval"] = [
+        view["95% interval"] = [
             "" if low != low else f"{words.points_range(low, high)}{'' if clear(low, high) else ' (no clear change)'}"
             for low, high in zip(table["difference_low"], table["difference_high"], strict=True)
         ]
-        columns["95 % interval"] = text(help="Of the difference, paired image by image")
+        columns["95% interval"] = text(help="Of the difference, paired image by image")
     if tasks:
         _put_tasks(rows, table, view, columns)
     view["images"] = table["n"]
@@ -365,7 +365,7 @@ def looks(rows: Rows, texts: list[str]) -> dict[str, Role]:
     suite = rows.evaluator.suite
     sets = set_roles(suite.expert_sets, suite.default_resolved)
     ticked = shown(rows)
-    usual = look.task_colours([*ticked, *(text for text in texts if text not in ticked)])
+    usual = look.task_colours([*ticked, *(text for text in texts if text not in ticked)], dark=frame.dark())
     one_merge = len({rows.recipes[text].with_experts(ORIGINAL) for text in ticked}) <= 1
     found = {}
     for text in texts:
