@@ -431,7 +431,13 @@ class Slider {
       }
     };
     this.range.addEventListener("pointerup", () => setTimeout(() => this.held() && this.release()));
+    this.number.oninput = () => (this.typing = true); // what is being typed is not written over
+    this.number.onblur = () => {
+      this.typing = false;
+      this.show(this.panel.values[control.entry]);
+    };
     this.number.onchange = () => {
+      this.typing = false;
       const value = Number(this.number.value);
       if (this.number.value === "" || !Number.isFinite(value)) {
         this.show(this.panel.values[control.entry]);
@@ -516,7 +522,8 @@ class Slider {
       }
     }
     this.range.setAttribute("aria-valuetext", trim(value));
-    if (this.number.getRootNode().activeElement !== this.number || Number(this.number.value) !== value) {
+    const focused = this.number.getRootNode().activeElement === this.number;
+    if (!this.typing && (!focused || Number(this.number.value) !== value)) {
       this.number.value = trim(value);
     }
   }

@@ -45,11 +45,12 @@ def section(evaluator: Evaluator) -> None:
     """Draw the sliders and bars. While a slider moves, only this runs."""
     session, message = live_session(), component.message()
     fresh = int(message.get("seq", 0)) > session.seq
-    kind = str(message.get("kind")) if fresh else "none"
+    kind = str(message.get("kind"))
     if fresh:
         _obey(session, message, evaluator)
     held_entry = str(message.get("held", ""))
-    moving = kind == "move" or (kind == "poll" and bool(message.get("holding")))
+    # Also where the message is not new: a run of the whole page may meet a slider that is being held.
+    moving = kind in ("move", "poll") and bool(message.get("holding"))
     if not moving:
         session.history.note()
     data = _shared(evaluator, session)
@@ -64,11 +65,11 @@ def section(evaluator: Evaluator) -> None:
     ready = looks.ready(pair)
     view = session.view(evaluator, looks.probe, pair, moving=moving, held=held_entry)
     data |= payload.state_of(view, ready)
-    data |= {"rows": payload.rows(view, session.measured), "poll": view.more or not ready}
+    data |= {"rows": payload.rows(view, session.measured), "poll": view.more or not ready or (moving and not fresh)}
     if not moving:
         data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
     component.show(data)
-    if kind == "settle" or (kind == "act" and "pin:" in str(message.get("act"))):
+    if fresh and (kind == "settle" or (kind == "act" and "pin:" in str(message.get("act")))):
         st.rerun()  # the rest of the page follows
 
 
