@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.ui import shell
 
-st.set_page_config(page_title="ri-analysis", page_icon=ui.ICON, layout="wide")
+st.set_page_config(page_title="ri-analysis", page_icon=shell.ICON, layout="wide")
 PAGES = [
     st.Page("pages/overview.py", title="Overview", icon=":material/dashboard:", default=True),
     st.Page("pages/merge.py", title="Merge", icon=":material/merge:"),
@@ -18,4 +18,4 @@ PAGES = [
     st.Page("pages/resolve.py", title="Resolve", icon=":material/healing:"),
     st.Page("pages/figures.py", title="Figures", icon=":material/keep:"),
 ]
-ui.run(PAGES)
+shell.run(PAGES)

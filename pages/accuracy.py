@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.ui import choosing, opening, sections
 
 st.title("Accuracy", anchor=False)
-evaluator = ui.evaluator()
-pair = ui.chosen_pair(evaluator)
-ui.accuracy_page(evaluator, pair)
-ui.recipe_line(pair)
-ui.no_resolved_yet(pair)
+evaluator = opening.evaluator()
+pair = choosing.chosen_pair(evaluator)
+sections.accuracy_page(evaluator, pair)
+sections.recipe_line(pair)
+sections.no_resolved_yet(pair)

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.ui import headings, opening, terms
+from ri_analysis.views import comparing
 
 st.title("Compare", anchor=False)
-evaluator = ui.evaluator()
-ui.prose(
+evaluator = opening.evaluator()
+terms.prose(
     "Every recipe measured so far on this suite, and those you add: accuracy, the worst task, interference, and the "
     "difference from a baseline on the same images."
 )
-ui.contents()
-ui.comparing.section(evaluator)
+headings.contents()
+comparing.section(evaluator)

@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from ri_analysis import ui
-from ri_analysis.ui import embeddings
+from ri_analysis.ui import choosing, headings, opening, recipes, sections, terms
+from ri_analysis.views import embeddings
 
 st.title("Embeddings", anchor=False)
-evaluator = ui.evaluator()
-pair = ui.chosen_pair(evaluator)
-ui.prose(f"Merged by {ui.describe(pair)}. Two models side by side, one selection.")
-ui.no_resolved_yet(pair)
+evaluator = opening.evaluator()
+pair = choosing.chosen_pair(evaluator)
+terms.prose(f"Merged by {recipes.describe(pair)}. Two models side by side, one selection.")
+sections.no_resolved_yet(pair)
 found = embeddings.embedded(evaluator, pair)
 embeddings.explain(found.results.before.drawn)
 embeddings.map_section(evaluator, found)
 
-ui.header("How far features have drifted")
+headings.header("How far features have drifted")
 embeddings.sizes_section(found)

@@ -2,19 +2,21 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.export.facts import suite_in_words
+from ri_analysis.ui import headings, opening, terms
+from ri_analysis.views import experts
 
 st.title("Experts", anchor=False)
-ui.contents()
-ui.experts.open_another()
-ui.header(f"Open suite: {ui.experts.open_name()}")
-report = ui.opening.open_report()
+headings.contents()
+experts.open_another()
+headings.header(f"Open suite: {experts.open_name()}")
+report = opening.open_report()
 if not report.findings:
-    ui.prose(ui.suite_in_words(ui.evaluator()))
-ui.experts.check(report)
+    terms.prose(suite_in_words(opening.evaluator()))
+experts.check(report)
 if report.files:
-    ui.header("What each file is")
-    ui.experts.files(report)
+    headings.header("What each file is")
+    experts.files(report)
 if not report.findings:
-    ui.header("What fine-tuning changed")
-    ui.experts.changes(ui.evaluator(), report)
+    headings.header("What fine-tuning changed")
+    experts.changes(opening.evaluator(), report)

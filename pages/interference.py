@@ -4,15 +4,16 @@ from functools import partial
 
 import streamlit as st
 
-from ri_analysis import ui
 from ri_analysis.analyses import on_page
+from ri_analysis.ui import analysis, choosing, headings, opening, recipes, sections, terms
+from ri_analysis.views import images
 
 st.title("Interference", anchor=False)
-evaluator = ui.evaluator()
-pair = ui.chosen_pair(evaluator)
-ui.prose(f"Merged by {ui.describe(pair)}. Drift is always measured from the task's original expert.")
-ui.contents()
-ui.no_resolved_yet(pair)
-below = {"drift": partial(ui.images_section, evaluator)}
-for analysis in on_page("interference"):
-    ui.analysis.section(evaluator, pair, analysis, below.get(analysis.name))
+evaluator = opening.evaluator()
+pair = choosing.chosen_pair(evaluator)
+terms.prose(f"Merged by {recipes.describe(pair)}. Drift is always measured from the task's original expert.")
+headings.contents()
+sections.no_resolved_yet(pair)
+below = {"drift": partial(images.images_section, evaluator)}
+for each in on_page("interference"):
+    analysis.section(evaluator, pair, each, below.get(each.name))

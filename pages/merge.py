@@ -2,26 +2,27 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.ui import choosing, explain, headings, opening, terms
+from ri_analysis.views import live
 
 st.title("Merge", anchor=False)
-evaluator = ui.evaluator()
-if ui.mergeable(evaluator):
-    ui.prose(
+evaluator = opening.evaluator()
+if choosing.mergeable(evaluator):
+    terms.prose(
         "Move λ or a coefficient: the bars follow, and once you let go all test images are measured. A coefficient "
         "multiplies the expert's task vector: 0 leaves it without effect, a negative one pushes its task out of the "
         "model."
     )
-    ui.contents()
-ui.live.opened(evaluator)
-ui.live.section(evaluator)
-if ui.mergeable(evaluator):
-    ui.live.take_away(evaluator)
-    ui.live.notes(evaluator)
+    headings.contents()
+live.opened(evaluator)
+live.section(evaluator)
+if choosing.mergeable(evaluator):
+    live.take_away(evaluator)
+    live.notes(evaluator)
 
-    ui.header("Pinned recipes")
-    ui.live.pins_section(evaluator)
+    headings.header("Pinned recipes")
+    live.pins_section(evaluator)
 
-    ui.header("The exact values as figures")
-    ui.live.figures_section(evaluator)
-ui.method_details()
+    headings.header("The exact values as figures")
+    live.figures_section(evaluator)
+explain.method_details()

@@ -2,29 +2,30 @@
 
 import streamlit as st
 
-from ri_analysis import ui
 from ri_analysis.analyses import find_analysis
+from ri_analysis.export.facts import suite_in_words
+from ri_analysis.ui import analysis, choosing, explain, facts, guide, headings, measuring, opening, sections, terms
 
 st.title("Do these experts disturb each other?", anchor=False)
-evaluator = ui.evaluator()
-pair = ui.chosen_pair(evaluator)
+evaluator = opening.evaluator()
+pair = choosing.chosen_pair(evaluator)
 answer, progress = st.empty(), st.empty()
-for comparison in ui.stages(evaluator, pair, progress):
+for comparison in measuring.stages(evaluator, pair, progress):
     with answer.container():
-        ui.answer(comparison)
-        ui.accuracy_figure(pair, comparison, "headline")
-ui.measured_before(evaluator, pair)
-ui.recipe_line(pair)
-ui.no_resolved_yet(pair)
-ui.contents()
+        sections.answer(comparison)
+        sections.accuracy_figure(pair, comparison, "headline")
+sections.measured_before(evaluator, pair)
+sections.recipe_line(pair)
+sections.no_resolved_yet(pair)
+headings.contents()
 
-ui.header("Task by task")
-ui.by_task(pair, comparison)
-ui.analysis.section(evaluator, pair, find_analysis("crosstalk"))
+headings.header("Task by task")
+sections.by_task(pair, comparison)
+analysis.section(evaluator, pair, find_analysis("crosstalk"))
 
-ui.header("More to try and to read")
-ui.guide.welcome()
-ui.prose(ui.suite_in_words(evaluator))
+headings.header("More to try and to read")
+guide.welcome()
+terms.prose(suite_in_words(evaluator))
 with st.expander("The suite in detail"):
-    ui.facts.details(evaluator)
-ui.formulas()
+    facts.details(evaluator)
+explain.formulas()

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from ri_analysis import ui
+from ri_analysis.ui import choosing, headings, opening, recipes, sections, terms
+from ri_analysis.views import sensitivity
 
 st.title("Sensitivity", anchor=False)
-evaluator = ui.evaluator()
-pair = ui.chosen_pair(evaluator)
-ui.prose(
+evaluator = opening.evaluator()
+pair = choosing.chosen_pair(evaluator)
+terms.prose(
     "How sensitive is accuracy to the settings? Two hyperparameters, or two experts' coefficients, are varied around "
-    f"the recipe in the sidebar: {ui.describe(pair)}."
+    f"the recipe in the sidebar: {recipes.describe(pair)}."
 )
-ui.no_resolved_yet(pair)
-ui.contents()
-ui.sensitivity.section(evaluator, pair)
+sections.no_resolved_yet(pair)
+headings.contents()
+sensitivity.section(evaluator, pair)

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.ui.live.component import KEY
+from ri_analysis.views.live.component import KEY
 
 
 def seen(app: AppTest) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def send(app: AppTest, kind: str, **more: Any) -> dict[str, Any]:
 
 def move(app: AppTest, **values: float) -> dict[str, Any]:
     """Hold a slider at a value."""
-    return send(app, "move", held=next(iter(values)), values=values)
+    return send(app, "move", held=next(iter(values)), holding=True, values=values)
 
 
 def release(app: AppTest, values: dict[str, float]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
-from ri_analysis.ui import estimate, opening, pace, resources
+from ri_analysis.ui import opening, pace, resources
+from ri_analysis.views import estimate
 
 Start = Callable[[Path | str], AppTest]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import TASKS, make_suite
@@ -69,13 +70,25 @@ def answers(extended: Path) -> dict[str, str]:
     return {name: out for name, (_, out, _) in found.items()}
 
 
-def test_the_floors_are_those_that_are_checked():
+def contracts() -> list[dict[str, Any]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = settings["tool"]["importlinter"]["contracts"]
-    checked = [[name.removeprefix("ri_analysis.") for name in floor.split(" | ")] for floor in contract["layers"]]
+    found: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def test_the_floors_are_those_that_are_checked():
+    floors, _ = contracts()
+    checked = [[name.removeprefix("ri_analysis.") for name in floor.split(" | ")] for floor in floors["layers"]]
     section = DOCUMENT.read_text(encoding="utf-8").partition("## The floors")[2].partition("\n## ")[0]
     written = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in section.splitlines() if line.startswith("| `")]
     assert written == checked
+
+
+def test_no_view_is_left_out_where_views_may_not_know_of_another():
+    _, views = contracts()
+    found = {path.stem for path in (ROOT / "ri_analysis" / "views").iterdir() if not path.name.startswith("__")}
+    parts = {"estimate", "map"}  # of resolving and of embeddings
+    assert {name.rpartition(".")[2] for name in views["modules"]} == found - parts
 
 
 def test_every_module_and_room_has_a_floor():

@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from ri_analysis.cli.flags import command, whole
@@ -52,9 +54,12 @@ def _app(options: argparse.Namespace) -> int:
     # Waiting threads must not spin: a session that waits would take the core that another computes on.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     print("ri-analysis: starting …", file=sys.stderr)
-    from ri_analysis import ui
+    from ri_analysis import views
     from ri_analysis.engine import Store, default_workspace, pick_device
-    from ri_analysis.ui import gate, resources, server, stopped
+    from ri_analysis.ui import gate, resources, server, shell, stopped
+
+    for view in iter_modules(views.__path__):
+        import_module(f"{views.__name__}.{view.name}")
 
     pick_device(options.device)
     Store(options.workspace or default_workspace()).close()
@@ -64,7 +69,7 @@ def _app(options: argparse.Namespace) -> int:
     token = gate.new_token() if wanted else None
     if token is None:
         stopped.note_command()  # it names folders
-    ui.preload()
+    shell.preload()
     with suppress(KeyboardInterrupt):
         server.serve(token, resources.named_folders())
     # The interpreter's own end takes seconds, and one of torch's libraries then prints a page about leaked objects.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed
 from ri_analysis.intervals import bootstrap_mean
@@ -75,6 +77,14 @@ class Study:
     def complete(self, suite: Suite, given: Mapping[str, object]) -> dict[str, Value]:
         """Return every setting with its given or default value. Raises InputError for what this suite does not have."""
         return complete(self.declared(suite, given), given, self.name)
+
+    def command(self, suite: str, settings: Mapping[str, Value]) -> str:
+        """Return the shell command that runs the study with these settings and writes its figures as files."""
+        parts = ["ri-analysis", "study", self.name, suite, "--out", f"studies/{self.name}"]
+        for item in self.settings:
+            if settings[item.name] != item.default:
+                parts += ["--set", f"{item.name}={words.setting(settings[item.name])}"]
+        return shlex.join(parts)
 
 
 def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:

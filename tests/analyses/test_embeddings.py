@@ -15,7 +15,7 @@ from ri_analysis.analyses.maps import pca_map, umap_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.sides import AFTER, BEFORE, Sides
-from ri_analysis.ui.map import picture_sheet
+from ri_analysis.views.map import picture_sheet
 
 
 @pytest.fixture

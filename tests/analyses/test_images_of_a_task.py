@@ -12,7 +12,7 @@ from ri_analysis.analyses.weight_space import short_name
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import drift as drift_figures
 from ri_analysis.sides import Sides
-from ri_analysis.ui import images
+from ri_analysis.views import images
 
 
 @pytest.fixture

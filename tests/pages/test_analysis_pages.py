@@ -18,8 +18,8 @@ from ri_analysis.ui import asking, frame, opening, pace, resources
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
 import streamlit as st
-from ri_analysis import ui
-ui.run([st.Page("{pages}/{page}.py", default=True), st.Page("{pages}/resolve.py")])
+from ri_analysis.ui import shell
+shell.run([st.Page("{pages}/{page}.py", default=True), st.Page("{pages}/resolve.py")])
 """
 
 

@@ -13,7 +13,7 @@ from ri_analysis.engine import Evaluator, accuracy_change
 from ri_analysis.engine.recipe_texts import expand, written
 from ri_analysis.export.shelf import Shelf
 from ri_analysis.ui import resources
-from ri_analysis.ui.comparing import table
+from ri_analysis.views.comparing import table
 
 PAGE = "pages/compare.py"
 

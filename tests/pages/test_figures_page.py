@@ -17,7 +17,8 @@ from streamlit.testing.v1.element_tree import Button
 
 from ri_analysis.export import browser, shelf
 from ri_analysis.export.shelf import SUFFIX
-from ri_analysis.ui import figure_page, resources, tray
+from ri_analysis.ui import resources, tray
+from ri_analysis.views import figure_page
 
 PAGE = "pages/figures.py"
 USUAL = ["headline", "accuracy-by-task", "interference-by-task", "crosstalk"]

@@ -18,11 +18,11 @@ from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.json_text import to_json
 from ri_analysis.merging import METHODS, recipe_of
 from ri_analysis.ui import resources
-from ri_analysis.ui.live import session
-from ri_analysis.ui.live.line import SliderPath
-from ri_analysis.ui.live.section import _checkpoint
-from ri_analysis.ui.live.session import LiveSession
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views.live import session
+from ri_analysis.views.live.line import SliderPath
+from ri_analysis.views.live.section import _checkpoint
+from ri_analysis.views.live.session import LiveSession
 
 
 def opened(app: AppTest) -> dict[str, object]:
@@ -43,6 +43,8 @@ def test_bars_follow_the_hand_and_exact_values_replace_the_estimate(app: AppTest
     assert before["kind"] == "exact"
     moving = hand.move(app, **{"c.Reds": -0.5})
     assert moving["kind"] == "estimate"
+    app.run()  # the whole page, for another reason: the slider is still held
+    assert (hand.seen(app)["kind"], hand.seen(app)["poll"]) == ("estimate", True)
     assert moving["rows"] != before["rows"]
     assert "query" not in moving  # the address is left alone while a slider moves
     exact = hand.release(app, {"c.Reds": -0.5})

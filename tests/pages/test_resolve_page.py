@@ -20,8 +20,9 @@ from ri_analysis.errors import Cancelled
 from ri_analysis.export.facts import origin_of_losses
 from ri_analysis.resolving import PRESETS, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
-from ri_analysis.ui import resolving, resources
+from ri_analysis.ui import resources
 from ri_analysis.ui.jobs import Job
+from ri_analysis.views import resolving
 
 PAGE = "pages/resolve.py"
 

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 from ri_analysis.studies import sensitivity
 from ri_analysis.ui import resources
-from ri_analysis.ui import sensitivity as page
+from ri_analysis.views import sensitivity as page
 
 PAGE = "pages/sensitivity.py"
 

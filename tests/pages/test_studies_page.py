@@ -14,7 +14,8 @@ from tiny import TASKS
 from ri_analysis.progress import Progress
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.conducting.conduct import Results, conduct
-from ri_analysis.ui import resources, studies
+from ri_analysis.ui import resources
+from ri_analysis.views import studies
 
 PAGE = "pages/studies.py"
 SMALL = {

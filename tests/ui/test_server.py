@@ -132,7 +132,7 @@ def test_app_serves_the_suite_it_is_given(tiny: Path, workspace: Path, monkeypat
     served: dict[str, Any] = {}
     monkeypatch.setattr(os, "_exit", lambda code: served.update(left=code))
     monkeypatch.setattr(server, "serve", lambda token, folders: served.update(token=token, folders=folders))
-    monkeypatch.setattr("ri_analysis.ui.preload", lambda: None)
+    monkeypatch.setattr("ri_analysis.ui.shell.preload", lambda: None)
     for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
     here, port = os.getcwd(), free_port("0.0.0.0")

@@ -16,8 +16,8 @@ from ri_analysis.progress import Counter
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
 from ri_analysis.ui.jobs import Job
-from ri_analysis.ui.live.exact import PURPOSE
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views.live.exact import PURPOSE
 
 _ENDS = (-10.0, 10.0)  # of a coefficient
 

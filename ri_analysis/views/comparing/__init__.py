@@ -1,5 +1,5 @@
 """The Compare page: many recipes in one table, and figures of those that are ticked."""
 
-from ri_analysis.ui.comparing.section import section
+from ri_analysis.views.comparing.section import section
 
 __all__ = ["section"]

@@ -20,7 +20,7 @@ from ri_analysis.studies.conducting.conduct import Plan, conduct, plan
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field, kept_table
 from ri_analysis.studies.surface import Axis
-from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state, studies, tray
+from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state, tray
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -96,7 +96,7 @@ def _fields(evaluator: Evaluator, pair: Pair) -> list[Field]:
 def _command(wanted: Sequence[Field]) -> str:
     """Return the command that measures the same; none where only this page varies the reader's own recipe."""
     settings = sensitivity.settings_of(resources.evaluator(), wanted, sensitivity.OWN_LEVELS)
-    return "" if settings is None else studies.command_of(sensitivity.STUDY, settings)
+    return "" if settings is None else sensitivity.STUDY.command(resources.suite_name(), settings)
 
 
 def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:

@@ -44,8 +44,9 @@ from ri_analysis.resolving import (
 )
 from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import Suite
-from ri_analysis.ui import background, controls, estimate, facts, frame, kept, limited, recipes, resources, state
+from ri_analysis.ui import background, controls, facts, frame, kept, limited, recipes, resources, state
 from ri_analysis.ui.jobs import Job
+from ri_analysis.views import estimate
 
 OWNER = "resolve"
 START = "quick"  # the preset that the page starts from

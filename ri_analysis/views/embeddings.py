@@ -21,9 +21,10 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.sides import BEFORE
-from ri_analysis.ui import analysis, frame, gallery, kept, map, pace, resources, state, tray
+from ri_analysis.ui import analysis, frame, gallery, kept, pace, resources, state, tray
 from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views import map
 
 _TASKS = state.entry("embeddings.tasks")
 _SIDE = 32  # pixels a side at most of a thumbnail on the map

@@ -14,7 +14,7 @@ from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.ui import choosing, frame, recipes, resources
-from ri_analysis.ui.comparing import board
+from ri_analysis.views.comparing import board
 
 _DEFAULT, _SIDEBAR, _SWEEP = "the defaults", "as in the sidebar", "a sweep of one setting"
 _SAID = "ri.compare.said"

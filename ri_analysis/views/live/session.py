@@ -15,10 +15,10 @@ from ri_analysis.live.probe import LIVE, LiveProbe, is_small
 from ri_analysis.progress import Pace
 from ri_analysis.ui import measuring, recipes, resources
 from ri_analysis.ui.jobs import Job
-from ri_analysis.ui.live import exact
-from ri_analysis.ui.live.acts import History, recipe_texts
-from ri_analysis.ui.live.line import Line, SliderPath
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views.live import exact
+from ri_analysis.views.live.acts import History, recipe_texts
+from ri_analysis.views.live.line import Line, SliderPath
 
 _SESSION = "merge.session"
 _PATIENCE = 0.15  # seconds a poll waits for the exact values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Hashable, Mapping
 from functools import partial
@@ -42,7 +41,7 @@ def section(evaluator: Evaluator) -> None:
     with st.expander("Settings"):
         controls.settings_form(owner, items)
     settings = recipes.chosen_settings(owner, items)
-    command = command_of(study, settings)
+    command = study.command(resources.suite_name(), settings)
     st.code(command, language="bash", wrap_lines=True)
     key = ("study", str(evaluator.suite.spec.path), evaluator.suite.digest(), study.name, *settings.values())
     table = _table(evaluator, study, settings, key)
@@ -50,15 +49,6 @@ def section(evaluator: Evaluator) -> None:
         _outcome(study, table, command)
         if KeptTable.of_study(study, settings, evaluator).shipped:
             background.measured_before(study.name, key, study.title, partial(_conducted, study, settings, None))
-
-
-def command_of(study: Study, settings: Mapping[str, Value]) -> str:
-    """Return the shell command that does the same, and writes the figures as files."""
-    parts = ["ri-analysis", "study", study.name, resources.suite_name(), "--out", f"studies/{study.name}"]
-    for item in study.settings:
-        if settings[item.name] != item.default:
-            parts += ["--set", f"{item.name}={state.text_of(settings[item.name])}"]
-    return shlex.join(parts)
 
 
 def _table(

@@ -9,7 +9,8 @@ import pytest
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.resolving import Pace, find_preset
-from ri_analysis.ui import estimate, resources
+from ri_analysis.ui import resources
+from ri_analysis.views import estimate
 
 PACE = Pace(
     step=1.0,

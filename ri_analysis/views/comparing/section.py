@@ -11,9 +11,9 @@ from ri_analysis.figures import words
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Parts
 from ri_analysis.ui import background, frame, pace, resources
-from ri_analysis.ui.comparing import adding, board, drawing, table
-from ri_analysis.ui.comparing.rows import Held, Rows, rows
 from ri_analysis.ui.jobs import Job
+from ri_analysis.views.comparing import adding, board, drawing, table
+from ri_analysis.views.comparing.rows import Held, Rows, rows
 
 _STEP = 10.0  # seconds of reading between two signs of life
 

@@ -12,8 +12,8 @@ from ri_analysis.intervals import Interval
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.ui import frame, recipes
 from ri_analysis.ui.controls import track
-from ri_analysis.ui.live.acts import SLOTS, History, pinned
-from ri_analysis.ui.live.session import View
+from ri_analysis.views.live.acts import SLOTS, History, pinned
+from ri_analysis.views.live.session import View
 
 MEAN = "mean"
 _MEASURES = ("accuracy", "interference")

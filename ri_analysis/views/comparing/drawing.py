@@ -17,8 +17,8 @@ from ri_analysis.figures import words
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import frame, headings, kept, resources, state
-from ri_analysis.ui.comparing import table
-from ri_analysis.ui.comparing.rows import Rows
+from ri_analysis.views.comparing import table
+from ri_analysis.views.comparing.rows import Rows
 
 _FEW = 12  # recipes in one figure task by task
 _MOST = 300  # lines

@@ -16,8 +16,8 @@ from ri_analysis.export.comparing import crosstalk, recipe_rows
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.studies.known import known_means
 from ri_analysis.ui import choosing, recipes, resources
-from ri_analysis.ui.comparing import board
-from ri_analysis.ui.comparing.board import Board
+from ri_analysis.views.comparing import board
+from ri_analysis.views.comparing.board import Board
 
 MEASURED, STUDY, MISSING = "measured", "from the methods study", "not measured"
 PATIENCE = 1.0  # seconds of reading before the page is drawn

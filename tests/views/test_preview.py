@@ -7,10 +7,10 @@ import pytest
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import look
 from ri_analysis.intervals import Interval
-from ri_analysis.ui.live import preview as module
-from ri_analysis.ui.live.payload import by_ri
-from ri_analysis.ui.live.preview import Preview
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views.live import preview as module
+from ri_analysis.views.live.payload import by_ri
+from ri_analysis.views.live.preview import Preview
 
 
 def pair(evaluator: Evaluator, method: str = "task-arithmetic") -> Pair:

@@ -20,10 +20,10 @@ from ri_analysis.figures import look, words
 from ri_analysis.merging import MergeRecipe, merge_to_file
 from ri_analysis.progress import Parts
 from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
-from ri_analysis.ui.live import acts, component, payload
-from ri_analysis.ui.live.preview import preview
-from ri_analysis.ui.live.session import LiveSession, live_session
 from ri_analysis.ui.recipes import Pair
+from ri_analysis.views.live import acts, component, payload
+from ri_analysis.views.live.preview import preview
+from ri_analysis.views.live.session import LiveSession, live_session
 
 
 def opened(evaluator: Evaluator) -> None:

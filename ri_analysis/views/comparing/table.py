@@ -19,8 +19,8 @@ from ri_analysis.intervals import clear
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import frame, kept, recipes, resources, state
-from ri_analysis.ui.comparing import board
-from ri_analysis.ui.comparing.rows import Rows
+from ri_analysis.views.comparing import board
+from ri_analysis.views.comparing.rows import Rows
 
 BASELINE, SHOWN = state.entry("compare.baseline"), state.entry("compare.shown")
 for _name in ("group", "hidden", "intervals", "methods", "search", "sets", "sort", "tasks"):

@@ -1,0 +1,1 @@
+"""What single pages are made of. No view knows of another: what two of them need stands in `ui`."""
