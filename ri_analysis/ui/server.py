@@ -25,6 +25,7 @@ from streamlit.web.server.starlette.starlette_server import UvicornRunner
 
 from ri_analysis.errors import InputError
 from ri_analysis.suite import EMBEDDED, resource_root
+from ri_analysis.ui import ahead
 from ri_analysis.ui.gate import PARAMETER, Gate
 
 ADDRESS, PORT, BASE_PATH = "server.address", "server.port", "server.baseUrlPath"
@@ -75,7 +76,9 @@ def serve(token: str | None, folders: Sequence[Path]) -> None:
     if token is None:  # Streamlit looks at websockets only, and would leave out this machine's own names
         config.set_option(_HOSTS, ["*"])
     gate = Middleware(Gate, token=token, hosts=hosts)
-    UvicornRunner(App(resource_root() / "app.py", middleware=[gate], lifespan=started)).run()
+    base = str(config.get_option(BASE_PATH)).strip("/")
+    routes = [ahead.painted_route(f"/{base}" if base else "")]
+    UvicornRunner(App(resource_root() / "app.py", routes=routes, middleware=[gate], lifespan=started)).run()
 
 
 def _address(token: str | None) -> str:
