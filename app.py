@@ -2,8 +2,10 @@
 
 import streamlit as st
 
+from ri_analysis import views
 from ri_analysis.ui import shell
 
+views.load()
 st.set_page_config(page_title="ri-analysis", page_icon=shell.ICON, layout="wide")
 PAGES = [
     st.Page("pages/overview.py", title="Overview", icon=":material/dashboard:", default=True),

@@ -6,9 +6,7 @@ import argparse
 import os
 import sys
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 from ri_analysis.cli.flags import command, whole
@@ -58,8 +56,7 @@ def _app(options: argparse.Namespace) -> int:
     from ri_analysis.engine import Store, default_workspace, pick_device
     from ri_analysis.ui import gate, resources, server, shell, stopped
 
-    for view in iter_modules(views.__path__):
-        import_module(f"{views.__name__}.{view.name}")
+    views.load()
 
     pick_device(options.device)
     Store(options.workspace or default_workspace()).close()

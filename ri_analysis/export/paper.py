@@ -80,7 +80,7 @@ def _cells(figure: go.Figure, width: float) -> None:
         if trace.type == "heatmap" and _array(trace.z).size <= _CELLS:
             shapes += _rectangles(figure, trace)
             kept.append(_centres(figure, trace))
-        elif not look.numbers_cells(trace) or _widest(trace) < width / len(set(trace.x)):
+        elif not look.numbers_cells(trace) or _widest(trace) < width / max(1, len(set(trace.x))):
             kept.append(trace)
     figure.data = ()
     figure.add_traces(kept)

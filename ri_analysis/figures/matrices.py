@@ -90,6 +90,26 @@ def with_ends(tables: Sides[pd.DataFrame], column: str, axes: Axes, cells: Pivot
     return before_and_after(tables.map(lambda table: cells(table, column)), axes, ends, dark=dark)
 
 
+def with_points(figure: go.Figure) -> go.Figure:
+    """Return a copy whose cells are points as well, for clicks: their custom data are row and column."""
+    found = go.Figure(figure)
+    for cells in [trace for trace in figure.data if trace.type == "heatmap"]:
+        places = [(row, column) for row in range(len(cells.y)) for column in range(len(cells.x))]
+        found.add_scatter(
+            x=[cells.x[column] for _, column in places],
+            y=[cells.y[row] for row, _ in places],
+            xaxis=cells.xaxis,
+            yaxis=cells.yaxis,
+            mode="markers",
+            marker={"opacity": 0, "size": 16, "color": look.LIGHT.muted},
+            hovertext=[cells.hovertext[row][column] for row, column in places],
+            hovertemplate="%{hovertext}<extra></extra>",
+            customdata=[(cells.y[row], cells.x[column]) for row, column in places],
+            showlegend=False,
+        )
+    return found
+
+
 def _cells(table: pd.DataFrame, axes: Axes) -> Matrix:
     """Return the values that are drawn."""
     cells = table.to_numpy(dtype=np.float64, copy=True)
@@ -124,9 +144,9 @@ def _add_cells(
         row=1,
         col=panel,
     )
-    if len(rows) > _PRINTED[0] or len(columns) > _PRINTED[1]:
-        return
     places = [(row, column) for row, column in np.ndindex(cells.shape) if np.isfinite(cells[row, column])]
+    if len(rows) > _PRINTED[0] or len(columns) > _PRINTED[1] or not places:
+        return
     # Points without markers: the text of a heatmap itself can have one colour only.
     figure.add_scatter(
         x=[columns[column] for _, column in places],

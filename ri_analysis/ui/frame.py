@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -33,26 +35,52 @@ def boundary() -> Iterator[None]:
         st.error(plain(str(error)), icon=":material/warning:")
 
 
-def chart(drawn: Chart, table: pd.DataFrame, name: str, source: tray.Source) -> None:
+@dataclass(frozen=True)
+class Click:
+    """What a click on one of a figure's points does, given the point, and the sentence that says so."""
+
+    says: str
+    take: Callable[[dict[str, Any]], None]
+
+
+def chart(drawn: Chart, table: pd.DataFrame, name: str, source: tray.Source, click: Click | None = None) -> None:
     """Show a chart under its title; see `figure`."""
     if drawn.title:
         st.markdown(f"**{drawn.title}**")
-    figure(drawn.figure, drawn.how_to_read, table, drawn.n, name, source)
+    figure(drawn.figure, drawn.how_to_read, table, drawn.n, name, source, click)
 
 
 def figure(
-    chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: tray.Source = None
+    chart: go.Figure,
+    how_to_read: str,
+    table: pd.DataFrame,
+    n: str,
+    name: str,
+    source: tray.Source = None,
+    click: Click | None = None,
 ) -> None:
     """Show a figure, one sentence on how to read it, on how many images it is based, and the table behind it.
 
     `name` names the downloads and must be unique on the page. `n` is empty where the sentence says it. `source` is
-    what gives the numbers: an analysis's answer, a command, or by default the measured recipe.
+    what gives the numbers: an analysis's answer, a command, or by default the measured recipe. Pinned, a figure does
+    not ask for a `click`.
     """
     config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": f"ri-analysis-{name}"}}
-    st.plotly_chart(chart, theme=None, config=config, key=f"{kind(chart)}.{name}", alt=how_to_read)
-    with caption(f"{how_to_read} *{n}*" if n else how_to_read, table, name):
+    key = f"{kind(chart)}.{name}"
+    listening: dict[str, Any] = {}
+    if click is not None:
+        listening = {"on_select": partial(_clicked, key, click), "selection_mode": "points"}
+    st.plotly_chart(chart, theme=None, config=config, key=key, alt=how_to_read, **listening)
+    said = [how_to_read, *([] if click is None else [click.says]), *([f"*{n}*"] if n else [])]
+    with caption(" ".join(said), table, name):
         tray.pin_button(chart, how_to_read, table, n, name, source)
     ahead.give_way()
+
+
+def _clicked(key: str, click: Click) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        click.take(points[0])
 
 
 def kind(chart: go.Figure) -> str:

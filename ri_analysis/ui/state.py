@@ -129,9 +129,14 @@ def widget_key(name: str) -> str:
 def take_widget(name: str, default: Any) -> None:
     """Callback of the widget for entry `name`: note its new value, or nothing when it is the default."""
     value = st.session_state[widget_key(name)]
-    put(name, None if value == default else text_of(value))
+    take(name, None if value == default else text_of(value))
+
+
+def take(name: str, text: str | None) -> None:
+    """Set one entry in a callback, and in the address: only a fragment may run after it."""
+    put(name, text)
     if _WANTED in st.session_state:
-        _write(st.session_state[_WANTED])  # only its fragment may run now
+        _write(st.session_state[_WANTED])
 
 
 def text_of(value: Any) -> str:

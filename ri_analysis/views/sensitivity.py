@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.engine import Evaluator
-from ri_analysis.figures import look, surfaces, words
+from ri_analysis.figures import surfaces, words
 from ri_analysis.merging import METHODS
 from ri_analysis.progress import Progress
 from ri_analysis.studies import sensitivity
@@ -20,7 +20,7 @@ from ri_analysis.studies.conducting.conduct import Plan, conduct, plan
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.sensitivity import Field, kept_table
 from ri_analysis.studies.surface import Axis
-from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state, tray
+from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 
@@ -28,8 +28,6 @@ X, Y, _VIEW, _AT = (state.entry(f"sensitivity.{name}") for name in ("x", "y", "v
 NONE = "none: a curve"
 MERGE_PAGE = "pages/merge.py"
 _VIEWS = {"map": "Map", "landscape": "Landscape"}
-_FIGURE = "panels.sensitivity"  # the key of the clickable figure (see `frame.kind`)
-_CLICK = "Click a point to make it your recipe."
 _EVERY = 2.0  # seconds between two drawings of a surface that fills in
 
 
@@ -243,31 +241,18 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
 
 
 def _clickable(chart: go.Figure, wanted: Sequence[Field], found: pd.DataFrame, how: str, n: str) -> None:
-    """Draw a figure whose points can be taken over as the recipe; pinned, it does not ask for clicks."""
-    config = look.CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": "ri-analysis-sensitivity"}}
-    st.plotly_chart(
-        chart,
-        theme=None,
-        config=config,
-        key=_FIGURE,
-        on_select=lambda: _take(wanted[0]),
-        selection_mode="points",
-        alt=how,
-    )
-    with frame.caption(f"{how} {_CLICK} *{n}*", found, "sensitivity"):
-        tray.pin_button(chart, how, found, n, "sensitivity", _command(wanted))
+    """Draw a figure whose points can be taken over as the recipe."""
+    click = frame.Click("Click a point to make it your recipe.", partial(_take, wanted[0]))
+    frame.figure(chart, how, found, n, "sensitivity", _command(wanted), click)
     if "sensitivity.taken" in st.session_state:
         st.page_link(
             MERGE_PAGE, label=f"Open {st.session_state['sensitivity.taken']} on the Merge page", icon=":material/merge:"
         )
 
 
-def _take(field: Field) -> None:
+def _take(field: Field, point: dict[str, Any]) -> None:
     """Callback: make the clicked place the recipe of every page."""
-    points = st.session_state[_FIGURE].selection.points
-    if not points:
-        return
-    place = _place_of(points[0])
+    place = _place_of(point)
     said = []
     for axis, value in zip((field.x, field.y), place, strict=False):
         if axis is not None:

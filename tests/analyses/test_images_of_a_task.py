@@ -28,8 +28,8 @@ def test_image_tables_count_flips_and_filter(drifts: Answer[Drift]):
     lost = table[table["before_outcome"] == "lost"]
     assert classes["lost"].sum() == len(lost)
     assert classes["n"].sum() == 24
-    assert len(images.pick(table, "lost", "before", None)) == len(lost)
-    most = images.pick(table, "drift", "after", "greens 1")
+    assert len(images.pick(table, "lost", "before", {})) == len(lost)
+    most = images.pick(table, "drift", "after", {"class": "greens 1"})
     assert set(most["class"]) == {"greens 1"}
     assert most["after_drift"].is_monotonic_decreasing
 

@@ -127,25 +127,25 @@ def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: R
     shown: dict[str, tuple[pd.DataFrame, Answer[Any]]] = {}
     chart = frame.chart
 
-    def note(drawn: Any, table: pd.DataFrame, name: str, source: Any) -> None:
+    def note(drawn: Any, table: pd.DataFrame, name: str, source: Any, *click: Any) -> None:
         shown[name] = (table, source)
-        chart(drawn, table, name, source)
+        chart(drawn, table, name, source, *click)
 
     monkeypatch.setattr(frame, "chart", note)
     app.session_state["ri.choice"] = {"method": "ties", "interference.distance": "cosine", "interference.task": "Blues"}
     assert not app.run().exception
     assert not app.switch_page("pages/interference.py").run().exception
     assert {"drift", "drift-images", "crosstalk", "drift-by-block", "weight-cosine"} <= set(shown)
-    for name in ("drift", "drift-images"):
+    for name in ("drift", "drift-images", "flips"):
         app.button(key=f"pin.{name}").click().run()
-    tray = pinned()
-    for snapshot in tray:
+    tray = {snapshot.name: snapshot for snapshot in pinned()}
+    for snapshot in tray.values():
         (command,) = snapshot.origin.commands
         tables = [each["tables"] for each in run(command)["analyses"].values()]
         assert tables[0][snapshot.name] == printed_rows(shown[snapshot.name][0])
-        assert "cosine" in command
-    assert len(tray) == 2
-    assert "task=Blues" in tray[1].origin.commands[0]
+    assert set(tray) == {"drift", "drift-images", "flips"}
+    assert all("cosine" in tray[name].origin.commands[0] for name in ("drift", "drift-images"))
+    assert all("task=Blues" in tray[name].origin.commands[0] for name in ("drift-images", "flips"))
 
 
 def test_the_documents_say_what_analyses_declare():
