@@ -31,6 +31,7 @@ from ri_analysis.ui import (
     guide,
     headings,
     headline,
+    keys,
     links,
     measuring,
     opening,
@@ -91,13 +92,16 @@ def run(pages: Sequence[StreamlitPage]) -> None:
     headings.begin()
     terms.begin()
     stopped.watch()
+    keys.listen()
     tray.say()
     with frame.boundary():
         with st.sidebar:
             st.markdown("### ri-analysis")
             for other in pages:
                 st.page_link(other, label=_label(other), width="stretch")
-            terms.link()
+            with st.container(horizontal=True):
+                terms.link()
+                keys.link()
             st.divider()
         above = st.container()
         if opening.is_open():

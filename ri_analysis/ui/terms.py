@@ -62,7 +62,7 @@ def meaning(*names: str) -> str:
 
 def link() -> None:
     """Draw the button that opens the whole glossary."""
-    with st.popover("Glossary", icon=":material/menu_book:", width="stretch", type="tertiary"):
+    with st.popover("Glossary", icon=":material/menu_book:", width="content", type="tertiary"):
         st.markdown(glossary.in_words())
 
 

@@ -233,13 +233,15 @@ class Panel {
     const path = this.path;
     this.path = null;
     if (this.owner.mode === "lasso" && path && path.length > 4) {
-      const inside = [], at = this.projection();
-      for (let place = 0; place < this.part.x.length; place++) {
-        if (within(at(place), path)) inside.push(place);
-      }
-      this.owner.select(inside);
+      this.owner.select(this.places((point) => within(point, path)));
     }
     this.owner.draw();
+  }
+
+  /** Return the images whose points, in pixels, are wanted. */
+  places(wanted) {
+    const at = this.projection();
+    return [...this.part.x.keys()].filter((place) => wanted(at(place)));
   }
 
   wheel(event) {
@@ -266,6 +268,7 @@ class Panel {
       ArrowDown: () => (this.frame.y -= step),
       "+": () => this.zoom(FACTOR, middle),
       "-": () => this.zoom(1 / FACTOR, middle),
+      Enter: () => this.owner.select(this.places(([x, y]) => x >= 0 && y >= 0 && x <= this.width && y <= this.height)),
       Escape: () => this.owner.select([]),
     };
     if (acts[event.key] && !event.ctrlKey && !event.metaKey) {
