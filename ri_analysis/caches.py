@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ri_analysis.files import digest, file_digest, write_text
+from ri_analysis.json_text import from_json
 
 
 def write_note(path: Path, made_from: str, value: Any) -> None:
@@ -20,7 +21,7 @@ def write_note(path: Path, made_from: str, value: Any) -> None:
 def read_note(path: Path, made_from: str) -> Any:
     """Return what `write_note` kept; None where there is no such note, or it is damaged, altered or about another."""
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = from_json(path.read_text(encoding="utf-8"))
         fits = note["made_from"] == made_from and note["check"] == _check(made_from, note["value"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""JSON that every reader takes."""
+"""JSON that every reader takes, and JSON of files that may be damaged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from typing import Any
 def to_json(value: Any, indent: int | None = None) -> str:
     """Return `value` as JSON, with null for what is not a finite number: JSON has no NaN and no infinity."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def from_json(text: str | bytes) -> Any:
+    """Return the value of JSON text. Raises ValueError for anything else, also for deeper nesting than is read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("too many levels of nesting") from None
 
 
 def _plain(value: Any) -> Any:

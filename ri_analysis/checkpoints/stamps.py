@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ri_analysis.files import digest, file_digest, write_text
+from ri_analysis.json_text import from_json
 from ri_analysis.stamps import Stamp
 
 WORTH_REMEMBERING = 1 << 24  # bytes; smaller files are read in no time
@@ -40,7 +41,7 @@ def content_digest(path: Path, memory: Path | None, verify: Callable[[Path], Non
 
 def _read(note: Path) -> dict[str, object]:
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = from_json(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -23,6 +23,7 @@ from ri_analysis.engine.models import PRETRAINED, Model, expert_model, pretraine
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, Section
 from ri_analysis.engine.sealing import Arrays
 from ri_analysis.engine.store import Record, Store
+from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.measures.distances import Outputs
 from ri_analysis.memory import Recent
@@ -296,7 +297,7 @@ class Measurement:
             found = self.store.nested(self.name(model, "outcome", section), count)
             if found is None or found[0] < count:
                 return None
-            held = self._read(section, *found)
+            held = self._read(model, section, *found)
             if found[0] > count:
                 held = _cut(held, self._rows(section.images, count))
             self._outcomes.put(key, held, held.predicted.nbytes * 8)
@@ -305,13 +306,25 @@ class Measurement:
     def _smaller(self, model: Model, section: Section, limit: int | None) -> Outcome | None:
         """Return the largest kept outcome on fewer images than asked for."""
         found = self.store.nested(self.name(model, "outcome", section), section.count(limit))
-        return None if found is None or found[0] >= section.count(limit) else self._read(section, *found)
+        return None if found is None or found[0] >= section.count(limit) else self._read(model, section, *found)
 
-    def _read(self, section: Section, count: int, arrays: Arrays) -> Outcome:
+    def _read(self, model: Model, section: Section, count: int, arrays: Arrays) -> Outcome:
         rows = self._rows(section.images, count)
         labels = None if section.targets is None else section.targets[rows]
+        if not self._fits(section, rows, arrays):
+            source = self.store.source(self.name(model, "outcome", section), count)
+            raise InputError(f"{source}: expected what a model makes of {len(rows):,} images, found another answer")
         divergence = arrays["divergence"].astype(np.float32) if section.reference is not None else None
         return Outcome(rows, arrays["predicted"].astype(np.int32), labels, divergence)
+
+    def _fits(self, section: Section, rows: Indices, arrays: Arrays) -> bool:
+        """Whether arrays that somebody may have made up are of the images at `rows` and the section's classes."""
+        numbers = {"predicted": "iu", "divergence": "f"} if section.reference is not None else {"predicted": "iu"}
+        for name, kinds in numbers.items():
+            if name not in arrays or arrays[name].dtype.kind not in kinds or arrays[name].shape != rows.shape:
+                return False
+        classes = sum(len(self.heads[task].weight) for task in section.tasks)
+        return not len(rows) or (arrays["predicted"].min() >= 0 and arrays["predicted"].max() < classes)
 
     def _put(self, model: Model, section: Section, outcome: Outcome, seconds: float) -> None:
         arrays: Arrays = {"predicted": outcome.predicted}

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from ri_analysis.engine.sealing import Arrays
 from ri_analysis.engine.store import Record, Store
+from ri_analysis.errors import one_message
 from ri_analysis.files import digest
+from ri_analysis.json_text import from_json
 
 Result = TypeVar("Result")
 Bytes = npt.NDArray[np.uint8]
@@ -39,9 +41,12 @@ class Kept(Generic[Result]):
         return digest("result", VERSION, self.name, self.version, *parts)
 
     def find(self, store: Store, key: str) -> Result | None:
-        """Return the result kept under `key`, None where there is none."""
+        """Return the result kept under `key`, None where there is none. Raises InputError for one of another kind."""
         arrays = store.get(key)
-        return None if arrays is None else self.unpack(arrays)
+        if arrays is None:
+            return None
+        with one_message(store.source(key), f"a result of the kind {self.name}"):
+            return self.unpack(arrays)
 
     def keep(self, store: Store, key: str, result: Result, record: Record) -> Result:
         """Keep a result; return it as `find` does, so that what was just measured looks like what will be found."""
@@ -78,4 +83,4 @@ def packed_text(value: object) -> Bytes:
 
 def text_of(packed: npt.NDArray[np.generic]) -> Any:
     """Return the plain values that `packed_text` made bytes of."""
-    return json.loads(packed.tobytes())
+    return from_json(packed.tobytes())

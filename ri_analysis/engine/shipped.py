@@ -6,12 +6,12 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -20,12 +20,17 @@ from pyarrow import feather
 from ri_analysis import __version__
 from ri_analysis.allowed import require_file
 from ri_analysis.engine.sealing import Arrays, sealed, unsealed
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import atomic_path
+from ri_analysis.json_text import from_json
+from ri_analysis.suite.trial import try_reading
 
 FILE = "answers.arrow"  # beside the suite file
 _MADE = b"made"
 _MARKS = re.compile(r"\((R|TM|r|tm)\)| CPU| Processor")
+_EXPECTED = "answers that come with a suite"
+_SCHEMA = pa.schema({"key": pa.string(), "count": pa.int64(), "value": pa.large_binary()})
+_LONGEST = 200  # characters of a name in Made
 _WHOLE = -1  # the count of an answer that is not about a subset of images
 
 
@@ -46,6 +51,12 @@ class Made:
         system = f"{platform.system()} {platform.machine()}"
         day = datetime.now(UTC).date().isoformat()
         return cls(day, __version__, torch.__version__, _processor(), os.cpu_count() or 1, system)
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Made:
+        """Return what a file says. Raises what Python does for anything else."""
+        texts = {name: str(found[name])[:_LONGEST] for name in ("day", "version", "torch", "processor", "system")}
+        return cls(**texts | {"day": date.fromisoformat(texts["day"]).isoformat()}, cores=int(found["cores"]))
 
     @property
     def says(self) -> str:
@@ -68,21 +79,37 @@ class Shipped:
     It is an Arrow file whose values stand in one column, compressed together: what several answers share costs nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, memory: Path | None = None) -> None:
         self.path, self.problem = path, ""
+        self._memory = memory
 
     @cached_property
-    def _table(self) -> pa.Table | None:
+    def _held(self) -> tuple[pa.Table, Made] | None:
+        """The file's table, which a child process has read before, and how it came about."""
         try:
-            require_file(self.path)
-            table = feather.read_table(self.path, memory_map=False)
-            table.validate(full=True)  # offsets that lead anywhere would end the process
-            return table
-        except FileNotFoundError:
-            return None
-        except (OSError, InputError, pa.ArrowException) as error:
+            with one_message(self.path, _EXPECTED):
+                if not self._exists():
+                    return None
+                try_reading(self.path, "answers", _EXPECTED, self._memory)
+                table = feather.read_table(self.path, memory_map=False)
+                if table.schema.remove_metadata() != _SCHEMA:
+                    raise InputError(f"{self.path}: expected {_EXPECTED}, found other columns")
+                table.validate(full=True)
+                return table, Made.of(from_json(table.schema.metadata[_MADE]))
+        except InputError as error:
             self.problem = f"can't be read ({error}); the answers that ship with the suite are measured again"
             return None
+
+    def _exists(self) -> bool:
+        try:
+            require_file(self.path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @property
+    def _table(self) -> pa.Table | None:
+        return None if self._held is None else self._held[0]
 
     @cached_property
     def _places(self) -> dict[str, dict[int, int]]:
@@ -95,12 +122,10 @@ class Shipped:
             found.setdefault(key, {})[count] = row
         return found
 
-    @cached_property
+    @property
     def made(self) -> Made | None:
         """How they came about, None where there are none."""
-        if self._table is None:
-            return None
-        return Made(**json.loads(self._table.schema.metadata[_MADE]))
+        return None if self._held is None else self._held[1]
 
     def keys(self) -> list[tuple[str, int | None]]:
         """Return every answer's key and count."""
@@ -129,13 +154,11 @@ def write_shipped(path: Path, answers: Sequence[Shippable], made: Made) -> None:
     """Write answers to a file that Shipped reads, atomically, in the order of their keys."""
     ordered = sorted(answers, key=lambda answer: (answer.key, answer.images or 0))
     columns = {
-        "key": pa.array([answer.key for answer in ordered], pa.string()),
-        "count": pa.array([_WHOLE if answer.images is None else answer.images for answer in ordered], pa.int64()),
-        "value": pa.array(
-            [sealed(answer.arrays, _named(answer.key, answer.images)) for answer in ordered], pa.large_binary()
-        ),
+        "key": [answer.key for answer in ordered],
+        "count": [_WHOLE if answer.images is None else answer.images for answer in ordered],
+        "value": [sealed(answer.arrays, _named(answer.key, answer.images)) for answer in ordered],
     }
-    table = pa.table(columns).replace_schema_metadata({_MADE: json.dumps(asdict(made))})
+    table = pa.table(columns, _SCHEMA).replace_schema_metadata({_MADE: json.dumps(asdict(made))})
     with atomic_path(path) as temporary:
         feather.write_feather(table, str(temporary), "zstd", 22, chunksize=max(1, len(ordered)))
 

@@ -107,7 +107,7 @@ class Store:
         shipped: Path | None = None,
     ) -> None:
         self.workspace, self._guard = workspace, guard
-        self.shipped = None if shipped is None else Shipped(shipped)
+        self.shipped = None if shipped is None else Shipped(shipped, workspace / "trials")
         self._path = workspace / "store.sqlite"
         self._where: Path | str = ":memory:" if in_memory else self._path
         self._lock = threading.RLock()
@@ -261,6 +261,10 @@ class Store:
             return not self._has_own(key) and self.shipped.get(key) is not None
         own = self._own_nearest("outcomes", key, count)
         return (own is None or own[0] < count) and any(kept >= count for kept in self.shipped.counts(key))
+
+    def source(self, key: str, count: int | None = None) -> Path:
+        """Return the file that the answer under `key`, about `count` images where that is given, comes from."""
+        return self.shipped.path if self.shipped is not None and self.is_shipped(key, count) else self._path
 
     def _from_shipped(self, key: str, count: int | None = None) -> Arrays | None:
         if self.shipped is None:

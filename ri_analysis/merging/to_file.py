@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 from ri_analysis.errors import InputError, one_message
-from ri_analysis.json_text import to_json
+from ri_analysis.json_text import from_json, to_json
 from ri_analysis.merging.merge import merge
 from ri_analysis.merging.method import Statistics
 from ri_analysis.merging.recipe import MergeRecipe
@@ -60,7 +59,7 @@ def recipe_of(path: Path) -> MergeRecipe:
         raise InputError(f"{path}: expected a merged model with its recipe in the metadata, found none")
     try:
         with one_message(path, "the recipe of a merge"):
-            return MergeRecipe.from_dict(json.loads(text))
+            return MergeRecipe.from_dict(from_json(text))
     except InputError as error:
         raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import torch
 from ri_analysis import __version__
 from ri_analysis.checkpoints import vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
+from ri_analysis.documents import read_json
 from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
@@ -471,7 +471,7 @@ class _Run:
 
 def _read_rows(path: Path) -> list[list[float]]:
     """Return what was noted of a finished expert, a row a step."""
-    rows: list[list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    rows: list[list[float]] = read_json(path, "what was noted of a finished expert")
     return rows
 
 

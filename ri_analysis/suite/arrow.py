@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ri_analysis import limits
 from ri_analysis.documents import opened, read_object
 from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import digest
+from ri_analysis.json_text import from_json
 from ri_analysis.suite.file_stamps import FileStamps
 from ri_analysis.suite.images import EncodedImages, ImageSet, Indices
 from ri_analysis.suite.labels import read_labels
@@ -199,7 +199,7 @@ def _open_parquet(path: Path, memory: Path | None) -> tuple[list[Path], dict[str
 
 
 def _features(schema: Any) -> dict[str, Any]:
-    meta = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    meta = from_json((schema.metadata or {}).get(b"huggingface", b"{}"))
     info = meta.get("info") if isinstance(meta, dict) else None
     return _plain_features(info if isinstance(info, dict) else {})
 

@@ -34,7 +34,7 @@ _GRACE = 10.0  # seconds that starting it may take
 def try_reading(path: Path, kind: str, expected: str, memory: Path | None = None) -> None:
     """Have a child process read through the file at `path`, unless it is known to be harmless.
 
-    `kind` is "arrow", "parquet", "feather" or "matlab"; the folder `memory` remembers the outcome. Raises InputError
+    `kind` is "arrow", "parquet", "answers" or "matlab"; the folder `memory` remembers the outcome. Raises InputError
     where the file is damaged, or the child dies or takes too much time or memory.
     """
     problem = _outcome(path.resolve(), kind, Stamp.settled(path), memory, limits.limit("child-bytes"))

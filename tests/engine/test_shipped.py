@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ri_analysis.engine.results import kept_table
+from ri_analysis.engine import Evaluator
+from ri_analysis.engine.results import kept_table, packed_table
 from ri_analysis.engine.shipped import FILE, Made, Shippable, Shipped, write_shipped
 from ri_analysis.engine.store import Record, Store
+from ri_analysis.errors import InputError
 
 MADE = Made("2026-11-28", "0.1.0", "2.0", "Intel(R) Xeon(R) CPU @ 2.20GHz", 2, "Linux x86_64")
 
@@ -57,6 +60,56 @@ def test_a_file_that_is_damaged_is_said_and_left_out(
     assert store.nested("n", 4) is None
     assert "measured again" in capsys.readouterr().err
     assert Shipped(shipped.with_name("none")).made is None
+
+
+def table_file(path: Path, arrays: dict[str, np.ndarray], **made: object) -> Path:
+    """A file of one answer, "a", soundly sealed, whatever it holds."""
+    write_shipped(path, [Shippable("a", None, arrays)], replace(MADE, **made))  # type: ignore[arg-type]
+    return path
+
+
+def packed(end: int) -> np.ndarray:
+    """A table of one text, "abc", said to end at `end`."""
+    sound, said = (np.array([0, place], np.int32).tobytes() for place in (3, end))
+    data = packed_table(pd.DataFrame({"x": ["abc"]})).tobytes()
+    at = data.rindex(sound)
+    return np.frombuffer(data[:at] + said + data[at + len(said) :], np.uint8)
+
+
+def test_a_table_in_it_that_would_end_the_process_is_read_by_a_child_first(tmp_path: Path, workspace: Path):
+    kept = kept_table("table")
+    sound = Store(workspace, shipped=table_file(tmp_path / "sound.arrow", {"table": packed(3)}))
+    assert list(pd.DataFrame(kept.find(sound, "a"))["x"]) == ["abc"]
+    bad = Store(workspace, shipped=table_file(tmp_path / "bad.arrow", {"table": packed(1 << 30)}))
+    assert kept.find(bad, "a") is None
+    assert bad.shipped is not None
+    assert "bad.arrow: expected answers that come with a suite, found damaged data" in bad.shipped.problem
+
+
+@pytest.mark.parametrize("made", [{"day": "today"}, {"cores": [1]}])
+def test_what_it_says_of_itself_is_not_taken_on_trust(tmp_path: Path, made: dict[str, object]):
+    shipped = Shipped(table_file(tmp_path / FILE, numbers(1), **made))
+    assert shipped.made is None
+    assert shipped.get("a") is None
+    assert FILE in shipped.problem
+
+
+def test_an_answer_of_another_kind_is_one_message(tmp_path: Path, workspace: Path):
+    store = Store(workspace, shipped=table_file(tmp_path / FILE, numbers(1)))
+    with pytest.raises(InputError, match=r"answers\.arrow: expected a result of the kind table, found damaged data"):
+        kept_table("table").find(store, "a")
+
+
+def test_outcomes_of_other_images_are_one_message(evaluator: Evaluator, tiny: Path, workspace: Path):
+    request = evaluator.requests(evaluator.recipe("averaging"))[-1]
+    name = evaluator.measurement.name(request.model, "outcome", request.sections[0])
+    count = len(request.sections[0].images)
+    for predicted in (np.zeros(count - 1, np.int32), np.full(count, 99, np.int32), np.array(["a"] * count)):
+        answer = {"predicted": predicted, "divergence": np.zeros(len(predicted), np.float32)}
+        write_shipped(tiny.parent / FILE, [Shippable(name, count, answer)], MADE)
+        other = Evaluator(evaluator.suite, workspace, "cpu")
+        with pytest.raises(InputError, match=rf"answers\.arrow: expected what a model makes of {count} images"):
+            other.measure(other.recipe("averaging"))
 
 
 def test_where_it_was_measured_names_no_one():

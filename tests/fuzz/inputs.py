@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from checkpoint_formats import hugging_face, model, vision
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import feather
 from safetensors.torch import save
 from scipy.io import savemat
 from tiny import MODEL
+
+from ri_analysis.engine.results import packed_table
+from ri_analysis.engine.sealing import sealed
 
 Files = dict[str, bytes]
 Strategy = st.SearchStrategy[Files]
@@ -467,6 +472,33 @@ def parquet(draw: st.DrawFn) -> Files:
     stream = io.BytesIO()
     pq.write_table(_table().replace_schema_metadata({b"huggingface": meta}), stream)
     return {"x.parquet": draw(damaged(stream.getvalue()))}
+
+
+@cache
+def _packed() -> bytes:
+    return packed_table(pd.DataFrame({"task": ["A", "B"], "n": [1, None], "maybe": [True, None]})).tobytes()
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Files:
+    """The answers beside a suite file: damaged as a whole, or soundly sealed with damage or other values within."""
+    what = draw(st.integers(0, 3))
+    packed = draw(damaged(_packed())) if what == 1 else _packed()
+    arrays = {"table": np.frombuffer(packed, np.uint8), "words": np.array(["a", "b"][: draw(st.integers(1, 2))])}
+    if draw(st.booleans()):
+        del arrays[draw(st.sampled_from(sorted(arrays)))]
+    table = pa.table(
+        {
+            "key": pa.array(["a", "b"]),
+            "count": pa.array([-1, 4], pa.int64()),
+            "value": pa.array([sealed(arrays, "a"), sealed(arrays, "b:4")], pa.large_binary()),
+        }
+    )
+    made = {"day": "2026-11-28", "version": "0", "torch": "2", "processor": "x", "cores": 2, "system": "Linux"}
+    made = draw(json_file(made)) if what == 2 else json.dumps(made).encode()
+    stream = io.BytesIO()
+    feather.write_feather(table.replace_schema_metadata({b"made": made}), stream, "zstd")
+    return {"answers.arrow": draw(damaged(stream.getvalue())) if what in (0, 3) else stream.getvalue()}
 
 
 @cache

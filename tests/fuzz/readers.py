@@ -16,6 +16,8 @@ import torch
 
 from ri_analysis.checkpoints import read_checkpoint, read_tower, whole_model
 from ri_analysis.encoder import load_head, read_architecture
+from ri_analysis.engine import Store
+from ri_analysis.engine.results import kept_table
 from ri_analysis.errors import InputError
 from ri_analysis.resolving.plan import _read as read_plan
 from ri_analysis.suite import open_suite, suite_path
@@ -80,6 +82,18 @@ def _record(folder: Path) -> None:
     suite.record("mild")
 
 
+def _answers(folder: Path) -> None:
+    store, table = Store(folder / "workspace", shipped=folder / "answers.arrow"), kept_table("fuzz")
+    assert store.shipped is not None
+    for key, count in store.shipped.keys():
+        store.get(key) if count is None else store.nested(key, count)
+        table.find(store, key)
+    _ = store.shipped.made and store.shipped.made.says
+    store.close()
+    if store.shipped.problem:
+        raise InputError(store.shipped.problem)
+
+
 def _images(name: str | None = None) -> Callable[[Path], None]:
     def use(folder: Path) -> None:
         path = folder if name is None else folder / name
@@ -113,6 +127,7 @@ READERS: dict[str, Reader] = {
     "npz": Reader(inputs.npz, _images("x.npz")),
     "arrow": Reader(inputs.arrow, _images()),
     "parquet": Reader(inputs.parquet, _images("x.parquet")),
+    "answers": Reader(inputs.answers, _answers),
     "matlab": Reader(inputs.matlab, _images("*")),
     "tables": Reader(inputs.tables, _images("*")),
     "idx": Reader(inputs.idx, _images("*")),
