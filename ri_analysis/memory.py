@@ -1,36 +1,207 @@
-"""What was used last, held in memory up to a number of bytes, or of values."""
+"""How much memory the program takes: a budget declared for all of it, and what is held within that."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from threading import Lock
-from typing import Generic, TypeVar
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from threading import RLock
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
-from cachetools import LRUCache
+from ri_analysis.errors import InputError
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+VARIABLE = "RI_ANALYSIS_MEMORY"
+LEAST = 10**9  # bytes; the program and its libraries alone take more than half of that
+_ROOMY = 8 * 10**9  # bytes with which batches have their declared sizes
+_STACKS = 1 << 29  # bytes of address space for the stacks of threads to come
+_UNITS = {f"{letter}{binary}B": base**power for power, letter in enumerate("MGT", 2)
+          for binary, base in (("", 1000), ("i", 1024))}  # fmt: skip
+_SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?([MGT]i?B)")
+_FULL = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+
+# --- the budget -------------------------------------------------------------------------------------------
+
+
+def budget() -> int | None:
+    """Return the bytes that this process may take, None where none were declared. Raises InputError for a wrong size.
+
+    What maps a file into memory does not count: the system takes that back when it needs it.
+    """
+    text = os.environ.get(VARIABLE, "")
+    return size(text, VARIABLE) if text else None
+
+
+@lru_cache(maxsize=16)
+def size(text: str, source: str) -> int:
+    """Return the bytes of a size such as `8GB` or `512 MiB`. Raises InputError naming `source`."""
+    found = _SIZE.fullmatch(text)
+    number = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if number < LEAST:
+        raise InputError(f"{source}: expected a size of at least {in_words(LEAST)}, such as 8GB, found {text[:80]!r}")
+    return number
+
+
+def in_words(count: int) -> str:
+    """Return a number of bytes as a size that `size` reads."""
+    return f"{count / 10**9:.4g}GB" if count >= 10**9 else f"{count / 10**6:.4g}MB"
+
+
+def declare(count: int) -> None:
+    """Declare the budget of this process, and of those that it starts."""
+    os.environ[VARIABLE] = f"{count // 10**6}MB"
+
+
+def share(declared: int) -> int:
+    """Return how much of a batch's declared size there is room for: all of it in 8 GB, in proportion in less."""
+    found = budget()
+    return declared if found is None else max(1, min(declared, declared * found // _ROOMY))
+
+
+def require_for(jobs: int) -> None:
+    """Raise InputError where the budget is too small for so many worker processes."""
+    found = budget()
+    if found is not None and found // jobs < LEAST:
+        raise InputError(
+            f"--jobs {jobs}: expected at most {found // LEAST} within a budget of {in_words(found)} (--memory): "
+            f"each takes at least {in_words(LEAST)}"
+        )
+
+
+def divide(jobs: int) -> None:
+    """Declare, in one of `jobs` worker processes, its part of the budget that it was started with; keep that."""
+    found = budget()
+    if found is not None:
+        declare(found // jobs)
+        enforce()
+
+
+# --- keeping it -------------------------------------------------------------------------------------------
+
+_enforced: int | None = None  # bytes of address space
+
+
+def enforce() -> None:
+    """Have what would exceed the budget fail, with a message, before the system ends the process without one.
+
+    Only on Linux, and without a GPU, whose driver reserves far more than it takes.
+    """
+    found = budget()
+    if found is None or resource is None or not Path("/proc/self/status").is_file():
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        status = dict(re.findall(r"(VmData|RssAnon):\s+(\d+) kB", Path("/proc/self/status").read_text("ascii")))
+        _limit(found + 1024 * (int(status["VmData"]) - int(status["RssAnon"])) + _STACKS)
+
+
+def mapped(count: int) -> None:
+    """Say that a file of so many bytes is about to be mapped: that counts as address space, but takes no memory."""
+    if _enforced is not None:
+        _limit(_enforced + count)
+
+
+def _limit(count: int) -> None:
+    global _enforced
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    _enforced = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (_enforced, hard))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Raise InputError, which names the budget, where memory runs out within."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if isinstance(error, InputError) or not (isinstance(error, MemoryError) or _says_full(error)):
+            raise
+        found = budget()
+        if found is None:
+            raise InputError(
+                "this machine's memory is full: close what else uses it, or declare by --memory SIZE "
+                f"({VARIABLE}) how much there is, such as 8GB, so that less is held"
+            ) from error
+        raise InputError(
+            f"--memory {in_words(found)} ({VARIABLE}): expected all work to fit, found that it takes more; allow more, "
+            "or measure on fewer images, run fewer jobs, or give RI a smaller batch"
+        ) from error
+
+
+def _says_full(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(words in text for words in _FULL)
+
+
+# --- what is held -----------------------------------------------------------------------------------------
+
+_lock = RLock()  # of everything that is held
+_all: WeakSet[Recent[Any, Any]] = WeakSet()
+
 
 class Recent(Generic[Key, Value]):
-    """The values used last, of `budget` together, and no more than `most`. Several threads may share it."""
+    """The values used last, of `budget` together, and no more than `most`. Several threads may share it.
+
+    All of them together hold at most a quarter of the process's budget, where one is declared.
+    """
 
     def __init__(self, budget: int, most: int | None = None) -> None:
-        self._lock, self._least = Lock(), budget // most if most else 0
-        self._held: LRUCache[Key, tuple[Value, int]] = LRUCache(budget, getsizeof=lambda entry: entry[1])
+        self._budget, self._least = budget, budget // most if most else 0
+        self._held: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._size = self._shares = 0  # bytes that are held, and those with the least that each counts
+        with _lock:
+            _all.add(self)
 
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def budget(self) -> int:
+        """The most that a value may take to be held."""
+        return min(self._budget, _together() or self._budget)
+
     def get(self, key: Key) -> Value | None:
         """Return the value under `key`, None when there is none."""
-        with self._lock:
-            entry = self._held.get(key)
-        return None if entry is None else entry[0]
+        with _lock:
+            if key not in self._held:
+                return None
+            self._held.move_to_end(key)
+            return self._held[key][0]
 
     def put(self, key: Key, value: Value, size: int = 1) -> None:
         """Hold a value of `size`, unless it alone exceeds the budget; each takes a share of `most` at the least."""
-        with self._lock:
-            self._held.pop(key, None)
-            if size <= self._held.maxsize:
-                self._held[key] = (value, max(size, self._least))
+        with _lock:
+            if key in self._held:
+                self._drop(key)
+            if size > self.budget:
+                return
+            self._held[key] = value, size
+            self._size, self._shares = self._size + size, self._shares + max(size, self._least)
+            while self._shares > self._budget:
+                self._drop(next(iter(self._held)))
+            while (most := _together()) is not None and sum(each._size for each in _all) > most:
+                fullest = max(_all, key=lambda each: each._size)
+                fullest._drop(next(iter(fullest._held)))
+
+    def _drop(self, key: Key) -> None:
+        _, size = self._held.pop(key)
+        self._size, self._shares = self._size - size, self._shares - max(size, self._least)
+
+
+def _together() -> int | None:
+    """Return the bytes that all values held in this process may take together."""
+    found = budget()
+    return None if found is None else found // 4

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from ri_analysis.errors import InputError
+from ri_analysis.memory import divide, require_for
 
 Item = TypeVar("Item")
 Tell = Callable[[Any], None]
@@ -56,11 +57,12 @@ def side_by_side(
     `function` and the items must be picklable. Whatever is raised here or in a worker ends all of them, so what they
     write must bear that. Raises InputError where one ends without a word. They end when this process does.
     """
+    require_for(jobs)
     # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
     context = get_context("spawn")
     line = _Line(context.Queue(), context.Value("i", 0))
     workers = [
-        context.Process(target=_work, args=(line, number, function, items), name=f"ri-analysis-worker-{number}")
+        context.Process(target=_work, args=(line, number, jobs, function, items), name=f"ri-analysis-worker-{number}")
         for number in range(min(jobs, len(items)))
     ]
     try:
@@ -100,10 +102,11 @@ def _listen(line: _Line, hear: Callable[[Any], None], most: int = 1000) -> None:
         hear(message)
 
 
-def _work(line: _Line, number: int, function: Callable[[Any, Tell], None], items: Sequence[Any]) -> None:
+def _work(line: _Line, number: int, jobs: int, function: Callable[[Any, Tell], None], items: Sequence[Any]) -> None:
     """Do items until none is left, in a worker."""
     global _number
     _number = number
+    divide(jobs)
     Thread(target=_end_with_parent, name="ri-analysis-end", daemon=True).start()
     try:
         while (place := _take(line)) < len(items):

@@ -1,8 +1,126 @@
+"""A budget for all memory, and values that are held within one."""
+
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
+import torch
+
+from ri_analysis import memory
+from ri_analysis.cli import main
+from ri_analysis.encoder import Encoder
+from ri_analysis.engine import Evaluator
+from ri_analysis.errors import InputError
 from ri_analysis.memory import Recent
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("8GB", 8 * 10**9), ("1.5 GB", 15 * 10**8), ("2GiB", 1 << 31), ("2048MiB", 1 << 31)]
+)
+def test_a_size_is_a_number_with_its_unit(text: str, count: int) -> None:
+    assert memory.size(text, "--memory") == count
+    assert memory.size(memory.in_words(10**9), "") == 10**9
+
+
+@pytest.mark.parametrize("text", ["8", "8G", "999MB", "-8GB", "1e9GB", "8gb", "", "GB", "9" * 400 + "GB"])
+def test_anything_else_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"--memory: expected a size of at least 1GB, such as 8GB, found '"):
+        memory.size(text, "--memory")
+    monkeypatch.setenv(memory.VARIABLE, text or "0")
+    with pytest.raises(InputError, match=memory.VARIABLE):
+        memory.share(128)
+
+
+def test_batches_shrink_with_the_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, batch in (("64GB", 128), ("8GB", 128), ("2GB", 32), ("1GB", 16)):
+        monkeypatch.setenv(memory.VARIABLE, text)
+        assert Encoder(evaluator.architecture).batch == batch
+    assert memory.share(1) == 1
+
+
+def test_workers_share_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "enforce", lambda: None)
+    monkeypatch.setenv(memory.VARIABLE, "4GB")
+    memory.require_for(4)
+    with pytest.raises(InputError, match=r"--jobs 5: expected at most 4 within a budget of 4GB \(--memory\)"):
+        memory.require_for(5)
+    memory.divide(4)
+    assert memory.budget() == 10**9
+
+
+def test_all_held_values_share_a_quarter_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(memory.VARIABLE, "1GB")
+    monkeypatch.setattr(memory, "_all", set())
+    few: Recent[str, int] = Recent(1 << 40, 2)
+    many: Recent[int, int] = Recent(1 << 40)
+    few.put("a", 1, 50_000_000)
+    for number in range(10):
+        many.put(number, number, 30_000_000)
+    assert [number for number in range(10) if many.get(number) is not None] == [4, 5, 6, 7, 8, 9]
+    assert few.get("a") == 1
+    many.put(0, 0, 250_000_001)
+    assert many.get(0) is None
+    assert many.get(9) == 9
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), OSError(12, "Cannot allocate memory")],
+)
+def test_full_memory_is_one_message(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"memory is full: .* --memory SIZE"), memory.explained():
+        raise error
+    monkeypatch.setenv(memory.VARIABLE, "4GB")
+    with (
+        pytest.raises(InputError, match=r"^--memory 4GB \(RI_ANALYSIS_MEMORY\): expected all work to fit"),
+        memory.explained(),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes"), InputError("x"), OSError(2, "none")])
+def test_other_errors_stay_what_they_are(error: Exception) -> None:
+    with pytest.raises(type(error), match="shapes|x|none"), memory.explained():
+        raise error
+
+
+@pytest.mark.skipif(sys.platform != "linux" or torch.cuda.is_available(), reason="kept on Linux, without a GPU")
+def test_what_exceeds_the_budget_fails_in_the_process_itself(tmp_path: Path) -> None:
+    script = """
+import sys, torch
+from ri_analysis import memory
+memory.enforce()
+with memory.explained():
+    torch.zeros(50_000_000)
+memory.mapped(4_000_000_000)
+shared = torch.UntypedStorage.from_file(sys.argv[1], False, 4_000_000_000)
+with memory.explained():
+    torch.zeros(500_000_000)
+"""
+    (tmp_path / "large").touch()
+    with (tmp_path / "large").open("r+b") as file:
+        file.truncate(4_000_000_000)
+    command = [sys.executable, "-c", script, str(tmp_path / "large")]
+    done = subprocess.run(
+        command, env={"RI_ANALYSIS_MEMORY": "1GB", "PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True
+    )
+    assert "InputError: --memory 1GB" in done.stderr
+    assert done.stderr.count("line 9") == 1  # not before
+
+
+def test_the_flag_is_on_every_command_that_opens_a_suite(
+    tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(memory.VARIABLE, "9GB")
+    monkeypatch.setattr(memory, "_limit", lambda count: None)
+    assert main(["check", str(tiny), "--memory", "8GB", "--workspace", str(workspace)]) == 0
+    assert memory.budget() == 8 * 10**9
+    with pytest.raises(SystemExit):
+        main(["measure", str(tiny), "--memory", "8"])
+    assert "argument --memory: expected a size of at least 1GB, such as 8GB, found '8'" in capsys.readouterr().err
 
 
 def test_what_was_used_longest_ago_goes() -> None:

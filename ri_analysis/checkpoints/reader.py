@@ -20,6 +20,7 @@ from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_
 from ri_analysis.documents import opened, read_object
 from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import digest
+from ri_analysis.memory import mapped
 from ri_analysis.stamps import Stamp, require_unchanged
 
 _FOLDER_FILES = (
@@ -41,6 +42,7 @@ class SafetensorsMapping(Mapping[str, torch.Tensor]):
     def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
         self._path, self._stamp = path, stamp or Stamp.settled(path)
         _require_short_header(path)
+        mapped(self._stamp.size)
         opened_file: Any = safe_open(path, framework="pt")
         self._file = opened_file
         self._order = tuple(self._file.keys())

@@ -19,6 +19,7 @@ from ri_analysis.archives import require_few_entries
 from ri_analysis.checkpoints.structure import Flat, flatten
 from ri_analysis.checkpoints.unpickle import Found, TensorNote, unpickle
 from ri_analysis.errors import InputError, in_short, one_message
+from ri_analysis.memory import mapped
 from ri_analysis.stamps import Stamp, require_unchanged
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -52,6 +53,7 @@ class TorchTensors(Mapping[str, torch.Tensor]):
         for name, note in self._notes.items():
             _check(path, name, note, records)
         require_unchanged(path, stamp)
+        mapped(stamp.size)
         # A private map: writing to a tensor never reaches the file.
         self._bytes = torch.UntypedStorage.from_file(str(path), False, stamp.size)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ri_analysis.errors import InputError
+from ri_analysis.memory import size
 
 if TYPE_CHECKING:
     from ri_analysis.hyperparameters import Hyperparameter
@@ -50,6 +51,12 @@ def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="measure here, without the answers that come with the suite"
     )
+    parser.add_argument(
+        "--memory",
+        type=memory_size,
+        metavar="SIZE",
+        help="how much memory there is, such as 8GB: less is then held, in smaller batches; workers share it",
+    )
     parser.set_defaults(run=run)
 
 
@@ -82,6 +89,14 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def memory_size(text: str) -> int:
+    """Return a flag's size in bytes, as argparse wants it."""
+    try:
+        return size(text, "--memory")
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("--memory: ")) from error
 
 
 def positive(text: str) -> int:

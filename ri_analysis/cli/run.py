@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ri_analysis import __version__
+from ri_analysis import __version__, memory
 from ri_analysis.cli import app, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
@@ -23,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = _parser().parse_args(arguments)
             command: Callable[[argparse.Namespace], int] = options.run
-            return command(options)
+            if getattr(options, "memory", None) is not None:
+                memory.declare(options.memory)
+            with memory.explained():
+                memory.enforce()
+                return command(options)
         finally:
             sys.stdout.flush()  # here, where it is seen if that fails
     except InputError as error:

@@ -52,5 +52,5 @@ def within_memory(device: torch.device) -> Iterator[None]:
         raise InputError(
             f"{device}: expected room for the model and a batch of images, found the GPU's memory full "
             f"({str(error).partition('. ')[0]}); close what else uses it, give RI a smaller batch or 'memory', "
-            f"or compute by --device cpu"
+            f"have smaller batches by --memory SIZE, or compute by --device cpu"
         ) from error

@@ -19,6 +19,7 @@ from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.device import compute_alike, within_memory
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError, NotFinite
+from ri_analysis.memory import share
 from ri_analysis.progress import Progress
 from ri_analysis.suite import ImageSet
 
@@ -67,6 +68,9 @@ def require_directions(features: torch.Tensor, source: str) -> torch.Tensor:
     return features
 
 
+BATCH = 128  # images that go through the tower at once; fewer where little memory is declared
+
+
 class Encoder:
     """One vision tower whose weights are swapped in place, so that N models need the memory of one.
 
@@ -83,10 +87,11 @@ class Encoder:
         self,
         architecture: Architecture,
         device: str | torch.device = "cpu",
-        batch: int = 128,
+        batch: int | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.architecture, self.device, self.batch, self.dtype = architecture, torch.device(device), batch, dtype
+        self.architecture, self.device, self.dtype = architecture, torch.device(device), dtype
+        self.batch = batch or share(BATCH)
         compute_alike(self.device)
         with within_memory(self.device):
             self.module = architecture.build_tower().to(self.device, dtype)

@@ -24,7 +24,6 @@ class MergedVectors:
     """
 
     def __init__(self, budget: int = BUDGET, most: int | None = None) -> None:
-        self._budget = budget
         self._kept: Recent[str, dict[str, torch.Tensor]] = Recent(budget, most)
 
     def merged(
@@ -39,7 +38,7 @@ class MergedVectors:
 
         `ingredients` are the digests the merge is named by.
         """
-        if 2 * vectors.size * 4 > self._budget:
+        if 2 * vectors.size * 4 > self._kept.budget:
             return merge(vectors, recipe, statistics=statistics, progress=progress)
         found = self._direction(
             recipe, ingredients, direction(vectors, recipe, statistics=statistics, progress=progress)

@@ -85,7 +85,8 @@ def _record(folder: Path) -> None:
 def _answers(folder: Path) -> None:
     store, table = Store(folder / "workspace", shipped=folder / "answers.arrow"), kept_table("fuzz")
     assert store.shipped is not None
-    for key, count in store.shipped.keys():
+    listed = store.shipped.keys()
+    for key, count in listed:
         store.get(key) if count is None else store.nested(key, count)
         table.find(store, key)
     _ = store.shipped.made and store.shipped.made.says

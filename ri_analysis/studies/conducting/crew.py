@@ -17,6 +17,7 @@ import torch
 
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import InputError
+from ri_analysis.memory import divide, require_for
 from ri_analysis.progress import Progress
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import open_suite
@@ -119,8 +120,9 @@ class Crew:
 
 def process_pool(jobs: int) -> Executors:
     """Return the maker of a pool of `jobs` processes on this machine."""
+    require_for(jobs)
     # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
-    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=divide, initargs=(jobs,))
 
 
 def dask_scheduler(address: str) -> Executors:
