@@ -97,7 +97,7 @@ class Hyperparameter:
             return str(value)
         try:
             number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise problem from None
         if not math.isfinite(number) or not self.low <= number <= self.high:
             raise problem

@@ -25,7 +25,6 @@ Value = TypeVar("Value")
 
 VARIABLE = "RI_ANALYSIS_MEMORY"
 LEAST = 10**9  # bytes; the program and its libraries alone take more than half of that
-_ROOMY = 8 * 10**9  # bytes with which batches have their declared sizes
 _STACKS = 1 << 29  # bytes of address space for the stacks of threads to come
 _UNITS = {f"{letter}{binary}B": base**power for power, letter in enumerate("MGT", 2)
           for binary, base in (("", 1000), ("i", 1024))}  # fmt: skip
@@ -64,10 +63,10 @@ def declare(count: int) -> None:
     os.environ[VARIABLE] = f"{count // 10**6}MB"
 
 
-def share(declared: int) -> int:
-    """Return how much of a batch's declared size there is room for: all of it in 8 GB, in proportion in less."""
+def fitting(wanted: int, each: int = 1) -> int:
+    """Return how many of the things wanted, of `each` bytes, a quarter of the budget has room for: at least one."""
     found = budget()
-    return declared if found is None else max(1, min(declared, declared * found // _ROOMY))
+    return wanted if found is None else max(1, min(wanted, found // 4 // each))
 
 
 def require_for(jobs: int) -> None:

@@ -31,14 +31,17 @@ def test_anything_else_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) ->
         memory.size(text, "--memory")
     monkeypatch.setenv(memory.VARIABLE, text or "0")
     with pytest.raises(InputError, match=memory.VARIABLE):
-        memory.share(128)
+        memory.budget()
 
 
 def test_batches_shrink_with_the_budget(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
-    for text, batch in (("64GB", 128), ("8GB", 128), ("2GB", 32), ("1GB", 16)):
+    monkeypatch.setattr(Encoder, "_bytes_each", lambda encoder: 10**7)
+    assert Encoder(evaluator.architecture).batch == 128
+    for text, batch in (("64GB", 128), ("4GB", 100), ("1GB", 25)):
         monkeypatch.setenv(memory.VARIABLE, text)
         assert Encoder(evaluator.architecture).batch == batch
-    assert memory.share(1) == 1
+    assert [memory.fitting(count) for count in (3 * 10**8, 2 * 10**8)] == [250_000_000, 2 * 10**8]
+    assert memory.fitting(5, 10**9) == 1
 
 
 def test_workers_share_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +86,7 @@ def test_full_memory_is_one_message(error: Exception, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), InputError("x"), OSError(2, "none")])
 def test_other_errors_stay_what_they_are(error: Exception) -> None:
-    with pytest.raises(type(error), match="shapes|x|none"), memory.explained():
+    with pytest.raises(type(error), match=r"shapes|x|none"), memory.explained():
         raise error
 
 

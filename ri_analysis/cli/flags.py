@@ -55,7 +55,7 @@ def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
         "--memory",
         type=memory_size,
         metavar="SIZE",
-        help="how much memory there is, such as 8GB: less is then held, in smaller batches; workers share it",
+        help="how much memory there is, such as 8GB: less is then held, in smaller batches, and workers share it",
     )
     parser.set_defaults(run=run)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,9 +18,10 @@ from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.device import compute_alike, within_memory
 from ri_analysis.encoder.last_block import every_token
 from ri_analysis.errors import InputError, NotFinite
-from ri_analysis.memory import share
+from ri_analysis.memory import fitting
 from ri_analysis.progress import Progress
 from ri_analysis.suite import ImageSet
+from ri_analysis.turns import Turns
 
 Weights = Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]]
 # image sets, each with the indices of the images wanted, None for all
@@ -69,6 +69,7 @@ def require_directions(features: torch.Tensor, source: str) -> torch.Tensor:
 
 
 BATCH = 128  # images that go through the tower at once; fewer where little memory is declared
+_OF_PIXELS, _OF_TOKENS = 16, 12  # float32 numbers that a tower holds at once for each number of its input, about
 
 
 class Encoder:
@@ -91,16 +92,22 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.architecture, self.device, self.dtype = architecture, torch.device(device), dtype
-        self.batch = batch or share(BATCH)
         compute_alike(self.device)
         with within_memory(self.device):
             self.module = architecture.build_tower().to(self.device, dtype)
+        self.batch = batch or fitting(BATCH, self._bytes_each())
         self._slots = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         self._kept = frozenset(self.module.state_dict())
-        self._lock = threading.RLock()
+        self._turns = Turns()
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(architecture.mean, device=self.device).view(shape) * 255
         self._std = torch.tensor(architecture.std, device=self.device).view(shape) * 255
+
+    def _bytes_each(self) -> int:
+        """Return about how many bytes the tower holds for an image."""
+        tokens = getattr(self.module, "positional_embedding", None)
+        inside = _OF_TOKENS * tokens.numel() if isinstance(tokens, torch.Tensor) else 0
+        return 4 * max(inside, _OF_PIXELS * 3 * self.image_size**2)
 
     @property
     def image_size(self) -> int:
@@ -152,7 +159,7 @@ class Encoder:
         """
         done, parts = 0, [list[torch.Tensor]() for _ in sets]
         total = sum(len(images) if indices is None else len(indices) for images, indices in sets)
-        with self._lock, torch.inference_mode(), within_memory(self.device):
+        with self._turns.taken(total), torch.inference_mode(), within_memory(self.device):
             self.load(weights, source)
             for place, pixels in self._decoded(sets):
                 found = self.forward(self.preprocess(pixels)).cpu()
@@ -197,7 +204,9 @@ class Encoder:
         if not blocks:
             raise InputError(f"{self.architecture.name}: expected a vision transformer, found a tower without blocks")
         seen: list[list[torch.Tensor]] = [[] for _ in blocks]
-        with self._lock:  # also while the hooks are on: another session's images must not come in between
+        images = sum(len(each) if indices is None else len(indices) for each, indices in sets)
+        # Also while the hooks are on: another session's images must not come in between.
+        with self._turns.taken(images):
             hooks = [
                 block.register_forward_hook(lambda _block, _input, output, kept=kept: kept.append(self._token(output)))
                 for block, kept in zip(blocks, seen, strict=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -29,6 +30,7 @@ from ri_analysis.measures.distances import Outputs
 from ri_analysis.memory import Recent
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.suite import ImageSet, Suite, stratified
+from ri_analysis.turns import alone
 
 VERSION = "2"  # raise when a measurement changes its meaning, so that kept answers are not mistaken for new ones
 RECENT = 256 << 20  # bytes of outcomes and of reference logits held in memory, each
@@ -184,16 +186,27 @@ class Measurement:
         if request.features or (request.keep_features and missing):
             wanted = request.sections if request.features else missing
             self._features(request.model, _unique(wanted), request.limit, counter)
-        for section in missing:
-            if section.reference is not None:
-                self.reference_logits(section, request.limit, counter)
+        references = {
+            section.name: self.reference_logits(section, request.limit, counter)
+            for section in missing
+            if section.reference is not None
+        }
         if missing:
-            found |= self._judge(request, missing, counter)
+            with self._alone(request.model, counter):
+                found |= self._judge(request, missing, references, counter)
         return Outcomes({name: outcome for name, outcome in found.items() if outcome is not None})
 
-    def _judge(self, request: Request, sections: Sequence[Section], counter: Counter) -> dict[str, Outcome | None]:
+    def _alone(self, model: Model, counter: Counter | None) -> AbstractContextManager[None]:
+        """Have other sessions that measure the same model here wait: they then find what is kept."""
+        return alone((self.store.workspace, model.digest), (counter or Counter(None, 0)).alive)
+
+    def _judge(
+        self, request: Request, missing: Sequence[Section], references: Mapping[str, torch.Tensor], counter: Counter
+    ) -> dict[str, Outcome | None]:
         """Measure a model on the images of some sections that no kept outcome holds."""
         model, limit, started = request.model, request.limit, time.perf_counter()
+        found = {section.name: self._kept_outcome(model, section, limit) for section in missing}  # kept meanwhile
+        sections = [section for section in missing if found[section.name] is None]
         smaller = {section: self._smaller(model, section, limit) for section in sections}
         wanted: dict[ImagesDigest, tuple[ImageSet, Indices]] = {}
         for section, part in smaller.items():
@@ -202,24 +215,27 @@ class Measurement:
             seen = wanted.get(section.images.digest, (section.images, lacking))[1]
             wanted[section.images.digest] = (section.images, np.union1d(seen, lacking))
         features = self._encode(model, wanted, limit, counter)
-        found: dict[str, Outcome | None] = {}
         for section, part in smaller.items():
             rows = wanted[section.images.digest][1]
-            outcome = self._outcome(model, section, rows, features[section.images.digest], limit)
+            outcome = self._outcome(section, rows, features[section.images.digest], limit, references.get(section.name))
             whole = outcome if part is None else _joined(part, outcome)
             found[section.name] = whole
             self._put(model, section, whole, time.perf_counter() - started)
         return found
 
     def _outcome(
-        self, model: Model, section: Section, rows: Indices, features: torch.Tensor, limit: int | None
+        self,
+        section: Section,
+        rows: Indices,
+        features: torch.Tensor,
+        limit: int | None,
+        reference: torch.Tensor | None,
     ) -> Outcome:
         logits = self.logits(section, features)
         divergence = None
-        if section.reference is not None:
+        if reference is not None:
             places = torch.from_numpy(np.searchsorted(self._rows(section.images, section.count(limit)), rows))
-            reference = self.reference_logits(section, limit)[places]
-            divergence = kl_divergence(reference, logits).clamp(min=0).numpy()
+            divergence = kl_divergence(reference[places], logits).clamp(min=0).numpy()
         labels = None if section.targets is None else section.targets[rows]
         return Outcome(rows, logits.argmax(dim=1).to(torch.int32).numpy(), labels, divergence)
 
@@ -230,11 +246,12 @@ class Measurement:
     ) -> dict[ImagesDigest, torch.Tensor]:
         """Return features of subsets of some sets of images, and keep them."""
         wanted = {name: (images, self._rows(images, _count(images, limit))) for name, images in sets.items()}
-        found = self._encode(model, wanted, limit, counter or Counter(None, 0))
-        for name, (images, rows) in wanted.items():
-            key = self._name("features", model.digest, images.digest)
-            if self.store.features_count(key, len(rows)) < len(rows):
-                self.store.put_features(key, found[name].numpy())
+        with self._alone(model, counter):
+            found = self._encode(model, wanted, limit, counter or Counter(None, 0))
+            for name, (images, rows) in wanted.items():
+                key = self._name("features", model.digest, images.digest)
+                if self.store.features_count(key, len(rows)) < len(rows):
+                    self.store.put_features(key, found[name].numpy())
         return found
 
     def _encode(

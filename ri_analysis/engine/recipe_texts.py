@@ -109,11 +109,11 @@ def of_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:
     merged = _MODEL.fullmatch(model)
     if merged is None:
         return None
-    words = shlex.split(merged[1])
     found: dict[str, list[str]] = {}
-    for flag, value in zip(words[::2], words[1::2], strict=True):
-        found.setdefault(flag, []).append(value)
     try:
+        words = shlex.split(merged[1])
+        for flag, value in zip(words[::2], words[1::2], strict=True):
+            found.setdefault(flag, []).append(value)
         return evaluator.recipe(
             found["--method"][0],
             _pairs(found.get("--set", [])),

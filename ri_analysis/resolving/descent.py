@@ -21,7 +21,7 @@ from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.files import atomic_path
 from ri_analysis.hyperparameters import Value
-from ri_analysis.memory import share
+from ri_analysis.memory import fitting
 from ri_analysis.resolving.evidence import Watch
 from ri_analysis.resolving.parameters import Direct, LowRank, Weights, trained_weights, variables
 from ri_analysis.resolving.parts import images_at_once
@@ -102,7 +102,7 @@ class Descent:
                     group["lr"] = rate * schedule(step, steps)
                 optimizer.zero_grad(set_to_none=True)
                 if not part:
-                    budget = share(int(float(self.settings["memory"]) * 2**30))
+                    budget = fitting(int(float(self.settings["memory"]) * 2**30))
                     part, self.encoder.recompute = images_at_once(self.encoder, start, fetched, budget)
                 # Blocks that are computed again on the way back would be computed outside of the context.
                 with nullcontext() if self.encoder.recompute else moved.differentiated():

@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         _ = [found["auxiliary"]["name"], int(found["seed"]), int(found["settings"]["steps"]), *map(str, found["tasks"])]
         return found
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: expected the plan of an RI run, found: {error!r}; delete the folder") from error
 
 
