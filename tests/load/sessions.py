@@ -1,0 +1,204 @@
+"""Hold sessions on an app of its own for some minutes, and print what they met with.
+
+    python tests/load/sessions.py --sessions 20 --minutes 5
+
+Each session is a WebSocket that speaks as the browser does. It opens one page after the other with a recipe of its own,
+or one that a second session has as well, stays on it for some seconds, and answers what asks to be run again. Printed
+are how long pages took, errors, what one session saw of another's recipe, and the memory of the server. The workspace
+is new, so that all is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode
+
+from streamlit.proto.Alert_pb2 import Alert
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.asyncio.client import ClientConnection, connect
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from serve_wheel import answers, free_port
+
+PAGES = (
+    *("", "merge", "accuracy", "interference", "compare", "sensitivity", "studies", "embeddings", "experts"),
+    *("resolve", "figures"),
+)
+METHODS = ("task-arithmetic", "ties", "averaging", "tsv-m", "iso-c")
+SHARED = ("compare", "resolve")  # pages that show what others measured or made, on purpose
+STAY, PATIENCE = 4.0, 120.0  # seconds on a page that is drawn, and until one that is not counts as an error
+
+
+@dataclass
+class Seen:
+    """What all sessions met with: seconds until a page's first element and until it was drawn, and what was wrong."""
+
+    first: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    drawn: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    errors: Counter[str] = field(default_factory=Counter)
+    crosstalk: Counter[str] = field(default_factory=Counter)
+    messages: int = 0
+
+
+class Session:
+    """A visitor with a recipe, which is known by its scale."""
+
+    def __init__(self, number: int, sessions: int, seen: Seen) -> None:
+        kind = number % max(1, sessions // 2)
+        self.number, self.seen = number, seen
+        self.method, self.scale = METHODS[kind % len(METHODS)], f"0.3{kind:02}71"
+        self.others = re.compile(rb"(?<![\d.])0\.3(?!%02d)\d\d71(?!\d)" % kind)
+        self.page, self.fragments = "", dict[str, float]()
+
+    def query(self) -> str:
+        return urlencode({"method": self.method, "scale": self.scale})
+
+    async def visit(self, url: str, until: float) -> None:
+        async with connect(url, subprotocols=["streamlit"], max_size=None, ping_interval=None) as socket:
+            for step in range(self.number, 10**9):
+                if time.monotonic() > until:
+                    return
+                await self.open(socket, PAGES[step % len(PAGES)])
+
+    async def open(self, socket: ClientConnection, page: str) -> None:
+        """Open a page, wait until it is drawn, and stay."""
+        self.page, self.fragments = page, {}
+        started, first = time.monotonic(), None
+        await socket.send(rerun(self.query(), page))
+        while True:
+            left = started + PATIENCE - time.monotonic()
+            try:
+                message = ForwardMsg.FromString(await asyncio.wait_for(socket.recv(), max(0.01, left)))
+            except TimeoutError:
+                self.seen.errors[f"{page or 'overview'}: not drawn within {PATIENCE:.0f} s"] += 1
+                return
+            self.look(message)
+            if first is None and message.WhichOneof("type") == "delta" and message.delta.HasField("new_element"):
+                first = time.monotonic() - started
+                self.seen.first[page].append(first)
+            if message.WhichOneof("type") == "script_finished":
+                if message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    continue
+                self.seen.drawn[page].append(time.monotonic() - started)
+                break
+        await self.stay(socket)
+
+    async def stay(self, socket: ClientConnection) -> None:
+        """Answer for some seconds, and run the fragments that ask for it."""
+        end = time.monotonic() + STAY
+        while (now := time.monotonic()) < end:
+            for fragment, due in self.fragments.items():
+                if due <= now:
+                    self.fragments[fragment] = now + 2
+                    await socket.send(rerun(self.query(), self.page, fragment))
+            try:
+                self.look(ForwardMsg.FromString(await asyncio.wait_for(socket.recv(), 0.2)))
+            except TimeoutError:
+                continue
+
+    def look(self, message: ForwardMsg) -> None:
+        """Note what is wrong with a message."""
+        kind, page = message.WhichOneof("type"), self.page or "overview"
+        self.seen.messages += 1
+        if kind == "auto_rerun":
+            self.fragments[message.auto_rerun.fragment_id] = time.monotonic() + message.auto_rerun.interval
+        elif kind == "page_info_changed":
+            scale = parse_qs(message.page_info_changed.query_string).get("scale")
+            if scale is not None and scale != [self.scale]:
+                self.seen.crosstalk[f"{page}: the address of another session"] += 1
+        elif kind == "delta" and message.delta.HasField("new_element"):
+            element = message.delta.new_element
+            if element.HasField("exception"):
+                self.seen.errors[f"{page}: {element.exception.type}: {element.exception.message[:200]}"] += 1
+            if element.HasField("alert") and element.alert.format == Alert.ERROR:
+                self.seen.errors[f"{page}: {element.alert.body[:200]}"] += 1
+            if page not in SHARED and self.others.search(element.SerializeToString()):
+                self.seen.crosstalk[f"{page}: the scale of another session"] += 1
+
+
+def rerun(query: str, page: str, fragment: str = "") -> bytes:
+    message = BackMsg()
+    message.rerun_script.query_string, message.rerun_script.page_name = query, page
+    if fragment:
+        message.rerun_script.fragment_id, message.rerun_script.is_auto_rerun = fragment, True
+    return message.SerializeToString()
+
+
+def taken(pid: int) -> str:
+    """Return the memory of a process in MB: all, and what is not mapped from files."""
+    found = dict(re.findall(r"(VmRSS|RssAnon):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii")))
+    return f"{int(found['VmRSS']) / 1000:,.0f} MB ({int(found['RssAnon']) / 1000:,.0f} MB without mapped files)"
+
+
+def percentiles(values: list[float]) -> str:
+    ordered = sorted(values) or [float("nan")]
+    places = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.5, 0.95))
+    return " | ".join(f"{value:.2f}" for value in (*places, ordered[-1]))
+
+
+async def hold(port: int, sessions: int, minutes: float, seen: Seen) -> None:
+    until = time.monotonic() + 60 * minutes
+    url = f"ws://127.0.0.1:{port}/_stcore/stream"
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(0.5 * number)  # visitors do not come at the same moment
+        try:
+            await Session(number, sessions, seen).visit(url, until)
+        except Exception as error:
+            seen.errors[f"session: {type(error).__name__}: {error}"] += 1
+
+    await asyncio.gather(*map(one, range(sessions)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--after", type=float, default=150, help="seconds to wait after all have left")
+    parser.add_argument("--suite", default="demo")
+    options = parser.parse_args()
+    port, seen = free_port(), Seen()
+    with tempfile.TemporaryDirectory() as workspace:
+        command = [sys.executable, "-m", "ri_analysis.cli", "app", options.suite, "--port", str(port)]
+        server = subprocess.Popen([*command, "--workspace", workspace], stderr=subprocess.DEVNULL)
+        try:
+            while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
+                time.sleep(0.5)
+                if server.poll() is not None:
+                    raise SystemExit(f"the app ended with {server.poll()}")
+            time.sleep(3)
+            print(f"memory before: {taken(server.pid)}", flush=True)
+            asyncio.run(hold(port, options.sessions, options.minutes, seen))
+            print(f"at the end: {taken(server.pid)}", flush=True)
+            for wait in (30, options.after - 30):
+                time.sleep(max(0, wait))
+                print(f"after they left, {wait:.0f} s later: {taken(server.pid)}", flush=True)
+        finally:
+            server.terminate()
+            server.wait(30)
+    print("\n| page | visits | first element, s: 50 % | 95 % | most | drawn, s: 50 % | 95 % | most |")
+    print("|---|---|---|---|---|---|---|---|")
+    for page in PAGES:
+        row = percentiles(seen.first[page]), percentiles(seen.drawn[page])
+        print(f"| {page or 'overview'} | {len(seen.drawn[page])} | {row[0]} | {row[1]} |")
+    every = [[value for each in kind.values() for value in each] for kind in (seen.first, seen.drawn)]
+    print(f"| all | {len(every[1])} | {percentiles(every[0])} | {percentiles(every[1])} |")
+    print(f"\n{seen.messages:,} messages; mean drawn {statistics.fmean(every[1] or [0]):.2f} s")
+    print(f"errors: {dict(seen.errors) or 'none'}\ncross-talk: {dict(seen.crosstalk) or 'none'}")
+    return 1 if seen.errors or seen.crosstalk else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
