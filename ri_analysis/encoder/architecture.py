@@ -16,6 +16,7 @@ from ri_analysis import limits
 from ri_analysis.documents import read_json
 from ri_analysis.encoder.last_block import spare_patches
 from ri_analysis.encoder.sizes import require_sizes
+from ri_analysis.encoder.training_block import multiply_once
 from ri_analysis.errors import InputError, one_message
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite import Suite
@@ -52,11 +53,18 @@ class Architecture:
             for tensor in tower.state_dict().values():
                 tensor.zero_()
         spare_patches(tower)
+        if self.large:  # smaller ones stay as they were, to the bit
+            multiply_once(tower)
         return tower
 
     def tower_shapes(self) -> dict[str, torch.Size]:
         """Return the shape of each tensor of the vision tower's state dict, without the tower's memory."""
         return {name: tensor.shape for name, tensor in self._bare_tower().state_dict().items()}
+
+    @property
+    def large(self) -> bool:
+        """Whether the vision tower has at least LARGE parameters."""
+        return sum(shape.numel() for shape in self.tower_shapes().values()) >= LARGE
 
     def _bare_tower(self) -> torch.nn.Module:
         """Return the vision tower with shapes only. Raises InputError when it takes images of another size."""

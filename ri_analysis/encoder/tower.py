@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.device import compute_alike, within_memory
 from ri_analysis.encoder.last_block import every_token
+from ri_analysis.encoder.products import OneDNN
 from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.memory import fitting
 from ri_analysis.progress import Progress
@@ -77,11 +78,12 @@ class Encoder:
 
     A lock makes loading and encoding one step: several sessions may share an encoder. The tower holds and computes
     numbers in `dtype`; what goes in and comes out is float32. For training, `autocast` names a shorter number format
-    for the products alone, while the weights stay as they are, and `recompute` has each block's inner values computed
-    again on the way back instead of held.
+    for the products alone, while the weights stay as they are, `onednn` has float32 ones computed by that library, and
+    `recompute` has each block's inner values computed again on the way back instead of held.
     """
 
     autocast: torch.dtype | None = None
+    onednn = False
     recompute = False
 
     def __init__(
@@ -244,7 +246,8 @@ class Encoder:
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return f(x) of preprocessed inputs (k, 3, h, w) under the loaded weights, unit length (k, embed_dim)."""
-        if self.recompute and self.in_halves:
+        # In halves, the sum that blocks add to stays float32 under autocast: half the rounding, in nats.
+        if (self.recompute or self.autocast is not None) and self.in_halves:
             return self.forward_from(len(self.blocks), self.forward_to(len(self.blocks), inputs))
         with self._products():
             output: torch.Tensor = self.module(inputs.to(self.dtype))
@@ -258,7 +261,7 @@ class Encoder:
     def forward_to(self, last: int, inputs: torch.Tensor) -> torch.Tensor:
         """Return the tokens (k, tokens, width) that enter the last `last` blocks, of preprocessed inputs."""
         with self._products():
-            tokens: torch.Tensor = self.module._embeds(inputs.to(self.dtype))  # type: ignore[operator]
+            tokens: torch.Tensor = self.module._embeds(inputs.to(self.dtype)).to(self.dtype)  # type: ignore[operator]
             for block in self.blocks[: len(self.blocks) - last]:
                 tokens = block(tokens)
         return tokens
@@ -268,7 +271,7 @@ class Encoder:
         tokens, blocks = tokens.to(self.device, self.dtype), self.blocks
         with self._products():
             for block in blocks[len(blocks) - last :]:
-                tokens = checkpoint(block, tokens, use_reentrant=False) if self.recompute else block(tokens)
+                tokens = self._recomputed(block, tokens) if self.recompute else block(tokens)
             pooled: torch.Tensor = self.module._pool(tokens)[0]  # type: ignore[operator]
             output = pooled if self.module.proj is None else pooled @ self.module.proj  # type: ignore[operator]
         return torch.nn.functional.normalize(output.float(), dim=-1)
@@ -279,7 +282,15 @@ class Encoder:
             with torch.no_grad():
                 yield self.forward_to(last, self.preprocess(pixels))
 
-    def _products(self) -> AbstractContextManager[None]:
+    def _recomputed(self, block: torch.nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = checkpoint(
+            block, tokens, use_reentrant=False, context_fn=lambda: (nullcontext(), self._products())
+        )
+        return found
+
+    def _products(self) -> AbstractContextManager[object]:
+        if self.onednn and self.autocast is None:
+            return OneDNN()
         return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from ri_analysis.resolving.descent import AHEAD, Descent, drawn
 from ri_analysis.resolving.objective import Objective, Terms
 from ri_analysis.resolving.parts import bytes_per_image
 from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, Tokens, begin
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed, pool
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite, sample
 from ri_analysis.suite.images import Indices, KeptImages
@@ -106,16 +106,18 @@ def forecast(
     plan.check_free(folder)
     taught = evidence.training_images(len(source), float(values["held_out"]), seed)
     views = int(values["views"])
-    variants = len(taught) * views
+    architecture = fitting_architecture(suite, names)
+    chosen = pool(len(taught) * views, values, seed, architecture.large)
+    variants = len(chosen)
     rows = [drawn(variants, values, order_seed(seed, task)) for task in names]
     together = np.unique(np.concatenate(rows))
-    reached = np.unique(together % len(taught))
+    reached = np.unique(chosen[together] % len(taught))
     held = len(evidence.held_out(len(source), taught[reached], values, seed))
     batch, steps = min(int(values["batch"]), variants), len(names) * int(values["steps"])
     looked = len(together) + sum(map(len, rows)) + (1 + len(names)) * held
     looks = (int(values["steps"]) // evidence.interval(values) + 1) * len(names) * held
     image_seconds = (pace.decoded + (views - 1) * pace.varied) / views
-    pixels = fitting_architecture(suite, names).image_size ** 2 * 3
+    pixels = architecture.image_size**2 * 3
     in_memory = variants * pixels <= IN_MEMORY
     step_seconds = pace.step + pace.trained * batch
     if not in_memory and not pace.tokens:  # pixels are made anew for each step, while the one before is under way
@@ -129,7 +131,7 @@ def forecast(
     memory += tokens if tokens <= IN_MEMORY else 0
     memory += (len(together) + max(map(len, rows))) * pace.features
     meanwhile = 3 * pace.moved + patient + (tokens if tokens > IN_MEMORY else 0)
-    images = (len(taught) if in_memory else len(reached)) + held
+    images = len(np.unique(chosen % len(taught)) if in_memory else reached) + held
     if isinstance(source, KeptImages):
         meanwhile += images * pixels
     return Forecast(
@@ -199,11 +201,11 @@ class _Trial:
         encoder, rows = self._encoder, np.arange(len(self._images))
 
         def agreement() -> tuple[list[float], float]:
-            losses, moments = self._steps(precision.BATCH)
-            return losses, moments[-1] - moments[0]
+            losses, moments = self._steps(min(precision.BATCH, len(rows)))
+            return losses, np.diff(moments).min() + precision.look(encoder, self._images, len(rows))
 
         number_format = precision.decide(str(self._settings["precision"]), encoder, agreement)
-        encoder.autocast = precision.autocast(number_format)
+        precision.compute_in(number_format, encoder)
         few, more = (self._seconds(count) for count in (_FEW, _MORE))
         trained = max((more - few) / (_MORE - _FEW), 0.2 * more / _MORE)
         start, expert = self._begin(rows)

@@ -27,7 +27,7 @@ from ri_analysis.suite.suite import RECORD
 
 PLAN = "run.json"
 _LOCK = ".lock"
-AS_EVER: Mapping[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0}
+AS_EVER: Mapping[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0, "pool": 0}
 """Later hyperparameters, with the value that changes nothing: what an earlier version noted lacks them."""
 
 

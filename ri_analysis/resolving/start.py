@@ -19,7 +19,7 @@ from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ImageSet
 from ri_analysis.suite.images import Indices
 
-IN_MEMORY = 256 << 20  # bytes of pixels, or of tokens; more lie on disk
+IN_MEMORY = 512 << 20  # bytes of pixels, or of tokens; more lie on disk
 
 
 @dataclass(frozen=True)

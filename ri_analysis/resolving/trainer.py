@@ -90,6 +90,17 @@ HYPERPARAMETERS = (
         label="augmented views per image",
         unit="augmented views",
     ),
+    Hyperparameter(
+        "pool",
+        "different images, augmented views included, that the steps draw from, the same for all experts; 0: all, but "
+        "2,048 where the last blocks of a large tower are trained, as a new image there costs more than a step's share",
+        0,
+        0,
+        100_000_000,
+        sweep=(0, 8192),
+        label="pool of images",
+        unit="images",
+    ),
     # The paper's schedule is not known; "constant" is the plain reading of its settings.
     Hyperparameter(
         "schedule",
@@ -172,6 +183,7 @@ class Losses(NamedTuple):
     held_out: tuple[HeldOut, ...] = ()
 
 
+POOL = 2048  # images that the last blocks of a large tower are trained on, unless `pool` says otherwise
 _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
 
 
@@ -251,7 +263,7 @@ def resolve(
         number_format = plan.decided(
             folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, first.trial)
         )
-        encoder.autocast = precision.autocast(number_format)
+        precision.compute_in(number_format, encoder)
         pretrained, held = first.pretrained(prepared.rows), prepared.held
         started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
         if jobs > 1 and len(names) > 1:
@@ -286,6 +298,23 @@ def order_seed(seed: int, task: str) -> tuple[int, ...]:
     return (seed, *task.encode())
 
 
+def pool(variants: int, settings: Mapping[str, Value], seed: int, large: bool) -> Indices:
+    """Return the indices, sorted, of the images that the steps draw from, of so many variants of images.
+
+    `large` says whether the tower is. All experts share them, so that the pretrained model looks at no others.
+    """
+    size = pool_size(variants, settings, large)
+    if size == variants:
+        return np.arange(variants)
+    return np.sort(np.random.default_rng([seed, variants, 2]).permutation(variants)[:size])
+
+
+def pool_size(variants: int, settings: Mapping[str, Value], large: bool) -> int:
+    """Return how many images `pool` does."""
+    few = POOL if large and settings["parameters"] == "last-blocks" else variants
+    return min(variants, int(settings["pool"]) or few)
+
+
 def trained_passes(images: int, settings: Mapping[str, Value], architecture: Architecture) -> int:
     """Return how many images the steps of one run train on, given so many variants of images.
 
@@ -302,7 +331,7 @@ def cost(images: int, experts: int, settings: Mapping[str, Value], architecture:
 
     Both count passes through the whole tower; see `trained_passes`.
     """
-    images *= int(settings["views"])
+    images = pool_size(images * int(settings["views"]), settings, architecture.large)
     different = min(images, int(settings["steps"]) * min(int(settings["batch"]), images))
     looked = min(images, experts * different) + experts * different
     return experts * trained_passes(images, settings, architecture), looked
@@ -333,9 +362,12 @@ class _Order:
         parameters.trained_weights(encoder, settings)
         taught = evidence.training_images(len(source), float(settings["held_out"]), self.seed)
         variants = Variants(evidence.part(source, taught), int(settings["views"]), self.seed)
-        runs = [_Run(suite, encoder, variants, heads, settings, self.seed, task, self.folder) for task in self.tasks]
+        chosen = pool(len(variants), settings, self.seed, architecture.large)
+        images = evidence.part(variants, chosen)
+        runs = [_Run(suite, encoder, images, heads, settings, self.seed, task, self.folder) for task in self.tasks]
         rows = np.unique(np.concatenate([run.descent.rows() for run in runs]))
-        held = evidence.held_out(len(source), taught[np.unique(rows % len(taught))], settings, self.seed)
+        reached = taught[np.unique(chosen[rows] % len(taught))]
+        held = evidence.held_out(len(source), reached, settings, self.seed)
         return _Prepared(runs, rows, Subset(source, held))
 
 
@@ -415,15 +447,16 @@ class _Run:
 
     def trial(self) -> tuple[list[float], float]:
         """Take a few steps and keep nothing: see `precision.decide`."""
-        few = {"steps": precision.STEPS, "batch": min(precision.BATCH, int(self.settings["batch"]))}
-        descent = replace(self.descent, settings={**self.settings, **few}, state=None)
-        found = list[tuple[float, float]]()
+        batch = min(precision.BATCH, int(self.settings["batch"]), len(self.images))
+        few = {**self.settings, "steps": precision.STEPS, "batch": batch}
+        descent, found = replace(self.descent, images=batch, settings=few, state=None), list[tuple[float, float]]()
 
         def after(step: int, parts: tuple[float, ...]) -> None:
             found.append((parts[-1], time.perf_counter()))
 
         self._train(descent, self.pretrained(descent.rows()), after)
-        return [loss for loss, _ in found], found[-1][1] - found[0][1]
+        losses, moments = zip(*found, strict=True)
+        return list(losses), min(np.diff(moments)) + precision.look(self.encoder, self.images, batch)
 
     def _train(
         self,
@@ -530,6 +563,6 @@ def _prepared(work: _Work) -> tuple[_Prepared, Rows, tuple[ImageSet, Rows] | Non
     if order.device == "cuda":
         order = replace(order, device=f"cuda:{worker_number() % torch.cuda.device_count()}")
     prepared = order.prepare(suite, order.source(suite)).decoded()
-    prepared.runs[0].encoder.autocast = precision.autocast(work.number_format)
+    precision.compute_in(work.number_format, prepared.runs[0].encoder)
     features = tensor_in_file(work.features, (len(prepared.rows), work.width), torch.float32)
     return prepared, Rows(prepared.rows, features), prepared.aside()

@@ -11,6 +11,7 @@ resolving_steps.py with the same batch, its steps alone.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def main() -> None:
         command = f"resolve --auxiliary photos --name bench --preset {options.preset} {options.options}"
         spent = run(command, suite, Path(workspace))
     print(f"{options.model}, {options.experts} experts, {steps} steps of {batch} images, torch {torch.__version__}")
-    print(f"{options.preset:24} {spent}", flush=True)
+    load = ", ".join(f"{count:.1f}" for count in os.getloadavg())
+    print(f"{options.preset:24} {spent}, load average {load} on {os.cpu_count()} cores", flush=True)
     bench = Bench(read_architecture(options.model, Path()), batch, steps=2)
     naive, _ = bench.naive(bench.heads(options.experts))
     ours = spent.cpu / (steps * options.experts)

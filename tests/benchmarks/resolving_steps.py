@@ -22,7 +22,7 @@ from ri_analysis.encoder import Architecture, Encoder, Head, read_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.resolving import HYPERPARAMETERS, Objective
 from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.precision import autocast
+from ri_analysis.resolving.precision import compute_in
 from ri_analysis.resolving.start import begin
 from ri_analysis.suite.images import ArrayImages
 
@@ -99,7 +99,7 @@ class Bench:
         """Return the CPU-seconds of a step under these settings, and the losses."""
         given = {"steps": self.steps, "batch": self.batch, "precision": "float32"} | dict(changed)
         settings, rows = complete(HYPERPARAMETERS, given, "benchmark"), np.arange(self.batch)
-        self.encoder.autocast = autocast(str(settings["precision"]))
+        compute_in(str(settings["precision"]), self.encoder)
         objective = Objective(heads, next(iter(heads)), 1.0)
         pretrained = self.encoder.features(self.pretrained, self.images)
         losses, times = list[float](), list[float]()

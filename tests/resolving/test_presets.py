@@ -41,6 +41,7 @@ def test_presets_are_explained_and_cost_what_they_should() -> None:
     assert all(preset.purpose.endswith(".") for preset in PRESETS.values())
     quick = find_preset("quick").settings
     deep = read_architecture("ViT-B-32", Path())  # 12 blocks, of which two are trained
-    assert cost(10_000, 8, quick, deep) == (8 * 120 * 64 // 6, 2 * 8 * 120 * 64)
+    assert cost(10_000, 8, quick, deep) == (8 * 120 * 64 // 6, (8 + 1) * 2048)
+    assert cost(10_000, 8, quick | {"pool": 80_000}, deep) == (8 * 120 * 64 // 6, 2 * 8 * 120 * 64)
     assert cost(10_000, 8, quick | {"parameters": "all"}, deep)[0] == 8 * 120 * 64
     assert cost(10_000, 8, quick, read_architecture("RN50", Path()))[0] == 8 * 120 * 64  # which has no blocks

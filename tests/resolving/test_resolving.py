@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from ri_analysis.encoder import Encoder, Head, architecture_of
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.hyperparameters import complete
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import (
     DISTANCES,
@@ -26,6 +27,7 @@ from ri_analysis.resolving import (
 )
 from ri_analysis.resolving.descent import SCHEDULES
 from ri_analysis.resolving.start import Rows
+from ri_analysis.resolving.trainer import pool
 from ri_analysis.suite import Suite, open_suite
 
 QUICK = {"steps": 12, "lr": 1e-3, "batch": 16}
@@ -282,3 +284,47 @@ def test_unfinished_runs_are_listed_until_they_end(suite: Suite) -> None:
     assert unfinished(suite)["half"].plan["auxiliary"]["name"] == "noise"
     resolve(suite, auxiliary="noise", name="half", settings=QUICK, resume=True)
     assert unfinished(suite) == {}
+
+
+def test_all_experts_draw_from_one_pool(suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 of 2·40 variants: whatever the order of an expert's steps, no model looks at others."""
+    sets = list[tuple[str, int]]()
+    original = Encoder.features
+
+    def watched(encoder, weights, images, rows=None, **options):  # type: ignore[no-untyped-def]
+        sets.append((images.digest, len(images)))
+        return original(encoder, weights, images, rows, **options)
+
+    monkeypatch.setattr(Encoder, "features", watched)
+    settings = QUICK | {"views": 2, "pool": 24, "batch": 4}
+    resolve(suite, auxiliary="other", name="x", settings=settings, directory=tmp_path / "x")
+    assert len({digest for digest, count in sets if count == 24}) == 1
+    assert sum(count == 24 for _, count in sets) == 1 + len(suite.tasks)
+    record = json.loads((tmp_path / "x" / "resolve.json").read_text())
+    assert record["settings"]["pool"] == 24
+    # What the pool holds no variant of may be held out.
+    images = len(suite.auxiliary_data("other"))
+    drawn = pool(2 * images, record["settings"], 0, large=False)
+    assert record["held_out"]["images"] == images - len(np.unique(drawn % images)) < 32
+    assert cost(40, 3, default_settings(suite) | settings, architecture_of(suite))[1] == 4 * 24
+
+
+@pytest.mark.parametrize(
+    ("changed", "large", "size"),
+    [
+        ({}, True, 9000),
+        ({"parameters": "last-blocks"}, False, 9000),
+        ({"parameters": "last-blocks"}, True, 2048),
+        ({"parameters": "last-blocks", "pool": 5000}, True, 5000),
+        ({"pool": 10_000}, True, 9000),
+        ({"pool": 3}, False, 3),
+    ],
+)
+def test_the_pool_is_small_where_new_images_cost_more_than_steps(
+    changed: dict[str, object], large: bool, size: int
+) -> None:
+    settings = complete(HYPERPARAMETERS, changed, "resolve")
+    found = pool(9000, settings, 0, large)
+    assert len(found) == len(np.unique(found)) == size
+    assert np.array_equal(found, np.sort(found))
+    assert 0 <= found[0] <= found[-1] < 9000

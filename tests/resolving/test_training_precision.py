@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ri_analysis.encoder import Encoder, architecture_of
+from ri_analysis.encoder import Encoder, architecture_of, products
 from ri_analysis.resolving import Losses, precision, resolve
 from ri_analysis.suite import Suite, open_suite
 
@@ -74,6 +74,7 @@ def test_a_trial_leaves_no_trace_and_its_answer_is_kept(
     plain = resolve(suite, auxiliary="other", name="x", settings=QUICK, directory=tmp_path / "plain")
     assert suite.tasks  # the suite's own sets are as before
     monkeypatch.setattr(precision, "LARGE", 0)
+    monkeypatch.setattr(products, "pays", lambda: False)
     monkeypatch.setattr(precision, "FASTER", 1e9)
     tried = resolve(suite, auxiliary="other", name="x", settings=QUICK, directory=tmp_path / "tried")
     for task in suite.tasks:
