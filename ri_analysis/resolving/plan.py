@@ -54,7 +54,7 @@ def together_path(folder: Path) -> Path:
 
 def together_state(folder: Path) -> Path:
     """Return the file from which the second stage resumes."""
-    return together_path(folder) / "state.pt"
+    return together_path(folder) / "steps" / "state.pt"
 
 
 def history_path(folder: Path, task: str) -> Path:

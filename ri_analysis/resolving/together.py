@@ -23,7 +23,7 @@ from ri_analysis.progress import Counter
 from ri_analysis.resolving import parameters, plan
 from ri_analysis.resolving.descent import Descent, Loss
 from ri_analysis.resolving.objective import DISTANCES
-from ri_analysis.resolving.start import Rows, begin
+from ri_analysis.resolving.start import Rows, begin, clear
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.images import Indices
 from ri_analysis.task_vectors import TaskVectors
@@ -70,23 +70,25 @@ def correct(
     Returns the loss over the steps, [step, loss] rows. A call that was stopped goes on from the state that it saved,
     or with the experts that have not got their share yet.
     """
-    scratch = plan.together_path(folder)
-    scratch.mkdir(exist_ok=True)
-    share = scratch / "share.safetensors"
+    share = plan.together_path(folder) / "share.safetensors"
+    state = plan.together_state(folder)
     if not share.exists():
+        state.parent.mkdir(parents=True, exist_ok=True)
         values = {**settings, "steps": settings["together"], "lr": settings["together_lr"]}
-        descent = Descent(encoder, len(images), values, (seed,), plan.together_state(folder))
+        descent = Descent(encoder, len(images), values, (seed,), state)
         rows, scale = descent.rows(), float(settings["together_scale"])
         loss = taught(suite, encoder, images, rows, heads, str(settings["distance"]))
         towers = {task: suite.tower(read_checkpoint(plan.expert_path(folder, task))).tensors for task in heads}
         vectors = TaskVectors(suite.zero_shot, towers)
-        start, _ = begin(encoder, _sum(vectors, scale), images, rows, values, scratch, f"{folder}: the experts' sum")
+        begun, source = _sum(vectors, scale), f"{folder}: the experts' sum"
+        start, _ = begin(encoder, begun, images, rows, values, state.parent, source)
         history = descent.run(start, loss, lambda step, _: counter.within(step))
         trained = [PREFIX + name for name in parameters.trained_weights(encoder, settings)]
-        state, before = encoder.state(), dict(_sum(vectors, scale))
-        moved = {name: (state[name].cpu() - before[name]) / (scale * len(heads)) for name in trained}
+        after, before = encoder.state(), dict(_sum(vectors, scale))
+        moved = {name: (after[name].cpu() - before[name]) / (scale * len(heads)) for name in trained}
         layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in moved.items()}
         write_safetensors(share, layout, moved.items(), {"history": to_json(history)})
+    clear(state.parent)
     for task in heads:
         _add(plan.expert_path(folder, task), task, share)
     counter.advance(int(settings["together"]))
