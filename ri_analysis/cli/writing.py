@@ -35,7 +35,9 @@ def add_commands(commands: Any) -> None:
     resolve.more = _settings_of_ri
     resolve.add_argument("--auxiliary", required=True, metavar="NAME", help="auxiliary source of the suite")
     resolve.add_argument("--name", required=True, help="name of the new expert set")
-    resolve.add_argument("--preset", metavar="NAME", help="settings to start from: quick, paper or small")
+    resolve.add_argument(
+        "--preset", metavar="NAME", help="settings to start from: quick, paper, small, together or quick-together"
+    )
     resolve.add_argument("--steps", type=whole(1, 1_000_000), help="optimisation steps for each expert")
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of RI, listed below")
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ri_analysis.figures import look, spread, words
-from ri_analysis.figures.look import AFTER, BEFORE, BOTH, DISTILLED, ZERO_SHOT, Role
+from ri_analysis.figures.look import AFTER, BEFORE, BOTH, DISTILLED, QUICK_TOGETHER, TOGETHER, ZERO_SHOT, Role
 from ri_analysis.figures.spread import Row
 
 ROLES: dict[str, Role] = {
@@ -15,10 +15,20 @@ ROLES: dict[str, Role] = {
     "after": AFTER,
     "distilled": DISTILLED,
     "both": BOTH,
+    "together": TOGETHER,
+    "quick-together": QUICK_TOGETHER,
 }
 _MARK = {"symbol": "line-ns-open", "size": 18, "line": {"width": 2.5}}  # a stroke, which a point's size would hide
 _TICKS = {"accuracy": {"tickformat": ".0%"}, "gain": look.SIGNED}  # how a measured column's labels are written
-_SHIFT = {"zero-shot": 0.0, "before": -0.12, "after": 0.12, "distilled": 0.0, "both": 0.24}
+_SHIFT = {
+    "zero-shot": 0.0,
+    "before": -0.12,
+    "after": 0.12,
+    "distilled": 0.0,
+    "both": 0.24,
+    "together": 0.36,
+    "quick-together": -0.24,
+}
 
 
 def compared(table: pd.DataFrame, by: str, *, x_title: str = "accuracy", dark: bool = False) -> go.Figure:

@@ -37,6 +37,8 @@ BEFORE = Role("merged before RI", "#D55E00", "circle")
 AFTER = Role("merged after RI", "#0072B2", "diamond")
 DISTILLED = Role("merged, then distilled", "#CC79A7", "square")
 BOTH = Role("merged after RI, then distilled", "#4A9BC8", "star")
+TOGETHER = Role("merged after RI in two stages", "#009E73", "triangle-up")
+QUICK_TOGETHER = Role("merged after quick-together", "#B8860B", "triangle-down")
 
 RIGHT, WRONG = "#35978F", "#BF812D"  # whether a model gets an image right
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy.typing as npt
 import torch
 
 from ri_analysis.checkpoints import write_safetensors
-from ri_analysis.divergences import kl_divergence
 from ri_analysis.encoder import Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
@@ -18,10 +15,11 @@ from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving import precision
 from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.start import IN_MEMORY, Rows, begin, clear
+from ri_analysis.resolving.start import IN_MEMORY, begin, clear
+from ri_analysis.resolving.together import taught
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
-from ri_analysis.suite import ORIGINAL, Suite
+from ri_analysis.suite import Suite
 from ri_analysis.suite.images import in_memory
 
 
@@ -52,20 +50,7 @@ def distil(
     state, scratch = output.with_suffix(".pt"), output.with_suffix(".scratch")
     descent = Descent(encoder, len(images), values, (seed,), state)
     rows = descent.rows()
-    vectors, heads = suite.task_vectors(ORIGINAL), load_heads(suite, architecture, tasks)
-    weights = {task: heads[task].weight.to(encoder.device) for task in tasks}
-    taught: dict[str, Rows] = {}
-    for task in tasks:
-        expert = ((name, vectors.expert(name, task)) for name in vectors.names)
-        found = encoder.features(expert, images, rows, source=str(suite.expert(task).path))
-        taught[task] = Rows(rows, found)
-
-    def loss(features: torch.Tensor, rows: npt.NDArray[Any]) -> tuple[torch.Tensor]:
-        terms = [
-            kl_divergence(taught[task].at(rows).to(encoder.device) @ head.T, features @ head.T).mean()
-            for task, head in weights.items()
-        ]
-        return (torch.stack(terms).mean(),)
+    loss = taught(suite, encoder, images, rows, load_heads(suite, architecture, tasks))
 
     def report(step: int, _losses: tuple[float, ...]) -> None:
         if progress is not None:

@@ -110,11 +110,13 @@ def forecast(
     chosen = pool(len(taught) * views, values, seed, architecture.large)
     variants = len(chosen)
     rows = [drawn(variants, values, order_seed(seed, task)) for task in names]
-    together = np.unique(np.concatenate(rows))
-    reached = np.unique(chosen[together] % len(taught))
+    whole = np.unique(np.concatenate(rows))
+    reached = np.unique(chosen[whole] % len(taught))
     held = len(evidence.held_out(len(source), taught[reached], values, seed))
-    batch, steps = min(int(values["batch"]), variants), len(names) * int(values["steps"])
-    looked = len(together) + sum(map(len, rows)) + (1 + len(names)) * held
+    batch, stage = min(int(values["batch"]), variants), int(values["together"])
+    steps = len(names) * int(values["steps"]) + stage
+    again = len(drawn(variants, {**values, "steps": stage}, (seed,))) if stage else 0
+    looked = len(whole) + sum(map(len, rows)) + (1 + len(names)) * held + len(names) * again
     looks = (int(values["steps"]) // evidence.interval(values) + 1) * len(names) * held
     image_seconds = (pace.decoded + (views - 1) * pace.varied) / views
     pixels = architecture.image_size**2 * 3
@@ -122,14 +124,14 @@ def forecast(
     step_seconds = pace.step + pace.trained * batch
     if not in_memory and not pace.tokens:  # pixels are made anew for each step, while the one before is under way
         step_seconds = max(step_seconds, batch * image_seconds)
-    tokens = max(map(len, rows)) * pace.tokens
+    tokens = max(again, *map(len, rows)) * pace.tokens
     patient = pace.moved if values["patience"] else 0
     ahead = variants * image_seconds if in_memory else looked * image_seconds
     memory = 3 * pace.tower + pace.beside + patient  # the tower, the expert and the pretrained model
     memory += int(min(float(values["memory"]) * 2**30, batch * pace.held))
     memory += variants * pixels if in_memory else (AHEAD + 1) * batch * pixels
     memory += tokens if tokens <= IN_MEMORY else 0
-    memory += (len(together) + max(map(len, rows))) * pace.features
+    memory += (len(whole) + max(max(map(len, rows)), len(names) * again)) * pace.features
     meanwhile = 3 * pace.moved + patient + (tokens if tokens > IN_MEMORY else 0)
     images = len(np.unique(chosen % len(taught)) if in_memory else reached) + held
     if isinstance(source, KeptImages):

@@ -27,7 +27,14 @@ from ri_analysis.suite.suite import RECORD
 
 PLAN = "run.json"
 _LOCK = ".lock"
-AS_EVER: Mapping[str, Value] = {"parameters": "all", "precision": "auto", "held_out": 0.0, "patience": 0, "pool": 0}
+AS_EVER: Mapping[str, Value] = {
+    "parameters": "all",
+    "precision": "auto",
+    "held_out": 0.0,
+    "patience": 0,
+    "pool": 0,
+    "together": 0,
+}
 """Later hyperparameters, with the value that changes nothing: what an earlier version noted lacks them."""
 
 
@@ -39,6 +46,16 @@ def expert_path(folder: Path, task: str) -> Path:
 def state_path(folder: Path, task: str) -> Path:
     """Return the file from which the run of an expert resumes."""
     return folder / f"{task}-state.pt"
+
+
+def together_path(folder: Path) -> Path:
+    """Return the folder of what the second stage keeps until the set is finished; see `together`."""
+    return folder / ".together"
+
+
+def together_state(folder: Path) -> Path:
+    """Return the file from which the second stage resumes."""
+    return together_path(folder) / "steps" / "state.pt"
 
 
 def history_path(folder: Path, task: str) -> Path:
@@ -80,14 +97,16 @@ class Unfinished:
 
     @property
     def step(self) -> int:
-        """The step from which the expert under way resumes."""
-        return max((_step(state_path(self.folder, task)) for task in self.tasks), default=0)
+        """The step from which the expert under way resumes, or all of them together."""
+        states = [*(state_path(self.folder, task) for task in self.tasks), together_state(self.folder)]
+        return max(map(_step, states))
 
     @property
     def share(self) -> float:
         """How much of the run is done."""
-        steps = int(self.settings.get("steps", 0)) * len(self.tasks)
-        return (len(self.finished) * int(self.settings["steps"]) + self.step) / steps if steps else 0.0
+        each = int(self.settings.get("steps", 0))
+        steps = each * len(self.tasks) + int(self.settings.get("together", 0))
+        return (len(self.finished) * each + self.step) / steps if steps else 0.0
 
     @property
     def running(self) -> bool:

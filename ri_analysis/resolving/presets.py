@@ -51,6 +51,16 @@ PRESETS = {
             "Our settings for small towers, with which the embedded suites' sets were made.",
             _SMALL,
         ),
+        Preset(
+            "together",
+            "Small, then a second stage for the experts' sum: the most accurate merges of the embedded suites.",
+            _SMALL | {"together": 600},
+        ),
+        Preset(
+            "quick-together",
+            "A few steps for all weights, then the second stage: better merges than small in a fraction of its time.",
+            _SMALL | {"steps": 60, "lr": 1e-4, "together": 400, "together_lr": 2e-4, "together_scale": 0.7},
+        ),
     )
 }
 

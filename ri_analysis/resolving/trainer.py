@@ -24,7 +24,7 @@ from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import evidence, parameters, plan, precision
+from ri_analysis.resolving import evidence, parameters, plan, precision, together
 from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.evidence import HeldOut, Watch
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
@@ -131,6 +131,36 @@ HYPERPARAMETERS = (
         "rank", "rank of the updates, where LoRA is trained", 16, 1, 4096, sweep=(1, 256), log=True, label="LoRA rank"
     ),
     Hyperparameter(
+        "together",
+        "steps of a second stage, which corrects all experts together so that their sum answers what each of them "
+        "answers; 0: none",
+        0,
+        0,
+        1_000_000,
+        sweep=(0, 1000),
+        label="steps together",
+        unit="steps",
+    ),
+    Hyperparameter(
+        "together_scale",
+        "λ, the factor of that sum",
+        1.0,
+        0.01,
+        10.0,
+        sweep=(0.3, 2.0),
+        label="scale λ of the sum",
+    ),
+    Hyperparameter(
+        "together_lr",
+        "learning rate of the second stage, at which the sum moves",
+        1e-4,
+        1e-9,
+        1.0,
+        sweep=(1e-7, 1e-3),
+        log=True,
+        label="learning rate together",
+    ),
+    Hyperparameter(
         "precision",
         "number format that a step computes in; auto: bfloat16 where a short trial is faster and agrees",
         "auto",
@@ -189,8 +219,9 @@ _ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter
 
 def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
     """Return the settings that a run with them depends on."""
-    choice = settings.get("parameters", "all")
-    return {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
+    choice, stage = settings.get("parameters", "all"), settings.get("together", 0)
+    found = {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
+    return {name: value for name, value in found.items() if stage or not name.startswith("together_")}
 
 
 def identity(settings: Mapping[str, Value]) -> dict[str, Value]:
@@ -230,8 +261,8 @@ def resolve(
 
     The set joins the suite when its record `resolve.json` is written, as the last file. The record holds name, suite,
     tasks, auxiliary {name, images, digest, oracle}, settings, seed, weights (digests), history {task: [[step, keep,
-    free, loss], …]}, held_out {images, looks {task: [[step, keep, free, loss, crosstalk], …]}}, seconds, made (UTC)
-    and versions.
+    free, loss], …]}, together [[step, loss], …] after a second stage, held_out {images, looks {task: [[step, keep,
+    free, loss, crosstalk], …]}}, seconds, made (UTC) and versions.
     `progress` counts the steps of all experts and may raise Cancelled: finished experts and the last saved state stay,
     and the same call with `resume` continues from there.
 
@@ -259,13 +290,14 @@ def resolve(
     encoder = prepared.runs[0].encoder
     with plan.begun(folder, wanted, resume), within_memory(encoder.device):
         prepared = prepared.decoded()
-        first = prepared.runs[0]
+        first, stage = prepared.runs[0], int(values["together"])
+        steps = len(names) * int(values["steps"]) + stage
         number_format = plan.decided(
             folder, "precision", lambda: precision.decide(str(values["precision"]), encoder, first.trial)
         )
         precision.compute_in(number_format, encoder)
         pretrained, held = first.pretrained(prepared.rows), prepared.held
-        started, counter = time.monotonic(), Counter(progress, len(names) * int(values["steps"]))
+        started, counter = time.monotonic(), Counter(progress, steps)
         if jobs > 1 and len(names) > 1:
             work = _Work(str(suite.spec.path), order, number_format, jobs, pretrained.values.shape[1])
             _side_by_side(work, pretrained, counter, report or (lambda _: None))
@@ -273,10 +305,14 @@ def resolve(
             aside = prepared.aside()
             for run in prepared.runs:
                 run.carry_out(pretrained, aside, counter, report or (lambda _: None))
+        losses = (
+            together.correct(suite, encoder, first.images, first.heads, values, seed, folder, counter) if stage else []
+        )
         record = wanted | {
             "precision": number_format,
             "name": name,
             "history": {task: _read_rows(plan.history_path(folder, task)) for task in names},
+            **({"together": losses} if losses else {}),
             "held_out": {
                 "images": len(held),
                 "looks": {task: _read_rows(plan.looks_path(folder, task)) for task in names} if len(held) else {},
@@ -287,6 +323,7 @@ def resolve(
         }
         suite.files.check()
         write_text(folder / RECORD, to_json(record, indent=1) + "\n")
+        clear(plan.together_path(folder))
         rows_of = [path(folder, task) for task in names for path in (plan.history_path, plan.looks_path)]
         for leftover in (folder / plan.PLAN, *rows_of):
             leftover.unlink(missing_ok=True)
@@ -332,9 +369,11 @@ def cost(images: int, experts: int, settings: Mapping[str, Value], architecture:
     Both count passes through the whole tower; see `trained_passes`.
     """
     images = pool_size(images * int(settings["views"]), settings, architecture.large)
-    different = min(images, int(settings["steps"]) * min(int(settings["batch"]), images))
-    looked = min(images, experts * different) + experts * different
-    return experts * trained_passes(images, settings, architecture), looked
+    batch = min(int(settings["batch"]), images)
+    different, again = (min(images, int(settings[stage]) * batch) for stage in ("steps", "together"))
+    looked = min(images, experts * different) + experts * (different + again)
+    trained = experts * trained_passes(images, settings, architecture)
+    return trained + trained_passes(images, {**settings, "steps": settings["together"]}, architecture), looked
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Does RI leave something to gain? The merges before and after RI, each distilled on the same auxiliary images."""
+"""Does RI leave something to gain? A second stage for all experts together, and merges distilled afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
+from ri_analysis.resolving import PRESETS
 from ri_analysis.studies.adapted import usual_source
+from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.distilled import Distilled
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
@@ -25,24 +27,41 @@ from ri_analysis.studies.verdicts import NOTHING, above, every, in_points, mean_
 
 FURTHER = {"before": "distilled", "after": "both"}
 """The stage that distilling the merge of a stage leads to."""
+TWO_STAGES = ("together", "quick-together")
+"""The presets of RI in two stages: the suite's own settings with the second stage of the first; the second as it is."""
+
+
+def two_stages(name: str) -> tuple[tuple[str, Value], ...]:
+    """Return the settings of a run in two stages that differ from the suite's."""
+    settings = PRESETS[name].settings
+    return tuple(sorted(item for item in settings.items() if name != "together" or item[0].startswith("together")))
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks, images, source = evaluator.suite.tasks, int(settings["images"]), usual_source(evaluator)
+    names, seeds = method_names(settings), range(int(settings["seeds"]))
+    runs = {stage: [Adaptation(source, tasks, two_stages(stage), seed) for seed in seeds] for stage in TWO_STAGES}
+    made: list[str] = yield [run for group in runs.values() for run in group]
+    sets = before_and_after(evaluator)
+    sets |= {stage: made[place * len(seeds) :][: len(seeds)] for place, stage in enumerate(runs)}
     recipes = {
-        (name, stage): evaluator.recipe(name, experts=experts, tasks=tasks)
-        for name in method_names(settings)
-        for stage, [experts] in before_and_after(evaluator).items()
+        (name, stage): evaluator.recipe(name, tasks=tasks).with_experts(found[0])
+        for name in names
+        for stage, found in sets.items()
     }
     tried = yield from search(recipes, int(settings["levels"]), lambda _, recipe: Point(recipe, VALIDATION, images))
     merges = {
         key: Point(at_scale(recipe, best_of(tried[key])) if tried[key] else recipe) for key, recipe in recipes.items()
     }
     length = tuple(sorted((name, settings[name]) for name in ("lr", "steps")))
-    works: dict[tuple[str, str], list[Work]] = {key: [point] for key, point in merges.items()}
-    works |= {
-        (name, FURTHER[stage]): [Distilled(point, source, length, seed) for seed in range(int(settings["seeds"]))]
+    works: dict[tuple[str, str], list[Work]] = {
+        (name, stage): [Point(point.recipe.with_experts(experts)) for experts in sets[stage]]
         for (name, stage), point in merges.items()
+    }
+    works |= {
+        (name, FURTHER[stage]): [Distilled(point, source, length, seed) for seed in seeds]
+        for (name, stage), point in merges.items()
+        if stage in FURTHER
     }
     asked = [work for group in works.values() for work in group]
     outcomes: dict[Work, Outcomes] = dict(zip(asked, (yield asked), strict=True))
@@ -58,7 +77,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
             **changed(found[name, "before"], here),
             **(changed(found[name, "after"], here, "lead", "interference_lead") if (name, "after") in found else {}),
         }
-        for (name, stage), here in sorted(found.items(), key=lambda item: _place(item[0], method_names(settings)))
+        for (name, stage), here in sorted(found.items(), key=lambda item: _place(item[0], names))
     )
 
 
@@ -70,8 +89,9 @@ def _place(key: tuple[str, str], names: list[str]) -> tuple[int, int]:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = words.count(int(table["n"].iloc[0]), "test image")
     text = (
-        "Each method at its best λ, chosen on validation images: the merge before and after RI, and what each becomes "
-        f"when it is distilled on the same auxiliary images. Further right is more accurate. Based on {n}. "
+        "Each method at its best λ, chosen on validation images: the merge before and after RI, what each becomes when "
+        "it is distilled on the same auxiliary images, and the merge after RI whose second stage corrects all experts "
+        f"together. Further right is more accurate. Based on {n}. "
         f"{spread.caption(table)}"
     )
     return {"beyond": Chart(compared(table, "title", x_title="mean accuracy over tasks", dark=dark), text)}
@@ -82,7 +102,7 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     for title, part in table.groupby("title", sort=False):
         cells: dict[str, object] = {"method": title}
         for row in part.to_dict(orient="records"):
-            lead = f", {spread.cell(row, 'lead')}" if row["stage"] in FURTHER.values() and "lead" in row else ""
+            lead = f", {spread.cell(row, 'lead')}" if row["stage"] not in FURTHER and "lead" in row else ""
             cells[ROLES[row["stage"]].name] = f"{words.percent(row['accuracy'])} (λ {row['scale']:.3g}){lead}"
         rows.append(cells)
     return pd.DataFrame(rows)
@@ -91,24 +111,30 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 def _verdict(table: pd.DataFrame) -> str:
     if "lead" not in table:
         return NOTHING
-    parts = {stage: table[table["stage"] == stage] for stage in FURTHER.values()}
-    leads = {stage: mean_over(part, "lead") for stage, part in parts.items()}
-    gained = every([above(mean_over(row.to_frame().T, "lead")) for _, row in parts["both"].iterrows()])
-    answer = {
-        True: "Distilling the merge after RI gains for every method.",
-        False: "Distilling the merge after RI does not gain for every method.",
-        None: "These images do not decide whether distilling the merge after RI gains for every method.",
-    }[gained]
+    parts = {str(stage): part for stage, part in table.groupby("stage")}
+    gained = {
+        stage: every([above(mean_over(row.to_frame().T, "lead")) for _, row in part.iterrows()])
+        for stage, part in parts.items()
+    }
+    led = {stage: in_points(mean_over(part, "lead")) for stage, part in parts.items()}
     return (
-        f"Beside RI alone, at the best λ, mean over methods: RI and then distilling {in_points(leads['both'])}, "
-        f"distilling without RI {in_points(leads['distilled'])}. {answer}"
+        f"Beside RI alone, at the best λ, mean over methods: RI in two stages {led['together']}, the preset "
+        f"quick-together {led['quick-together']}, RI and then distilling {led['both']}, distilling without RI "
+        f"{led['distilled']}. {_gained('RI in two stages', gained['together'])} "
+        f"{_gained('Distilling the merge after RI', gained['both'])}"
     )
+
+
+def _gained(what: str, every_method: bool | None) -> str:
+    if every_method is None:
+        return f"{what}: these images do not decide whether every method gains."
+    return f"{what} {'gains' if every_method else 'does not gain'} for every method."
 
 
 STUDY = Study(
     "beyond",
     "Beyond RI",
-    "What is gained by distilling the merge after RI, at each method's best λ?",
+    "What is gained beyond RI, by correcting all experts together or by distilling the merge, at each method's best λ?",
     "",
     _rounds,
     _charts,
@@ -132,12 +158,12 @@ STUDY = Study(
         Hyperparameter("levels", "values of λ to try", 11, 2, 200, label="values of λ", unit="values"),
         Hyperparameter(
             "seeds",
-            "runs of distilling with different seeds; their spread is shown",
+            "runs of distilling, and of RI in two stages, with different seeds; their spread is shown",
             1,
             1,
             100,
             unit="seeds",
         ),
     ),
-    version="1",
+    version="2",
 )

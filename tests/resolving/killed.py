@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ri_analysis.encoder import Encoder
-from ri_analysis.resolving import Losses, descent, plan, resolve, start, trainer
+from ri_analysis.resolving import Losses, descent, plan, resolve, start, together, trainer
 from ri_analysis.suite import open_suite
 
 
@@ -52,6 +52,10 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "making tokens": lambda: setattr(Encoder, "tokens", _half_the_tokens),
     "saving": lambda: setattr(torch, "save", _half_a_state),
     "expert written": lambda: setattr(trainer, "write_safetensors", _after(trainer.write_safetensors, lambda *_: True)),
+    "share written": lambda: setattr(
+        together, "write_safetensors", _after(together.write_safetensors, lambda path, *_: path.stem == "share")
+    ),
+    "share taken": lambda: setattr(together, "write_safetensors", _after(together.write_safetensors, lambda *_: True)),
     "record written": lambda: setattr(
         trainer, "write_text", _after(trainer.write_text, lambda path, text: path.name == "resolve.json")
     ),

@@ -22,6 +22,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "lora in parts": {"parameters": "lora", "rank": 2, "memory": 5e-6},
     "bfloat16": {"precision": "bfloat16"},
     "patience": {"held_out": 0.25, "patience": 5, "lr": 0.003, "steps": 12},
+    "together": {"together": 5},
+    "last block, together": LAST | {"together": 5},
     "last block, patience": LAST | {"held_out": 0.25, "patience": 4, "lr": 0.01, "steps": 12},
 }
 
@@ -59,6 +61,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
             undisturbed, disturbed = tmp_path / f"{choice} whole", tmp_path / choice
             assert run(undisturbed, settings, "never") == 0
             first = ["making tokens"] if "block" in choice else []
+            last = ["saving", "share written", "share taken"] if "together" in choice else []
             for moment in [
                 "at once",
                 *first,
@@ -67,6 +70,7 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
                 "step 1",
                 "expert written",
                 "step 4",
+                *last,
                 "record written",
             ]:
                 assert run(disturbed, settings, moment) == -signal.SIGKILL, moment

@@ -37,7 +37,7 @@ def test_quick_runs_on_a_small_suite(tiny: Path, workspace: Path) -> None:
 def test_presets_are_explained_and_cost_what_they_should() -> None:
     with pytest.raises(InputError, match="did you mean 'quick'"):
         find_preset("quik")
-    assert list(PRESETS) == ["quick", "paper", "small"]
+    assert list(PRESETS) == ["quick", "paper", "small", "together", "quick-together"]
     assert all(preset.purpose.endswith(".") for preset in PRESETS.values())
     quick = find_preset("quick").settings
     deep = read_architecture("ViT-B-32", Path())  # 12 blocks, of which two are trained

@@ -20,9 +20,9 @@ from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import METHODS
-from ri_analysis.resolving import default_settings, descent
+from ri_analysis.resolving import default_settings, descent, find_preset
 from ri_analysis.studies import STUDIES
-from ri_analysis.studies.adapted import runs_of
+from ri_analysis.studies.adapted import runs_of, usual_source
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import Distilled
@@ -534,11 +534,16 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
     assert not out.exists()
 
 
-def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evaluator):
+def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
+    from ri_analysis.studies import beyond
+
+    short: tuple[tuple[str, Value], ...] = (("batch", 8), ("lr", 1e-3), ("steps", 2))
+    stages = {"together": (*short, ("together", 3)), "quick-together": (*short, ("together", 2))}
+    monkeypatch.setattr(beyond, "two_stages", lambda stage: stages[stage])
     table = run(evaluator, "beyond")
-    assert list(table["stage"]) == ["before", "after", "distilled", "both"] * 2
+    assert list(table["stage"]) == ["before", "after", "distilled", "both", "together", "quick-together"] * 2
     for row in table[table["method"] == "iso-c"].to_dict(orient="records"):
-        assert row["seeds"] == (SMALL["seeds"] if row["stage"] in ("distilled", "both") else 1)
+        assert row["seeds"] == (1 if row["stage"] in ("before", "after") else SMALL["seeds"])
         assert row["lead"] == pytest.approx(row["accuracy"] - _accuracy(table, "iso-c", "after"))
     for stage, experts in (("before", "original"), ("after", "mild")):
         row = table[(table["method"] == "iso-c") & (table["stage"] == stage)].iloc[0]
@@ -552,6 +557,21 @@ def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evalua
         assert len(set(grid)) > 1
         merge = evaluator.measure(evaluator.recipe("iso-c", {"scale": row["scale"]}, experts=experts))
         assert row["accuracy"] == pytest.approx(merge.mean_accuracy[0])
+    for stage, changed in stages.items():
+        row = table[(table["method"] == "iso-c") & (table["stage"] == stage)].iloc[0]
+        sets = [
+            Adaptation(usual_source(evaluator), evaluator.suite.tasks, changed, seed).name(evaluator) for seed in (0, 1)
+        ]
+        recipe = evaluator.recipe("iso-c", {"scale": row["scale"]})
+        each = [evaluator.measure(recipe.with_experts(name)).mean_accuracy[0] for name in sets]
+        assert row["accuracy"] == pytest.approx(np.mean(each))
+
+
+def test_two_stages_are_the_suites_own_with_a_second_or_the_preset():
+    from ri_analysis.studies.beyond import two_stages
+
+    assert dict(two_stages("together")) == {"together": 600, "together_scale": 1.0, "together_lr": 1e-4}
+    assert dict(two_stages("quick-together")) == find_preset("quick-together").settings
 
 
 def _accuracy(table: pd.DataFrame, method: str, stage: str) -> float:
