@@ -111,7 +111,7 @@ def of_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:
         return None
     found: dict[str, list[str]] = {}
     try:
-        words = shlex.split(merged[1])
+        words = shlex.split(merged[1].replace("--lines=", "--lines "))
         for flag, value in zip(words[::2], words[1::2], strict=True):
             found.setdefault(flag, []).append(value)
         return evaluator.recipe(

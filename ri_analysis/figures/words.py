@@ -70,6 +70,15 @@ def setting(value: object) -> str:
     return _EXPONENT.sub(r"\1", f"{value:.6g}") if isinstance(value, float) else str(value)
 
 
+def exact(value: object) -> str:
+    """Return a hyperparameter's value as `setting` does, with the digits it takes to be read again: twelve at most.
+
+    A slider's 0.30000000000000004 is 0.3.
+    """
+    text = setting(value)
+    return text if not isinstance(value, float) or float(text) == value else f"{value:.12g}"
+
+
 def signed(value: float, form: str = "g") -> str:
     """Return a number that may be negative, with the minus sign U+2212 and as few zeros in an exponent as can be."""
     return _EXPONENT.sub(r"\1", f"{value:{form}}").replace("-", "−")

@@ -148,7 +148,8 @@ class MergeRecipe:
         for task, value in self.coefficients:
             words += ["--coefficient", f"{task}={value}"]
         if self.lines:
-            words += ["--lines", f"{self.lines[0]},{self.lines[1]}"]
+            numbers = f"{self.lines[0]},{self.lines[1]}"
+            words += [f"--lines={numbers}"] if numbers.startswith("-") else ["--lines", numbers]  # else it were a flag
         if find_method(self.method).seeded:
             words += ["--seed", str(self.seed)]
         return shlex.join(words)

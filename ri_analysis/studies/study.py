@@ -83,7 +83,7 @@ class Study:
         parts = ["ri-analysis", "study", self.name, suite, "--out", f"studies/{self.name}"]
         for item in self.settings:
             if settings[item.name] != item.default:
-                parts += ["--set", f"{item.name}={words.setting(settings[item.name])}"]
+                parts += ["--set", f"{item.name}={words.exact(settings[item.name])}"]
         return shlex.join(parts)
 
 

@@ -143,4 +143,4 @@ def text_of(value: Any) -> str:
     """Return a widget's value as it stands in the URL."""
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
-    return words.setting(value)
+    return words.exact(value)
