@@ -14,6 +14,7 @@ REMEDY = "start the app with --allow FOLDER to open what lies there"
 
 _folders: tuple[Path, ...] | None = None  # real paths; None: all
 _files: set[Path] = set()  # real paths
+_hidden = False  # whether where the folders lie is told to no one
 
 
 class Outside(InputError):
@@ -23,9 +24,13 @@ class Outside(InputError):
         super().__init__(f"{named}: leads out of the folders that the app may read; {REMEDY}")
 
 
-def allow_only(folders: Iterable[Path] | None) -> None:
-    """Have this process read what lies in `folders`, whatever name or link leads to it, and nothing else; None: all."""
-    global _folders
+def allow_only(folders: Iterable[Path] | None, *, hidden: bool = False) -> None:
+    """Have this process read what lies in `folders`, whatever name or link leads to it, and nothing else; None: all.
+
+    `hidden` says that others see the pages: commands then name paths as messages do.
+    """
+    global _folders, _hidden
+    _hidden = hidden
     _folders = None if folders is None else tuple(dict.fromkeys(map(_real, folders)))
 
 
@@ -63,6 +68,11 @@ def shortened(text: str) -> str:
             name = re.escape(str(folder))
             text = re.sub(rf"(?<![\w/.-]){name}(?![\w-]|\.\w)", folder.name.replace("\\", r"\\"), text)
     return text
+
+
+def told(path: object) -> str:
+    """Return a path as commands name it: in full, so that they work, but as `shortened` does where others see them."""
+    return shortened(str(path)) if _hidden else str(path)
 
 
 def _real(path: Path) -> Path:

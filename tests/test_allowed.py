@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from ri_analysis.allowed import Outside, allow_file, allow_only, is_allowed, require_allowed, require_file, shortened
+from ri_analysis.allowed import (
+    Outside,
+    allow_file,
+    allow_only,
+    is_allowed,
+    require_allowed,
+    require_file,
+    shortened,
+    told,
+)
 from ri_analysis.errors import InputError
 from ri_analysis.files import file_digest
 from ri_analysis.stamps import reading
@@ -77,3 +86,13 @@ def test_paths_begin_at_the_folder(inside: Path) -> None:
     assert shortened(f"'{inside}': a folder in {inside}.") == "'inside': a folder in inside."
     for other in (f"{inside}-not/a", f"{inside}.bak/a", f"/mnt{inside}/a", str(inside.parent)):
         assert shortened(other) == other
+
+
+def test_commands_name_paths_in_full_unless_others_see_them(tmp_path: Path) -> None:
+    folder, file = tmp_path / "suites", f"{tmp_path}/suites/a/suite.toml"
+    assert told(file) == file
+    allow_only([folder])
+    assert told(Path(file)) == file
+    allow_only([folder], hidden=True)
+    assert told(file) == "suites/a/suite.toml"
+    assert told("demo") == "demo"

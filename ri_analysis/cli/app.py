@@ -66,6 +66,8 @@ def _app(options: argparse.Namespace) -> int:
     token = gate.new_token() if wanted else None
     if token is None:
         stopped.note_command()  # it names folders
+    else:
+        os.environ[resources.SHARED] = "1"
     shell.preload()
     with suppress(KeyboardInterrupt):
         server.serve(token, resources.named_folders())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ri_analysis.allowed import told
 from ri_analysis.analyses import find_analysis
 from ri_analysis.engine import Change, Evaluator, default_workspace
 from ri_analysis.engine.comparing import Collection, Measured
@@ -185,14 +186,14 @@ def compare_command(
     names: Mapping[MergeRecipe, str] | None = None,
 ) -> str:
     """Return the shell command that prints the numbers of recipes; `names` are those that the reader gave."""
-    parts = ["ri-analysis", "compare", suite]
+    parts = ["ri-analysis", "compare", told(suite)]
     for recipe in recipes:
         name = f"{names[recipe]}: " if names and recipe in names else ""
         parts += ["--recipe", f"{name}{written(recipe, evaluator.suite)}"]
     if baseline is not None:
         parts += ["--baseline", written(baseline, evaluator.suite)]
     workspace = evaluator.store.workspace
-    parts += [] if workspace == default_workspace() else ["--workspace", str(workspace)]
+    parts += [] if workspace == default_workspace() else ["--workspace", told(workspace)]
     return shlex.join([*parts, "--format", "json"])
 
 

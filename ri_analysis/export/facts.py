@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ri_analysis.allowed import told
 from ri_analysis.analyses import Answer
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Comparison, Evaluator, default_workspace
@@ -140,7 +141,7 @@ def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: 
         "Memory": f"about {size(forecast.memory)}, beside what the program takes",
         "Disk": f"{size(forecast.disk)} for the set{states}; {size(forecast.disk_free)} are free",
         "Images": f"{forecast.images:,} decoded{aside}; {forecast.passes:,} pass through training steps",
-        "Writes": f"{files} and {RECORD} in {forecast.folder}; until then also run.json and a state to resume from",
+        "Writes": f"{files} and {RECORD} in {told(forecast.folder)}; until then also run.json and a state to resume from",
     }
 
 
@@ -162,12 +163,12 @@ def recipe_in_words(recipe: MergeRecipe) -> str:
 def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
     """Return the shell command that measures a recipe."""
     name, *flags = verb.split(maxsplit=1)
-    return " ".join(["ri-analysis", name, shlex.quote(suite), recipe.arguments(), *flags])
+    return " ".join(["ri-analysis", name, shlex.quote(told(suite)), recipe.arguments(), *flags])
 
 
 def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
     """Return the shell command that makes an RI-adapted expert set again, beside it, and prints its losses."""
-    parts = ["ri-analysis", "resolve", suite, "--auxiliary", str(record["auxiliary"]["name"]), "--name", name]
+    parts = ["ri-analysis", "resolve", told(suite), "--auxiliary", str(record["auxiliary"]["name"]), "--name", name]
     parts += ["--tasks", ",".join(record["tasks"])]
     for setting, value in record["settings"].items():
         parts += ["--set", f"{setting}={value}"]
@@ -181,14 +182,14 @@ def origin_of_losses(evaluator: Evaluator, name: str, suite: str) -> Origin:
     again = complete and record["auxiliary"].get("name") in sources and {*record["tasks"]} <= {*evaluator.suite.tasks}
     file = evaluator.suite.resolved_set(name).directory / RECORD
     commands = [resolve_command(suite, name, record)] if again else []
-    return replace(origin_of(evaluator, commands), file=f"{file} (history and held_out: step, keep, free, loss)")
+    return replace(origin_of(evaluator, commands), file=f"{told(file)} (history and held_out: step, keep, free, loss)")
 
 
 def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> list[str]:
     """Return the shell commands that print the numbers of an answer's tables."""
     recipes, workspace = answer.recipes, evaluator.store.workspace
     shared = [] if answer.limit is None else [f"--limit {answer.limit}"]
-    shared += [] if workspace == default_workspace() else [f"--workspace {shlex.quote(str(workspace))}"]
+    shared += [] if workspace == default_workspace() else [f"--workspace {shlex.quote(told(workspace))}"]
     shared += ["--json"]
     asked = [] if recipes.after is None else [f"--after {shlex.quote(recipes.after.experts)}"]
     asked += [f"--only {answer.analysis}"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ri_analysis.allowed import told
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
@@ -80,7 +81,7 @@ class Study:
 
     def command(self, suite: str, settings: Mapping[str, Value]) -> str:
         """Return the shell command that runs the study with these settings and writes its figures as files."""
-        parts = ["ri-analysis", "study", self.name, suite, "--out", f"studies/{self.name}"]
+        parts = ["ri-analysis", "study", self.name, told(suite), "--out", f"studies/{self.name}"]
         for item in self.settings:
             if settings[item.name] != item.default:
                 parts += ["--set", f"{item.name}={words.exact(settings[item.name])}"]

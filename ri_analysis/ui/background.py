@@ -27,12 +27,14 @@ def on_request(
     so_far: Drawing | None = None,
     *,
     at_once: bool = False,
+    long: bool = False,
     purpose: str = resources.BACKGROUND,
 ) -> Any:
     """Return the answer under `key`; None, with a button, progress or what went wrong on the page, until it is there.
 
     `work` gets the evaluator of a purpose and a Progress that raises Cancelled once the reader asks for it.
-    `so_far` draws what there is of the answer while it is worked out; `at_once` starts without the button.
+    `so_far` draws what there is of the answer while it is worked out; `at_once` starts without the button. What is
+    `long` lets other work pass, and goes on after its tab is closed, as all of this does.
     """
     name = f"{key[0]}:{hash(key)}"
     job = resources.jobs().get(name)
@@ -46,7 +48,7 @@ def on_request(
         if ask and not _asked(label, f"start.{key[0]}", note, quiet=purpose == resources.AGAIN):
             return None
         suite = resources.suite_name()
-        job = resources.jobs().start(name, title, lambda job: _work(job, key, work, suite, purpose))
+        job = resources.jobs().start(name, title, lambda job: _work(job, key, work, suite, purpose), long=long)
         if not at_once:
             st.rerun()  # without the button
     watch(job, so_far)
@@ -113,5 +115,6 @@ def _watch(job: Job, so_far: Drawing | None) -> None:
     note = "stopping" if job.cancelled else job.note
     bar.progress(job.pace.share, text=frame.plain(words.how_far(job.title, job.pace, note, job.unit)))
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
+    st.caption("Goes on when this tab is closed; what is finished is saved.")
     if so_far is not None:
         so_far()

@@ -18,6 +18,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.export import formats
 from ri_analysis.figures import look
 from ri_analysis.figures.chart import Chart
+from ri_analysis.memory import explained
 from ri_analysis.ui import ahead, tray
 
 
@@ -30,7 +31,8 @@ def dark() -> bool:
 def boundary() -> Iterator[None]:
     """Show bad input as one clear message instead of a traceback."""
     try:
-        yield
+        with explained():
+            yield
     except InputError as error:
         st.error(plain(str(error)), icon=":material/warning:")
 

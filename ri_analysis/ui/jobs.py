@@ -1,4 +1,4 @@
-"""Long work in the background: one worker, jobs found again under their key by any session, progress and cancel."""
+"""Work in the background: a worker for what is long and one for the rest, jobs found again under their key by any session, progress and cancel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from threading import Event, Lock
 from typing import Any
 
 from ri_analysis.errors import Cancelled
+from ri_analysis.memory import explained
 from ri_analysis.progress import Pace
 
 _KEPT = 32  # finished jobs remembered
@@ -81,11 +82,17 @@ class Job:
         return self.look().error
 
 
+def _explained(work: Callable[[Job], Any], job: Job) -> Any:
+    with explained():
+        return work(job)
+
+
 class Jobs:
     """The jobs of a server that wait for one another."""
 
     def __init__(self, name: str = "jobs") -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ri-analysis-{name}")
+        self._long = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ri-analysis-long-{name}")
         self._jobs: dict[str, Job] = {}
         self._lock = Lock()
 
@@ -96,14 +103,19 @@ class Jobs:
         work: Callable[[Job], Any],
         details: dict[str, Any] | None = None,
         unit: str = "images",
+        *,
+        long: bool = False,
     ) -> Job:
-        """Start `work` under `key`, or return the job that already runs there."""
+        """Start `work` under `key`, or return the job that already runs there.
+
+        What takes minutes or more is `long`: it waits for other long work only, and none of the rest waits for it.
+        """
         with self._lock:
             known = self._jobs.get(key)
             if known is not None and known.running:
                 return known
             job = Job(key, title, details or {}, unit)
-            job._future = self._executor.submit(work, job)
+            job._future = (self._long if long else self._executor).submit(_explained, work, job)
             self._jobs.pop(key, None)
             self._jobs[key] = job
             done = [name for name, other in self._jobs.items() if not other.running]

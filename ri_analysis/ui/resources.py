@@ -23,6 +23,7 @@ from ri_analysis.ui.jobs import Jobs
 SUITE, WORKSPACE, DEVICE = "RI_ANALYSIS_SUITE", "RI_ANALYSIS_WORKSPACE", "RI_ANALYSIS_DEVICE"
 ALLOW = "RI_ANALYSIS_ALLOW"  # more folders that may be read, separated as those of PATH
 FRESH = "RI_ANALYSIS_FRESH"  # set where the answers that come with a suite are left out
+SHARED = "RI_ANALYSIS_SHARED"  # set where others may see the pages, by a token
 FLOAT32 = "RI_ANALYSIS_FLOAT32"  # set where float32 is measured in, also where bfloat16 is faster and agrees
 
 CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another suite than the app was started on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -83,7 +84,7 @@ _STYLE = """
 
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
-    allow_only(resources.readable_folders())
+    allow_only(resources.readable_folders(), hidden=bool(os.environ.get(resources.SHARED)))
     page = st.navigation(list(pages), position="hidden")
     ahead.load()
     state.read_url()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -24,7 +23,7 @@ from ri_analysis.export.shelf import Kept, Shelf
 from ri_analysis.export.snapshot import Origin, Snapshot
 from ri_analysis.figures import words
 from ri_analysis.files import digest, write_text
-from ri_analysis.json_text import to_json
+from ri_analysis.json_text import from_json, to_json
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import EMBEDDED, Suite, suite_path
 from ri_analysis.ui import recipes, resources
@@ -160,7 +159,7 @@ def take_over(suite: Suite) -> bool:
         return False
     for note in sorted(folder.parent.glob(f"*/{_NOTE}")):
         try:
-            said = json.loads(note.read_text(encoding="utf-8"))
+            said = from_json(note.read_text(encoding="utf-8"))
             moved = said["experts"] == _experts(suite) and not Path(said["path"]).exists()
             if moved and note.parent != folder:
                 folder.mkdir(parents=True, exist_ok=True)

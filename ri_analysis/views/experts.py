@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from ri_analysis.analyses.task_vectors import ANALYSIS as TASK_VECTORS
 from ri_analysis.engine import Evaluator, Report
 from ri_analysis.figures import words
 from ri_analysis.files import write_text
-from ri_analysis.json_text import to_json
+from ri_analysis.json_text import from_json, to_json
 from ri_analysis.suite import EMBEDDED
 from ri_analysis.ui import ahead, analysis, background, frame, opening, recipes, resources, state
 
@@ -54,7 +53,7 @@ def known_suites() -> list[str]:
 
 def _recent() -> list[str]:
     try:
-        found = json.loads(_note().read_text(encoding="utf-8"))
+        found = from_json(_note().read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []

@@ -381,7 +381,7 @@ def start(evaluator: Evaluator, run: Run, *, resume: bool = False) -> Job:
 
     name = resources.suite_name()  # a job has no session to ask
     details = {"run": run, "losses": [], "looks": {}, "gains": ()}
-    return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details, unit="steps")
+    return resources.jobs().start(key_of(suite, run.name), f"Adapting {run.name}", work, details, "steps", long=True)
 
 
 def runs(evaluator: Evaluator) -> None:

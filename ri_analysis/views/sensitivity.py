@@ -156,7 +156,7 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     at_once = expected <= pace.SHORT and (ended is None or ended.error is None)
     if left.button(label, key="sensitivity.start", width="stretch", type="primary") or at_once:
         resources.jobs().start(
-            _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), details={}
+            _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), long=not at_once
         )
         st.rerun()
 

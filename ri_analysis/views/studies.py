@@ -80,7 +80,7 @@ def _table(
         there = resources.memory().get(key) is not None
         left, short = ("", False) if there else resources.remembered((*key, "left"), look_ahead)
     table: pd.DataFrame | None = background.on_request(
-        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), at_once=short
+        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), at_once=short, long=not short
     )
     return table
 

@@ -113,3 +113,27 @@ def test_finished_jobs_are_bounded():
         wait(jobs.start(f"x:{number}", "Work", lambda job: None))
     assert len(jobs.starting_with("x:")) <= 33
     assert jobs.get("x:49") is not None
+
+
+def test_short_work_does_not_wait_for_long_work_and_long_work_does():
+    jobs, go_on, order = Jobs(), threading.Event(), []
+
+    def work(job):
+        assert job.key != "study" or go_on.wait(10)
+        order.append(job.key)
+
+    started = [jobs.start(key, "Work", work, long=key in ("study", "ri")) for key in ("study", "ri", "figure")]
+    wait(started[2])
+    assert (order, started[0].running, started[1].running) == (["figure"], True, True)
+    go_on.set()
+    wait(started[1])
+    assert order == ["figure", "study", "ri"]
+
+
+def test_full_memory_is_one_message():
+    def work(job):
+        raise MemoryError
+
+    error = wait(Jobs().start("a", "Work", work)).error
+    assert isinstance(error, InputError)
+    assert "--memory" in str(error)

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from ri_analysis import figures
+from ri_analysis.allowed import told
 from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.engine.comparison import Comparison, pinned_table
@@ -214,7 +215,7 @@ def notes(evaluator: Evaluator) -> None:
 
 def copies(pair: Pair) -> list[dict[str, str]]:
     """Return what can be copied besides the link: shell commands and Python that give the same numbers."""
-    verb = f"measure --workspace {shlex.quote(str(resources.workspace()))}" if _own_workspace() else "measure"
+    verb = f"measure --workspace {shlex.quote(told(resources.workspace()))}" if _own_workspace() else "measure"
     commands = "\n".join(command(recipe, resources.suite_name(), verb) for recipe in pair.all)
     return [{"label": "Copy command", "text": commands}, {"label": "Copy Python", "text": snippet(pair)}]
 
@@ -222,13 +223,13 @@ def copies(pair: Pair) -> list[dict[str, str]]:
 def snippet(pair: Pair) -> str:
     """Return Python that measures the pair."""
     lines = ["from pathlib import Path", ""] if _own_workspace() else []
-    place = f"Path({str(resources.workspace())!r})" if _own_workspace() else "default_workspace()"
+    place = f"Path({told(resources.workspace())!r})" if _own_workspace() else "default_workspace()"
     lines += [
         "from ri_analysis.engine import Evaluator" + ("" if _own_workspace() else ", default_workspace"),
         "from ri_analysis.suite import open_suite",
         "",
         f"workspace = {place}",
-        f"evaluator = Evaluator(open_suite({resources.suite_name()!r}, workspace), workspace)",
+        f"evaluator = Evaluator(open_suite({told(resources.suite_name())!r}, workspace), workspace)",
         f"recipes = [{', '.join(_recipe_call(recipe) for recipe in pair.all)}]",
         "for recipe in recipes:",
         "    print(evaluator.measure(recipe).table)",
