@@ -141,7 +141,7 @@ def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: 
         "Memory": f"about {size(forecast.memory)}, beside what the program takes",
         "Disk": f"{size(forecast.disk)} for the set{states}; {size(forecast.disk_free)} are free",
         "Images": f"{forecast.images:,} decoded{aside}; {forecast.passes:,} pass through training steps",
-        "Writes": f"{files} and {RECORD} in {told(forecast.folder)}; until then also run.json and a state to resume from",
+        "Writes": f"{files} and {RECORD} in {told(forecast.folder)}; until then run.json and a state to resume from, too",
     }
 
 

@@ -1,4 +1,4 @@
-"""Work in the background: a worker for what is long and one for the rest, jobs found again under their key by any session, progress and cancel."""
+"""Work in the background: a worker for what is long, one for the rest; any session finds a job under its key."""
 
 from __future__ import annotations
 
