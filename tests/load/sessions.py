@@ -189,9 +189,8 @@ def main() -> int:
         finally:
             server.terminate()
             server.wait(30)
-    print(
-        f"\n| page | drawn | left after {PATIENCE:.0f} s | first element, s: 50 % | 95 % | most | drawn, s: 50 % | 95 % | most |"
-    )
+    times = "first element, s: 50 % | 95 % | most | drawn, s: 50 % | 95 % | most"
+    print(f"\n| page | drawn | left after {PATIENCE:.0f} s | {times} |")
     print("|---|---|---|---|---|---|---|---|---|")
     for page in PAGES:
         row = percentiles(seen.first[page]), percentiles(seen.drawn[page])
