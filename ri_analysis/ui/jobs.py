@@ -82,11 +82,6 @@ class Job:
         return self.look().error
 
 
-def _explained(work: Callable[[Job], Any], job: Job) -> Any:
-    with explained():
-        return work(job)
-
-
 class Jobs:
     """The jobs of a server that wait for one another."""
 
@@ -115,7 +110,7 @@ class Jobs:
             if known is not None and known.running:
                 return known
             job = Job(key, title, details or {}, unit)
-            job._future = (self._long if long else self._executor).submit(_explained, work, job)
+            job._future = (self._long if long else self._executor).submit(explained()(work), job)
             self._jobs.pop(key, None)
             self._jobs[key] = job
             done = [name for name, other in self._jobs.items() if not other.running]
