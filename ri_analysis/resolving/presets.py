@@ -53,12 +53,12 @@ PRESETS = {
         ),
         Preset(
             "together",
-            "Small, then a second stage for the experts' sum: the most accurate merges of the embedded suites.",
+            "Small, then a second stage for the experts' sum: better merges on demo, at a larger λ than the default.",
             _SMALL | {"together": 600},
         ),
         Preset(
             "quick-together",
-            "A few steps for all weights, then the second stage: better merges than small in a fraction of its time.",
+            "A few steps for all weights, then the second stage; quicker than small, for a larger λ than the default.",
             _SMALL | {"steps": 60, "lr": 1e-4, "together": 400, "together_lr": 2e-4, "together_scale": 0.7},
         ),
     )
