@@ -76,9 +76,7 @@ def test_measuring_takes_pytorchs_inference_path_as_before(
 
 
 @pytest.mark.parametrize("recompute", [True, False])
-def test_layers_by_onednn_are_layers(
-    described: Architecture, recompute: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_by_onednn_are_layers(described: Architecture, recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this PyTorch has no oneDNN")
     calls = list[torch.Size]()
