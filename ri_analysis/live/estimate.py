@@ -24,8 +24,9 @@ from ri_analysis.intervals import Z_95, Interval
 
 Values = npt.NDArray[np.float64]
 
+VARIABLES = 5  # known of each image: see _known
 _RIDGE = 0.5  # images that say there is no relation: keeps a few images from fitting a large slope
-_SHARED = 4  # images that each task's variance borrows from the others': one task's probe may see no change at all
+SHARED = 4  # images that each task's variance borrows from the others': one task's probe may see no change at all
 
 
 class Estimated(NamedTuple):
@@ -76,11 +77,9 @@ def estimate(outcomes: Outcomes, reference: Evaluation, sizes: Mapping[str, int]
     others are estimated from the probe alone.
     """
     tasks = list(outcomes)
-    rows = {task: found.rows for task, found in outcomes.items()}
-    known = {task: _known(reference, task, sizes[task]) for task in tasks}
-    accuracy = _regress([outcomes.correct[task].astype(np.float64) for task in tasks], known, rows, sizes)
-    nats = [outcomes.divergence[task].astype(np.float64) for task in tasks]
-    interference = _regress(nats, known, rows, sizes)
+    correction = Correction.of(reference, {task: found.rows for task, found in outcomes.items()}, sizes)
+    accuracy = correction.regress([outcomes.correct[task].astype(np.float64) for task in tasks])
+    interference = correction.regress([outcomes.divergence[task].astype(np.float64) for task in tasks])
     table = pd.DataFrame({"task": tasks})
     for name, (means, variances) in (("accuracy", accuracy), ("interference", interference)):
         spread = Z_95 * np.sqrt(variances)
@@ -89,53 +88,61 @@ def estimate(outcomes: Outcomes, reference: Evaluation, sizes: Mapping[str, int]
     return Estimate(table, _mean(*accuracy), _mean(*interference))
 
 
+@dataclass(frozen=True)
+class Correction:
+    """The regression on what is known of every image: linear in what a probe sees, so the same whatever that is.
+
+    For each task `seen` (n, variables) is what is known of the probe's images and `whole` (variables,) its mean over
+    all images, both zero where nothing is known; the slopes of values (n,) by task are the sum of `projection`ᵀ values.
+    `count` is the number of slopes that are fitted, 0 where nothing is known of any task.
+    """
+
+    seen: list[Values]
+    whole: list[Values]
+    projection: list[Values]
+    sizes: list[int]
+    count: int
+
+    @classmethod
+    def of(cls, reference: Evaluation, rows: Mapping[str, Indices], sizes: Mapping[str, int]) -> Correction:
+        """Return the correction of a probe that looks at some `rows` of each task's images by what was measured last.
+
+        The slopes are the same for all tasks; what is left over belongs to each task alone.
+        """
+        known = [_known(reference, task, sizes[task]) for task in rows]
+        nothing = np.zeros(VARIABLES)
+        pairs = list(zip(known, rows.values(), strict=True))
+        seen = [np.zeros((len(row), VARIABLES)) if whole is None else whole[row] for whole, row in pairs]
+        whole = [nothing if values is None else values.mean(axis=0) for values in known]
+        centred = [sample - sample.mean(axis=0) for sample in seen]
+        gram = sum((sample.T @ sample for sample in centred), _RIDGE * np.eye(VARIABLES))
+        projection = [np.linalg.solve(gram, sample.T).T for sample in centred]
+        count = 0 if all(values is None for values in known) else VARIABLES
+        return cls(seen, whole, projection, [sizes[task] for task in rows], count)
+
+    def regress(self, values: Sequence[Values]) -> tuple[Values, Values]:
+        """Return each task's estimated mean over all its images, and the variance of that, (tasks,) both."""
+        slopes = sum(weights.T @ value for weights, value in zip(self.projection, values, strict=True))
+        rests = [value - sample @ slopes for value, sample in zip(values, self.seen, strict=True)]
+        means = [rest.mean() + whole @ slopes for rest, whole in zip(rests, self.whole, strict=True)]
+        squares, counts = [float(((rest - rest.mean()) ** 2).sum()) for rest in rests], [len(rest) for rest in rests]
+        freedom = max(1, sum(counts) - len(counts) - self.count)
+        shared = sum(squares) / freedom
+        fitted = (sum(counts) - len(counts)) / freedom  # what the slopes took from the residuals
+        variances = [
+            fitted * (square + SHARED * shared) / (count - 1 + SHARED) / count * (1 - count / size)
+            for size, square, count in zip(self.sizes, squares, counts, strict=True)
+        ]
+        return np.array(means), np.array(variances)
+
+
 def _known(reference: Evaluation, task: str, size: int) -> Values | None:
-    """Return what is known of every image of a task, (size, variables); None where not every image was measured."""
+    """Return what is known of every image of a task, (size, VARIABLES); None where not every image was measured."""
     correct = reference.correct.get(task)
     if correct is None or len(correct) != size:
         return None
     rights = (correct, reference.expert_correct[task], reference.zero_shot_correct[task])
     return np.stack([np.log1p(reference.divergence[task]), reference.divergence[task], *rights], axis=1).astype(float)
-
-
-def _regress(
-    values: Sequence[Values],
-    known: Mapping[str, Values | None],
-    rows: Mapping[str, Indices],
-    sizes: Mapping[str, int],
-) -> tuple[Values, Values]:
-    """Return each task's estimated mean over all its images, and the variance of that, (tasks,) both.
-
-    The slopes are the same for all tasks; what is left over belongs to each task alone.
-    """
-    seen = [None if known[task] is None else known[task][rows[task]] for task in known]  # type: ignore[index]
-    slopes = _slopes(values, seen)
-    means, squares, counts = [], [], [len(value) for value in values]
-    for task, value, sample in zip(known, values, seen, strict=True):
-        whole = known[task]
-        rest = value if sample is None else value - sample @ slopes
-        means.append(rest.mean() + (0.0 if whole is None else float(whole.mean(axis=0) @ slopes)))
-        squares.append(float(((rest - rest.mean()) ** 2).sum()))
-    freedom = max(1, sum(counts) - len(counts) - len(slopes))
-    shared = sum(squares) / freedom
-    fitted = (sum(counts) - len(counts)) / freedom  # what the slopes took from the residuals
-    variances = [
-        fitted * (square + _SHARED * shared) / (count - 1 + _SHARED) / count * (1 - count / sizes[task])
-        for task, square, count in zip(known, squares, counts, strict=True)
-    ]
-    return np.array(means), np.array(variances)
-
-
-def _slopes(values: Sequence[Values], seen: Sequence[Values | None]) -> Values:
-    """Return the slopes (variables,) that explain the values within tasks, over the tasks of which more is known."""
-    pairs = [(value, sample) for value, sample in zip(values, seen, strict=True) if sample is not None]
-    if not pairs:
-        return np.zeros(0)
-    left = np.concatenate([sample - sample.mean(axis=0) for _, sample in pairs])
-    right = np.concatenate([value - value.mean() for value, _ in pairs])
-    gram = left.T @ left
-    found: Values = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), left.T @ right)
-    return found
 
 
 def _mean(means: Values, variances: Values) -> Estimated:

@@ -26,7 +26,7 @@ from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.merged_vectors import FEW, MergedVectors
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate, estimate
-from ri_analysis.live.sample import Sample
+from ri_analysis.live.sample import Features, Sample
 from ri_analysis.memory import Recent
 from ri_analysis.merging import MergeRecipe, direction, find_method
 from ri_analysis.progress import Progress
@@ -77,7 +77,8 @@ class LiveProbe:
             self._workers.submit(self._own.__dict__.clear).result()  # a tower that is not to be used
 
     @cached_property
-    def _sample(self) -> Sample:
+    def sample(self) -> Sample:
+        """The probe's images."""
         return Sample.of(self._evaluator, self.size)
 
     @cached_property
@@ -95,19 +96,23 @@ class LiveProbe:
         `progress` may raise Cancelled. Raises InputError where a merge has no directions.
         """
         if self.seconds <= LIVE:
-            self._sample = Sample.of(self._evaluator, self.size, progress)
+            self.sample = Sample.of(self._evaluator, self.size, progress)
             if all(map(self._evaluator.statistics_kept, recipes)):
                 self.look(recipes)
 
     def look(self, recipes: Sequence[MergeRecipe]) -> list[Outcomes]:
         """Return what merges by some recipes make of the probe's images of their tasks."""
-        futures = [self._workers.submit(self._look, recipe) for recipe in recipes]
+        return [self.sample.outcomes(features) for features in self.features(recipes)]
+
+    def features(self, recipes: Sequence[MergeRecipe]) -> list[Features]:
+        """Return the features, (n, embed_dim) by task, that merges give the probe's images of their tasks."""
+        futures = [self._workers.submit(self._features, recipe) for recipe in recipes]
         return [future.result() for future in futures]
 
     def estimates(self, recipes: Sequence[MergeRecipe], references: Sequence[Evaluation]) -> list[Estimate]:
         """Return what the probe says of all test images; `references` are what was measured last, one a recipe."""
         looked = zip(self.look(recipes), references, strict=True)
-        return [estimate(found, reference, self._sample.sizes) for found, reference in looked]
+        return [estimate(found, reference, self.sample.sizes) for found, reference in looked]
 
     def expected_seconds(self, recipe: MergeRecipe, moved: bool) -> float:
         """Return how long a look at a recipe and its like will take; `moved` when something else than λ moves."""
@@ -122,14 +127,14 @@ class LiveProbe:
 
     # --- outcomes -----------------------------------------------------------------------------------------
 
-    def _look(self, recipe: MergeRecipe) -> Outcomes:
+    def _features(self, recipe: MergeRecipe) -> Features:
         with one_thread if self.small else nullcontext(), within_memory(self._device):
             tower = self._tower()
             self._load(tower, recipe)
             inputs = torch.cat([self._inputs[task] for task in recipe.tasks])
             features = require_directions(tower.features(inputs.to(tower.dtype)).cpu(), recipe.source)
             parts = torch.split(features, [len(self._inputs[task]) for task in recipe.tasks])
-            return self._sample.outcomes(dict(zip(recipe.tasks, parts, strict=True)))
+            return dict(zip(recipe.tasks, parts, strict=True))
 
     def _tower(self) -> _Tower:
         """Return this worker's tower."""

@@ -15,19 +15,22 @@ from ri_analysis.engine.measurement import Request
 from ri_analysis.engine.outcomes import Indices, Outcome, Outcomes, labels
 from ri_analysis.progress import Progress
 
+Features = Mapping[str, torch.Tensor]  # (n, embed_dim) by task
+
 
 @dataclass(frozen=True)
 class Sample:
-    """A stratified sample: for each task the places of its images, their labels and the original expert's logits.
+    """A stratified sample: for each task the places of its images, their labels, heads, and the original expert's
+    logits (n, classes).
 
     `sizes` says how many images each task has in all.
     """
 
     rows: dict[str, Indices]
     sizes: dict[str, int]
-    _labels: dict[str, Indices]
-    _heads: Mapping[str, Head]
-    _expert: dict[str, torch.Tensor] = field(repr=False)
+    labels: dict[str, Indices]
+    heads: Mapping[str, Head]
+    expert: dict[str, torch.Tensor] = field(repr=False)
 
     @classmethod
     def of(cls, evaluator: Evaluator, size: int, progress: Progress | None = None) -> Sample:
@@ -47,12 +50,12 @@ class Sample:
             {task: outputs.logits for each in found for task, outputs in each.items()},
         )
 
-    def outcomes(self, features: Mapping[str, torch.Tensor]) -> Outcomes:
+    def outcomes(self, features: Features) -> Outcomes:
         """Return what a model makes of the images of some tasks, given its features (n, embed_dim) of each."""
         return Outcomes({task: self._outcome(task, part) for task, part in features.items()})
 
     def _outcome(self, task: str, features: torch.Tensor) -> Outcome:
-        logits = self._heads[task].logits(features)
-        divergence = kl_divergence(self._expert[task], logits).clamp(min=0).numpy()
+        logits = self.heads[task].logits(features)
+        divergence = kl_divergence(self.expert[task], logits).clamp(min=0).numpy()
         predicted = logits.argmax(dim=1).numpy().astype(np.int32)
-        return Outcome(self.rows[task], predicted, self._labels[task], divergence)
+        return Outcome(self.rows[task], predicted, self.labels[task], divergence)

@@ -16,9 +16,7 @@ import numpy.typing as npt
 import torch
 
 from ri_analysis.engine.outcomes import Outcomes
-from ri_analysis.live.sample import Sample
-
-Features = Mapping[str, torch.Tensor]  # (n, embed_dim) by task
+from ri_analysis.live.sample import Features, Sample
 
 ORDER = 3  # of the polynomial: through the four nearest points
 LEAST = 3  # points without which there is no inner one to leave out

@@ -20,12 +20,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
 from browsing import await_health, free_port, open_chromium, served, settle
@@ -34,11 +34,13 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
 
 RECORD = """(root) => {
-  const log = (window.riLog = { inputs: [], sent: {}, painted: [], exact: [], released: [] });
+  const log = (window.riLog = { inputs: [], sent: {}, painted: [], slid: [], exact: [], released: [] });
   root.addEventListener("input", () => log.inputs.push(performance.now()), true);
   root.addEventListener("pointerup", () => log.released.push(performance.now()), true);
   new MutationObserver((changes) => {
     for (const { attributeName } of changes) {
+      const seen = log.inputs.length;
+      if (attributeName === "data-slid") setTimeout(() => log.slid.push([seen, performance.now()])); // after its frame
       if (attributeName === "data-sent") log.sent[root.dataset.sent] = log.inputs.length;
       const seq = Number(root.dataset.ack), exact = root.dataset.kind === "exact";
       if (attributeName === "data-ack" || attributeName === "data-kind")
@@ -49,6 +51,14 @@ RECORD = """(root) => {
         }));
     }
   }).observe(root, { attributes: true });
+}"""
+DELAYED = """(delay) => {
+  const later = (work) => (event) => setTimeout(() => work(event), delay);
+  window.WebSocket = class extends WebSocket {
+    send(data) { setTimeout(() => super.send(data), delay); }
+    set onmessage(work) { super.onmessage = later(work); }
+    addEventListener(type, work) { super.addEventListener(type, type === "message" ? later(work) : work); }
+  };
 }"""
 _TELL = 10.0  # seconds between two lines about the server's memory
 FLOOR = '''
@@ -97,6 +107,12 @@ def main() -> int:
     parser.add_argument("--firsts", type=int, default=3, help="new servers for a first drag (default %(default)s)")
     parser.add_argument("--rest", type=float, default=2, help="from the slider to a first drag (default %(default)s)")
     parser.add_argument("--sessions-seconds", type=float, default=120, help="three at once (default %(default)s)")
+    parser.add_argument(
+        "--points", action="store_true", help="let the hand rest on a slider until its points are there"
+    )
+    parser.add_argument(
+        "--delay", type=float, default=0, help="ms that a message takes either way (default %(default)s)"
+    )
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
     options = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
@@ -104,6 +120,7 @@ def main() -> int:
         browser = open_chromium(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
+        page.add_init_script(f"({DELAYED})({options.delay})")
         with _floor(Path(folder)) as address:
             page.goto(address)
             root = page.locator(".floor")
@@ -116,6 +133,8 @@ def main() -> int:
             if options.drags:
                 runs = _drags(page, _opened(page, address), options, options.drags, exact=True)
                 _report("Merge page", runs)
+                if options.points:
+                    print("hand at rest → points: " + ", ".join(f"{run['points']:.2f} s" for run in runs), flush=True)
                 waits = np.array([run["exact"] for run in runs])
                 print(
                     f"{'release → exact values':<44} {np.median(waits):5.1f} s, at most {waits.max():.1f} s", flush=True
@@ -158,6 +177,7 @@ def _first_drags(browser: Any, suite: str, workspace: Path, number: int, rest: f
             log = page.evaluate("window.riLog")
             sent = [int(seq) for seq, count in log["sent"].items() if count]
             painted = [when for seq, when in log["painted"] if sent and seq >= min(sent)]
+            painted = sorted([*painted, *(when for _, when in log["slid"])])
             waits.append((there, (painted[0] - log["inputs"][0]) / 1000 if painted else np.inf))
             page.close()
     told = "; ".join(f"slider there after {there:.1f} s, first move → paint {wait:.2f} s" for there, wait in waits)
@@ -172,10 +192,13 @@ def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int, *
     found = []
     for number in range(drags):
         ranges = root.locator("input[type=range]")
-        page.evaluate("Object.assign(window.riLog, {inputs: [], sent: {}, painted: [], exact: [], released: []})")
+        waited = _rest_on(page, ranges.nth(number % ranges.count())) if exact and options.points else None
+        page.evaluate(
+            "Object.assign(window.riLog, {inputs: [], sent: {}, painted: [], slid: [], exact: [], released: []})"
+        )
         seconds = _drag(page, ranges.nth(number % ranges.count()), options.seconds)
         log = page.evaluate("window.riLog")
-        run = _lags(log) | {"seconds": seconds}
+        run = _lags(log) | {"seconds": seconds, "points": waited}
         if exact:
             page.wait_for_function(
                 "() => { const [r] = riLog.released.slice(-1); return r && riLog.exact.some(([, t]) => t > r) }"
@@ -186,6 +209,18 @@ def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int, *
             page.wait_for_timeout(3000)  # the page below follows
         found.append(run)
     return found
+
+
+def _rest_on(page: Page, slider: Locator) -> float:
+    """Have the pointer rest on a slider until the page can slide by itself; return how many seconds that took."""
+    slider.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    started = time.monotonic()
+    slider.hover()
+    with suppress(TimeoutError):  # nothing is smooth along this slider
+        page.locator(".ri-live[data-path]:not([data-path='0'])").wait_for(timeout=15_000)
+    return time.monotonic() - started
 
 
 def _drag(page: Page, slider: Locator, seconds: float, until: threading.Event | None = None) -> float:
@@ -208,8 +243,8 @@ def _lags(log: dict[str, Any]) -> dict[str, Any]:
     """Return the painted updates and each input's milliseconds until the first paint at least as new."""
     covered = {int(seq): count for seq, count in log["sent"].items()}
     lags, done, shown = [], 0, 0
-    for seq, when in log["painted"]:
-        upto = covered.get(seq, 0)
+    answered = [(covered.get(seq, 0), when) for seq, when in log["painted"]]
+    for upto, when in sorted([*answered, *map(tuple, log["slid"])], key=lambda paint: paint[1]):
         if upto > done:
             lags += [when - pressed for pressed in log["inputs"][done:upto]]
             done, shown = upto, shown + 1

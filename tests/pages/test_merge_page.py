@@ -250,11 +250,30 @@ def test_what_takes_too_long_to_look_at_is_interpolated_and_says_so(app: AppTest
                 assert low - 1e-4 <= truth <= high + 1e-4, (name, measure)
 
 
+def test_points_are_measured_where_the_hand_is_and_sent_once(app: AppTest):
+    opened(app)
+    at_rest = {"held": "", "near": "c.Reds", "values": {}}
+    data = hand.send(app, "poll", **at_rest)
+    for _ in range(100):
+        if data.get("path") and not data["refining"]:
+            break
+        data = hand.send(app, "poll", **at_rest)
+    path = data["path"]
+    assert (data["kind"], data["on"], path["held"], path["first"]) == ("exact", path["id"], "c.Reds", 0)
+    assert len(path["nodes"]) == 2
+    assert [each["position"] for each in path["nodes"][0]][:3] == [1.0, -1.0, 2.0]
+    have = [path["id"], len(path["nodes"][0]), path["reference"]]
+    assert hand.send(app, "poll", **at_rest, have=have)["path"] is None
+    muted = hand.until_exact(app, hand.send(app, "act", act="mute:Blues"))
+    assert muted["on"] != path["id"]  # it leads through other recipes
+
+
 def test_the_direction_of_linked_coefficients_and_of_logarithms():
     linked = SliderPath.of({"c.A": "0.5"}, "c.A", {"c.A": "0.75", "c.B": "1.25"})
     assert linked is not None
     assert linked.at(0.25) == {"c.A": "0.25", "c.B": "0.75"}
     assert linked.at(1.0) == {"c.A": "1", "c.B": "1.5"}
+    assert SliderPath.of({"c.A": "0.5"}, "c.A", {"c.A": "0.5"}, ("c.A", "c.B")) == linked  # before it moves
     images = SliderPath.of({"method": "fisher"}, "fisher.images", {"method": "fisher", "fisher.images": "512"})
     assert images is not None
     assert images.at(images.low)["fisher.images"] == "32"

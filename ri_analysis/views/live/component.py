@@ -25,5 +25,5 @@ def show(data: dict[str, Any]) -> None:
 @lru_cache(maxsize=1)
 def _component() -> Any:
     folder = resources.files(__package__)
-    css, js = ((folder / f"live.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return st.components.v2.component("ri_analysis_live", html='<div class="ri-live"></div>', css=css, js=js)
+    css, *js = ((folder / name).read_text(encoding="utf-8") for name in ("live.css", "slide.js", "live.js"))
+    return st.components.v2.component("ri_analysis_live", html='<div class="ri-live"></div>', css=css, js="\n".join(js))

@@ -1,17 +1,21 @@
-"""The direction in which a slider moves a recipe, and the surrogates along it, for suites too large to look at live."""
+"""The path on which a slider moves a recipe, and the surrogates along it: the page slides on them by itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.engine.measurement import Request
+from ri_analysis.live import sliding
 from ri_analysis.live.estimate import Estimate, estimate
-from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import LEAST, Features, Surrogate, refine
+from ri_analysis.live.probe import LiveProbe
+from ri_analysis.live.sample import Features, Sample
+from ri_analysis.live.surrogate import LEAST, Error, Surrogate, refine
 from ri_analysis.progress import Counter
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
@@ -19,6 +23,10 @@ from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views.live.exact import PURPOSE
 
+PURPOSE_SLIDE = "slide"
+POINTS, LOOKS = 9, 17  # measured along a path at most: models that take long, and looks at a probe
+SMOOTH = (0.02, 0.1)  # errors of mean accuracy and nats up to which a look is not better than what is interpolated
+Have = tuple[str, int, int]  # what the page knows: a path, how many of its points, the number of the reference
 _ENDS = (-10.0, 10.0)  # of a coefficient
 
 
@@ -39,18 +47,24 @@ class SliderPath:
     whole: bool = False
 
     @classmethod
-    def of(cls, base: Mapping[str, str], held: str, now: Mapping[str, str]) -> SliderPath | None:
-        """Return the direction from a recipe to another by the slider `held`; None where that is no slider."""
+    def of(
+        cls, base: Mapping[str, str], held: str, now: Mapping[str, str], linked: Iterable[str] = ()
+    ) -> SliderPath | None:
+        """Return the direction from a recipe to another by the slider `held`; None where that is no slider.
+
+        The coefficients `linked` move with it, and those that have moved.
+        """
         moved = [name for name in set(base) | set(now) if name != held and base.get(name) != now.get(name)]
         if held.startswith(recipes.COEFFICIENT):
-            value = float(now.get(held, 1.0))
+            value = float(base.get(held, 1.0))
             low, high = (min(recipes.COEFFICIENT_RANGE[0], value), max(recipes.COEFFICIENT_RANGE[1], value))
-            others = sorted(name for name in moved if name.startswith(recipes.COEFFICIENT))
-            offsets = tuple((name, round(float(now.get(name, 1.0)) - value, 6)) for name in others)
+            also = {name for name in moved if name.startswith(recipes.COEFFICIENT)} | set(linked) - {held}
+            others = sorted(also)
+            offsets = tuple((name, round(float(base.get(name, 1.0)) - value, 6)) for name in others)
             return cls(_rest(base, held, others), held, low, high, offsets)
         method = recipes.chosen_method(dict(now))
         for item in method.hyperparameters:
-            way = track(item, recipes.chosen_value(method.name, item, dict(now)))
+            way = track(item, recipes.chosen_value(method.name, item, dict(base)))
             if recipes.entry(method.name, item) == held and way is not None:
                 low, high = (math.log(end) for end in (way.low, way.high)) if item.log else (way.low, way.high)
                 return cls(_rest(base, held, ()), held, low, high, (), item.log, isinstance(item.default, int))
@@ -84,8 +98,9 @@ def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str
 class Line:
     """The surrogates of a pair along one direction, measured in the background a point at a time."""
 
-    def __init__(self, direction: SliderPath, size: int, models: int) -> None:
-        self.direction, self._size, self._models = direction, size, models
+    def __init__(self, direction: SliderPath, size: int, models: int, probe: LiveProbe | None = None) -> None:
+        self.direction, self._size, self._models, self._probe = direction, size, models, probe
+        self.id = uuid4().hex
         self._surrogates: list[Surrogate] = []  # as many as models, as soon as the sample is there
         self._job: Job | None = None
         self._finished = False
@@ -110,7 +125,8 @@ class Line:
         if self.running or self._finished:
             return
         evaluator = resources.evaluator(PURPOSE)
-        self._job = resources.jobs(PURPOSE).start(
+        # A probe has towers of its own: what others measure on all images need not end before.
+        self._job = resources.jobs(PURPOSE if self._probe is None else PURPOSE_SLIDE).start(
             key, "Measuring along a direction", lambda job: self._work(job, evaluator, first)
         )
 
@@ -135,12 +151,53 @@ class Line:
                     error.mean_accuracy, error.mean_interference, error.accuracy, error.interference
                 )
             )
-        points = max(error.mean_accuracy for error in errors)
-        nats = max(error.mean_interference for error in errors)
-        return found, (
-            f"Estimate, interpolated between {self.points} measured settings on {found[0].n} images. Settings left out "
-            f"were missed by at most {100 * points:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
-            "include that."
+        return found, _said(self.points, found[0].n, errors)
+
+    @property
+    def rough(self) -> bool:
+        """Whether interpolating is known to be worse than looking: nothing changes smoothly along this path."""
+        return self.direction.whole or (
+            self._finished and not self._smooth([each.error() for each in self._surrogates])
+        )
+
+    def sent(self, have: Have, last: Comparison, reference: int, base: Mapping[str, float]) -> dict[str, Any] | None:
+        """Return what the page needs to slide by itself, without the points that it has; None where nothing is new.
+
+        `last` is what was measured last, `reference` its number; `base` are the sliders' values.
+        """
+        count = self.points
+        if count < LEAST or self.direction.whole or have == (self.id, count, reference):
+            return None
+        first = have[1] if have[0] == self.id and have[1] <= count else 0
+        sample, tasks = self._surrogates[0].sample, list(next(iter(self._surrogates[0].points.values())))
+        errors = [surrogate.error() for surrogate in self._surrogates]
+        references = (last.before, last.last)[: self._models]
+        return {
+            "id": self.id,
+            "held": self.direction.held,
+            "log": self.direction.log,
+            "base": dict(base),
+            "offsets": dict(self.direction.offsets),
+            "reference": reference,
+            "first": first,
+            "constants": None if first else sliding.constants(sample, tasks),
+            "nodes": [sliding.points(surrogate, first, count) for surrogate in self._surrogates],
+            "corrections": [sliding.correction(reference, sample, tasks) for reference in references],
+            "errors": [
+                {
+                    "accuracy": {"mean": error.mean_accuracy, "tasks": error.accuracy},
+                    "interference": {"mean": error.mean_interference, "tasks": error.interference},
+                }
+                for error in errors
+            ],
+            "smooth": self._smooth(errors),
+            "says": _said(count, sum(len(sample.rows[task]) for task in tasks), errors),
+        }
+
+    def _smooth(self, errors: list[Error]) -> bool:
+        """Whether interpolating serves; where nothing can be looked at in time there is nothing better."""
+        return self._probe is None or all(
+            each.mean_accuracy <= SMOOTH[0] and each.mean_interference <= SMOOTH[1] for each in errors
         )
 
     def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
@@ -148,16 +205,29 @@ class Line:
 
         alive = Counter(job.progress, LEAST).alive
         if not self._surrogates:
-            sample = Sample.of(evaluator, self._size, alive)
+            sample = self._probe.sample if self._probe is not None else Sample.of(evaluator, self._size, alive)
             self._surrogates = [Surrogate(sample) for _ in range(self._models)]
 
         def measure(position: float) -> list[Features]:
             pair = recipes.chosen_pair(evaluator, way.at(position))
+            if self._probe is not None:
+                return self._probe.features(pair.all)
             sections = evaluator.sections(pair.all[0].tasks)
             requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.all]
             return list(evaluator.measurement.features(requests, alive))
 
         low, high = way.fitting(way.low), way.fitting(way.high)
-        for points in refine(self._surrogates, low, high, measure, first=first, fitting=way.fitting):
+        most = POINTS if self._probe is None else LOOKS
+        for points in refine(self._surrogates, low, high, measure, first=first, most=most, fitting=way.fitting):
             job.progress(points, LEAST)
         self._finished = True
+
+
+def _said(points: int, images: int, errors: list[Error]) -> str:
+    accuracy = max(error.mean_accuracy for error in errors)
+    nats = max(error.mean_interference for error in errors)
+    return (
+        f"Estimate, interpolated between {points} measured settings on {images} images. Settings left out "
+        f"were missed by at most {100 * accuracy:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
+        "include that."
+    )

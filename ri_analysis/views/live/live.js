@@ -1,14 +1,17 @@
 // Sliders, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change (what RI changed, with a colour where that is clear), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way).
-// Out, as the state `message`: {seq, kind, held, holding, values, act}. kind is move (a slider is being moved), release,
+// change (what RI changed, with a colour where that is clear), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
+// path (points along the slider at hand, see slide.js), on (the path on which the recipe lies), refining (more points follow).
+// Out, as the state `message`: {seq, kind, held, holding, values, act, near, linked, have}. near is the slider that the
+// hand is at, have the path that is known here and how many of its points. kind is move (a slider is being moved), release,
 // act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
 // held is the slider that was moved last, holding whether it is still being moved.
 //
 // One message is in flight at a time: the newest values go out when the last message was answered, so that what lies
 // between is dropped. The DOM is built once, survives reruns with its focus, and is rebuilt only when sliders or tasks
-// come or go. The server's values move a thumb only while nothing is held, unsent or in flight.
+// come or go. Where a path's points are here, the page slides by itself: it asks the server for nothing but more points,
+// and sends the values when the hand lets go. The server's values move a thumb only while nothing is held, unsent or in flight.
 
 const SVG = "http://www.w3.org/2000/svg";
 const POLL = 120; // ms between two questions for the exact values
@@ -41,6 +44,9 @@ class Panel {
     this.held = null; // the slider being moved
     this.last = ""; // the one that was under it last
     this.values = {};
+    this.near = this.told = ""; // the slider under the pointer, or with the focus; that which the server knows of
+    this.path = null; // what is known along that slider's path
+    this.slid = null; // where on it the values are that are painted, null where they are the server's
     this.linked = false;
     this.unsettled = false;
     this.shape = "";
@@ -61,12 +67,19 @@ class Panel {
     if (kind === "move" || kind === "release" || kind === "act") {
       this.unsettled = true;
       clearTimeout(this.late);
-      if (!more.act?.includes("pin:")) { // a pin leaves the recipe as it is
+      if (!more.act?.includes("pin:") && this.slid === null) { // a pin leaves the recipe as it is
         this.late = setTimeout(() => this.fallBehind(), LATE);
       }
     }
     this.last = this.held ?? this.last;
-    this.deliver({ seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, ...more });
+    if (kind === "act" && !more.act.includes("pin:")) {
+      this.path = null; // it may lead through other recipes now
+    }
+    this.told = this.near;
+    this.deliver({
+      seq: this.seq, kind, held: this.last, holding: this.held !== null, values: this.values, near: this.near,
+      linked: this.linked, have: this.path === null ? null : this.path.have(), ...more,
+    });
   }
 
   /** Send a message, and again while it is not answered: one that meets a run of the whole page can be lost. */
@@ -94,8 +107,70 @@ class Panel {
   }
 
   moved(kind) {
+    this.slid = this.place();
+    if (kind === "move" && this.slid !== null) {
+      this.unsettled = true;
+      this.frame ??= requestAnimationFrame(() => this.slide());
+      return;
+    }
+    if (kind === "release" && this.flight && this.polling) {
+      this.flight = 0;
+    }
     this.dirty = kind === "move" && this.dirty === "release" ? "release" : kind;
     this.flush();
+  }
+
+  /** Have points measured along a slider's path before the hand moves. */
+  approach(entry) {
+    this.near = entry;
+    this.notePath();
+    if (this.held === null && entry !== this.told && !this.flight) {
+      this.ask(); // else the answer lets it go
+    }
+  }
+
+  /** Note how many points there are where the hand is. */
+  notePath() {
+    const here = this.path?.smooth && this.path.held === (this.held ?? this.near);
+    this.root.dataset.path = here ? this.path.nodes.length : 0;
+  }
+
+  /** Return where on the known path the hand is, null where that is not known. */
+  place() {
+    return this.path !== null && this.path.held === this.held ? this.path.position(this.values) : null;
+  }
+
+  /** Paint the estimates of where the hand is. */
+  slide() {
+    this.frame = null;
+    const place = this.place();
+    if (place === null) {
+      return;
+    }
+    this.slid = place;
+    const rows = this.path.rows(place);
+    for (const [name, row] of Object.entries(rows)) {
+      row.marks = this.data.rows[name]?.marks;
+    }
+    this.root.dataset.kind = this.root.dataset.drawn = "surrogate";
+    if (this.status.textContent !== this.path.says) {
+      this.status.textContent = this.path.says;
+    }
+    this.drawBars(rows, "surrogate");
+    this.root.dataset.slid = Number(this.root.dataset.slid ?? 0) + 1;
+  }
+
+  /** Take what the server says of the path. */
+  takePath({ path, on }) {
+    if (path?.constants && path.id !== this.path?.id) {
+      this.path = new SlidePath(path);
+    } else if (path && path.id === this.path?.id) {
+      this.path.take(path);
+    }
+    if (this.path?.id !== on) {
+      this.path = null;
+    }
+    this.notePath();
   }
 
   act(name) {
@@ -116,6 +191,7 @@ class Panel {
       clearTimeout(this.late);
     }
     this.data = data;
+    this.takePath(data);
     const shape = JSON.stringify([data.controls.map((each) => each.entry), data.tasks.map((each) => each.name),
       data.models.length, data.weighted]);
     if (shape !== this.shape) {
@@ -131,7 +207,7 @@ class Panel {
     this.flush();
     if (!this.flight && this.held === null) {
       this.rest();
-    } else if (!this.flight && data.poll) {
+    } else if (!this.flight && (data.poll || data.refining)) {
       this.ask(); // a surrogate becomes better while the slider holds still
     }
   }
@@ -163,6 +239,8 @@ class Panel {
         this.unsettled = false;
         this.post("settle");
       }, SETTLE);
+    } else if (data.refining || this.near !== this.told) {
+      this.ask();
     }
   }
 
@@ -295,12 +373,17 @@ class Panel {
 
   draw() {
     const { data } = this;
-    this.root.dataset.kind = data.kind;
-    if (DRAWN.includes(data.kind)) {
-      this.root.dataset.drawn = data.kind;
+    if (this.place() !== null && this.unsettled) {
+      this.slide();
+    } else if (this.slid === null || !(this.dirty || this.flight)) { // else it knows nothing of what is painted
+      this.slid = null;
+      this.root.dataset.kind = data.kind;
+      if (DRAWN.includes(data.kind)) {
+        this.root.dataset.drawn = data.kind;
+      }
+      this.status.textContent = data.says;
+      this.drawBars(data.rows, data.kind);
     }
-    this.status.textContent = data.says;
-    this.drawBars();
     for (const task of data.tasks) {
       const { box, mute, solo, row } = this.switches.get(task.name);
       box.checked = task.on;
@@ -325,8 +408,8 @@ class Panel {
     this.root.dataset.ack = data.ack;
   }
 
-  drawBars() {
-    const { rows, models, kind } = this.data;
+  drawBars(rows, kind) {
+    const { models } = this.data;
     const all = Object.values(rows).flatMap((row) => row.interference.map(([value, , high]) => Math.max(value, high)));
     const top = nice(Math.max(0.05, ...all));
     this.scale = this.held !== null ? Math.max(this.scale, top) : top; // does not jump about while a slider moves
@@ -413,6 +496,10 @@ class Slider {
     this.control = control;
     this.range = element("input", { type: "range", "aria-label": name, title: control.help });
     this.number = element("input", { type: "number", "aria-label": `${name}, typed`, step: "any" });
+    this.range.addEventListener("pointerenter", () => panel.approach(control.entry));
+    this.range.addEventListener("pointerleave", () => this.held() || panel.approach(""));
+    this.range.addEventListener("focus", () => panel.approach(control.entry));
+    this.range.addEventListener("blur", () => panel.approach(""));
     this.range.addEventListener("pointerdown", () => this.hold());
     this.range.addEventListener("keydown", () => (this.keyed = true));
     this.range.addEventListener("pointercancel", () => this.release());
@@ -460,8 +547,12 @@ class Slider {
   hold() {
     if (!this.held()) {
       this.panel.held = this.control.entry;
+      this.panel.near = this.control.entry;
       this.start = { ...this.panel.values };
       clearTimeout(this.panel.timer);
+      if (this.panel.data.refining && !this.panel.flight) {
+        this.panel.ask();
+      }
     }
   }
 

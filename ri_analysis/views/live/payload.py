@@ -128,7 +128,8 @@ def state_of(view: View, ready: bool = True) -> dict[str, Any]:
     if view.surrogate is not None:
         return {"kind": "surrogate", "says": f"{view.surrogate}{going}"}
     n = words.count(view.estimates[0].n, "image")
-    return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{going}"}
+    rough = " What this slider changes is not smooth, so every position is looked at." if view.rough else ""
+    return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{rough}{going}"}
 
 
 def _change(comparison: Comparison) -> list[dict[str, str]]:

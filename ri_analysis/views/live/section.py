@@ -23,6 +23,7 @@ from ri_analysis.progress import Parts
 from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views.live import acts, component, payload
+from ri_analysis.views.live.line import Have
 from ri_analysis.views.live.preview import preview
 from ri_analysis.views.live.session import LiveSession, live_session
 
@@ -66,6 +67,9 @@ def section(evaluator: Evaluator) -> None:
     ready = looks.ready(pair)
     view = session.view(evaluator, looks.probe, pair, moving=moving, held=held_entry)
     data |= payload.state_of(view, ready)
+    data |= session.path(
+        evaluator, pair, _known_path(message), {each["entry"]: each["value"] for each in data["controls"]}
+    )
     data |= {"rows": payload.rows(view, session.measured), "poll": view.more or not ready or (moving and not fresh)}
     if not moving:
         data |= {"query": state.query(partial(recipes.in_address, "merge")), "copies": copies(pair)}
@@ -74,9 +78,17 @@ def section(evaluator: Evaluator) -> None:
         st.rerun()  # the rest of the page follows
 
 
+def _known_path(message: dict[str, Any]) -> Have:
+    name, count, reference = message.get("have") or ("", 0, 0)
+    return str(name), int(count), int(reference)
+
+
 def _obey(session: LiveSession, message: dict[str, Any], evaluator: Evaluator) -> None:
     session.seq = int(message["seq"])
     method = recipes.chosen_method()
+    session.near = str(message.get("near") or "")
+    linked = recipes.possible_tasks(evaluator) if session.near.startswith(recipes.COEFFICIENT) else ()
+    session.linked = tuple(recipes.COEFFICIENT + task for task in linked) if message.get("linked") else ()
     values = message.get("values")
     if isinstance(values, dict) and message.get("kind") in ("move", "release"):
         acts.take_values(values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -10,6 +12,7 @@ import streamlit as st
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.live import sliding
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LIVE, LiveProbe, is_small
 from ri_analysis.progress import Pace
@@ -18,7 +21,7 @@ from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views.live import exact
 from ri_analysis.views.live.acts import History, recipe_texts
-from ri_analysis.views.live.line import Line, SliderPath
+from ri_analysis.views.live.line import LOOKS, POINTS, Have, Line, SliderPath
 
 _SESSION = "merge.session"
 _PATIENCE = 0.15  # seconds a poll waits for the exact values
@@ -31,7 +34,8 @@ class View:
 
     `pace` is how far measuring all images is, None where nothing is under way; `surrogate` says what the estimates are
     where they are no look at the merged model; `problem` is what stopped measuring; `preparing` says that estimates
-    have to wait for the probe; `more` that asking again in a moment brings more.
+    have to wait for the probe; `more` that asking again in a moment brings more; `rough` that nothing is smooth along
+    the slider's path.
     """
 
     pair: Pair
@@ -42,6 +46,7 @@ class View:
     problem: str | None = None
     preparing: bool = False
     more: bool = False
+    rough: bool = False
 
 
 @dataclass
@@ -52,8 +57,11 @@ class LiveSession:
     pair: Pair | None = None
     measured: Comparison | None = None  # the last pair measured on all images: it corrects the probe
     history: History = field(default_factory=History)
+    near: str = ""  # the slider that the hand is at
+    linked: tuple[str, ...] = ()  # the coefficients that would move with it
     _name: str = field(default_factory=lambda: uuid4().hex)
     _measured_pair: Pair | None = None
+    _taken: int = 0  # how often something was measured
     _job: Job | None = None
     _job_pair: Pair | None = None
     _line: Line | None = None
@@ -71,7 +79,9 @@ class LiveSession:
             self._from_memory(evaluator, pair)
         if (found := self.exact_for(pair)) is not None:
             self._give_up()
-            if self._line is not None and not live:
+            if self.near and probe is not None:
+                self._follow(evaluator, probe, pair, self.near, live)
+            elif self._line is not None and not live:
                 self._refine(self._line)
             return View(pair, exact=found)
         problem = None
@@ -85,10 +95,12 @@ class LiveSession:
         pace = None if self._job is None or problem is not None else self._job.pace
         if probe is None:
             return View(pair, pace=pace, problem=problem, preparing=True, more=True)
-        if live:
-            return View(pair, None, self._estimates(probe, pair), pace, problem=problem, more=pace is not None)
         if moving:
-            self._follow(probe, pair, held)
+            self._follow(evaluator, probe, pair, held, live)
+        if live:
+            rough = moving and self._line is not None and self._line.rough
+            looked = self._estimates(probe, pair)
+            return View(pair, None, looked, pace, problem=problem, more=pace is not None, rough=rough)
         estimates, says = self._along(evaluator, pair) or (None, None)
         running = self._line is not None and self._line.running
         return View(pair, None, estimates, pace, says, problem, more=running or pace is not None)
@@ -100,7 +112,7 @@ class LiveSession:
 
     def take(self, pair: Pair, comparison: Comparison) -> None:
         """Note that a pair was measured."""
-        self.measured, self._measured_pair = comparison, pair
+        self.measured, self._measured_pair, self._taken = comparison, pair, self._taken + 1
 
     # --- measuring ----------------------------------------------------------------------------------------
 
@@ -144,14 +156,28 @@ class LiveSession:
             self._looked = pair, probe.estimates(pair.all, references[: len(pair.all)])
         return self._looked[1]
 
-    def _follow(self, probe: LiveProbe, pair: Pair, held: str) -> None:
-        """Have points measured in the background along the path on which a slider moves."""
+    def path(self, evaluator: Evaluator, pair: Pair, have: Have, base: Mapping[str, float]) -> dict[str, Any]:
+        """Return what the page needs to slide by itself: `on`, the path on which a pair lies, and `path`, what is new.
+
+        `base` are the sliders' values; `refining` says that more follows.
+        """
+        line = self._line
+        if line is None or self.measured is None or line.position_of(evaluator, pair, self._value(line)) is None:
+            return {"on": "", "refining": False}
+        refining = line.running and line.direction.held == self.near  # asked first: what follows is then complete
+        return {"on": line.id, "refining": refining, "path": line.sent(have, self.measured, self._taken, base)}
+
+    def _follow(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, held: str, live: bool) -> None:
+        """Have points measured in the background along the path on which a slider moves, or is about to."""
         base = self.history.steps[self.history.place] if self.history.steps else {}
-        direction = SliderPath.of(base, held, recipe_texts())
+        direction = SliderPath.of(base, held, recipe_texts(), self.linked if held == self.near else ())
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
-            self._line = Line(direction, probe.affordable(POINT, MOST), len(pair.all))
-        if self._line is not None:
+            classes = [len(evaluator.heads[task].classes) for task in pair.before.tasks]
+            fitting = sliding.images_within(sliding.BUDGET, classes, LOOKS if live else POINTS, len(pair.all))
+            size = min(fitting, probe.affordable(POINT, MOST))
+            self._line = Line(direction, size, len(pair.all), probe if live and probe.size <= fitting else None)
+        if self._line is not None and not (live and self._line.direction.whole):
             self._refine(self._line)
 
     def _refine(self, line: Line) -> None:

@@ -1,0 +1,180 @@
+// A slider's estimates, computed in the page from a few measured points along its path (ri_analysis/live/sliding.py
+// packs them and says why this is enough). No DOM here: numbers in, numbers out.
+//
+// A path, as it is sent: {id, held, log, base, offsets, reference, first, nodes: [[{position, values}…]…] by model from
+// number `first` on, constants (with the first node only), corrections and errors by model, smooth, says}.
+
+const LEAST = 3; // points between which something is interpolated
+
+/** What is known along one slider's path. */
+class SlidePath {
+  constructor(sent) {
+    Object.assign(this, { ...sent.constants, id: sent.id, nodes: [] });
+    this.labels = perTask(floats(sent.constants.labels), this.tasks);
+    this.certainty = perTask(floats(sent.constants.certainty), this.tasks);
+    this.take(sent);
+  }
+
+  /** Add what is new. */
+  take(sent) {
+    const { held, log, base, offsets, reference, errors, smooth, says } = sent;
+    Object.assign(this, { held, log, base, offsets, reference, errors, smooth, says });
+    if (sent.first > this.nodes.length) {
+      return; // something between is missing; it is asked for again
+    }
+    this.nodes.length = sent.first;
+    const models = sent.nodes;
+    models[0].forEach((node, place) => this.nodes.push({
+      position: node.position,
+      models: models.map((each) => unpackPoint(floats(each[place].values), this.tasks, sent.first + place + 1)),
+    }));
+    this.corrections = sent.corrections.map((each) => unpackCorrection(each, this.tasks, this.variables));
+  }
+
+  /** Return what need not be sent again. */
+  have() {
+    return [this.id, this.nodes.length, this.reference];
+  }
+
+  /** Return where on the path the sliders' values lie, null where they do not or too little is known there. */
+  position(values) {
+    const value = values[this.held];
+    for (const [entry, usual] of Object.entries(this.base)) {
+      const by = this.offsets[entry];
+      const expected = by === undefined ? usual : Math.min(10, Math.max(-10, value + by));
+      if (entry !== this.held && Math.abs(values[entry] - expected) > 1e-6) {
+        return null;
+      }
+    }
+    const position = this.log ? Math.log(value) : value, places = this.nodes.map((node) => node.position);
+    const within = Math.min(...places) <= position && position <= Math.max(...places);
+    return this.smooth && places.length >= LEAST && within ? position : null;
+  }
+
+  /** Return the rows of bars at a position: for each task and "mean", one [value, low, high] a model and measure. */
+  rows(position) {
+    const rows = {};
+    const put = (name, measure, bar) => ((rows[name] ??= { accuracy: [], interference: [] })[measure].push(bar));
+    const mix = lagrange(this.nodes.map((node) => node.position), position, this.order + 1);
+    this.corrections.forEach((correction, model) => {
+      const seen = this.tasks.map((task, place) => outcomes(
+        task, mix.map(([at, weight]) => ({ at, weight, point: this.nodes[at].models[model][place] })),
+        this.labels[place], this.certainty[place]));
+      for (const measure of ["accuracy", "interference"]) {
+        const { means, variances } = regress(seen.map((each) => each[measure]), correction, this);
+        const error = this.errors[model][measure];
+        this.tasks.forEach(({ name }, place) =>
+          put(name, measure, bar(means[place], this.z * Math.sqrt(variances[place]) + error.tasks[name])));
+        const spread = (this.z * Math.sqrt(sum(variances))) / means.length;
+        put("mean", measure, bar(sum(means) / means.length, spread + error.mean));
+      }
+    });
+    return rows;
+  }
+}
+
+/** Return the weights of the `count` points nearest to a position in the polynomial through them, as [number, weight]. */
+function lagrange(places, position, count) {
+  const order = places.map((_, at) => at).sort((one, other) => places[one] - places[other]);
+  const nearest = order
+    .sort((one, other) => Math.abs(places[one] - position) - Math.abs(places[other] - position))
+    .slice(0, count);
+  return nearest.map((at) => [at, nearest.filter((other) => other !== at).reduce(
+    (product, other) => (product * (position - places[other])) / (places[at] - places[other]), 1)]);
+}
+
+/** Return which images of a task are right, and their KL(expert ‖ model) in nats, in a mix of points. */
+function outcomes({ n, classes }, mix, labels, certainty) {
+  const accuracy = new Float64Array(n), interference = new Float64Array(n), logits = new Float64Array(classes);
+  for (let image = 0; image < n; image++) {
+    const length = Math.sqrt(squaredNorm(mix, image));
+    let mean = 0;
+    logits.fill(0);
+    for (const { weight, point } of mix) {
+      const share = weight / length, from = image * classes;
+      mean += share * point.mean[image];
+      for (let each = 0; each < classes; each++) {
+        logits[each] += share * point.logits[from + each];
+      }
+    }
+    let best = 0;
+    for (let each = 1; each < classes; each++) {
+      best = logits[each] > logits[best] ? each : best;
+    }
+    let total = 0;
+    for (let each = 0; each < classes; each++) {
+      total += Math.exp(logits[each] - logits[best]);
+    }
+    accuracy[image] = best === labels[image] ? 1 : 0;
+    interference[image] = Math.max(0, certainty[image] - mean + logits[best] + Math.log(total));
+  }
+  return { accuracy, interference };
+}
+
+function squaredNorm(mix, image) {
+  let total = 0;
+  for (const one of mix) {
+    for (const other of mix) {
+      const later = one.at >= other.at ? one : other; // it holds the products with all before it
+      const earlier = one.at >= other.at ? other : one;
+      total += one.weight * other.weight * later.point.gram[image * (later.at + 1) + earlier.at];
+    }
+  }
+  return total;
+}
+
+/** Return each task's estimated mean over all its images, and its variance; as Correction.regress of live/estimate.py. */
+function regress(values, { fitted, tasks: known }, { tasks, shared, variables }) {
+  const slopes = new Float64Array(variables);
+  const dot = (row, at) => slopes.reduce((total, slope, each) => total + slope * row[at * variables + each], 0);
+  values.forEach((value, task) => value.forEach((each, image) => {
+    for (let variable = 0; variable < variables; variable++) {
+      slopes[variable] += known[task].projection[image * variables + variable] * each;
+    }
+  }));
+  const rests = values.map((value, task) => value.map((each, image) => each - dot(known[task].seen, image)));
+  const middles = rests.map((rest) => sum(rest) / rest.length);
+  const squares = rests.map((rest, task) => sum(rest.map((each) => (each - middles[task]) ** 2)));
+  const counted = sum(tasks.map(({ n }) => n)) - tasks.length;
+  const freedom = Math.max(1, counted - fitted);
+  return {
+    means: middles.map((middle, task) => middle + dot(known[task].whole, 0)),
+    variances: tasks.map(({ n, size }, task) =>
+      ((counted / freedom) * (squares[task] + (shared * sum(squares)) / freedom) * (1 - n / size))
+        / (n - 1 + shared) / n),
+  };
+}
+
+// --- what is sent ---------------------------------------------------------------------------------------------------
+
+function unpackPoint(values, tasks, number) {
+  let from = 0;
+  const next = (count) => values.subarray(from, (from += count));
+  return tasks.map(({ n, classes }) => ({ logits: next(n * classes), mean: next(n), gram: next(n * number) }));
+}
+
+function unpackCorrection({ fitted, values }, tasks, variables) {
+  const all = floats(values);
+  let from = 0;
+  const next = (count) => all.subarray(from, (from += count));
+  return { fitted, tasks: tasks.map(({ n }) => ({
+    seen: next(n * variables), projection: next(n * variables), whole: next(variables),
+  })) };
+}
+
+function perTask(values, tasks) {
+  let from = 0;
+  return tasks.map((task) => values.subarray(from, (from += task.n)));
+}
+
+function floats(text) {
+  return new Float32Array(Uint8Array.from(atob(text), (each) => each.charCodeAt(0)).buffer);
+}
+
+function bar(value, by) {
+  return [value, value - by, value + by];
+}
+
+function sum(values) {
+  return values.reduce((total, each) => total + each, 0);
+}
