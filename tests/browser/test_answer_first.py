@@ -69,7 +69,7 @@ def test_a_term_explains_itself_when_hovered_or_focused(visit: Visit):
 
 def test_the_sidebar_has_the_whole_glossary(visit: Visit):
     page = visit("overview")
-    page.locator("[data-testid=stSidebar] [data-testid=stPopover] button").click()
+    page.get_by_test_id("stSidebar").get_by_role("button", name="Glossary").click()
     page.locator("[data-testid=stPopoverBody] li", has_text="task vector").first.wait_for()
 
 

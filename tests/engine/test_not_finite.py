@@ -52,7 +52,7 @@ WAYS: dict[str, tuple[Callable[[Evaluator, MergeRecipe], Any], str]] = {
         lambda e, r: pair_plane(e, ("Reds", "Greens"), alphas=(0, 1)),
         r"Reds\.safetensors: its outputs are NaN",
     ),
-    "live": (lambda e, r: LiveProbe(e, 2)._look(r), MERGED),
+    "live": (lambda e, r: LiveProbe(e, 2).look([r]), MERGED),
 }
 
 
@@ -69,7 +69,7 @@ def test_a_scale_that_is_too_large_is_one_message_with_the_recipe(evaluator: Eva
     for ask in (
         evaluator.measure,
         lambda r: Point(r, "test").compute(evaluator),
-        LiveProbe(evaluator, 2)._look,
+        lambda r: LiveProbe(evaluator, 2).look([r]),
     ):
         with pytest.raises(NotFinite, match=MERGED.replace("scale=.*", r"scale=2\.0 --coefficient Blues=1e\+37")):
             ask(recipe)

@@ -91,8 +91,8 @@ def test_every_table_of_the_pages_is_an_analysis(
     """What analyses declare is tested over the registry; here nothing else is offered."""
     press(press(visit("interference"), "Compute contributions"), "Compute the plane")
     assert set(tables) == {
-        "drift", "drift-images", "crosstalk", "drift-by-block", "contribution", "weight-cosine", "weight-interference",
-        "overlap", "plane",
+        "drift", "drift-images", "flips", "crosstalk", "drift-by-block", "contribution", "weight-cosine",
+        "weight-interference", "overlap", "plane",
     }  # fmt: skip
     tables.clear()
     monkeypatch.setattr(pace, "SHORT", 1e6)

@@ -133,7 +133,7 @@ def test_app_serves_the_suite_it_is_given(tiny: Path, workspace: Path, monkeypat
     monkeypatch.setattr(os, "_exit", lambda code: served.update(left=code))
     monkeypatch.setattr(server, "serve", lambda token, folders: served.update(token=token, folders=folders))
     monkeypatch.setattr("ri_analysis.ui.shell.preload", lambda: None)
-    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW"):
+    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW", "SHARED"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
     here, port = os.getcwd(), free_port("0.0.0.0")
     flags = ["--workspace", str(workspace), "--device", "cpu", "--allow", str(workspace.parent / "home")]
@@ -163,7 +163,7 @@ def test_a_bad_flag_is_one_message_before_anything_is_served(
     flags: list[str], words: list[str], workspace: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW"):
+    for name in ("SUITE", "WORKSPACE", "DEVICE", "ALLOW", "SHARED"):
         monkeypatch.setenv(f"RI_ANALYSIS_{name}", "")
     try:
         code: object = main(["app", "--workspace", str(workspace), *flags])
