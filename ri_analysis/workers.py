@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from multiprocessing import connection, get_context, parent_process
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
 from queue import Empty
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
+
+from loky.backend import get_context
 
 from ri_analysis.errors import InputError
 from ri_analysis.memory import divide, require_for
@@ -22,10 +25,11 @@ _number = 0  # of this process, where it is a worker
 
 
 class _Line(NamedTuple):
-    """What connects the workers with the process that handed out the work; `taken` counts the items that are."""
+    """What connects the workers with the process that hands out the work: places of items, and one None a worker."""
 
     messages: Any
-    taken: Any
+    places: Any
+    life: Any
 
 
 class _Failed(NamedTuple):
@@ -44,6 +48,33 @@ def worker_number() -> int:
     return _number
 
 
+def fresh_processes() -> Any:
+    """Return a context of multiprocessing whose processes have an interpreter of their own, and run no script.
+
+    Not forked: a forked child inherits the locks of PyTorch's threads. Nor spawned as Python does it, which runs the
+    main script again in each child: under Streamlit that is the page, and its errors would end the child.
+    """
+    return get_context("loky")
+
+
+@contextmanager
+def lifeline() -> Iterator[Any]:
+    """Yield what workers hold on to, see `hold_on`; it is torn when this process ends, however that comes."""
+    theirs, ours = connection.Pipe(duplex=False)
+    with theirs, ours:
+        yield theirs
+
+
+def hold_on(line: Any) -> None:
+    """End this worker when the process that made the lifeline does."""
+
+    def wait() -> None:
+        connection.wait([line])
+        os._exit(1)
+
+    Thread(target=wait, name="ri-analysis-end", daemon=True).start()
+
+
 def side_by_side(
     jobs: int,
     function: Callable[[Item, Tell], None],
@@ -58,36 +89,46 @@ def side_by_side(
     write must bear that. Raises InputError where one ends without a word. They end when this process does.
     """
     require_for(jobs)
-    # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
-    context = get_context("spawn")
-    line = _Line(context.Queue(), context.Value("i", 0))
-    workers = [
-        context.Process(target=_work, args=(line, number, jobs, function, items), name=f"ri-analysis-worker-{number}")
-        for number in range(min(jobs, len(items)))
-    ]
-    try:
-        for worker in workers:
-            worker.start()
-        running = workers
-        while running:
-            ready = connection.wait([worker.sentinel for worker in running], _HEARD_EVERY)
-            ended = [worker for worker in running if worker.sentinel in ready]
-            running = [worker for worker in running if worker not in ended]
-            for worker in ended:
-                worker.join()  # its sentinel speaks a moment before its exit code is there
-            _listen(line, hear)
-            alive()
-            if any(worker.exitcode for worker in ended):
-                raise InputError(
-                    f"one of {len(workers)} worker processes was ended from outside; is there enough memory for all of "
-                    "them?"
-                )
-        _listen(line, hear, sys.maxsize)
-    finally:
-        for worker in workers:
-            if worker.pid is not None:
-                worker.terminate()
-                worker.join()
+    context = fresh_processes()
+    with lifeline() as life:
+        line = _Line(context.Queue(), context.Queue(), life)
+        count = min(jobs, len(items))
+        for place in [*range(len(items)), *[None] * count]:
+            line.places.put(place)
+        workers = [
+            context.Process(
+                target=_work, args=(line, number, jobs, function, items), name=f"ri-analysis-worker-{number}"
+            )
+            for number in range(count)
+        ]
+        try:
+            for worker in workers:
+                worker.start()
+            _wait_for(workers, line, hear, alive)
+        finally:
+            for worker in workers:
+                if worker.pid is not None:
+                    worker.terminate()
+                    worker.join()
+
+
+def _wait_for(workers: Sequence[Any], line: _Line, hear: Callable[[Any], None], alive: Callable[[], None]) -> None:
+    """Listen to workers until all have ended; raise InputError where one ended without a word."""
+    running = workers
+    while running:
+        ready = connection.wait([worker.sentinel for worker in running], _HEARD_EVERY)
+        ended = [worker for worker in running if worker.sentinel in ready]
+        running = [worker for worker in running if worker not in ended]
+        for worker in ended:
+            worker.join()  # its sentinel speaks a moment before its exit code is there
+        _listen(line, hear)
+        alive()
+        if codes := [str(worker.exitcode) for worker in ended if worker.exitcode]:
+            raise InputError(
+                f"one of {len(workers)} worker processes was ended from outside (exit code {', '.join(codes)}); is "
+                "there enough memory for all of them?"
+            )
+    _listen(line, hear, sys.maxsize)
 
 
 def _listen(line: _Line, hear: Callable[[Any], None], most: int = 1000) -> None:
@@ -107,24 +148,11 @@ def _work(line: _Line, number: int, jobs: int, function: Callable[[Any, Tell], N
     global _number
     _number = number
     divide(jobs)
-    Thread(target=_end_with_parent, name="ri-analysis-end", daemon=True).start()
+    hold_on(line.life)
     try:
-        while (place := _take(line)) < len(items):
+        while (place := line.places.get()) is not None:
             function(items[place], line.messages.put)
     except Exception as error:  # raised again where the work was handed out
         line.messages.put(_Failed(error))
     line.messages.close()
     line.messages.join_thread()
-
-
-def _take(line: _Line) -> int:
-    with line.taken.get_lock():
-        line.taken.value += 1
-        return int(line.taken.value) - 1
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None  # or this would be no worker
-    connection.wait([parent.sentinel])
-    os._exit(1)

@@ -8,7 +8,6 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from ri_analysis.memory import divide, require_for
 from ri_analysis.progress import Progress
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import open_suite
+from ri_analysis.workers import fresh_processes, hold_on, lifeline
 
 Executors = Callable[[], AbstractContextManager[Executor]]
 
@@ -119,10 +119,23 @@ class Crew:
 
 
 def process_pool(jobs: int) -> Executors:
-    """Return the maker of a pool of `jobs` processes on this machine."""
+    """Return the maker of a pool of `jobs` processes on this machine, which end when this one does."""
     require_for(jobs)
-    # Spawned, not forked: a forked child inherits the locks of PyTorch's threads.
-    return lambda: ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=divide, initargs=(jobs,))
+
+    @contextmanager
+    def executors() -> Iterator[Executor]:
+        with (
+            lifeline() as life,
+            ProcessPoolExecutor(jobs, mp_context=fresh_processes(), initializer=_begin, initargs=(jobs, life)) as pool,
+        ):
+            yield pool
+
+    return executors
+
+
+def _begin(jobs: int, life: Any) -> None:
+    divide(jobs)
+    hold_on(life)
 
 
 def dask_scheduler(address: str) -> Executors:
