@@ -62,7 +62,7 @@ class Descent:
 
     `images` is how many there are, `settings` are the trainer's hyperparameters, `seed` numbers that decide the order
     of the images, `state` the file from which a stopped run resumes and which is there only while the run is not
-    finished; None keeps nothing.
+    finished; None keeps nothing. `only` ends the run after so many of its steps, whose learning rates stay the same.
     """
 
     encoder: Encoder
@@ -70,6 +70,7 @@ class Descent:
     settings: Mapping[str, Value]
     seed: tuple[int, ...]
     state: Path | None
+    only: int | None = None
 
     def run(
         self,
@@ -154,13 +155,13 @@ class Descent:
 
     def rows(self) -> Indices:
         """Return the indices of the images that its batches hold; see `drawn`."""
-        return drawn(self.images, self.settings, self.seed)
+        return drawn(self.images, self.settings, self.seed, self.only)
 
     def _fetched(self, start: Start, done: int) -> Iterator[tuple[Indices, Any]]:
         """Yield the batches after the first `done`, each with what its step starts from, fetched while one is used."""
         with ThreadPoolExecutor(1, "ri-analysis-fetcher") as ahead:
             waiting = deque[tuple[Indices, Future[Any]]]()
-            for rows in islice(_batches(self.images, self.settings, self.seed), done, None):
+            for rows in islice(_batches(self.images, self.settings, self.seed), done, self.only):
                 waiting.append((rows, ahead.submit(start.fetch, rows)))
                 if len(waiting) > AHEAD:
                     first, future = waiting.popleft()
@@ -209,9 +210,9 @@ class Descent:
         return int(state["step"]), list(state["history"])
 
 
-def drawn(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Indices:
-    """Return the indices of the images that a run's batches hold, sorted: a short run does not reach all of them."""
-    return np.unique(np.concatenate(list(_batches(images, settings, seed))))
+def drawn(images: int, settings: Mapping[str, Value], seed: tuple[int, ...], only: int | None = None) -> Indices:
+    """Return the indices of the images that a run's batches, or the first of them, hold, sorted."""
+    return np.unique(np.concatenate(list(islice(_batches(images, settings, seed), only))))
 
 
 def _batches(images: int, settings: Mapping[str, Value], seed: tuple[int, ...]) -> Iterator[Indices]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ri_analysis.encoder import Encoder, load_heads
+from ri_analysis.encoder import Architecture, Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.resolving import evidence, parameters, plan, precision
@@ -157,9 +157,12 @@ def _existing(folder: Path) -> Path:
     return folder if folder.exists() else _existing(folder.absolute().parent)
 
 
-def affects_pace(settings: Mapping[str, Value]) -> dict[str, Value]:
+def affects_pace(settings: Mapping[str, Value], architecture: Architecture) -> dict[str, Value]:
     """Return the settings on which a Pace depends: runs that share them share it."""
-    return {name: settings[name] for name in ("parameters", "blocks", "rank", "precision", "distance")}
+    names = ["parameters", "blocks", "rank", "precision", "distance"]
+    if settings["precision"] == "auto" and architecture.large:  # decided by the run's first steps, see `decide`
+        names += ["steps", "lr", "schedule"]
+    return {name: settings[name] for name in names}
 
 
 def pace(
@@ -241,8 +244,7 @@ class _Trial:
 
     def _steps(self, count: int) -> tuple[list[float], list[float]]:
         """Take steps of `count` images each; return the losses, and when each step had ended."""
-        settings = self._settings | {"steps": _STEPS, "batch": count}
-        descent = Descent(self._encoder, len(self._images), settings, (0,), None)
+        descent = Descent(self._encoder, len(self._images), self._settings | {"batch": count}, (0,), None, _STEPS)
         start, expert = self._begin(np.arange(len(self._images)))
         device, losses, moments = self._encoder.device, list[float](), list[float]()
 

@@ -485,10 +485,10 @@ class _Run:
         counter.advance(int(self.settings["steps"]))
 
     def trial(self) -> tuple[list[float], float]:
-        """Take a few steps and keep nothing: see `precision.decide`."""
+        """Take the run's first steps, with small batches, and keep nothing: see `precision.decide`."""
         batch = min(precision.BATCH, int(self.settings["batch"]), len(self.images))
-        few = {**self.settings, "steps": precision.STEPS, "batch": batch}
-        descent, found = replace(self.descent, images=batch, settings=few, state=None), list[tuple[float, float]]()
+        settings, found = {**self.settings, "batch": batch}, list[tuple[float, float]]()
+        descent = replace(self.descent, images=batch, settings=settings, state=None, only=precision.STEPS)
 
         def after(step: int, parts: tuple[float, ...]) -> None:
             found.append((parts[-1], time.perf_counter()))

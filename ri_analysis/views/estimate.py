@@ -57,7 +57,7 @@ def _pace(evaluator: Evaluator, auxiliary: str, settings: Mapping[str, Value], t
         evaluator.architecture.fingerprint,
         auxiliary,
         tasks,
-        tuple(affects_pace(settings).items()),
+        tuple(affects_pace(settings, evaluator.architecture).items()),
     )
     found: Pace | None = resources.memory().get(key)
     if found is not None:

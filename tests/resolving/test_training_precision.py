@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of, products
-from ri_analysis.resolving import Losses, precision, resolve
+from ri_analysis.resolving import Losses, descent, precision, resolve
+from ri_analysis.resolving.descent import SCHEDULES
 from ri_analysis.suite import Suite, open_suite
 
 QUICK = {"steps": 8, "lr": 1e-3, "batch": 16}
@@ -85,3 +86,21 @@ def test_a_trial_leaves_no_trace_and_its_answer_is_kept(
     quick = resolve(suite, auxiliary="other", name="x", settings=QUICK, directory=tmp_path / "quick")
     assert (quick / "Reds.safetensors").read_bytes() != (plain / "Reds.safetensors").read_bytes()
     assert '"precision": "bfloat16"' in (quick / "resolve.json").read_text()
+
+
+def test_a_trial_takes_the_first_steps_of_the_run_itself(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a schedule of its own it would begin at the highest rate, from which large towers take harm."""
+    rates, own = list[float](), SCHEDULES["warm-cosine"]
+
+    def noted(step: int, steps: int) -> float:
+        rates.append(own(step, steps))
+        return rates[-1]
+
+    monkeypatch.setattr(precision, "LARGE", 0)
+    monkeypatch.setitem(descent.SCHEDULES, "warm-cosine", noted)
+    settings = {"steps": 40, "lr": 1e-3, "batch": 16, "schedule": "warm-cosine", "precision": "auto"}
+    resolve(suite, auxiliary="other", name="x", settings=settings, tasks=("Reds", "Blues"), directory=tmp_path / "x")
+    assert rates[:6] == 2 * [0.25, 0.5, 0.75]  # in float32, then in bfloat16
+    assert rates[6:86] == 2 * [own(step, 40) for step in range(1, 41)]
