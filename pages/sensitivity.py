@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from ri_analysis.ui import choosing, headings, opening, recipes, sections, terms
-from ri_analysis.views import sensitivity
+from ri_analysis.analyses import on_page
+from ri_analysis.ui import analysis, choosing, headings, opening, recipes, sections, terms
+from ri_analysis.views import scale, sensitivity
 
 st.title("Sensitivity", anchor=False)
 evaluator = opening.evaluator()
@@ -15,3 +16,6 @@ terms.prose(
 sections.no_resolved_yet(pair)
 headings.contents()
 sensitivity.section(evaluator, pair)
+below = {"scale": scale.use}
+for each in on_page("sensitivity"):
+    analysis.section(evaluator, pair, each, below.get(each.name))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.measurement import Request
+from ri_analysis.engine.outcomes import Section
 from ri_analysis.engine.results import Kept
 from ri_analysis.engine.store import Record
 from ri_analysis.errors import InputError
@@ -102,6 +103,14 @@ def _always(_: Evaluator, __: MergeRecipe) -> str:
     return ""
 
 
+def _itself(recipe: MergeRecipe) -> MergeRecipe:
+    return recipe
+
+
+def _test_images(evaluator: Evaluator, recipe: MergeRecipe) -> Sequence[Section]:
+    return evaluator.sections(recipe.tasks)
+
+
 @dataclass(frozen=True)
 class Analysis(Generic[Result]):
     """A question about one merge.
@@ -115,10 +124,11 @@ class Analysis(Generic[Result]):
     is `capped`. `refusal(evaluator, recipe)` says why it can't be measured of a merge, "" where it can;
     `cost(evaluator, recipe)` says what it takes where it is to be asked for first, by a button named `button`.
     `of_merge` is False where only the experts matter, not how they are merged. `requests` are the measurements that
-    it needs, so that what is known already is shown at once. `kept` says how what was measured is kept; without it the
-    analysis is made again from outcomes each time. A kept result is named by all that it depends on: tower, images,
-    heads, original experts, the merge (or the experts, where only they matter), the images' number, and the options
-    that are `measured`.
+    it needs, so that what is known already is shown at once. `images(evaluator, recipe)` are the sections it looks at,
+    by default the tasks' test images; recipes of one `subject(recipe)` share an answer. `kept` says how what was
+    measured is kept; without it the analysis is made again from outcomes each time. A kept result is named by all that
+    it depends on: tower, images, heads, original experts, the merge (or the experts, where only they matter), the
+    images' number, and the options that are `measured`.
 
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
@@ -143,6 +153,8 @@ class Analysis(Generic[Result]):
     button: str = "Compute"
     of_merge: bool = True
     requests: Callable[[Evaluator, MergeRecipe, Options, Limit], Sequence[Request]] | None = None
+    images: Callable[[Evaluator, MergeRecipe], Sequence[Section]] = _test_images
+    subject: Callable[[MergeRecipe], MergeRecipe] = _itself
     kept: Kept[Result] | None = None
     contract: Mapping[str, Callable[[Result], Any]] = field(default_factory=dict)
     page: str = "interference"
@@ -185,13 +197,14 @@ class Analysis(Generic[Result]):
     def key(self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit) -> str:
         """Return the name under which the result of one side is kept: it changes with all that it depends on."""
         assert self.kept is not None  # asked only where something is kept
+        recipe = self.subject(recipe)
         if self.of_merge:
             of: list[object] = [evaluator.digest(recipe), {**recipe.to_dict(), "experts": ""}]
         else:
             weights = evaluator.suite.weight_digests(recipe.experts)
             of = [weights["pretrained"], [[task, weights[task]] for task in recipe.tasks]]
         chosen = [[option.name, options[option.name]] for option in self.options if option.measured]
-        images = [evaluator.measurement.images_name(part, limit) for part in evaluator.sections(recipe.tasks)]
+        images = [evaluator.measurement.images_name(part, limit) for part in self.images(evaluator, recipe)]
         return self.kept.key(json.dumps([of, chosen, images], sort_keys=True))
 
     def result(

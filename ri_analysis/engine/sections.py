@@ -52,5 +52,17 @@ def sections(suite: Suite, heads: dict[str, Head], tasks: tuple[str, ...], on: s
     return tuple(Section(task, images, (task,), task) for task in tasks)
 
 
+def usual_source(suite: Suite) -> str:
+    """Return the auxiliary source that the default RI set was made with; without one the suite's first.
+
+    Raises InputError where the suite has none.
+    """
+    name, sources = suite.default_resolved, [item.name for item in suite.spec.auxiliary]
+    recorded = {} if name is None else suite.record(name).get("auxiliary", {})
+    if not sources:
+        raise InputError(f"{suite.spec.path}: expected an [[auxiliary]] source, found none")
+    return str(recorded["name"]) if recorded.get("name") in sources else sources[0]
+
+
 def _only(tasks: tuple[str, ...]) -> str | None:
     return tasks[0] if len(tasks) == 1 else None

@@ -87,9 +87,9 @@ def curves(
     values = np.unique(table["x"].to_numpy(float))
     log = _logarithmic(values)
     for row in table[table["kind"] == "default"].head(1).to_dict(orient="records"):
-        _vertical(figure, row["x"], default, shade.muted, "dash", log)
+        add_vertical(figure, row["x"], default, shade.muted, "dash", log)
     if here is not None:
-        _vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
+        add_vertical(figure, here, "your recipe", shade.text, "dot", log, line=1)
     look.finish(figure, dark=dark, height=420)
     figure.update_xaxes(title=axis_title(table, "x"), showgrid=False, **axis_scale(values))
     figure.update_layout(margin_t=60, legend={"y": 1.06})
@@ -122,7 +122,7 @@ def _mark_plateau(figure: go.Figure, row: Row, role: look.Role) -> None:
     )
 
 
-def _vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str, log: bool, line: int = 0) -> None:
+def add_vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str, log: bool, line: int = 0) -> None:
     """Draw a line across the figure with its name at the top, in a line of text of its own."""
     if log and value <= 0:
         return  # off the axis

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.outcomes import Outcomes
+from ri_analysis.engine.sections import usual_source
 from ri_analysis.errors import InputError
 from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
@@ -95,7 +96,7 @@ def runs_of(
     wanted = length(settings) | differing
     usual = default_settings(evaluator.suite)  # left out, so that equal runs of two studies, or of one, are one run
     items = tuple(sorted((name, value) for name, value in wanted.items() if usual[name] != value))
-    source = auxiliary or usual_source(evaluator)
+    source = auxiliary or usual_source(evaluator.suite)
     seeds = range(int(settings["seeds"]))
     return tuple(Adaptation(source, tasks or evaluator.suite.tasks, items, seed, count) for seed in seeds)
 
@@ -126,18 +127,8 @@ def expert_sets(
             f"{RI_SEEDS.name}: expected 1, for how the set {own!r} was made is not recorded; found {seeds}"
         )
     others = range(int(record["seed"]) + 1, int(record["seed"]) + seeds)
-    runs = [Adaptation(usual_source(evaluator), evaluator.suite.tasks, (), seed) for seed in others]
+    runs = [Adaptation(usual_source(evaluator.suite), evaluator.suite.tasks, (), seed) for seed in others]
     return sets | {"after": [own, *(yield runs)]}
-
-
-def usual_source(evaluator: Evaluator) -> str:
-    """Return the auxiliary source that the default RI set was made with; without one the suite's first."""
-    suite, name = evaluator.suite, evaluator.suite.default_resolved
-    recorded = {} if name is None else suite.record(name).get("auxiliary", {})
-    sources = [item.name for item in suite.spec.auxiliary]
-    if not sources:
-        raise InputError(f"{suite.spec.path}: the study needs an [[auxiliary]] source, found none")
-    return str(recorded["name"]) if recorded.get("name") in sources else sources[0]
 
 
 def compare(

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 
 from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.sections import usual_source
 from ri_analysis.figures import look, spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import along
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.progress import Progress
-from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of, usual_source
+from ri_analysis.studies.adapted import SHARED, Variant, compare, gains, runs_of
 from ri_analysis.studies.study import Rounds, Study
 from ri_analysis.studies.verdicts import in_points, mean_over
 from ri_analysis.suite import ImageSet, stratified
@@ -75,7 +76,7 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks = evaluator.suite.tasks
     distances = dict(zip(sources, near, strict=True))
     sizes = {name: len(evaluator.suite.auxiliary_data(name)) for name in sources}
-    usual = usual_source(evaluator)
+    usual = usual_source(evaluator.suite)
     asked: list[tuple[str, int | None]] = [(name, None) for name in sources]
     asked += [(usual, count) for count in sorted(map(int, listed(settings["counts"]))) if count < sizes[usual]]
     variants = [

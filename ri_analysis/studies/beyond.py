@@ -7,20 +7,19 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.grids import at_scale, best_of
 from ri_analysis.engine.outcomes import Outcomes
-from ri_analysis.engine.sections import VALIDATION
+from ri_analysis.engine.sections import VALIDATION, usual_source
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import PRESETS
-from ri_analysis.studies.adapted import usual_source
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.distilled import Distilled
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.grids import at_scale, best_of
 from ri_analysis.studies.searching import search
 from ri_analysis.studies.study import Rounds, Study, before_and_after, changed, measured, method_names, methods
 from ri_analysis.studies.verdicts import NOTHING, above, every, in_points, mean_over
@@ -38,7 +37,7 @@ def two_stages(name: str) -> tuple[tuple[str, Value], ...]:
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
-    tasks, images, source = evaluator.suite.tasks, int(settings["images"]), usual_source(evaluator)
+    tasks, images, source = evaluator.suite.tasks, int(settings["images"]), usual_source(evaluator.suite)
     names, seeds = method_names(settings), range(int(settings["seeds"]))
     runs = {stage: [Adaptation(source, tasks, two_stages(stage), seed) for seed in seeds] for stage in TWO_STAGES}
     made: list[str] = yield [run for group in runs.values() for run in group]

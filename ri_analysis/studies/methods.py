@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.grids import at_scale, best_of, find_scale, mergeable
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.engine.sections import VALIDATION
 from ri_analysis.figures import look, spread, words
@@ -20,7 +21,6 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.grids import at_scale, best_of, find_scale, mergeable
 from ri_analysis.studies.searching import search
 from ri_analysis.studies.study import Rounds, Study, changed, measured
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, every, in_points, mean_over, within

@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.grids import best_of
 from ri_analysis.engine.outcomes import Outcomes, Section
 from ri_analysis.engine.sections import CROSSTALK, VALIDATION
 from ri_analysis.errors import Cancelled, InputError
@@ -32,7 +33,6 @@ from ri_analysis.studies.adapted import IMAGES, SEEDS, STEPS, Variant, compare, 
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work, ri_settings
-from ri_analysis.studies.grids import best_of
 from ri_analysis.studies.study import Rounds, Study, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import in_points, mean_over
 from ri_analysis.suite import ORIGINAL

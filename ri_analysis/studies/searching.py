@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ri_analysis.engine.grids import OUTWARD, at_scale, best_of, between_neighbours, beyond, scales
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.merging import MergeRecipe, find_method
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.grids import OUTWARD, at_scale, best_of, between_neighbours, beyond, scales
 from ri_analysis.studies.study import Part
 
 Key = TypeVar("Key", bound=Hashable)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.figures import surfaces, words
@@ -23,7 +24,6 @@ from ri_analysis.studies.adapted import IMAGES, RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
-from ri_analysis.studies.grids import HIGHEST, LOWEST, OUTWARD, rounded
 from ri_analysis.studies.study import Part, Rounds, Setting, Study, before_and_after, method_names, methods
 from ri_analysis.studies.surface import (
     MARGIN,

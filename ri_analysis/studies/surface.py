@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ri_analysis.engine.grids import rounded
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, suggest
 from ri_analysis.intervals import Interval
 from ri_analysis.merging import MergeRecipe, Method
-from ri_analysis.studies.grids import rounded
 
 MARGIN = 0.01  # a plateau is what lies within one point of the best
 REACH = 2.0  # λ is looked at this factor beyond the range declared as worth looking at

@@ -10,16 +10,16 @@ import pandas as pd
 
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
+from ri_analysis.engine.grids import at_scale, best_of
 from ri_analysis.engine.outcomes import Outcomes
-from ri_analysis.engine.sections import AUXILIARY, VALIDATION
+from ri_analysis.engine.sections import AUXILIARY, VALIDATION, usual_source
 from ri_analysis.figures import spread, words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.compared import compared
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.studies.adapted import RI_SEEDS, expert_sets, usual_source
+from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.grids import at_scale, best_of
 from ri_analysis.studies.searching import search
 from ri_analysis.studies.study import Rounds, Setting, Study, measured, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import below, beside_the_paper, in_points, mean_over
@@ -41,7 +41,7 @@ _Case = tuple[str, str, str]  # method, stage, way to choose λ
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     images, levels = int(settings["images"]), int(settings["levels"])
-    source = str(settings["auxiliary"]) or usual_source(evaluator)
+    source = str(settings["auxiliary"]) or usual_source(evaluator.suite)
     sets = yield from expert_sets(evaluator, settings)
     default = {
         (name, stage): evaluator.recipe(name, experts=names[0], tasks=evaluator.suite.tasks)

@@ -22,11 +22,11 @@ from merging import iso_c, tsv_m  # the references beside this file
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator
+from ri_analysis.engine.grids import scales
 from ri_analysis.merging import MergeRecipe, find_method, merge
 from ri_analysis.studies import find_study
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.grids import scales
 from ri_analysis.suite import open_suite
 from ri_analysis.task_vectors import TaskVectors
 

@@ -14,6 +14,8 @@ from tiny import make_suite
 from ri_analysis.cli import main
 from ri_analysis.divergences import frechet_distance
 from ri_analysis.engine import Evaluator, Store
+from ri_analysis.engine.grids import best_of, beyond, scales
+from ri_analysis.engine.sections import usual_source
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
@@ -22,13 +24,12 @@ from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import default_settings, descent, find_preset
 from ri_analysis.studies import STUDIES
-from ri_analysis.studies.adapted import runs_of, usual_source
+from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import Distilled
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
-from ri_analysis.studies.grids import best_of, beyond, scales
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
@@ -560,7 +561,8 @@ def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evalua
     for stage, changed in stages.items():
         row = table[(table["method"] == "iso-c") & (table["stage"] == stage)].iloc[0]
         sets = [
-            Adaptation(usual_source(evaluator), evaluator.suite.tasks, changed, seed).name(evaluator) for seed in (0, 1)
+            Adaptation(usual_source(evaluator.suite), evaluator.suite.tasks, changed, seed).name(evaluator)
+            for seed in (0, 1)
         ]
         recipe = evaluator.recipe("iso-c", {"scale": row["scale"]})
         each = [evaluator.measure(recipe.with_experts(name)).mean_accuracy[0] for name in sets]

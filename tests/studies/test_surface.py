@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.engine.grids import between_neighbours, mergeable, scales
 from ri_analysis.errors import InputError
 from ri_analysis.intervals import bootstrap_mean, normal_mean
 from ri_analysis.merging import METHODS
 from ri_analysis.studies import sensitivity
-from ri_analysis.studies.grids import between_neighbours, mergeable, scales
 from ri_analysis.studies.surface import axis_names, find_axis, plateau, plateau_interval
 
 
