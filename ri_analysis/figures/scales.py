@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -23,8 +24,9 @@ def interference_by_scale(sides: Sides[pd.DataFrame], default: float, *, dark: b
             line={"color": role.colour, "width": 2},
             marker={
                 "symbol": ["star" if least else role.symbol for least in table["least"]],
-                "size": [15 if least else 7 for least in table["least"]],
+                "size": [17 if least else 7 for least in table["least"]],
                 "color": role.colour,
+                "line": {"width": [1 if least else 0 for least in table["least"]], "color": "#FFFFFF"},
             },
             hovertext=[_hover(row, role.name) for row in table.to_dict(orient="records")],
             hovertemplate="%{hovertext}<extra></extra>",
@@ -33,7 +35,10 @@ def interference_by_scale(sides: Sides[pd.DataFrame], default: float, *, dark: b
     add_vertical(figure, default, "default", look.shades(dark).muted, "dash", log=True)
     look.finish(figure, dark=dark, height=380)
     figure.update_xaxes(title="scaling coefficient λ", showgrid=False, **axis_scale(values))
-    figure.update_yaxes(title="interference on auxiliary images (nats)", rangemode="tozero")
+    levels = pd.concat(list(sides))[["interference_low", "interference_high"]].to_numpy(float)
+    figure.update_yaxes(
+        title="interference on auxiliary images (nats)", **axis_scale(np.geomspace(levels.min(), levels.max(), 3))
+    )
     return figure.update_layout(margin_t=60, legend={"y": 1.06})
 
 

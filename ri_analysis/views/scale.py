@@ -23,10 +23,10 @@ def use(answer: Answer[pd.DataFrame]) -> None:
     places = st.columns(len(stages)) if len(stages) > 1 else [st.container()]
     for place, (value, found) in zip(places, stages.items(), strict=True):
         if place.button(
-            f"Merge at λ = {value:g} on every page",
+            f"Merge at λ = {value:g}, chosen {' and '.join(found)} RI",
             key=f"scale.use.{'.'.join(found)}",
             disabled=value == answer.recipes.before.scale,
-            help=f"Chosen {' and '.join(found)} RI; both merges then take it.",
+            help="Every page then merges at this λ, before RI and after.",
             width="stretch",
         ):
             state.put(recipes.entry(method.name, item), state.text_of(value))
