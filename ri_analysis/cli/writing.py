@@ -66,6 +66,7 @@ def _settings_of_ri() -> str:
 
     presets = "".join(f"  {preset.name} — {preset.purpose}\n" for preset in PRESETS.values())
     title = "settings of RI, with the paper's values (default: those of the suite's own RI set)"
+    presets += "  (large towers, of 16 million parameters and more, are trained at lower rates but for `paper`)\n"
     return f"\npresets:\n{presets}\n{title}:\n{settings_in_words(HYPERPARAMETERS)}"
 
 
@@ -110,7 +111,9 @@ def _resolve(options: argparse.Namespace) -> int:
         check_target(options.out / RECORD)
     evaluator = open_evaluator(options)
     suite = evaluator.suite
-    settings: dict[str, Any] = {} if options.preset is None else find_preset(options.preset).settings
+    settings: dict[str, Any] = {}
+    if options.preset is not None:
+        settings = find_preset(options.preset).settings(evaluator.architecture)
     settings |= pairs(options.set, "--set")
     if options.steps is not None:
         settings["steps"] = options.steps

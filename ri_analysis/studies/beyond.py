@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ri_analysis.encoder import Architecture
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.grids import at_scale, best_of
 from ri_analysis.engine.outcomes import Outcomes
@@ -30,16 +31,19 @@ TWO_STAGES = ("together", "quick-together")
 """The presets of RI in two stages: the suite's own settings with the second stage of the first; the second as it is."""
 
 
-def two_stages(name: str) -> tuple[tuple[str, Value], ...]:
+def two_stages(name: str, architecture: Architecture) -> tuple[tuple[str, Value], ...]:
     """Return the settings of a run in two stages that differ from the suite's."""
-    settings = PRESETS[name].settings
+    settings = PRESETS[name].settings(architecture)
     return tuple(sorted(item for item in settings.items() if name != "together" or item[0].startswith("together")))
 
 
 def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks, images, source = evaluator.suite.tasks, int(settings["images"]), usual_source(evaluator.suite)
     names, seeds = method_names(settings), range(int(settings["seeds"]))
-    runs = {stage: [Adaptation(source, tasks, two_stages(stage), seed) for seed in seeds] for stage in TWO_STAGES}
+    runs = {
+        stage: [Adaptation(source, tasks, two_stages(stage, evaluator.architecture), seed) for seed in seeds]
+        for stage in TWO_STAGES
+    }
     made: list[str] = yield [run for group in runs.values() for run in group]
     sets = before_and_after(evaluator)
     sets |= {stage: made[place * len(seeds) :][: len(seeds)] for place, stage in enumerate(runs)}

@@ -12,6 +12,7 @@ from statistics import fmean
 import pandas as pd
 import streamlit as st
 
+from ri_analysis.encoder import Architecture
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.engine.merge_probe import IMAGES, SHARE, Gain, MergeProbe
 from ri_analysis.engine.sets import CROSSTALK_IMAGES, compare_sets, sets_kept, sets_to_compare
@@ -87,9 +88,9 @@ def chosen_preset() -> Preset:
     return PRESETS.get(wanted) or PRESETS[START]
 
 
-def declared(preset: Preset) -> list[Hyperparameter]:
-    """Return RI's hyperparameters with a preset's values as defaults."""
-    values = preset.settings
+def declared(preset: Preset, architecture: Architecture) -> list[Hyperparameter]:
+    """Return RI's hyperparameters with a preset's values for such a tower as defaults."""
+    values = preset.settings(architecture)
     return [replace(item, default=values[item.name]) for item in HYPERPARAMETERS]
 
 
@@ -106,7 +107,7 @@ def run_controls(evaluator: Evaluator) -> Run | None:
         auxiliary = _source_control(suite, names)
         tasks = _task_control(suite)
         seed = _seed_control()
-    items = declared(chosen_preset())
+    items = declared(chosen_preset(), evaluator.architecture)
     settings = recipes.chosen_settings(OWNER, items)
     shown = [item for item in items if item.name in relevant(settings)]
     with right:
@@ -137,7 +138,7 @@ def _preset_control(evaluator: Evaluator, run: Run) -> None:
 
 def _cost(evaluator: Evaluator, run: Run, preset: Preset) -> str:
     try:
-        found = expected(evaluator, replace(run, settings=preset.settings))
+        found = expected(evaluator, replace(run, settings=preset.settings(evaluator.architecture)))
     except InputError as error:
         return f"Not possible here: {frame.plain(str(error))}."
     if found is None:

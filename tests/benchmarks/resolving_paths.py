@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ri_analysis.encoder import architecture_of
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.errors import Cancelled
@@ -47,7 +48,10 @@ class Bench:
     def __init__(self, suite: str, workspace: Path, tasks: Sequence[str], steps: int) -> None:
         self.suite = open_suite(suite, workspace)
         self.tasks = tuple(tasks) or self.suite.tasks
-        self.settings: dict[str, Value] = dict(PRESETS["small"].settings) | {"steps": steps, "precision": "float32"}
+        self.settings: dict[str, Value] = PRESETS["small"].settings(architecture_of(self.suite)) | {
+            "steps": steps,
+            "precision": "float32",
+        }
         self.auxiliary = str(self.suite.record(self.suite.default_resolved or "")["auxiliary"]["name"])
 
     def adapt(self, path: str, seed: int) -> str:

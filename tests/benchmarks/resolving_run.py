@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the suite here, and use the one already there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = PRESETS[options.preset].settings
+    settings = PRESETS[options.preset].settings(read_architecture(options.model, Path()))
     steps, batch = int(settings["steps"]), int(settings["batch"])
     with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as workspace:
         folder = options.folder or Path(temporary)

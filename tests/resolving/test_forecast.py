@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ri_analysis.encoder import architecture_of, read_architecture
 from ri_analysis.errors import InputError
 from ri_analysis.resolving import PRESETS, find_preset, resolve
 from ri_analysis.resolving.forecast import Pace, forecast, pace, size
@@ -28,7 +29,7 @@ PACE = Pace(
     beside=1200,
     precision="float32",
 )
-SETTINGS = find_preset("paper").settings | {"steps": 5, "batch": 8, "views": 3}
+SETTINGS = find_preset("paper").settings(read_architecture("ViT-B-32", Path())) | {"steps": 5, "batch": 8, "views": 3}
 
 
 @pytest.fixture
@@ -87,19 +88,20 @@ def test_what_a_run_would_refuse_is_refused(suite: Suite, given: dict[str, Any],
 
 
 def test_steps_are_timed_as_they_are_taken_and_write_nothing(suite: Suite, workspace: Path) -> None:
-    found = {name: pace(suite, "noise", preset.settings, suite.tasks) for name, preset in PRESETS.items()}
+    tower = architecture_of(suite)
+    found = {name: pace(suite, "noise", preset.settings(tower), suite.tasks) for name, preset in PRESETS.items()}
     assert all(each.trained > 0 and each.seen > 0 and each.held > 0 for each in found.values())
     assert found["quick"].moved < found["small"].moved == found["small"].tower
     assert found["small"].tokens == 0 < found["quick"].tokens
-    lora = pace(suite, "noise", find_preset("paper").settings | {"parameters": "lora", "rank": 1}, suite.tasks)
+    lora = pace(suite, "noise", find_preset("paper").settings(tower) | {"parameters": "lora", "rank": 1}, suite.tasks)
     assert lora.moved < found["small"].moved
     assert not list(workspace.rglob("*.safetensors"))
     with pytest.raises(InputError, match="has 2 blocks, found 9"):
-        pace(suite, "noise", find_preset("quick").settings | {"blocks": 9}, suite.tasks)
+        pace(suite, "noise", find_preset("quick").settings(tower) | {"blocks": 9}, suite.tasks)
 
 
 def test_a_run_writes_what_was_expected(suite: Suite) -> None:
-    settings = find_preset("quick").settings | {"steps": 4, "batch": 4, "held_out": 0.2}
+    settings = find_preset("quick").settings(architecture_of(suite)) | {"steps": 4, "batch": 4, "held_out": 0.2}
     expected = forecast(suite, auxiliary="other", name="new", pace=PACE, settings=settings)
     resolve(suite, auxiliary="other", name="new", settings=settings)
     assert suite.record("new")["held_out"]["images"] == expected.held_out

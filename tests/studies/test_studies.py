@@ -13,6 +13,7 @@ from tiny import make_suite
 
 from ri_analysis.cli import main
 from ri_analysis.divergences import frechet_distance
+from ri_analysis.encoder import architecture_of
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.engine.grids import best_of, beyond, scales
 from ri_analysis.engine.sections import usual_source
@@ -540,7 +541,7 @@ def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evalua
 
     short: tuple[tuple[str, Value], ...] = (("batch", 8), ("lr", 1e-3), ("steps", 2))
     stages = {"together": (*short, ("together", 3)), "quick-together": (*short, ("together", 2))}
-    monkeypatch.setattr(beyond, "two_stages", lambda stage: stages[stage])
+    monkeypatch.setattr(beyond, "two_stages", lambda stage, _: stages[stage])
     table = run(evaluator, "beyond")
     assert list(table["stage"]) == ["before", "after", "distilled", "both", "together", "quick-together"] * 2
     for row in table[table["method"] == "iso-c"].to_dict(orient="records"):
@@ -569,11 +570,12 @@ def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evalua
         assert row["accuracy"] == pytest.approx(np.mean(each))
 
 
-def test_two_stages_are_the_suites_own_with_a_second_or_the_preset():
+def test_two_stages_are_the_suites_own_with_a_second_or_the_preset(tiny: Path, workspace: Path):
     from ri_analysis.studies.beyond import two_stages
 
-    assert dict(two_stages("together")) == {"together": 600, "together_scale": 1.0, "together_lr": 1e-4}
-    assert dict(two_stages("quick-together")) == find_preset("quick-together").settings
+    tower = architecture_of(open_suite(str(tiny), workspace))
+    assert dict(two_stages("together", tower)) == {"together": 600, "together_scale": 1.0, "together_lr": 1e-4}
+    assert dict(two_stages("quick-together", tower)) == find_preset("quick-together").settings(tower)
 
 
 def _accuracy(table: pd.DataFrame, method: str, stage: str) -> float:

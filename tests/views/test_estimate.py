@@ -47,7 +47,7 @@ def test_steps_are_timed_once_for_all_runs_that_share_them(
 
     monkeypatch.setattr(estimate, "pace", pace)
     monkeypatch.setattr(estimate, "PATIENCE", 0.01)
-    settings = find_preset("quick").settings | {"blocks": 1}
+    settings = find_preset("quick").settings(evaluator.architecture) | {"blocks": 1}
 
     def ask(**changed: Any) -> Any:
         return estimate.expected(evaluator, "noise", settings | changed, ("Reds", "Blues"), 0, tmp_path / "new")
@@ -65,6 +65,6 @@ def test_steps_are_timed_once_for_all_runs_that_share_them(
 
 def test_what_cannot_be_trained_says_so(evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "PATIENCE", 30.0)
-    settings = find_preset("quick").settings | {"blocks": 9}
+    settings = find_preset("quick").settings(evaluator.architecture) | {"blocks": 9}
     with pytest.raises(InputError, match="has 2 blocks, found 9"):
         estimate.expected(evaluator, "noise", settings, ("Reds",), 0, tmp_path / "new")
