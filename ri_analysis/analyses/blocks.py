@@ -51,8 +51,8 @@ def drift_by_block(
         counter.advance(counter.total // 2)
         for part, chosen, other in zip(absent, sets, tokens, strict=True):
             expert = evaluator.expert(part.name)
-            own = read(expert.weights(None), [chosen], source=expert.name, progress=counter.within)[0]
-            evaluator.store.put(keys[part.name], _compare(own, other))
+            [own] = read(expert.weights(None), [chosen], source=expert.name, progress=counter.within)
+            evaluator.store.put(keys[part.name], _compare(own.tokens, other.tokens))
             counter.advance(len(chosen[1]))
     return pd.concat([_rows(task, known(evaluator.store.get(key))) for task, key in keys.items()], ignore_index=True)
 

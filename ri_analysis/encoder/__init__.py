@@ -3,13 +3,14 @@
 from ri_analysis.encoder.architecture import Architecture, architecture_of, read_architecture
 from ri_analysis.encoder.device import pick_device
 from ri_analysis.encoder.heads import Head, HeadLoader, build_head, load_head, load_heads, save_head
-from ri_analysis.encoder.tower import Encoder, check_fit, require_directions
+from ri_analysis.encoder.tower import Encoder, Trace, check_fit, require_directions
 
 __all__ = [
     "Architecture",
     "Encoder",
     "Head",
     "HeadLoader",
+    "Trace",
     "architecture_of",
     "build_head",
     "check_fit",

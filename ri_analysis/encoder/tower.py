@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,13 @@ def require_directions(features: torch.Tensor, source: str) -> torch.Tensor:
 
 BATCH = 128  # images that go through the tower at once; fewer where little memory is declared
 _OF_PIXELS, _OF_TOKENS = 16, 12  # float32 numbers that a tower holds at once for each number of its input, about
+
+
+class Trace(NamedTuple):
+    """What a tower makes of images: `tokens` (blocks, n, width) after each block, and `features` (n, embed_dim)."""
+
+    tokens: torch.Tensor
+    features: torch.Tensor
 
 
 class Encoder:
@@ -197,8 +205,8 @@ class Encoder:
         *,
         source: str = "weights",
         progress: Progress | None = None,
-    ) -> list[torch.Tensor]:
-        """Return the class tokens of several image sets after each transformer block: (blocks, n, width) each.
+    ) -> list[Trace]:
+        """Return the class tokens of several image sets after each transformer block, with their features.
 
         A tower without a class token gives the mean over its tokens. Raises InputError when the tower has no blocks.
         """
@@ -219,7 +227,8 @@ class Encoder:
                 for hook in hooks:
                     hook.remove()
         tokens = torch.stack([torch.cat(kept) for kept in seen])
-        return [part.clone() for part in torch.split(tokens, [len(rows) for rows in features], dim=1)]
+        parts = torch.split(tokens, [len(rows) for rows in features], dim=1)
+        return [Trace(part.clone(), found) for part, found in zip(parts, features, strict=True)]
 
     def every_token(self) -> AbstractContextManager[None]:
         """Return a context in which the last block computes all tokens, as a look at its inputs needs, not just one."""

@@ -35,8 +35,10 @@ _STYLE = f"""<style>
 LINES = (("expert", "expert_says", EXPERT), ("before", "before_says", BEFORE), ("after", "after_says", AFTER))
 
 
-def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
+def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """Draw as many cards as a page holds, the key of their dots above, and the choice of page where there are several.
+
+    Returns the rows drawn.
 
     `rows` are those of `cards`; `name` names the choice and must be unique on the page.
     """
@@ -49,7 +51,9 @@ def paged(evaluator: Evaluator, rows: pd.DataFrame, name: str) -> None:
             label_visibility="collapsed",
         )  # fmt: skip
     left.html(key())
-    cards(evaluator, rows.iloc[(page - 1) * PAGE : page * PAGE])
+    drawn = rows.iloc[(page - 1) * PAGE : page * PAGE]
+    cards(evaluator, drawn)
+    return drawn
 
 
 def cards(evaluator: Evaluator, rows: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ MUTED, SOLO = "mute", "solo"  # experts whose coefficient counts as 0, and the o
 PIN = "pin."  # A, B and C: recipes kept beside the current one
 COEFFICIENT_RANGE = (-1.0, 2.0)
 MOST = 10.0  # a coefficient at most, and −MOST at least
+IMAGE = state.entry("image")  # that is looked at closely, as TASK/INDEX
 
 
 Pair = Sides[MergeRecipe]
@@ -158,5 +159,8 @@ def in_url(name: str) -> bool:
 
 
 def in_address(page: str, name: str) -> bool:
-    """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices."""
-    return name == resources.CHOSEN_SUITE or in_url(name) or name.startswith(f"{page}.")
+    """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices.
+
+    So does the image that is looked at, which pages share.
+    """
+    return name in (resources.CHOSEN_SUITE, IMAGE) or in_url(name) or name.startswith(f"{page}.")

@@ -21,7 +21,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
 from ri_analysis.sides import BEFORE
-from ri_analysis.ui import analysis, frame, gallery, kept, pace, resources, state, tray
+from ri_analysis.ui import analysis, closely, frame, gallery, kept, pace, resources, state, tray
 from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views import map
@@ -108,7 +108,7 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
     shown, n, table, name = replace(answer, options=options), based_on(len(rows)), found.table(), f"map-{kind}"
     with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
         tray.pin_button(figures.clouds(data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
-    _selection(evaluator, clouds, models, ids)
+    _selection(evaluator, answer.recipes, clouds, models, ids)
 
 
 def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
@@ -145,7 +145,7 @@ def _sheet(evaluator: Evaluator, clouds: Clouds) -> dict[str, Any]:
     return map.picture_sheet(np.concatenate(parts), clouds.images["id"].tolist())
 
 
-def _selection(evaluator: Evaluator, clouds: Clouds, models: tuple[str, str], ids: list[str]) -> None:
+def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: tuple[str, str], ids: list[str]) -> None:
     chosen = clouds.images[clouds.images["id"].isin(ids)]
     if chosen.empty:
         st.caption("Nothing is selected yet.")
@@ -154,10 +154,11 @@ def _selection(evaluator: Evaluator, clouds: Clouds, models: tuple[str, str], id
     chosen = chosen.sort_values(f"{others[0]}_drift", ascending=False, ignore_index=True)
     title = f"**Selected: {words.count(len(chosen), 'image')}**, those that drift most in feature space first"
     frame.caption(title, chosen, "selected-images", "The selected images with every model's prediction")
-    gallery.paged(evaluator, chosen, "embedding")
+    drawn = gallery.paged(evaluator, chosen, "embedding")
     columns = ["id", "class", f"{EXPERT}_says", *(f"{model}_{what}" for model in others for what in ("says", "drift"))]
     three_digits = {f"{model}_drift": st.column_config.NumberColumn(format="%.3f") for model in others}
     st.dataframe(chosen[columns], hide_index=True, height=320, key="embedding.selected", column_config=three_digits)
+    closely.section(evaluator, recipes, drawn)
 
 
 # --- drift sizes ------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from ri_analysis.figures.matrices import with_points
 from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
 from ri_analysis.sides import BEFORE, STAGES
-from ri_analysis.ui import analysis, frame, gallery, headings, kept, state, terms
+from ri_analysis.ui import analysis, closely, frame, gallery, headings, kept, state, terms
+from ri_analysis.ui.recipes import Pair
 
 _TASK, _SHOWN, _CLASS, _EXPERT, _SAYS, _MERGED = (
     state.entry(f"interference.{name}") for name in ("task", "images", "class", "expert", "says", "merged")
@@ -57,7 +58,7 @@ def images_section(evaluator: Evaluator, drift: Answer[Drift]) -> None:
         _classes(classes, task, stage)
     _flips(found)
     chosen = pick(table, shown, stage, _wanted(found, classes, stage))
-    _thumbnails(evaluator, chosen, stage, DISTANCES[ranked_by(found)].unit)
+    _thumbnails(evaluator, found.recipes, chosen, stage, DISTANCES[ranked_by(found)].unit)
 
 
 def _flips(images: Answer[Drift]) -> None:
@@ -157,9 +158,10 @@ def _class_label(name: str, classes: pd.DataFrame) -> str:
     return f"{name} (lost {row['lost']}, gained {row['gained']})"
 
 
-def _thumbnails(evaluator: Evaluator, chosen: pd.DataFrame, stage: str, unit: str) -> None:
+def _thumbnails(evaluator: Evaluator, recipes: Pair, chosen: pd.DataFrame, stage: str, unit: str) -> None:
     if chosen.empty:
         st.caption("No images match. Choose other classes, or show the largest drift.")
-        return
-    notes = [f"drift {value:.3f} {unit}" for value in chosen[f"{stage}_drift"]]
-    gallery.paged(evaluator, chosen.assign(note=notes), "images")
+    else:
+        notes = [f"drift {value:.3f} {unit}" for value in chosen[f"{stage}_drift"]]
+        chosen = gallery.paged(evaluator, chosen.assign(note=notes), "images")
+    closely.section(evaluator, recipes, chosen)
