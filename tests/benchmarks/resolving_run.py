@@ -21,6 +21,7 @@ from PIL import Image
 from resolving_steps import Bench
 from true_size import make, run
 
+from ri_analysis.documents import read_json
 from ri_analysis.encoder import read_architecture
 from ri_analysis.resolving import PRESETS
 
@@ -59,7 +60,9 @@ def main() -> None:
             add_auxiliary(suite, options.images)
         command = f"resolve --auxiliary photos --name bench --preset {options.preset} {options.options}"
         spent = run(command, suite, Path(workspace))
-    print(f"{options.model}, {options.experts} experts, {steps} steps of {batch} images, torch {torch.__version__}")
+        [record] = Path(workspace).rglob("resolve.json")
+        number_format = read_json(record, "the record of the run")["precision"]
+    print(f"{options.model}, {options.experts} experts, {steps} steps of {batch} images in {number_format}, torch {torch.__version__}")
     load = ", ".join(f"{count:.1f}" for count in os.getloadavg())
     print(f"{options.preset:24} {spent}, load average {load} on {os.cpu_count()} cores", flush=True)
     bench = Bench(read_architecture(options.model, Path()), batch, steps=2)
