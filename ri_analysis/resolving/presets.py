@@ -65,13 +65,14 @@ PRESETS = {
         ),
         Preset(
             "together",
-            "Small, then a second stage for the experts' sum: better merges on demo, at a larger λ than the default.",
+            "Small, then a second stage for the experts' sum: better merges on demo, at a λ that "
+            "the Sensitivity page finds without labels.",
             _SMALL | {"together": 600},
             {"lr": _LOW, "together_lr": _LOW},
         ),
         Preset(
             "quick-together",
-            "A few steps for all weights, then the second stage; quicker than small, for a larger λ than the default.",
+            "A few steps for all weights, then the second stage: quicker than small, for a λ found in the same way.",
             _SMALL | {"steps": 60, "lr": 1e-4, "together": 400, "together_lr": 2e-4, "together_scale": 0.7},
             {"lr": _LOW, "together_lr": _LOW},
         ),

@@ -62,7 +62,10 @@ def main() -> None:
         spent = run(command, suite, Path(workspace))
         [record] = Path(workspace).rglob("resolve.json")
         number_format = read_json(record, "the record of the run")["precision"]
-    print(f"{options.model}, {options.experts} experts, {steps} steps of {batch} images in {number_format}, torch {torch.__version__}")
+    print(
+        f"{options.model}, {options.experts} experts, {steps} steps of {batch} images in {number_format}, "
+        f"torch {torch.__version__}"
+    )
     load = ", ".join(f"{count:.1f}" for count in os.getloadavg())
     print(f"{options.preset:24} {spent}, load average {load} on {os.cpu_count()} cores", flush=True)
     bench = Bench(read_architecture(options.model, Path()), batch, steps=2)
