@@ -6,8 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ri_analysis.cli.flags import command
-from ri_analysis.cli.opening import note_files, open_evaluator
-from ri_analysis.cli.progress import Progress
+from ri_analysis.cli.opening import open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Parts
@@ -42,7 +41,8 @@ def _compare(options: argparse.Namespace) -> int:
     from ri_analysis.engine.comparing import Collection
     from ri_analysis.export.comparing import crosstalk, explained_rows, recipe_rows, task_rows
 
-    evaluator = open_evaluator(options)
+    opened = open_suite(options)
+    evaluator = opened.evaluator
     names: dict[MergeRecipe, str] = {}
     recipes: list[MergeRecipe] = []
     for text in options.recipe:
@@ -51,7 +51,7 @@ def _compare(options: argparse.Namespace) -> int:
         names |= {} if name is None else {found[0]: name}
     evaluator.choose_number_format()
     baseline = None if options.baseline is None else _one(evaluator, options.baseline)
-    collection, show = Collection(), Progress("measuring")
+    collection, show = Collection(), opened.progress("measuring")
     if not options.recipe:
         collection.look(evaluator)
         recipes = collection.recipes(evaluator)
@@ -59,7 +59,7 @@ def _compare(options: argparse.Namespace) -> int:
     if not recipes:
         raise InputError("compare: nothing is measured yet on this suite; name recipes by --recipe")
     asked = list(dict.fromkeys([*recipes, *([] if baseline is None else [baseline])]))
-    note_files(evaluator, evaluator.suite.tasks, sorted({recipe.experts for recipe in asked}))
+    opened.note_files(evaluator.suite.tasks, sorted({recipe.experts for recipe in asked}))
     parts = Parts(show, len(asked) + (len(recipes) if options.crosstalk else 0))
     for place, recipe in enumerate(asked):
         collection.measure(evaluator, [recipe], parts.part(place))

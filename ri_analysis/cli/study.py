@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
-import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ri_analysis.cli.flags import pairs, settings_in_words, shared_flags, whole
-from ri_analysis.cli.opening import check_output, note_files, open_evaluator
-from ri_analysis.cli.progress import Progress
+from ri_analysis.cli.opening import open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
 
@@ -61,11 +59,7 @@ def _study(options: argparse.Namespace) -> int:
     from ri_analysis.files import check_target
     from ri_analysis.hyperparameters import complete
     from ri_analysis.studies import find_study
-    from ri_analysis.studies.conducting.conduct import conduct, plan
-    from ri_analysis.studies.conducting.crew import Crew, Place, dask_scheduler, process_pool
-    from ri_analysis.studies.conducting.tables import KeptTable
-    from ri_analysis.studies.output import FILES, MANIFEST, check_documents, document, estimate, manifest, write
-    from ri_analysis.workers import threads_each
+    from ri_analysis.studies.output import FILES, MANIFEST, check_documents, document
 
     study = find_study(options.name)
     given = pairs(options.set, "--set")
@@ -76,39 +70,17 @@ def _study(options: argparse.Namespace) -> int:
         for path in (options.out / MANIFEST, *options.docs):
             check_target(path)
         check_documents(study, options.docs)
-    evaluator = open_evaluator(options)
-    suite = evaluator.suite
+    opened = open_suite(options)
     for name in () if options.dry_run else FILES:
-        check_output(suite, options.out / name)
-    settings = study.complete(suite, given)
-    note_files(evaluator, suite.tasks, [name for name in [suite.default_resolved] if name])
-    trying = Progress("trying bfloat16")
-    number_format = evaluator.choose_number_format(trying)
-    trying.end()
-    kept = KeptTable.of_study(study, settings, evaluator)
-    known = kept.find()
-    planned = plan(study.rounds(evaluator, settings), evaluator) if known is None else known.plan
+        opened.check_output(options.out / name)
+    planned = opened.plan_study(study, given)
     if options.dry_run:
-        print(estimate(study, evaluator, planned, options.jobs))
+        print(planned.estimate(options.jobs))
         return 0
-    crew: Crew | None = None
-    if options.scheduler is not None or options.jobs > 1:
-        where = (str(evaluator.suite.spec.path), evaluator.store.workspace.resolve(), options.device)
-        if options.scheduler is not None:
-            crew = Crew(Place(*where, number_format), dask_scheduler(options.scheduler))
-        else:
-            crew = Crew(Place(*where, number_format, threads_each(options.jobs)), process_pool(options.jobs))
-    show, started = Progress(study.name), time.monotonic()
-    if known is not None:
-        table = known.table
-    else:
-        with crew or nullcontext():
-            table = conduct(study.rounds(evaluator, settings), evaluator, planned=planned, crew=crew, progress=show)
-        table = kept.keep(table, planned.works, time.monotonic() - started)
-    show.end()
-    record = manifest(study, settings, evaluator, planned, sys.argv, time.monotonic() - started)
-    write(study, table, record, options.out, images=options.images)
+    found = planned.conduct(jobs=options.jobs, scheduler=options.scheduler)
+    record = found.manifest(shlex.join(["ri-analysis", *sys.argv[1:]]))
+    found.write(options.out, images=options.images, record=record)
     for path in options.docs:
-        document(study, table, record, path)
-    print(to_json(record, indent=2) if options.json else f"{study.verdict(table)}\n{options.out}")
+        document(study, found.table, record, path)
+    print(to_json(record, indent=2) if options.json else f"{found.says}\n{options.out}")
     return 0

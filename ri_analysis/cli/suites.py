@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ri_analysis.cli.flags import command, settings_in_words
-from ri_analysis.cli.progress import Progress
 from ri_analysis.json_text import to_json
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from ri_analysis.api.progress import Progress
     from ri_analysis.engine import check_suite
 
     show = Progress("checking", "steps")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ri_analysis.cli.flags import command, names, pairs, recipe_flags, settings_in_words, whole
-from ri_analysis.cli.opening import check_output, chosen_recipe, note, note_files, open_evaluator
-from ri_analysis.cli.progress import Progress
+from ri_analysis.cli.flags import command, pairs, recipe_flags, settings_in_words, whole
+from ri_analysis.cli.opening import chosen_recipe, open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Parts
 
 if TYPE_CHECKING:
-    from ri_analysis.engine import Evaluator
+    from ri_analysis.api import OpenedSuite
 
 
 def add_commands(commands: Any) -> None:
@@ -71,100 +68,50 @@ def _settings_of_ri() -> str:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from ri_analysis.encoder import load_heads
-    from ri_analysis.engine.remarks import suite_remarks
-    from ri_analysis.merging import find_method, merge_to_file
-
-    evaluator = open_evaluator(options)
-    recipe, suite = chosen_recipe(evaluator, options), evaluator.suite
-    check_output(suite, options.out)
-    load_heads(suite, evaluator.architecture, recipe.tasks)  # whose numbers would be refused is not merged either
-    learns = find_method(recipe.method).statistic is not None
-    splits = ["validation"] if learns else []
-    note(suite_remarks(suite, recipe.tasks, [recipe.experts], splits=splits, store=evaluator.store))
-    learn, show = Progress("learning from task images"), Progress("merging", "tensors")
-    merge_to_file(
-        suite.task_vectors(recipe.experts, recipe.tasks),
-        recipe,
-        options.out,
-        ingredients=evaluator.ingredients(recipe),
-        statistics=evaluator.statistics(recipe, learn),
-        metadata={"suite": suite.name},
-        progress=show,
-    )
-    show.end()
-    print(options.out)
+    opened = open_suite(options)
+    print(opened.merge(chosen_recipe(opened, options), out=options.out).path)
     return 0
 
 
 def _resolve(options: argparse.Namespace) -> int:
-    from ri_analysis.encoder import load_heads
-    from ri_analysis.engine.merge_probe import MergeProbe
-    from ri_analysis.engine.remarks import suite_remarks
-    from ri_analysis.export.facts import gain_in_words, look_in_words
     from ri_analysis.files import check_target
-    from ri_analysis.resolving import Losses, default_settings, find_preset, plan, resolve
-    from ri_analysis.suite import ORIGINAL
+    from ri_analysis.hyperparameters import complete
+    from ri_analysis.resolving import HYPERPARAMETERS, find_preset
     from ri_analysis.suite.suite import RECORD
 
     if options.out is not None:
         check_target(options.out / RECORD)
-    evaluator = open_evaluator(options)
-    suite = evaluator.suite
-    settings: dict[str, Any] = {}
-    if options.preset is not None:
-        settings = find_preset(options.preset).settings(evaluator.architecture)
-    settings |= pairs(options.set, "--set")
+    given: dict[str, Any] = dict(pairs(options.set, "--set"))
     if options.steps is not None:
-        settings["steps"] = options.steps
-    tasks = names(options.tasks)
-    adapted = tasks or suite.tasks
-    heads = load_heads(suite, evaluator.architecture, adapted)
-    note(suite_remarks(suite, adapted, [ORIGINAL], heads=heads, splits=(), auxiliary=(options.auxiliary,)))
+        given["steps"] = options.steps
+    complete(HYPERPARAMETERS, given, "resolve")  # before a suite is opened
+    if options.preset is not None:
+        find_preset(options.preset)
+    opened = open_suite(options)
+    preset = {} if options.preset is None else find_preset(options.preset).settings(opened.evaluator.architecture)
+    settings = {**preset, **given}
     if options.dry_run:
-        return _dry_run(options, evaluator, settings, adapted)
-    show, said = Progress("resolving", "steps"), dict.fromkeys(adapted, 0)
-    distance = str(settings.get("distance", default_settings(suite)["distance"]))
-    place = plan.folder_of(suite, options.name, options.out)
-    probe = MergeProbe(evaluator, place, adapted, options.probe) if options.probe else None
-
-    def try_merge() -> None:
-        if probe is not None and (gain := probe.after()) is not None:
-            show.say(gain_in_words(gain, options.probe))
-
-    def report(now: Losses) -> None:
-        show.note(f"{now.task} step {now.step} loss {now.loss:.4f}")
-        for look in now.held_out[said[now.task] :]:
-            show.say(look_in_words(now.task, look, now.held_out[0], distance))
-        said[now.task] = len(now.held_out)
-        try_merge()
-
-    folder = resolve(
-        suite,
-        auxiliary=options.auxiliary,
-        name=options.name,
-        settings=settings,
-        tasks=tasks,
-        directory=options.out,
-        device=evaluator.device,
-        seed=options.seed,
+        return _dry_run(options, opened, settings)
+    made = opened.resolve(
+        options.auxiliary,
+        options.name,
+        tasks=options.tasks,
+        out=options.out,
         resume=options.resume,
         jobs=options.jobs,
-        progress=show,
-        report=report,
+        seed=options.seed,
+        probe=options.probe,
+        **settings,
     )
-    try_merge()
-    show.end()
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if options.json:
-        probed = {} if probe is None else {"probe": [gain._asdict() for gain in probe.gains]}
-        print(to_json({"directory": str(folder), **record, **probed}, indent=2))
+        probed = {"probe": [gain._asdict() for gain in made.gains]} if options.probe else {}
+        print(to_json({"directory": str(made.folder), **made.record, **probed}, indent=2))
     else:
-        print(f"{options.name}: {len(record['tasks'])} experts in {folder}")
+        print(f"{made.name}: {len(made.record['tasks'])} experts in {made.folder}")
     return 0
 
 
-def _dry_run(options: argparse.Namespace, evaluator: Evaluator, given: dict[str, Any], tasks: Sequence[str]) -> int:
+def _dry_run(options: argparse.Namespace, opened: OpenedSuite, given: dict[str, Any]) -> int:
     """Print what a run will take and write."""
     from ri_analysis.export.facts import forecast_in_words
     from ri_analysis.hyperparameters import complete
@@ -174,6 +121,7 @@ def _dry_run(options: argparse.Namespace, evaluator: Evaluator, given: dict[str,
         raise InputError("--dry-run: expected a new run, found --resume")
     if options.jobs > 1:
         raise InputError("--dry-run: says what one process takes; leave out --jobs")
+    evaluator, tasks = opened.evaluator, opened.note_run(options.auxiliary, options.tasks)
     suite = evaluator.suite
     settings = complete(HYPERPARAMETERS, {**default_settings(suite), **given}, "resolve")
     plan.check_free(plan.folder_of(suite, options.name, options.out))
@@ -204,13 +152,14 @@ def _report(options: argparse.Namespace) -> int:
     from ri_analysis.sides import Sides
     from ri_analysis.suite import ORIGINAL
 
-    evaluator = open_evaluator(options)
-    check_output(evaluator.suite, options.out)
-    chosen = chosen_recipe(evaluator, options)
+    opened = open_suite(options)
+    evaluator = opened.evaluator
+    opened.check_output(options.out)
+    chosen = chosen_recipe(opened, options)
     resolved = evaluator.suite.default_resolved if chosen.experts == ORIGINAL else chosen.experts
     recipes = Sides(ORIGINAL, resolved).map(chosen.with_experts)
-    note_files(evaluator, chosen.tasks, [recipe.experts for recipe in recipes])
-    show = Progress("measuring")
+    opened.note_files(chosen.tasks, [recipe.experts for recipe in recipes])
+    show = opened.progress("measuring")
     parts = Parts(show, len(standard.LIMITS))
     answers = [
         find_analysis(name).ask(evaluator, recipes, limit=limit, progress=parts.part(place))
@@ -222,6 +171,6 @@ def _report(options: argparse.Namespace) -> int:
     with atomic_path(options.out) as path:
         path.write_bytes(standard.written(evaluator, snapshots))
     if about := glyphs.about_pages(snapshot.figure for snapshot in snapshots):
-        note([f"{options.out}: {about}"])
+        opened.note([f"{options.out}: {about}"])
     print(options.out)
     return 0

@@ -109,6 +109,19 @@ def record_in_words(record: dict[str, Any]) -> str:
     return text + "."
 
 
+def history_table(record: dict[str, Any]) -> pd.DataFrame:
+    """Return a record's loss history: the columns `task`, `step`, `keep`, `free`, `loss`."""
+    rows = [(task, *row) for task, history in record.get("history", {}).items() for row in history]
+    return pd.DataFrame(rows, columns=["task", "step", "keep", "free", "loss"])
+
+
+def looks_table(record: dict[str, Any]) -> pd.DataFrame:
+    """Return a record's looks at held-out images: the columns `task` and those of HeldOut."""
+    looks = record.get("held_out", {}).get("looks", {})
+    rows = [(task, *row) for task, found in looks.items() for row in found]
+    return pd.DataFrame(rows, columns=["task", *HeldOut._fields])
+
+
 def run_in_words(settings: Mapping[str, Any]) -> str:
     """Return the settings of an RI run, for instance "50 steps per expert, KL divergence, learning rate 3e-5"."""
     ordered = sorted(identity(settings).items(), key=lambda item: item[0] != "steps")

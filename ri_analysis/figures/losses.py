@@ -18,6 +18,16 @@ PARTS = {
 }
 
 
+HOW_TO_READ = (
+    "Keep: how far an expert's predictions for its own task have moved; free: how far it still moves the other tasks' "
+    "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
+)
+WITH_HELD_OUT = (
+    f"{HOW_TO_READ} Dots: the same on auxiliary images that no expert is trained on, where free is the crosstalk that "
+    "remains; pale lines: on the images of each step."
+)
+
+
 def loss_curves(
     history: pd.DataFrame,
     tasks: Sequence[str],

@@ -153,3 +153,12 @@ class MergeRecipe:
         if find_method(self.method).seeded:
             words += ["--seed", str(self.seed)]
         return shlex.join(words)
+
+    def call(self) -> str:
+        """Return the arguments in Python that give this recipe: those of `suite.measure` and `suite.merge`."""
+        words = [repr(self.method), *(f"{name}={value!r}" for name, value in self.hyperparameters)]
+        words += [f"tasks={list(self.tasks)!r}"] + [f"experts={self.experts!r}"] * (self.experts != "original")
+        words += [f"coefficients={dict(self.coefficients)!r}"] if self.coefficients else []
+        words += [f"lines={self.lines!r}"] if self.lines else []
+        words += [f"seed={self.seed}"] if find_method(self.method).seeded else []
+        return ", ".join(words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +68,7 @@ def manifest(
     settings: Mapping[str, Value],
     evaluator: Evaluator,
     planned: Plan,
-    command: Sequence[str],
+    command: str,
     seconds: float,
 ) -> dict[str, Any]:
     """Return what has to be known to do the study again, and to tell whether it is the same."""
@@ -90,7 +89,7 @@ def manifest(
         "points": planned.works,
         "points_from_store": planned.kept,
         "seconds": round(seconds, 1),
-        "command": shlex.join(["ri-analysis", *command[1:]]),
+        "command": command,
         "finished": now(),
         "versions": dict(versions()),
     }

@@ -20,12 +20,14 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.export.facts import (
     forecast_in_words,
     gain_in_words,
+    history_table,
+    looks_table,
     origin_of_losses,
     record_in_words,
     run_in_words,
     sets_table,
 )
-from ri_analysis.figures import loss_curves, words
+from ri_analysis.figures import loss_curves, losses, words
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.progress import Progress
@@ -45,7 +47,7 @@ from ri_analysis.resolving import (
 )
 from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import Suite
-from ri_analysis.ui import background, controls, facts, frame, kept, limited, recipes, resources, state
+from ri_analysis.ui import background, controls, frame, kept, limited, recipes, resources, state
 from ri_analysis.ui.jobs import Job
 from ri_analysis.views import estimate
 
@@ -54,15 +56,6 @@ START = "quick"  # the preset that the page starts from
 _SOURCE, _TASKS, _SEED, _NAME = (state.entry(f"{OWNER}.{name}") for name in ("auxiliary", "tasks", "seed", "name"))
 _PRESET, _PROBE, _METHOD = (state.entry(f"{OWNER}.{name}") for name in ("preset", "probe", "method"))
 _CURVE_POINTS = 200  # kept per expert while a run is watched
-
-_HOW = (
-    "Keep: how far an expert's predictions for its own task have moved; free: how far it still moves the other tasks' "
-    "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
-)
-_HELD_OUT = (
-    "Dots: the same on auxiliary images that no expert is trained on, where free is the crosstalk that remains; pale "
-    "lines: on the images of each step."
-)
 
 
 @dataclass(frozen=True)
@@ -409,7 +402,7 @@ def _losses(job: Job, tasks: Sequence[str]) -> None:
         rows = [(task, *look) for task, found in looks.items() for look in found]
         seen = pd.DataFrame(rows, columns=["task", *HeldOut._fields])
         chart = loss_curves(table, tasks, held_out=seen, unit=measure, dark=frame.dark())
-        how = f"{_HOW} {_HELD_OUT}" if len(seen) else _HOW
+        how = losses.WITH_HELD_OUT if len(seen) else losses.HOW_TO_READ
         st.plotly_chart(chart, theme=None, key=f"panels.three.live.{job.key}", alt=how)
         st.caption(how)
         _remaining(looks)
@@ -518,7 +511,7 @@ def past_sets(evaluator: Evaluator) -> None:
         with st.expander(f"{item.name}{default}", expanded=len(suite.resolved) == 1):
             record = suite.record(item.name)
             st.markdown(record_in_words(record))
-            table, looks = facts.history_table(record), facts.looks_table(record)
+            table, looks = history_table(record), looks_table(record)
             if len(table):
                 settings = record.get("settings", {})
                 measure = unit(settings.get("distance", "kl"))
@@ -526,10 +519,10 @@ def past_sets(evaluator: Evaluator) -> None:
                 images = record.get("auxiliary", {}).get("images")
                 n = f"Each step uses a batch of {settings.get('batch', '?')} auxiliary images"
                 n += f" out of {images:,}." if images else "."
-                how = _HOW
+                how = losses.HOW_TO_READ
                 if len(looks):
                     n += f" Looked at on {record['held_out']['images']:,} others."
-                    how = f"{_HOW} {_HELD_OUT}"
+                    how = losses.WITH_HELD_OUT
                     kinds = {"training": table, "held-out": looks}
                     table = pd.concat([part.assign(images=kind) for kind, part in kinds.items()], ignore_index=True)
                 origin = origin_of_losses(evaluator, item.name, resources.suite_name())

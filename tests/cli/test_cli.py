@@ -310,7 +310,7 @@ def test_an_interrupt_is_no_traceback(shell: Shell, monkeypatch: pytest.MonkeyPa
 
 
 def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from ri_analysis.cli.progress import Progress
+    from ri_analysis.api.progress import Progress
 
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
@@ -336,7 +336,7 @@ def test_progress_tells_the_time_left(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_terminal_shows_a_bar_that_goes_away(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ri_analysis.cli.progress import Progress
+    from ri_analysis.api.progress import Progress
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     show = Progress("resolving", "steps")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from ri_analysis.export.facts import record_in_words
+from ri_analysis.export.facts import history_table, record_in_words
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import HYPERPARAMETERS
-from ri_analysis.ui import controls, facts
+from ri_analysis.ui import controls
 from ri_analysis.ui.controls import grid
 from ri_analysis.ui.state import text_of
 
@@ -46,9 +46,9 @@ def test_a_record_in_words():
     assert "oracle" not in text
     record["auxiliary"]["oracle"] = True
     assert "oracle" in record_in_words(record)
-    assert facts.history_table(record).to_dict(orient="list")["free"] == [0.5, 0.3]
+    assert history_table(record).to_dict(orient="list")["free"] == [0.5, 0.3]
     assert "not recorded" in record_in_words({})
-    assert facts.history_table({}).empty
+    assert history_table({}).empty
 
 
 def test_methods_that_need_task_data_stand_apart_at_the_end_of_the_list() -> None:

@@ -18,7 +18,7 @@ from ri_analysis.engine.comparison import Comparison, pinned_table
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import command, origin_of_pinned
 from ri_analysis.figures import look, words
-from ri_analysis.merging import MergeRecipe, merge_to_file
+from ri_analysis.merging import merge_to_file
 from ri_analysis.progress import Parts
 from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.recipes import Pair
@@ -233,28 +233,16 @@ def copies(pair: Pair) -> list[dict[str, str]]:
 
 
 def snippet(pair: Pair) -> str:
-    """Return Python that measures the pair."""
-    lines = ["from pathlib import Path", ""] if _own_workspace() else []
-    place = f"Path({told(resources.workspace())!r})" if _own_workspace() else "default_workspace()"
-    lines += [
-        "from ri_analysis.engine import Evaluator" + ("" if _own_workspace() else ", default_workspace"),
-        "from ri_analysis.suite import open_suite",
-        "",
-        f"workspace = {place}",
-        f"evaluator = Evaluator(open_suite({told(resources.suite_name())!r}, workspace), workspace)",
-        f"recipes = [{', '.join(_recipe_call(recipe) for recipe in pair.all)}]",
-        "for recipe in recipes:",
-        "    print(evaluator.measure(recipe).table)",
-    ]
-    return "\n".join(lines)
+    """Return three lines of Python that measure the pair, and in a notebook show its tables and figures."""
+    workspace = f", workspace={told(resources.workspace())!r}" if _own_workspace() else ""
+    recipe, after = pair.before.call(), pair.after
+    asked = (
+        f"measure({recipe})" if after is None else f"interference({recipe}, only='accuracy', after={after.experts!r})"
+    )
+    return (
+        f"import ri_analysis as ri\nsuite = ri.open_suite({told(resources.suite_name())!r}{workspace})\nsuite.{asked}"
+    )
 
 
 def _own_workspace() -> bool:
     return resources.workspace() != default_workspace()
-
-
-def _recipe_call(recipe: MergeRecipe) -> str:
-    arguments = [repr(recipe.method), repr(recipe.settings), f"experts={recipe.experts!r}", f"tasks={recipe.tasks!r}"]
-    if recipe.coefficients:
-        arguments.append(f"coefficients={dict(recipe.coefficients)!r}")
-    return f"evaluator.recipe({', '.join(arguments)})"

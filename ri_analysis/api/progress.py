@@ -1,10 +1,11 @@
-"""How far a command has come, on stderr."""
+"""How far a call or command has come, on stderr."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from ri_analysis.progress import Pace
 
@@ -12,13 +13,25 @@ _EVERY = 10.0  # seconds between two lines of progress where stderr is no termin
 
 
 class Progress:
-    """A bar on stderr with the time left; where stderr is no terminal, a line every few seconds."""
+    """A bar on stderr with the time left, in a terminal or a notebook, which goes away at the end.
 
-    def __init__(self, what: str, unit: str = "images") -> None:
+    Elsewhere it prints a line every few seconds with `lines`, and else nothing; `quiet` always shows nothing.
+    """
+
+    def __init__(self, what: str, unit: str = "images", *, lines: bool = True, quiet: bool = False) -> None:
         self._what, self._unit, self._note = what, unit, ""
-        self._live, self._shown = sys.stderr.isatty(), time.monotonic()
+        self._live = not quiet and (sys.stderr.isatty() or _in_notebook())
+        self._lines, self._shown = lines and not quiet, time.monotonic()
         self._bar: Any = None
         self._pace = Pace()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
     def note(self, text: str) -> None:
         """Say what is under way, beside the next numbers."""
@@ -28,14 +41,14 @@ class Progress:
         """Print a line that stays, above the bar."""
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
-        else:
+        elif self._live or self._lines:
             print(text, file=sys.stderr, flush=True)
 
     def __call__(self, done: int, total: int) -> None:
         self._pace(done, total)
         if self._live:
             self._draw(*self._pace.counts)
-        else:
+        elif self._lines:
             self._print()
 
     def end(self) -> None:
@@ -44,7 +57,7 @@ class Progress:
             self._bar.close()
 
     def _draw(self, done: int, total: int) -> None:
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         if self._bar is None:
             shown: dict[str, Any] = {"desc": self._what, "unit": f" {self._unit}", "leave": False, "file": sys.stderr}
@@ -61,3 +74,7 @@ class Progress:
             self._shown = now
             said = words.how_far(self._what, self._pace, self._note, self._unit)
             print(f"{self._pace.share:.0%}  {said}", file=sys.stderr, flush=True)
+
+
+def _in_notebook() -> bool:
+    return "ipykernel" in sys.modules
