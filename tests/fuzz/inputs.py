@@ -22,6 +22,7 @@ from checkpoint_formats import hugging_face, model, vision
 from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import feather
+from python_2 import pickled_batch
 from safetensors.torch import save
 from scipy.io import savemat
 from tiny import MODEL
@@ -566,13 +567,16 @@ def idx(draw: st.DrawFn) -> Files:
     return {"t10k-images-idx3-ubyte.gz": packed, "t10k-labels-idx1-ubyte.gz": gzip.compress(labels, 1)}
 
 
-def cifar() -> Strategy:
-    """CIFAR's pickles."""
-    batch = pickle.dumps({b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 1]}, 2)
-    meta = pickle.dumps({b"label_names": [b"a", b"b"]}, 2)
-    return st.tuples(damaged(batch), mostly(meta, damaged(meta))).map(
-        lambda two: {"test_batch": two[0], "batches.meta": two[1]}
-    )
+@st.composite
+def cifar(draw: st.DrawFn) -> Files:
+    """CIFAR's pickles, as Python 2 or 3 made them: edited anywhere, or around the pixels alone."""
+    data, names = np.arange(3 * 3072).astype(np.uint8).reshape(3, 3072), {"label_names": ["a", "b"]}
+    old = pickled_batch(data, [0, 1, 1], "labels")
+    batch = old if draw(st.integers(0, 3)) else pickle.dumps({"data": data, "labels": [0, 1, 1]})
+    before, pixels, after = batch.partition(data.tobytes())
+    around = [st.tuples(damaged(before), st.just(after)), st.tuples(st.just(before), damaged(after))]
+    edited = st.one_of(damaged(batch), *(pair.map(lambda two: two[0] + pixels + two[1]) for pair in around))
+    return {"test_batch": draw(edited), "batches.meta": draw(mostly(pickle.dumps(names), damaged(pickle.dumps(names))))}
 
 
 @cache
