@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 from ri_analysis.errors import InputError
@@ -19,6 +19,9 @@ try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:  # importing torch takes a second
+    import torch
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -67,6 +70,24 @@ def fitting(wanted: int, each: int = 1) -> int:
     """Return how many of the things wanted, of `each` bytes, a quarter of the budget has room for: at least one."""
     found = budget()
     return wanted if found is None else max(1, min(wanted, found // 4 // each))
+
+
+def bytes_held(module: torch.nn.Module, forward: Callable[[], torch.Tensor]) -> int:
+    """Return the bytes that a forward pass holds for the way back, without the parameters of `module` themselves."""
+    from torch.autograd.graph import saved_tensors_hooks
+
+    held = dict[int, int]()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = forward()
+    for weight in module.parameters():
+        held.pop(weight.untyped_storage().data_ptr(), None)
+    del output
+    return sum(held.values())
 
 
 def require_for(jobs: int) -> None:

@@ -44,6 +44,12 @@ def test_batches_shrink_with_the_budget(evaluator: Evaluator, monkeypatch: pytes
     assert memory.fitting(5, 10**9) == 1
 
 
+def test_what_is_held_for_the_way_back_is_counted() -> None:
+    layer = torch.nn.Linear(3, 5)
+    inputs = torch.ones(7, 3)
+    assert memory.bytes_held(layer, lambda: layer(inputs).square()) == 4 * (7 * 3 + 7 * 5)  # x for W, Wx + b for ()²
+
+
 def test_workers_share_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "enforce", lambda: None)
     monkeypatch.setenv(memory.VARIABLE, "4GB")

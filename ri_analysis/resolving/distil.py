@@ -15,7 +15,7 @@ from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving import precision
 from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.start import IN_MEMORY, begin, clear
+from ri_analysis.resolving.start import begin, clear, room
 from ri_analysis.resolving.together import taught
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
 from ri_analysis.resolving.variants import Variants
@@ -46,7 +46,7 @@ def distil(
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
     encoder.autocast = precision.autocast(str(values["precision"]))
     variants = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
-    images = in_memory(variants, encoder.image_size, IN_MEMORY)
+    images = in_memory(variants, encoder.image_size, room())
     state, scratch = output.with_suffix(".pt"), output.with_suffix(".scratch")
     descent = Descent(encoder, len(images), values, (seed,), state)
     rows = descent.rows()

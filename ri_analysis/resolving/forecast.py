@@ -14,11 +14,12 @@ import torch
 from ri_analysis.encoder import Architecture, Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
+from ri_analysis.memory import fitting
 from ri_analysis.resolving import evidence, parameters, plan, precision
 from ri_analysis.resolving.descent import AHEAD, Descent, drawn
 from ri_analysis.resolving.objective import Objective, Terms
 from ri_analysis.resolving.parts import bytes_per_image
-from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, Tokens, begin
+from ri_analysis.resolving.start import Rows, Start, Tokens, begin, room
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed, pool
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite, sample
@@ -120,7 +121,7 @@ def forecast(
     looks = (int(values["steps"]) // evidence.interval(values) + 1) * len(names) * held
     image_seconds = (pace.decoded + (views - 1) * pace.varied) / views
     pixels = architecture.image_size**2 * 3
-    in_memory = variants * pixels <= IN_MEMORY
+    in_memory = variants * pixels <= room()
     step_seconds = pace.step + pace.trained * batch
     if not in_memory and not pace.tokens:  # pixels are made anew for each step, while the one before is under way
         step_seconds = max(step_seconds, batch * image_seconds)
@@ -128,11 +129,11 @@ def forecast(
     patient = pace.moved if values["patience"] else 0
     ahead = variants * image_seconds if in_memory else looked * image_seconds
     memory = 3 * pace.tower + pace.beside + patient  # the tower, the expert and the pretrained model
-    memory += int(min(float(values["memory"]) * 2**30, batch * pace.held))
+    memory += min(fitting(int(float(values["memory"]) * 2**30)), int(batch * pace.held))
     memory += variants * pixels if in_memory else (AHEAD + 1) * batch * pixels
-    memory += tokens if tokens <= IN_MEMORY else 0
+    memory += tokens if tokens <= room() else 0
     memory += (len(whole) + max(max(map(len, rows)), len(names) * again)) * pace.features
-    meanwhile = 3 * pace.moved + patient + (tokens if tokens > IN_MEMORY else 0)
+    meanwhile = 3 * pace.moved + patient + (tokens if tokens > room() else 0)
     images = len(np.unique(chosen % len(taught)) if in_memory else reached) + held
     if isinstance(source, KeptImages):
         meanwhile += images * pixels

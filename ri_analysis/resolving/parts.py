@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.autograd.graph import saved_tensors_hooks
 
 from ri_analysis.encoder import Encoder
+from ri_analysis.memory import bytes_held
 from ri_analysis.resolving.start import Start
 
 _LEAST = 4  # images at once; below, computing inner values twice costs less than so many small products
@@ -45,19 +45,7 @@ def _bytes_per_image(
 
 
 def _inner(encoder: Encoder, forward: Callable[[], torch.Tensor]) -> int:
-    """Return the bytes that a forward pass holds for the way back."""
-    held = dict[int, int]()
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = forward()
-    for weight in encoder.module.parameters():
-        held.pop(weight.untyped_storage().data_ptr(), None)
-    del output
-    return sum(held.values())
+    return bytes_held(encoder.module, forward)
 
 
 def _entering(encoder: Encoder, forward: Callable[[], torch.Tensor]) -> int:

@@ -15,11 +15,17 @@ from ri_analysis.encoder import Encoder
 from ri_analysis.encoder.tower import Weights, require_directions
 from ri_analysis.files import atomic_path, digest
 from ri_analysis.hyperparameters import Value
+from ri_analysis.memory import fitting
 from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ImageSet
 from ri_analysis.suite.images import Indices
 
 IN_MEMORY = 512 << 20  # bytes of pixels, or of tokens; more lie on disk
+
+
+def room() -> int:
+    """Return the bytes of pixels, or of tokens, that may be held in memory within the process's budget."""
+    return fitting(IN_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def begin(
 ) -> tuple[Start, Rows]:
     """Load `weights`, from which training starts; return where its steps start and the features of `images` at `rows`.
 
-    `folder` is for tokens that take more than IN_MEMORY; a resumed run finds them there. Raises NotFinite, naming
+    `folder` is for tokens that there is no `room` for; a resumed run finds them there. Raises NotFinite, naming
     `source`, where the features have no direction.
     """
     if settings["parameters"] != "last-blocks":
@@ -111,7 +117,7 @@ def clear(folder: Path) -> None:
 def _held(encoder: Encoder, images: ImageSet, rows: Indices, last: int, folder: Path) -> torch.Tensor:
     first = next(encoder.tokens(images, rows[:1], last))
     shape, dtype = (len(rows), *first.shape[1:]), encoder.autocast or first.dtype
-    if len(rows) * first.numel() * dtype.itemsize <= IN_MEMORY:
+    if len(rows) * first.numel() * dtype.itemsize <= room():
         return _filled(torch.empty(shape, dtype=dtype), encoder, images, rows, last)
     path = folder / _name(encoder, images, rows, last, dtype)
     if not path.exists():

@@ -28,7 +28,7 @@ from ri_analysis.resolving import evidence, parameters, plan, precision, togethe
 from ri_analysis.resolving.descent import SCHEDULES, Descent
 from ri_analysis.resolving.evidence import HeldOut, Watch
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
-from ri_analysis.resolving.start import IN_MEMORY, Rows, Start, begin, clear
+from ri_analysis.resolving.start import Rows, Start, begin, clear, room
 from ri_analysis.resolving.variants import Variants
 from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, open_suite, sample
@@ -420,7 +420,7 @@ class _Prepared:
 
     def decoded(self) -> _Prepared:
         """Return the same with the images in memory, where they fit."""
-        images = in_memory(self.runs[0].images, self.runs[0].encoder.image_size, IN_MEMORY)
+        images = in_memory(self.runs[0].images, self.runs[0].encoder.image_size, room())
         return replace(self, runs=[replace(run, images=images) for run in self.runs])
 
     def aside(self) -> tuple[ImageSet, Rows] | None:
@@ -454,7 +454,7 @@ class _Run:
 
     def aside(self, images: ImageSet) -> tuple[ImageSet, Rows]:
         """Return held-out images, decoded, with f(x; θ₀) of them."""
-        decoded = in_memory(images, self.encoder.image_size, IN_MEMORY)
+        decoded = in_memory(images, self.encoder.image_size, room())
         return decoded, replace(self, images=decoded).pretrained(np.arange(len(images)))
 
     def carry_out(

@@ -9,7 +9,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from checkpoint_formats import hugging_face, model, vision
 from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import feather
+from python_2 import pickled_batch
 from safetensors.torch import save
 from scipy.io import savemat
 from tiny import MODEL
@@ -466,12 +467,15 @@ def arrow(draw: st.DrawFn) -> Files:
 @st.composite
 def parquet(draw: st.DrawFn) -> Files:
     """A parquet file as the hub mirrors it."""
-    meta = draw(
-        mostly(json.dumps({"info": {"features": _FEATURES}}).encode(), json_file({"info": {"features": _FEATURES}}))
-    )
+    meta = {"info": {"features": _FEATURES}}
+    return {"x.parquet": draw(damaged(_parquet(draw(mostly(json.dumps(meta).encode(), json_file(meta))))))}
+
+
+@lru_cache(maxsize=1)  # most hold the same
+def _parquet(meta: bytes) -> bytes:
     stream = io.BytesIO()
     pq.write_table(_table().replace_schema_metadata({b"huggingface": meta}), stream)
-    return {"x.parquet": draw(damaged(stream.getvalue()))}
+    return stream.getvalue()
 
 
 @cache
@@ -484,9 +488,17 @@ def answers(draw: st.DrawFn) -> Files:
     """The answers beside a suite file: damaged as a whole, or soundly sealed with damage or other values within."""
     what = draw(st.integers(0, 3))
     packed = draw(damaged(_packed())) if what == 1 else _packed()
-    arrays = {"table": np.frombuffer(packed, np.uint8), "words": np.array(["a", "b"][: draw(st.integers(1, 2))])}
-    if draw(st.booleans()):
-        del arrays[draw(st.sampled_from(sorted(arrays)))]
+    words = draw(st.integers(1, 2))
+    names = draw(st.sampled_from([("table", "words"), ("table", "words"), ("table",), ("words",)]))
+    made = {"day": "2026-11-28", "version": "0", "torch": "2", "processor": "x", "cores": 2, "system": "Linux"}
+    whole = _answers(packed, words, names, draw(json_file(made)) if what == 2 else json.dumps(made).encode())
+    return {"answers.arrow": draw(damaged(whole)) if what in (0, 3) else whole}
+
+
+@lru_cache(maxsize=16)  # half of them hold the same
+def _answers(packed: bytes, words: int, names: tuple[str, ...], made: bytes) -> bytes:
+    arrays = {"table": np.frombuffer(packed, np.uint8), "words": np.array(["a", "b"][:words])}
+    arrays = {name: arrays[name] for name in names}
     table = pa.table(
         {
             "key": pa.array(["a", "b"]),
@@ -494,11 +506,9 @@ def answers(draw: st.DrawFn) -> Files:
             "value": pa.array([sealed(arrays, "a"), sealed(arrays, "b:4")], pa.large_binary()),
         }
     )
-    made = {"day": "2026-11-28", "version": "0", "torch": "2", "processor": "x", "cores": 2, "system": "Linux"}
-    made = draw(json_file(made)) if what == 2 else json.dumps(made).encode()
     stream = io.BytesIO()
     feather.write_feather(table.replace_schema_metadata({b"made": made}), stream, "zstd")
-    return {"answers.arrow": draw(damaged(stream.getvalue())) if what in (0, 3) else stream.getvalue()}
+    return stream.getvalue()
 
 
 @cache
@@ -566,13 +576,16 @@ def idx(draw: st.DrawFn) -> Files:
     return {"t10k-images-idx3-ubyte.gz": packed, "t10k-labels-idx1-ubyte.gz": gzip.compress(labels, 1)}
 
 
-def cifar() -> Strategy:
-    """CIFAR's pickles."""
-    batch = pickle.dumps({b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 1]}, 2)
-    meta = pickle.dumps({b"label_names": [b"a", b"b"]}, 2)
-    return st.tuples(damaged(batch), mostly(meta, damaged(meta))).map(
-        lambda two: {"test_batch": two[0], "batches.meta": two[1]}
-    )
+@st.composite
+def cifar(draw: st.DrawFn) -> Files:
+    """CIFAR's pickles, as Python 2 or 3 made them: edited anywhere, or around the pixels alone."""
+    data, names = np.arange(3 * 3072).astype(np.uint8).reshape(3, 3072), {"label_names": ["a", "b"]}
+    old = pickled_batch(data, [0, 1, 1], "labels")
+    batch = old if draw(st.integers(0, 3)) else pickle.dumps({"data": data, "labels": [0, 1, 1]})
+    before, pixels, after = batch.partition(data.tobytes())
+    around = [st.tuples(damaged(before), st.just(after)), st.tuples(st.just(before), damaged(after))]
+    edited = st.one_of(damaged(batch), *(pair.map(lambda two: two[0] + pixels + two[1]) for pair in around))
+    return {"test_batch": draw(edited), "batches.meta": draw(mostly(pickle.dumps(names), damaged(pickle.dumps(names))))}
 
 
 @cache

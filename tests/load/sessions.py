@@ -1,23 +1,33 @@
 """Hold sessions on an app of its own for some minutes, and print what they met with.
 
     python tests/load/sessions.py --sessions 20 --minutes 5
+    python tests/load/sessions.py --sessions 8 --minutes 1.5 --waves 3     # come and go: does memory grow?
+    python tests/load/sessions.py --sessions 6 --minutes 1 --fault memory  # must find it
 
 Each session is a WebSocket that speaks as the browser does. It opens one page after the other with a recipe of its own,
 or one that a second session has as well, stays on it for some seconds, and answers what asks to be run again. Printed
-are how long pages took, errors, what one session saw of another's recipe, and the memory of the server.
+are how long pages took, errors, what one session saw of another's, and the memory of the server.
+
+What one sees of another's is an address or a text with another's λ, and above all numbers: afterwards every recipe is
+opened alone, in a new app, and each figure and headline number that a session was shown must be among those there.
+`--fault` breaks the app in one of the ways that this is to find (`faulty_app.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
@@ -36,6 +46,7 @@ PAGES = (
 )
 METHODS = ("task-arithmetic", "ties", "averaging", "tsv-m", "iso-c")
 SHARED = ("compare", "resolve")  # pages that show what others measured or made, on purpose
+NUMBERS = ("plotly_chart", "metric")  # elements that are the same whenever the same recipe is asked for
 STAY, PATIENCE = 4.0, 120.0  # seconds on a page that is drawn, and until one that is not is left
 
 
@@ -48,6 +59,7 @@ class Seen:
     slow: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     crosstalk: Counter[str] = field(default_factory=Counter)
+    numbers: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))  # of a recipe's page
     messages: int = 0
     own: int = 0  # messages that name the session's own scale
 
@@ -56,11 +68,12 @@ class Session:
     """A visitor with a recipe, which is known by its scale."""
 
     def __init__(self, number: int, sessions: int, seen: Seen) -> None:
-        kind = number % max(1, sessions // 2)
+        self.kind = kind = number % max(1, sessions // 2)
         self.number, self.seen = number, seen
         self.method, self.scale = METHODS[kind % len(METHODS)], f"0.3{kind:02}7193"
         self.others = re.compile(rb".{0,40}(?<![\d.])0\.3(?!%02d)\d\d7193(?!\d)" % kind, re.DOTALL)
         self.page, self.fragments = "", dict[str, float]()
+        self.shown = dict[tuple[int, ...], str]()  # the numbers on the page, by their places
 
     def query(self) -> str:
         return urlencode({"method": self.method, f"{self.method}.scale": self.scale})
@@ -70,11 +83,11 @@ class Session:
             for step in range(self.number, 10**9):
                 if time.monotonic() > until:
                     return
-                await self.open(socket, PAGES[step % len(PAGES)])
+                await self.open(socket, PAGES[step % len(PAGES)], STAY)
 
-    async def open(self, socket: ClientConnection, page: str) -> None:
-        """Open a page, wait until it is drawn, and stay."""
-        self.page, self.fragments = page, {}
+    async def open(self, socket: ClientConnection, page: str, stay: float) -> None:
+        """Open a page, wait until it is drawn, stay for so many seconds, and note the numbers on it."""
+        self.page, self.fragments, self.shown = page, {}, {}
         started, first = time.monotonic(), None
         await socket.send(rerun(self.query(), page))
         while True:
@@ -93,11 +106,12 @@ class Session:
                     continue
                 self.seen.drawn[page].append(time.monotonic() - started)
                 break
-        await self.stay(socket)
+        await self.stay(socket, stay)
+        self.seen.numbers[self.kind, page].update(self.shown.values())
 
-    async def stay(self, socket: ClientConnection) -> None:
+    async def stay(self, socket: ClientConnection, seconds: float) -> None:
         """Answer for some seconds, and run the fragments that ask for it."""
-        end = time.monotonic() + STAY
+        end = time.monotonic() + seconds
         while (now := time.monotonic()) < end:
             for fragment, due in self.fragments.items():
                 if due <= now:
@@ -120,6 +134,10 @@ class Session:
                 self.seen.crosstalk[f"{page}: the address of another session"] += 1
         elif kind == "delta" and message.delta.HasField("new_element"):
             element = message.delta.new_element
+            place = tuple(message.metadata.delta_path)
+            self.shown.pop(place, None)
+            if (what := element.WhichOneof("type")) in NUMBERS:
+                self.shown[place] = f"{what} {sha256(element.SerializeToString()).hexdigest()[:16]}"
             if element.HasField("exception"):
                 self.seen.errors[f"{page}: {element.exception.type}: {element.exception.message[:200]}"] += 1
             if element.HasField("alert") and element.alert.format == Alert.ERROR:
@@ -150,46 +168,92 @@ def percentiles(values: list[float]) -> str:
 
 
 async def hold(port: int, sessions: int, minutes: float, seen: Seen) -> None:
+    """Hold sessions for some minutes."""
     until = time.monotonic() + 60 * minutes
-    url = f"ws://127.0.0.1:{port}/_stcore/stream"
 
     async def one(number: int) -> None:
         await asyncio.sleep(0.5 * number)  # visitors do not come at the same moment
         try:
-            await Session(number, sessions, seen).visit(url, until)
+            await Session(number, sessions, seen).visit(address(port), until)
         except Exception as error:
             seen.errors[f"session: {type(error).__name__}: {error}"] += 1
 
     await asyncio.gather(*map(one, range(sessions)))
 
 
+async def compare(port: int, sessions: int, seen: Seen) -> tuple[int, int]:
+    """Note as cross-talk what no lone session is shown of the same recipe; return how many numbers agree, and all."""
+    agree = total = 0
+    for kind in range(max(1, sessions // 2)):
+        alone = Seen()
+        for (_, page), numbers in [item for item in seen.numbers.items() if item[0][0] == kind]:
+            for stay in (0.5, STAY, 3 * STAY):  # some of a page comes later
+                if page in SHARED or numbers <= alone.numbers[kind, page]:
+                    break
+                session = Session(kind, sessions, alone)
+                async with connect(address(port), subprotocols=["streamlit"], max_size=None) as socket:
+                    await session.open(socket, page, stay)
+            if page not in SHARED:
+                other = numbers - alone.numbers[kind, page]
+                agree, total = agree + len(numbers - other), total + len(numbers)
+                if other:
+                    seen.crosstalk[f"{page or 'overview'}: numbers that one alone is not shown"] += len(other)
+    return agree, total
+
+
+def address(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/_stcore/stream"
+
+
+@contextmanager
+def served(suite: str, workspace: str, fault: str | None = None) -> Iterator[tuple[int, int]]:
+    """Serve an app, broken by a fault where one is named; yield its port and process id."""
+    port = free_port()
+    program = ["-m", "ri_analysis.cli"] if fault is None else [str(Path(__file__).with_name("faulty_app.py")), fault]
+    command = [sys.executable, *program, "app", suite, "--port", str(port), "--workspace", workspace]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
+            time.sleep(0.5)
+            if server.poll() is not None:
+                raise SystemExit(f"the app ended with {server.poll()}")
+        time.sleep(3)
+        yield port, server.pid
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--after", type=float, default=150, help="seconds to wait after all have left")
+    parser.add_argument("--waves", type=int, default=1, help="how often all sessions come and leave again")
+    parser.add_argument("--after", type=float, default=60, help="seconds to wait after all have left")
     parser.add_argument("--suite", default="demo")
     parser.add_argument("--workspace", help="a folder that stays; by default a new one, so that all is measured")
+    parser.add_argument("--fault", help="what is to be wrong with the app: memory, or session")
     options = parser.parse_args()
-    port, seen = free_port(), Seen()
+    seen = Seen()
     with tempfile.TemporaryDirectory() as new:
-        command = [sys.executable, "-m", "ri_analysis.cli", "app", options.suite, "--port", str(port)]
-        server = subprocess.Popen([*command, "--workspace", options.workspace or new], stderr=subprocess.DEVNULL)
-        try:
-            while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
-                time.sleep(0.5)
-                if server.poll() is not None:
-                    raise SystemExit(f"the app ended with {server.poll()}")
-            time.sleep(3)
-            print(f"memory before: {taken(server.pid)}", flush=True)
-            asyncio.run(hold(port, options.sessions, options.minutes, seen))
-            print(f"at the end: {taken(server.pid)}", flush=True)
-            for wait in (30, options.after - 30):
-                time.sleep(max(0, wait))
-                print(f"after they left, {wait:.0f} s later: {taken(server.pid)}", flush=True)
-        finally:
-            server.terminate()
-            server.wait(30)
+        workspace = options.workspace or new
+        with served(options.suite, workspace, options.fault) as (port, process):
+            print(f"memory before: {taken(process)}", flush=True)
+            for wave in range(options.waves):
+                asyncio.run(hold(port, options.sessions, options.minutes, seen))
+                print(f"{wave + 1}: at the end {taken(process)}; load {os.getloadavg()[0]:.1f}", flush=True)
+                time.sleep(options.after)
+                print(f"{wave + 1}: {options.after:.0f} s after they left {taken(process)}", flush=True)
+        table(seen)
+        with served(options.suite, workspace) as (port, _):
+            agree, total = asyncio.run(compare(port, options.sessions, seen))
+    print(f"{agree:,} of {total:,} different figures and headline numbers are those that one alone is shown")
+    print(f"errors: {dict(seen.errors) or 'none'}\ncross-talk: {dict(seen.crosstalk) or 'none'}")
+    return 1 if seen.errors or seen.crosstalk or not seen.own or not total else 0
+
+
+def table(seen: Seen) -> None:
+    """Print how long pages took."""
     times = "first element, s: 50 % | 95 % | most | drawn, s: 50 % | 95 % | most"
     print(f"\n| page | drawn | left after {PATIENCE:.0f} s | {times} |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -198,9 +262,7 @@ def main() -> int:
         print(f"| {page or 'overview'} | {len(seen.drawn[page])} | {seen.slow[page]} | {row[0]} | {row[1]} |")
     every = [[value for each in kind.values() for value in each] for kind in (seen.first, seen.drawn)]
     print(f"| all | {len(every[1])} | {seen.slow.total()} | {percentiles(every[0])} | {percentiles(every[1])} |")
-    print(f"\n{seen.messages:,} messages, {seen.own:,} of them with the session's own scale")
-    print(f"errors: {dict(seen.errors) or 'none'}\ncross-talk: {dict(seen.crosstalk) or 'none'}")
-    return 1 if seen.errors or seen.crosstalk or not seen.own else 0
+    print(f"\n{seen.messages:,} messages, {seen.own:,} of them with the session's own scale", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ from random_experts import assert_close, layer
 from watching import watch
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.memory import VARIABLE
 from ri_analysis.merging.method import Observed
 from ri_analysis.merging.with_data import adamerging
 from ri_analysis.merging.with_data.adamerging import add_up, learn_coefficients
+from ri_analysis.suite import ImageSet
 
 TASKS = ("Reds", "Blues")
 SETTINGS = {"start": 0.3, "steps": 4, "learning_rate": 0.05, "batch": 5, "seed": 2}
@@ -55,6 +59,28 @@ def test_agrees_with_autograd_through_the_merge(
     assert_close(found, expected, 1e-4)  # float32, and Adam divides by small gradients
     assert (found - 0.3).abs().max() > 0.05
     assert (len(found.unique(dim=0)) == 1) == (per == "model")
+
+
+def test_few_images_go_through_the_tower_where_little_memory_is_declared(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed = watch(evaluator, *TASKS)
+    pixels, counts = type(observed.images["Reds"]).pixels, list[int]()
+
+    def counted(images: ImageSet, rows: Sequence[int], size: int) -> np.ndarray:
+        counts.append(len(rows))
+        return pixels(images, rows, size)
+
+    monkeypatch.setattr(type(observed.images["Reds"]), "pixels", counted)
+    learn_coefficients(observed, per="tensor", **SETTINGS)
+    assert set(counts) == {5}
+    expected = naive(observed, "tensor")
+    monkeypatch.setattr(adamerging, "bytes_held", lambda module, forward: 10**8 + 0 * len(forward()))
+    monkeypatch.setenv(VARIABLE, "1GB")
+    counts.clear()
+    found = torch.stack(list(learn_coefficients(observed, per="tensor", **SETTINGS).values()))
+    assert counts[:4] == [1, 2, 2, 1]  # one to see what it takes; a quarter of the budget holds two
+    assert_close(found, expected, 1e-4)
 
 
 def test_coefficients_stay_between_0_and_1(evaluator: Evaluator) -> None:

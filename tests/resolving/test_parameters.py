@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of
 from ri_analysis.errors import InputError
+from ri_analysis.memory import VARIABLE
 from ri_analysis.resolving import Losses, parameters, parts, resolve, start
 from ri_analysis.resolving.parameters import LowRank, trained_weights
 from ri_analysis.suite import Suite, open_suite
@@ -200,10 +201,17 @@ def test_what_does_not_fit_memory_lies_on_disk_and_changes_nothing(
 ) -> None:
     settings = CHOICES[choice][0] | {"views": 2}
     held, _ = adapted(suite, tmp_path / "held", settings)
-    for room in ("start", "trainer"):
-        monkeypatch.setattr(f"ri_analysis.resolving.{room}.IN_MEMORY", 0)
+    monkeypatch.setattr(start, "IN_MEMORY", 0)
     streamed, _ = adapted(suite, tmp_path / "streamed", settings)
     assert all(torch.equal(tensor, held[name]) for name, tensor in streamed.items())
+
+
+def test_what_is_held_in_memory_keeps_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start.room() == start.IN_MEMORY
+    monkeypatch.setenv(VARIABLE, "1GB")
+    assert start.room() == 250_000_000
+    monkeypatch.setattr(start, "IN_MEMORY", 7)
+    assert start.room() == 7
 
 
 def test_choices_that_do_not_fit_the_tower_write_nothing(suite: Suite, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 from PIL import Image
+from python_2 import pickled_batch
 
 from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite
@@ -210,25 +211,11 @@ def test_mnist_and_its_kin(tmp_path: Path, suffix: str) -> None:
         read_images(path, labelled=True)
 
 
-def python_2_pickle(data: np.ndarray, labels: list[int], key: str) -> bytes:
-    """A CIFAR batch as Python 2 pickled it: byte strings, arrays through _reconstruct."""
-    raw = data.tobytes()
-    return b"".join(
-        [
-            b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01",
-            b"M" + struct.pack("<H", len(data)) + b"M" + struct.pack("<H", data.shape[1]) + b"\x86",
-            b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
-            b"\x89T" + struct.pack("<i", len(raw)) + raw + b"tb",
-            b"U" + bytes([len(key)]) + key.encode() + b"](" + b"".join(b"K" + bytes([x]) for x in labels) + b"eu.",
-        ]
-    )
-
-
 @pytest.mark.parametrize(("name", "key"), [("test_batch", "labels"), ("test", "fine_labels")])
 def test_cifar_is_read_without_running_its_pickle(tmp_path: Path, name: str, key: str) -> None:
     images = pixels(3, 32)
     flat = images.transpose(0, 3, 1, 2).reshape(3, -1)
-    (tmp_path / name).write_bytes(python_2_pickle(flat, [3, 1, 9], key))
+    (tmp_path / name).write_bytes(pickled_batch(flat, [3, 1, 9], key))
     found = read_images(tmp_path / name, labelled=True)
     assert found.labels is not None
     assert found.labels.tolist() == [3, 1, 9]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
+from ri_analysis.memory import budget, bytes_held, fitting
 from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.merging.with_data.gradients import trainable
 from ri_analysis.task_vectors import Layer, TaskVectors
+
+if TYPE_CHECKING:
+    from ri_analysis.encoder import Encoder
+    from ri_analysis.suite import ImageSet
+    from ri_analysis.suite.images import Indices
 
 # Weights times images that backward keeps the activations of: one image of a ViT-L/14, three of a ViT-B/32.
 _AT_ONCE = 1 << 28
@@ -63,10 +70,16 @@ def _backpropagate(observed: Observed, task: str, batch: int, seed: Sequence[int
     encoder, data = observed.encoder, observed.images[task]
     drawn = np.random.default_rng(seed).choice(len(data), min(batch, len(data)), replace=False)
     size = max(1, _AT_ONCE // sum(parameter.numel() for parameter in encoder.module.parameters()))
+    if size > 1 and budget() is not None:
+        size = fitting(size, bytes_held(encoder.module, lambda: _features(encoder, data, drawn[:1])))
     for start in range(0, len(drawn), size):
-        features = encoder.forward(encoder.preprocess(data.pixels(drawn[start : start + size], encoder.image_size)))
+        features = _features(encoder, data, drawn[start : start + size])
         entropy = _entropies(observed.heads[task].logits(features)).sum() / len(drawn)
         entropy.backward()  # type: ignore[no-untyped-call]
+
+
+def _features(encoder: Encoder, data: ImageSet, rows: Indices) -> torch.Tensor:
+    return encoder.forward(encoder.preprocess(data.pixels(rows, encoder.image_size)))
 
 
 def _entropies(logits: torch.Tensor) -> torch.Tensor:
