@@ -22,7 +22,7 @@ from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import differences
 from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.facts import history_table, looks_table, recipe_in_words, record_in_words
-from ri_analysis.figures import headline, look, loss_curves, losses, reading
+from ri_analysis.figures import headline, loss_curves, losses, reading
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import MergeRecipe
@@ -40,11 +40,7 @@ _ROWS = 60  # of a table that a notebook shows
 
 
 class Result(ABC):
-    """What was found: tables, and figures where there are any.
-
-    A notebook draws figures with Plotly from its public address, so that they add little to the notebook's size;
-    `figure` is there without it.
-    """
+    """What was found: tables, and figures where there are any. A notebook shows the most important of both."""
 
     @property
     @abstractmethod
@@ -85,7 +81,12 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         said = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(self.says))
-        return "\n".join([f"<p>{said}</p>", _html(self._shown), *map(_drawn, self.charts.values())])
+        return f"<p>{said}</p>\n{_html(self._shown)}"
+
+    def _ipython_display_(self) -> None:
+        _display(self._repr_html_())
+        for chart in self.charts.values():
+            _show(chart)
 
 
 def _html(table: pd.DataFrame) -> str:
@@ -94,10 +95,19 @@ def _html(table: pd.DataFrame) -> str:
     return str(table.head(_ROWS).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")) + left
 
 
-def _drawn(chart: Chart) -> str:
-    figure = chart.figure.to_html(full_html=False, include_plotlyjs="cdn", config=look.CONFIG)
-    title = f"<h4>{escape(chart.title)}</h4>" if chart.title else ""
-    return f"{title}{figure}<p>{escape(' '.join(filter(None, (chart.how_to_read, chart.n))))}</p>"
+def _show(chart: Chart) -> None:
+    """Draw a figure in a notebook by Plotly's own renderer, which needs no network, with its words."""
+    if chart.title:
+        _display(f"<h4>{escape(chart.title)}</h4>")
+    _display(chart.figure)
+    _display(f"<p>{escape(' '.join(filter(None, (chart.how_to_read, chart.n))))}</p>")
+
+
+def _display(what: str | go.Figure) -> None:
+    """Show HTML, or a figure, in a notebook."""
+    from IPython import display
+
+    display.display(display.HTML(what) if isinstance(what, str) else what)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, repr=False)
@@ -212,6 +222,13 @@ class Interference(Mapping[str, Analysed]):
         parts = [f"<h3>{escape(find_analysis(name).title)}</h3>{found._repr_html_()}" for name, found in self.items()]
         parts += [f"<p>{escape(find_analysis(name).title)}: {escape(why)}.</p>" for name, why in self.refused.items()]
         return "\n".join(parts)
+
+    def _ipython_display_(self) -> None:
+        for name, found in self.items():
+            _display(f"<h3>{escape(find_analysis(name).title)}</h3>")
+            found._ipython_display_()
+        for name, why in self.refused.items():
+            _display(f"<p>{escape(find_analysis(name).title)}: {escape(why)}.</p>")
 
 
 @dataclass(frozen=True, repr=False)

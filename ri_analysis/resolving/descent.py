@@ -63,6 +63,7 @@ class Descent:
     `images` is how many there are, `settings` are the trainer's hyperparameters, `seed` numbers that decide the order
     of the images, `state` the file from which a stopped run resumes and which is there only while the run is not
     finished; None keeps nothing. `only` ends the run after so many of its steps, whose learning rates stay the same.
+    `rate` names the setting that is the highest learning rate.
     """
 
     encoder: Encoder
@@ -71,6 +72,7 @@ class Descent:
     seed: tuple[int, ...]
     state: Path | None
     only: int | None = None
+    rate: str = "lr"
 
     def run(
         self,
@@ -84,7 +86,7 @@ class Descent:
         `report` is called with the step and its loss parts, and may raise Cancelled. `watch` looks at held-out images
         and may end the run. Raises NotFinite for a loss that is not a finite number.
         """
-        steps, rate = int(self.settings["steps"]), float(self.settings["lr"])
+        steps, rate = int(self.settings["steps"]), float(self.settings[self.rate])
         schedule = SCHEDULES[str(self.settings["schedule"])]
         weights = trained_weights(self.encoder, self.settings)
         moved = variables(weights, self.settings, self.seed)
@@ -139,8 +141,8 @@ class Descent:
             if not torch.isfinite(parts[-1]):
                 raise NotFinite(
                     f"{self.state.parent if self.state else 'RI'}: the loss of step {step} is not a finite number; "
-                    f"choose a smaller learning rate than lr = {self.settings['lr']:g}, or look at the experts by "
-                    f"`ri-analysis check`"
+                    f"choose a smaller learning rate than {self.rate} = {self.settings[self.rate]:g}, or look at the "
+                    "experts by `ri-analysis check`"
                 )
             (parts[-1] * share).backward()  # type: ignore[no-untyped-call]
             values = [part.item() * share for part in parts]
@@ -151,7 +153,7 @@ class Descent:
         # The fused one is more than twice as fast but rounds otherwise: small towers stay as they were, to the bit.
         fused = self.encoder.device.type == "cuda" or sum(item.numel() for item in moved.values()) >= LARGE
         decay = float(self.settings["weight_decay"])
-        return torch.optim.AdamW(moved.values(), float(self.settings["lr"]), weight_decay=decay, fused=fused)
+        return torch.optim.AdamW(moved.values(), float(self.settings[self.rate]), weight_decay=decay, fused=fused)
 
     def rows(self) -> Indices:
         """Return the indices of the images that its batches hold; see `drawn`."""

@@ -44,7 +44,7 @@ def distil(
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "distil")
     architecture = fitting_architecture(suite, tasks)
     encoder = Encoder(architecture, device, batch=int(values["batch"]))
-    encoder.autocast = precision.autocast(str(values["precision"]))
+    precision.compute_in(str(values["precision"]), encoder)
     variants = Variants(suite.auxiliary_data(auxiliary), int(values["views"]), seed)
     images = in_memory(variants, encoder.image_size, room())
     state, scratch = output.with_suffix(".pt"), output.with_suffix(".scratch")

@@ -74,8 +74,8 @@ def correct(
     state = plan.together_state(folder)
     if not share.exists():
         state.parent.mkdir(parents=True, exist_ok=True)
-        values = {**settings, "steps": settings["together"], "lr": settings["together_lr"]}
-        descent = Descent(encoder, len(images), values, (seed,), state)
+        values = {**settings, "steps": settings["together"]}
+        descent = Descent(encoder, len(images), values, (seed,), state, rate="together_lr")
         rows, scale = descent.rows(), float(settings["together_scale"])
         loss = taught(suite, encoder, images, rows, heads, str(settings["distance"]))
         towers = {task: suite.tower(read_checkpoint(plan.expert_path(folder, task))).tensors for task in heads}

@@ -144,7 +144,6 @@ def test_results_show_themselves(suite: OpenedSuite):
     measured = suite.measure("ties", experts="ri")
     html = measured._repr_html_()
     assert html.count("<table") == 1
-    assert "plotly" in html
     assert measured.figure is not None
     assert measured.figure.layout.xaxis.title.text == "mean accuracy"
     names = {name for trace in measured.figure.data for name in trace.y}
@@ -155,8 +154,7 @@ def test_results_show_themselves(suite: OpenedSuite):
     assert isinstance(found, Interference)
     assert list(found) == ["accuracy", "drift"]
     assert found.table.equals(found["accuracy"].table)
-    drawn = sum(len(each.charts) for each in found.values())
-    assert found._repr_html_().count("plotly-graph-div") == drawn
+    assert found._repr_html_().count("<table") == 2
 
 
 def test_an_analysis_that_does_not_apply_says_why(suite: OpenedSuite, monkeypatch: pytest.MonkeyPatch):

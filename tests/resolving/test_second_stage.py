@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
-from ri_analysis.errors import Cancelled
-from ri_analysis.resolving import cost, default_settings, forecast, identity, pace, resolve, unfinished
+from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.resolving import cost, default_settings, forecast, identity, pace, resolve, together, unfinished
 from ri_analysis.suite import Suite, open_suite
 
 FIRST: dict[str, Any] = {"steps": 3, "lr": 1e-3, "batch": 16}
@@ -135,3 +135,11 @@ def test_a_second_stage_of_no_steps_leaves_names_and_costs_as_they_were(suite: S
         return forecast(suite, auxiliary="other", name="x", pace=found, settings=values | changed).passes
 
     assert passes(together=5) == passes() + 20
+
+
+def test_the_rate_of_the_stage_is_named_where_its_loss_is_not_finite(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "taught", lambda *_: lambda adapted, _: (adapted.sum() * torch.nan,))
+    with pytest.raises(InputError, match=r"choose a smaller learning rate than together_lr = 0\.002"):
+        resolve(suite, auxiliary="other", name="wild", settings=SECOND)
