@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sessions import Seen, compare, hold, served
 from tiny import make_suite
@@ -96,16 +96,14 @@ def main() -> int:
         lost = [key for key in expected if key not in shared]
         wrong = [key for key, value in expected.items() if key in shared and not equal(value, shared[key])]
         damaged = [key for key, value in shared.items() if value is None]
-        print(
-            f"answers: {len(shared)} kept by all; of the study's {len(expected)}, {len(lost)} lost, {len(wrong)} other"
-        )
+        print(f"{len(shared)} answers kept; of the study's {len(expected)}, {len(lost)} lost and {len(wrong)} other")
         problems += [*(f"lost: {key}" for key in lost), *(f"other: {key}" for key in wrong + damaged)]
         with served(suite, str(folder / "alone")) as (port, _):
             for each in seen:
                 agree, total = asyncio.run(compare(port, options.sessions, each))
                 drawn = sum(map(len, each.drawn.values()))
                 print(
-                    f"an app: {drawn} pages drawn; of {total} figures and headline numbers {agree} as alone", flush=True
+                    f"an app: {drawn} pages drawn; {agree} of {total} figures and headline numbers as alone", flush=True
                 )
                 problems += [*each.errors, *each.crosstalk] + ["no page was drawn"] * (not total)
     print("\n".join(problems[:20]) or "nothing lost, no other number, no error")
