@@ -102,9 +102,7 @@ def main() -> int:
             for each in seen:
                 agree, total = asyncio.run(compare(port, options.sessions, each))
                 drawn = sum(map(len, each.drawn.values()))
-                print(
-                    f"an app: {drawn} pages drawn; {agree} of {total} figures and headline numbers as alone", flush=True
-                )
+                print(f"an app: {drawn} pages drawn; {agree} of {total} figures and headline numbers as alone")
                 problems += [*each.errors, *each.crosstalk] + ["no page was drawn"] * (not total)
     print("\n".join(problems[:20]) or "nothing lost, no other number, no error")
     return 1 if problems else 0
