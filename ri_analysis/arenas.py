@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+from contextlib import suppress
 
 ARENAS = 2
 _M_ARENA_MAX = -8  # malloc.h
+
+
+def give_back() -> None:
+    """Free what is not reachable any more, and give the system back what the allocator holds on to."""
+    gc.collect()
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bound_arenas() -> None:
@@ -14,7 +23,5 @@ def bound_arenas() -> None:
     By default there may be eight a core, and a server's threads come and go: each arena slowly grows to the most that
     any thread ever needed at once, fragments included, long after the last of it was freed.
     """
-    try:
+    with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS)
-    except (OSError, AttributeError, TypeError):
-        return

@@ -39,3 +39,26 @@ def arenas(how: str) -> int:
 def test_threads_share_a_few_arenas():
     assert arenas("not") > ARENAS
     assert arenas("bound") <= ARENAS
+
+
+FREED = """
+import re
+from pathlib import Path
+from ri_analysis.arenas import give_back
+def taken(): return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1000
+blocks = [bytearray(50_000) for _ in range(4_000)]
+kept = blocks[::40]
+full = taken()
+del blocks
+before = taken()
+give_back()
+print(full, before, taken())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_what_is_freed_between_what_is_held_goes_back_to_the_system():
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    full, before, after = map(int, done.stdout.split())
+    assert before > full - 100  # of 200 MB, all between blocks that are held
+    assert after < full - 150

@@ -19,6 +19,7 @@ _SHORTEST = 16  # characters of a token
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def new_token() -> str:
@@ -39,7 +40,7 @@ class Gate:
     from then on in a cookie; the address is then opened again without it, so that it gets into no link or history.
     """
 
-    def __init__(self, app: Callable[..., Awaitable[None]], token: str | None, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: App, token: str | None, hosts: tuple[str, ...] = ()) -> None:
         self._app, self._token, self._hosts = app, token, tuple(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -27,6 +27,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.suite import EMBEDDED, resource_root
 from ri_analysis.ui import ahead
 from ri_analysis.ui.gate import PARAMETER, Gate
+from ri_analysis.ui.leaving import Leaving
 
 ADDRESS, PORT, BASE_PATH = "server.address", "server.port", "server.baseUrlPath"
 _SHOWN_ADDRESS, _HOSTS = "browser.serverAddress", "server.allowedHosts"
@@ -78,7 +79,9 @@ def serve(token: str | None, folders: Sequence[Path]) -> None:
     gate = Middleware(Gate, token=token, hosts=hosts)
     base = str(config.get_option(BASE_PATH)).strip("/")
     routes = [ahead.painted_route(f"/{base}" if base else "")]
-    UvicornRunner(App(resource_root() / "app.py", routes=routes, middleware=[gate], lifespan=started)).run()
+    UvicornRunner(
+        App(resource_root() / "app.py", routes=routes, middleware=[gate, Middleware(Leaving)], lifespan=started)
+    ).run()
 
 
 def _address(token: str | None) -> str:

@@ -78,10 +78,10 @@ class Session:
     def query(self) -> str:
         return urlencode({"method": self.method, f"{self.method}.scale": self.scale})
 
-    async def visit(self, url: str, until: float) -> None:
+    async def visit(self, url: str, until: float, over: asyncio.Event) -> None:
         async with connect(url, subprotocols=["streamlit"], max_size=None, ping_interval=None) as socket:
             for step in range(self.number, 10**9):
-                if time.monotonic() > until:
+                if over.is_set() or time.monotonic() > until:
                     return
                 await self.open(socket, PAGES[step % len(PAGES)], STAY)
 
@@ -167,14 +167,14 @@ def percentiles(values: list[float]) -> str:
     return " | ".join(f"{value:.2f}" for value in (*places, ordered[-1]))
 
 
-async def hold(port: int, sessions: int, minutes: float, seen: Seen) -> None:
-    """Hold sessions for some minutes."""
+async def hold(port: int, sessions: int, minutes: float, seen: Seen, over: asyncio.Event | None = None) -> None:
+    """Hold sessions for some minutes, or until it is `over`."""
     until = time.monotonic() + 60 * minutes
 
     async def one(number: int) -> None:
         await asyncio.sleep(0.5 * number)  # visitors do not come at the same moment
         try:
-            await Session(number, sessions, seen).visit(address(port), until)
+            await Session(number, sessions, seen).visit(address(port), until, over or asyncio.Event())
         except Exception as error:
             seen.errors[f"session: {type(error).__name__}: {error}"] += 1
 
