@@ -31,8 +31,8 @@ class Hyperparameter:
     high: float = math.inf
     sweep: tuple[float, float] | None = None
     step: float | None = None
-    choices: tuple[str, ...] = ()
-    titles: tuple[str, ...] = ()
+    choices: Sequence[str] = ()
+    titles: Sequence[str] = ()
     each: Hyperparameter | None = None
     log: bool = False
     label: str = ""

@@ -133,7 +133,8 @@ class Analysis(Generic[Result]):
     What it says: `tables(answer)` by the name of their file, `charts(answer, dark)` by the table that they draw,
     `says(answer)` the result in a sentence. `contract` are the entries of the command line's JSON that are promised.
 
-    Where it stands: on `page`, in the order of `place`; "" for none.
+    Where it stands: on `page`, in the order of `place`; "" for none. `source` is the digest of the plug-in that
+    declares it.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Analysis(Generic[Result]):
     contract: Mapping[str, Callable[[Result], Any]] = field(default_factory=dict)
     page: str = "interference"
     place: int = 100
+    source: str = ""
 
     @property
     def limit(self) -> Limit:
@@ -205,7 +207,8 @@ class Analysis(Generic[Result]):
             of = [weights["pretrained"], [[task, weights[task]] for task in recipe.tasks]]
         chosen = [[option.name, options[option.name]] for option in self.options if option.measured]
         images = [evaluator.measurement.images_name(part, limit) for part in self.images(evaluator, recipe)]
-        return self.kept.key(json.dumps([of, chosen, images], sort_keys=True))
+        own = [self.source] if self.source else []
+        return self.kept.key(json.dumps([of, chosen, images, *own], sort_keys=True))
 
     def result(
         self, evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit, progress: Progress | None

@@ -1,4 +1,4 @@
-"""Every module of this package that declares ANALYSIS is an analysis."""
+"""Every module of this package that declares ANALYSIS is an analysis; plug-ins add to them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,14 @@ from pkgutil import iter_modules
 from typing import Any
 
 from ri_analysis.analyses.analysis import Analysis
-from ri_analysis.errors import InputError
-from ri_analysis.hyperparameters import suggest
+from ri_analysis.plugins import Registry
 
-ANALYSES: dict[str, Analysis[Any]] = {}
-
-
-def register(analysis: Analysis[Any]) -> None:
-    """Add an analysis: pages, command line, provenance and documents have it from now on.
-
-    Raises InputError for a name that is taken.
-    """
-    if analysis.name in ANALYSES:
-        raise InputError(f"analysis {analysis.name!r} exists already")
-    ANALYSES[analysis.name] = analysis
+ANALYSES: Registry[Analysis[Any]] = Registry("ANALYSIS", Analysis, "analysis")
 
 
 def find_analysis(name: str) -> Analysis[Any]:
     """Return the analysis called `name`. Raises InputError with the near match when there is none."""
-    if name not in ANALYSES:
-        raise InputError(f"unknown analysis {name!r}; {suggest(name, list(ANALYSES))}")
-    return ANALYSES[name]
+    return ANALYSES.find(name)
 
 
 def on_page(page: str) -> list[Analysis[Any]]:
@@ -37,11 +24,9 @@ def on_page(page: str) -> list[Analysis[Any]]:
 
 def _discover() -> None:
     package = __name__.rpartition(".")[0]
-    for item in iter_modules(import_module(package).__path__):
-        if item.name not in ("registry", "__main__"):
-            found = getattr(import_module(f"{package}.{item.name}"), "ANALYSIS", None)
-            if isinstance(found, Analysis):
-                register(found)
+    names = (item.name for item in iter_modules(import_module(package).__path__))
+    modules = (import_module(f"{package}.{name}") for name in names if name not in ("registry", "__main__"))
+    ANALYSES.discover(modules)
 
 
 _discover()

@@ -27,6 +27,7 @@ from ri_analysis.export.facts import gain_in_words, look_in_words
 from ri_analysis.files import check_target
 from ri_analysis.hyperparameters import Hyperparameter, listed, suggest
 from ri_analysis.merging import MergeRecipe, find_method, merge_to_file
+from ri_analysis.plugins import installed, load, named
 from ri_analysis.progress import Parts
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, find_preset, plan, resolve
 from ri_analysis.sides import Sides
@@ -63,6 +64,7 @@ def open_suite(
     device: str = "auto",
     float32: bool = False,
     fresh: bool = False,
+    plugins: str | Path | Sequence[str | Path] = (),
     voice: Voice | None = None,
 ) -> OpenedSuite:
     """Open a suite: an embedded one by name, or a suite file or its folder by path.
@@ -73,15 +75,20 @@ def open_suite(
     device: "auto", "cpu", "cuda" …
     float32: measure in float32 also where bfloat16 is faster and agrees with it.
     fresh: measure here, without the answers that come with the suite.
+    plugins: files with methods, analyses and studies to load besides installed ones; a file that has changed is loaded
+        anew.
     voice: where remarks and progress go; by default warnings, and a bar in a terminal or a notebook.
 
     Raises InputError for what is no suite.
     """
+    voice = voice or Voice()
+    files = [plugins] if isinstance(plugins, str | Path) else plugins
+    load([*named(), *map(str, files), *installed()], voice.remark)
     folder = default_workspace() if workspace is None else Path(workspace).expanduser()
     number_format = torch.float32 if float32 else None
     opened = read_suite(str(suite), folder)
     evaluator = Evaluator(opened, folder, device, number_format=number_format, fresh=fresh)
-    return OpenedSuite(evaluator, str(suite), device, voice or Voice())
+    return OpenedSuite(evaluator, str(suite), device, voice)
 
 
 class OpenedSuite:
@@ -412,7 +419,7 @@ def options_by_analysis(given: Mapping[str, object], names: Sequence[str]) -> di
     for key, value in given.items():
         owner, dot, name = key.rpartition(".")
         if not dot and len(names) != 1:
-            raise InputError(f"option {key}: expected NAME.{key}, with NAME one of {', '.join(names)}")
+            raise InputError(f"option {key}: expected NAME.{key}=VALUE, with NAME one of {', '.join(names)}")
         if dot and owner not in names:
             raise InputError(f"option {key}: expected an analysis that is asked for, found {owner!r}")
         found.setdefault(owner or names[0], {})[name] = value

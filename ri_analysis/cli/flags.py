@@ -57,7 +57,18 @@ def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
         metavar="SIZE",
         help="how much memory there is, such as 8GB: less is then held, in smaller batches, and workers share it",
     )
+    plugin_flag(parser)
     parser.set_defaults(run=run)
+
+
+def plugin_flag(parser: Any) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also load the methods, analyses and studies of this Python file; may be given more than once",
+    )
 
 
 def limit_flag(parser: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ri_analysis import __version__, memory
-from ri_analysis.cli import app, comparing, measuring, study, suites, writing
+from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 memory.declare(options.memory)
             with memory.explained():
                 memory.enforce()
+                if hasattr(options, "plugin"):
+                    _load_plugins(options)
                 return command(options)
         finally:
             sys.stdout.flush()  # here, where it is seen if that fails
@@ -47,6 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Cancelled):
         _say_last("stopped")
         return 130
+
+
+def _load_plugins(options: argparse.Namespace) -> None:
+    """Load what the environment and --plugin name, and all that is installed: but the app what its operator named."""
+    from ri_analysis import plugins
+
+    installed = [] if options.command == "app" else plugins.installed()
+    plugins.load([*plugins.named(), *options.plugin, *installed], lambda text: print(f"note  {text}", file=sys.stderr))
 
 
 def _failed(message: str) -> int:
@@ -73,6 +83,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (app, suites, measuring, comparing, study, writing):
+    for group in (app, suites, measuring, comparing, study, writing, beginning):
         group.add_commands(commands)
     return parser

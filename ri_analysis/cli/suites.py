@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ri_analysis.cli.flags import command, settings_in_words
+from ri_analysis.cli.flags import command, plugin_flag, settings_in_words
 from ri_analysis.json_text import to_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     command(commands, "check", _check, "report every problem of a suite, and remarks on its files")
     methods = commands.add_parser("methods", help="list the merging methods and their hyperparameters")
     methods.add_argument("--json", action="store_true", help="print JSON")
+    plugin_flag(methods)
     methods.set_defaults(run=_methods)
 
 

@@ -109,12 +109,13 @@ class TaskStatistics:
 
     def _path(self, recipe: MergeRecipe, tasks: tuple[str, ...]) -> Path:
         """Return the file of a statistic: its name changes with everything the statistic depends on."""
-        statistic = find_method(recipe.method).statistic
+        method = find_method(recipe.method)
+        statistic, source = method.statistic, filter(None, [method.source])
         assert statistic is not None
         weights = [self._suite.pretrained.digest, *(self._suite.expert(task, recipe.experts).digest for task in tasks)]
         images = [self._digest(recipe.method, task) for task in tasks]
         options = json.dumps(_options(statistic, recipe), sort_keys=True)
-        return self._folder / f"{digest(VERSION, recipe.method, options, *weights, *images)}.safetensors"
+        return self._folder / f"{digest(VERSION, recipe.method, options, *weights, *images, *source)}.safetensors"
 
     def _digest(self, method: str, task: str) -> str:
         """Return the digest of a task's images and of what they are seen through."""

@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from ri_analysis import plugins
 from ri_analysis.allowed import told
-from ri_analysis.analyses import Answer
+from ri_analysis.analyses import Answer, find_analysis
 from ri_analysis.checkpoints import vision_tower
 from ri_analysis.engine import Comparison, Evaluator, default_workspace
 from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
-from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.resolving import HYPERPARAMETERS, Forecast, HeldOut, identity, unit
 from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import ORIGINAL
@@ -173,10 +174,11 @@ def recipe_in_words(recipe: MergeRecipe) -> str:
     return ", ".join(parts)
 
 
-def command(recipe: MergeRecipe, suite: str, verb: str = "measure") -> str:
-    """Return the shell command that measures a recipe."""
+def command(recipe: MergeRecipe, suite: str, verb: str = "measure", sources: Sequence[str] = ()) -> str:
+    """Return the shell command that measures a recipe; `sources` are those of plug-ins that it takes besides."""
     name, *flags = verb.split(maxsplit=1)
-    return " ".join(["ri-analysis", name, shlex.quote(told(suite)), recipe.arguments(), *flags])
+    words = ["ri-analysis", name, shlex.quote(told(suite)), recipe.arguments(), *flags]
+    return " ".join([*words, *map(shlex.quote, plugins.flags(*sources, find_method(recipe.method).source))])
 
 
 def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
@@ -207,7 +209,11 @@ def answer_commands(evaluator: Evaluator, answer: Answer[Any], suite: str) -> li
     asked = [] if recipes.after is None else [f"--after {shlex.quote(recipes.after.experts)}"]
     asked += [f"--only {answer.analysis}"]
     asked += [f"--option {shlex.quote(f'{name}={value}')}" for name, value in answer.options.items()]
-    return [" ".join([command(recipes.before, suite, "interference"), *asked, *shared])]
+    return [
+        " ".join(
+            [command(recipes.before, suite, "interference", [find_analysis(answer.analysis).source]), *asked, *shared]
+        )
+    ]
 
 
 def origin(evaluator: Evaluator, recipes: Collection[MergeRecipe], suite: str, address: str = "") -> Origin:

@@ -13,7 +13,7 @@ import plotly
 import plotly.graph_objects as go
 import torch
 
-from ri_analysis import __version__
+from ri_analysis import __version__, plugins
 from ri_analysis.export import paper, venues
 from ri_analysis.figures import look, reading
 from ri_analysis.files import digest
@@ -52,12 +52,13 @@ class Origin:
 
 
 def versions() -> tuple[tuple[str, str], ...]:
-    """Return the versions of the programs that results depend on."""
+    """Return the versions of the programs that results depend on, and which plug-ins are loaded."""
     return (
         ("ri-analysis", __version__),
         ("torch", torch.__version__),
         ("plotly", plotly.__version__),
         ("python", platform.python_version()),
+        *plugins.versions(),
     )
 
 

@@ -74,7 +74,7 @@ class Method:
 
     `weighted` says that per-task coefficients make sense: coefficient c_t replaces τ_t by c_t·τ_t. `linear` says more:
     the direction is a sum of one term for each expert, and c_t multiplies the term. `counts` are the smallest and
-    the largest number of experts that the method can merge.
+    the largest number of experts that the method can merge. `source` is the digest of the plug-in that declares it.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Method:
     linear: bool = False
     seeded: bool = False
     counts: tuple[int, int | None] = (1, None)
+    source: str = ""
 
     def merges(self, count: int) -> bool:
         """Whether the method can merge so many experts."""

@@ -136,8 +136,11 @@ class MergeRecipe:
         """Return the name of this merge of ingredients with these content digests."""
         files = {name: ingredients[name] for name in self.ingredients}
         recipe = {key: value for key, value in self.to_dict().items() if key != "experts"}
-        if not find_method(self.method).seeded:
+        method = find_method(self.method)
+        if not method.seeded:
             recipe.pop("seed")
+        if method.source:
+            recipe["source"] = method.source
         return digest(json.dumps([recipe, files], sort_keys=True))
 
     def arguments(self) -> str:

@@ -13,6 +13,7 @@ from ri_analysis.json_text import from_json, to_json
 from ri_analysis.merging.merge import merge
 from ri_analysis.merging.method import Statistics
 from ri_analysis.merging.recipe import MergeRecipe
+from ri_analysis.merging.registry import find_method
 from ri_analysis.progress import Progress
 from ri_analysis.task_vectors import TaskVectors
 
@@ -33,7 +34,8 @@ def merge_to_file(
     Parameters
     ----------
     ingredients: content digests of what the recipe is made of, see `MergeRecipe.ingredients`. They go into the metadata
-        beside the recipe, with the merge's own digest, so that the file says what it was made of.
+        beside the recipe, with the merge's own digest, so that the file says what it was made of; it also says the
+        digest of a plug-in's source.
     statistics: what the method has to know of task images.
     metadata: further entries for the metadata.
     dtype: what floating-point tensors are stored in; integer buffers keep theirs.
@@ -45,6 +47,8 @@ def merge_to_file(
     vectors = task_vectors.select(recipe.tasks)
     layout = {name: _stored(vectors, name, dtype) for name in vectors.names}
     header = {"format": "pt", "recipe": to_json(recipe.to_dict()), **(metadata or {})}
+    if source := find_method(recipe.method).source:
+        header["plugin_source"] = source
     if ingredients is not None:
         used = {name: ingredients[name] for name in recipe.ingredients}
         header |= {"ingredients": to_json(used), "digest": recipe.digest(ingredients)}

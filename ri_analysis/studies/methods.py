@@ -279,4 +279,5 @@ STUDY = Study(
         RI_SEEDS,
     ),
     version="1",
+    every_method=True,
 )

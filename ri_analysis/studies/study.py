@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ri_analysis import plugins
 from ri_analysis.allowed import told
 from ri_analysis.engine.evaluation import paired_differences
 from ri_analysis.engine.evaluator import Evaluator
@@ -19,7 +20,7 @@ from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed
 from ri_analysis.intervals import bootstrap_mean
-from ri_analysis.merging import METHODS
+from ri_analysis.merging import METHODS, Method
 from ri_analysis.sides import Sides
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import ORIGINAL, Suite
@@ -52,7 +53,8 @@ class Study:
     and `verdict(table)` says in a sentence or two what was found, to stand beside `finding`, what the paper reports
     (not re-run by us), "" where it reports nothing. With a `version` the finished table is kept, under a name that
     covers settings and suite: raise it whenever the same settings mean another table. Without one it is made again
-    from its points, which suits a study that is still being written.
+    from its points, which suits a study that is still being written. `every_method` says that it is about all merging
+    methods there are; `source` is the digest of the plug-in that declares it.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Study:
     verdict: Callable[[pd.DataFrame], str]
     settings: tuple[Hyperparameter, ...] = ()
     version: str = ""
+    every_method: bool = False
+    source: str = ""
 
     def declared(self, suite: Suite, given: Mapping[str, object]) -> list[Hyperparameter]:
         """Return the settings with the choices they have for this suite, given values of some."""
@@ -85,7 +89,17 @@ class Study:
         for item in self.settings:
             if settings[item.name] != item.default:
                 parts += ["--set", f"{item.name}={words.exact(settings[item.name])}"]
-        return shlex.join(parts)
+        named = [METHODS[name].source for name in METHODS if self.every_method or names_method(settings, name)]
+        return shlex.join([*parts, *plugins.flags(self.source, *named)])
+
+
+def names_method(settings: object, method: str) -> bool:
+    """Whether settings, however deep, hold a method's name, alone or among several."""
+    if isinstance(settings, Mapping):
+        return any(names_method(value, method) for value in settings.values())
+    if isinstance(settings, list | tuple):
+        return any(names_method(value, method) for value in settings)
+    return isinstance(settings, str) and method in listed(settings)
 
 
 def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
@@ -94,12 +108,25 @@ def before_and_after(evaluator: Evaluator) -> dict[str, list[str]]:
     return {stage: [experts] for stage, experts in sides.stages.items()}
 
 
+class _OfMethods(Sequence[str]):
+    """A text of each merging method, in their order; those that plug-ins add are among them."""
+
+    def __init__(self, text: Callable[[Method], str]) -> None:
+        self._text = text
+
+    def __getitem__(self, place: Any) -> Any:
+        return [self._text(method) for method in METHODS.values()][place]
+
+    def __len__(self) -> int:
+        return len(METHODS)
+
+
 METHOD = Hyperparameter(
     "method",
     "merging method",
     "task-arithmetic",
-    choices=tuple(METHODS),
-    titles=tuple(method.title for method in METHODS.values()),
+    choices=_OfMethods(lambda method: method.name),
+    titles=_OfMethods(lambda method: method.title),
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Hashable
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ from typing import Any, TypeVar
 import streamlit as st
 import torch
 
+from ri_analysis import plugins
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.memory import Recent
@@ -68,6 +71,12 @@ def named_folders() -> list[Path]:
 def readable_folders() -> list[Path]:
     """Return the folders that the app may read: those that come with it, the workspace, and those that were named."""
     return [resource_root() / "assets", workspace(), *named_folders()]
+
+
+@lru_cache(maxsize=1)
+def load_plugins(names: str) -> None:
+    """Load the plug-ins that the environment names: the app loads no others than its operator named."""
+    plugins.load(plugins.named(), partial(print, file=sys.stderr))
 
 
 def device() -> str:

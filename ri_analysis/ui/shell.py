@@ -16,7 +16,7 @@ from streamlit.env_util import is_repl
 from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
-from ri_analysis import figures
+from ri_analysis import figures, plugins
 from ri_analysis.allowed import allow_only
 from ri_analysis.analyses import find_analysis
 from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
@@ -85,6 +85,7 @@ _STYLE = """
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
     allow_only(resources.readable_folders(), hidden=bool(os.environ.get(resources.SHARED)))
+    resources.load_plugins(os.environ.get(plugins.VARIABLE, ""))
     page = st.navigation(list(pages), position="hidden")
     ahead.load()
     state.read_url()

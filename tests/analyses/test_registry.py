@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from worked import load
 
 from ri_analysis import cli
-from ri_analysis.analyses import ANALYSES, Analysis, Answer, find_analysis, on_page, register
+from ri_analysis.analyses import ANALYSES, Analysis, Answer, find_analysis, on_page
 from ri_analysis.analyses.analysis import Option
 from ri_analysis.analyses.documents import SECTION, in_words
 from ri_analysis.demo.answers import first_recipes
@@ -44,7 +44,7 @@ OTHERS: dict[str, dict[str, str]] = {
 def extra() -> Iterator[Analysis[Any]]:
     """The worked example of CONTRIBUTING.md, registered as anyone may."""
     example: Analysis[Any] = load("ri_analysis/analyses/confidence.py").ANALYSIS
-    register(example)
+    ANALYSES.register(example)
     yield example
     del ANALYSES[example.name]
 
@@ -197,7 +197,7 @@ def test_names_are_looked_up_with_the_near_match_and_taken_once(extra: Analysis[
     with pytest.raises(InputError, match="did you mean 'drift'"):
         find_analysis("drfit")
     with pytest.raises(InputError, match="exists already"):
-        register(extra)
+        ANALYSES.register(extra)
     assert [each.name for each in on_page("interference")] == [
         *("drift", "crosstalk", "blocks", "contribution", "weight-space", "plane", "confidence")
     ]

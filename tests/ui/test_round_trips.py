@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ri_analysis.api.opened import OpenedSuite, Voice
 from ri_analysis.cli.opening import another_recipe
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.recipe_texts import expand, of_record, written
@@ -20,7 +21,6 @@ from ri_analysis.json_text import to_json
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import recipes, state
-from ri_analysis.views.live.section import _recipe_call
 
 bounded = settings(
     max_examples=150,
@@ -95,10 +95,12 @@ def test_as_one_line_of_text(tiny_evaluator: Evaluator) -> None:
 
 
 def test_as_python(tiny_evaluator: Evaluator) -> None:
+    suite = OpenedSuite(tiny_evaluator, "tiny", "cpu", Voice())
+
     @bounded
     @given(drawn(tiny_evaluator, as_pages_do=True))
     def holds(recipe: MergeRecipe) -> None:
-        assert eval(_recipe_call(recipe), {"evaluator": tiny_evaluator}) == recipe
+        assert eval(f"suite.recipe({recipe.call()})", {"suite": suite}) == recipe
 
     holds()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
 
+from ri_analysis import plugins
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.errors import InputError
 from ri_analysis.memory import divide, require_for
@@ -32,7 +35,7 @@ class Place:
     """Where a worker finds the suite: the same paths on every machine.
 
     `number_format` is what all of them measure in; `threads` are each worker's, None where whoever starts the workers
-    decides.
+    decides. `plugins` are loaded by each worker.
     """
 
     suite: str
@@ -40,6 +43,7 @@ class Place:
     device: str
     number_format: torch.dtype
     threads: int | None = None
+    plugins: tuple[str, ...] = field(default_factory=lambda: tuple(plugins.loaded()))
 
 
 class Done(NamedTuple):
@@ -97,7 +101,7 @@ class Crew:
         executor, futures = self._engage(), dict[Future[Any], int]()
         try:
             for number, work in left.items():
-                futures[executor.submit(_on_worker, self._place, work)] = number
+                futures[executor.submit(_on_worker, self._place, pickle.dumps(work))] = number
             for future in as_completed(futures):
                 result, seconds = future.result()
                 del left[futures[future]]
@@ -159,7 +163,9 @@ def dask_scheduler(address: str) -> Executors:
     return executors
 
 
-def _on_worker(place: Place, work: Work) -> tuple[Any, float]:
+def _on_worker(place: Place, pickled: bytes) -> tuple[Any, float]:
+    plugins.load(place.plugins, partial(print, file=sys.stderr))
+    work: Work = pickle.loads(pickled)  # of the process that hands out the work; it may be a plug-in's
     if _evaluator(place).suite.files.changed() is not None:
         _evaluator.cache_clear()  # a worker may outlive a study
     evaluator, started = _evaluator(place), time.perf_counter()

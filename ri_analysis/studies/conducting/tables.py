@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,9 +14,10 @@ from ri_analysis.engine.store import Record
 from ri_analysis.engine.task_statistics import VERSION as STATISTICS
 from ri_analysis.files import file_digest
 from ri_analysis.hyperparameters import Value
+from ri_analysis.merging import METHODS
 from ri_analysis.studies.conducting import adaptation, distilled
 from ri_analysis.studies.conducting.conduct import Plan
-from ri_analysis.studies.study import Study
+from ri_analysis.studies.study import Study, names_method
 from ri_analysis.suite import ORIGINAL, Suite
 from ri_analysis.suite.spec import AuxiliarySpec, TaskSpec, UnseenSpec
 
@@ -45,18 +46,25 @@ def _kept(name: str, version: str) -> Kept[Conducted]:
 class KeptTable:
     """The place in the store of one table: what it is called, and under which name it lies.
 
-    Without a `version` nothing is kept, which is right for a study that is being written.
+    Without a `version` nothing is kept, which is right for a study that is being written. `sources` are the digests of
+    plug-ins that it depends on.
     """
 
-    def __init__(self, evaluator: Evaluator, name: str, version: str, about: object) -> None:
+    def __init__(
+        self, evaluator: Evaluator, name: str, version: str, about: object, sources: Sequence[list[str]] = ()
+    ) -> None:
         self._kept, self._evaluator, self._name = _kept(name, version), evaluator, name
-        parts = json.dumps([about, _surroundings(evaluator, about)], sort_keys=True, default=str) if version else ""
+        surroundings = [*_surroundings(evaluator, about), *sources]
+        parts = json.dumps([about, surroundings], sort_keys=True, default=str) if version else ""
         self.key = self._kept.key(parts) if version else ""
 
     @classmethod
     def of_study(cls, study: Study, settings: Mapping[str, Value], evaluator: Evaluator) -> KeptTable:
         """Return the place of a study's table."""
-        return cls(evaluator, f"study {study.name}", study.version, dict(settings))
+        added = {name: method.source for name, method in METHODS.items() if method.source}
+        used = [[name, source] for name, source in added.items() if study.every_method or names_method(settings, name)]
+        own = [[study.name, study.source]] if study.source else []
+        return cls(evaluator, f"study {study.name}", study.version, dict(settings), [*own, *used])
 
     def find(self) -> Conducted | None:
         """Return the table, None where it is not kept."""

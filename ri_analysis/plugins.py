@@ -1,0 +1,260 @@
+"""Methods, analyses and studies: registries of those of this package, and plug-ins that bring more of them.
+
+A plug-in is a Python file or an installed module that declares METHOD, ANALYSIS or STUDY, as a file of this package
+does. Its source is part of what it adds: a digest of it joins the names of all results, so that none is of an earlier
+version. Files are loaded where their user names them, and installed modules by their entry points, in the group
+`ri_analysis.plugins`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, Protocol, TypeVar
+
+from ri_analysis.allowed import told
+from ri_analysis.errors import InputError
+from ri_analysis.files import digest
+from ri_analysis.hyperparameters import suggest
+
+VARIABLE = "RI_ANALYSIS_PLUGINS"  # plug-ins by name, separated as the folders of PATH
+GROUP = "ri_analysis.plugins"
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DIGITS = 12  # of a digest that are shown
+
+
+class Entry(Protocol):
+    """What registries hold. `source` is the digest of the plug-in that it comes from, "" in this package."""
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+
+    @property
+    def source(self) -> str:
+        """See above."""
+
+
+Kind = TypeVar("Kind", bound=Entry)
+
+
+class Registry(dict[str, Kind], Generic[Kind]):
+    """Entries of one kind by name. `constant` is what a module declares one as; `called` is what messages call it.
+
+    What is registered appears everywhere from then on. `check` may raise InputError for an entry that can't be taken.
+    """
+
+    def __init__(
+        self, constant: str, kind: type[Any], called: str, check: Callable[[Kind], None] = lambda _: None
+    ) -> None:
+        super().__init__()
+        self._constant, self._kind, self._called, self._check = constant, kind, called, check
+        _registries[constant] = self
+
+    def register(self, entry: Kind, source: str = "") -> None:
+        """Add an entry. Raises InputError for a name that is taken or no name."""
+        if not NAME.fullmatch(str(entry.name)):
+            raise InputError(f"{self._called} {entry.name!r}: expected a name of letters a to z, digits and single -")
+        if entry.name in self:
+            raise InputError(f"{self._called} {entry.name!r} exists already")
+        self._check(entry)
+        self[entry.name] = replace(entry, source=source) if source else entry  # type: ignore[type-var]
+
+    def declared(self, module: ModuleType) -> Kind | None:
+        """Return what a module declares; None where that is nothing, or something else that it has imported."""
+        found: Kind | None = getattr(module, self._constant, None)
+        known = isinstance(found, self._kind) and self.get(found.name) is found
+        return found if isinstance(found, self._kind) and not known else None
+
+    def discover(self, modules: Iterable[ModuleType]) -> None:
+        """Register what this package's modules declare."""
+        for module in modules:
+            if (found := self.declared(module)) is not None:
+                self.register(found)
+
+    def find(self, name: str) -> Kind:
+        """Return the entry of that name. Raises InputError with the near match when there is none."""
+        if name not in self:
+            raise InputError(f"unknown {self._called} {name!r}; {suggest(name, list(self))}")
+        return self[name]
+
+
+_registries: dict[str, Registry[Any]] = {}
+_loaded: dict[str, Plugin] = {}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in as it was loaded: `name` is how to load it again, a path or an entry point's name."""
+
+    name: str
+    source: str
+    added: tuple[tuple[str, str], ...] = ()
+    """Constants and names of what it added."""
+
+    @property
+    def path(self) -> Path | None:
+        """Its file, None for an installed one."""
+        return Path(self.name) if os.sep in self.name else None
+
+    @property
+    def title(self) -> str:
+        """What provenance calls it."""
+        return f"plug-in {self.path.name if self.path else self.name}"
+
+
+def named() -> list[str]:
+    """Return the plug-ins that the environment names."""
+    return [name for name in os.environ.get(VARIABLE, "").split(os.pathsep) if name]
+
+
+def installed() -> list[str]:
+    """Return the plug-ins that installed packages bring."""
+    return sorted(_entry_points())
+
+
+def load(names: Iterable[str], say: Callable[[str], None]) -> None:
+    """Load plug-ins, each by the path of a file or an entry point's name; what is loaded already stays.
+
+    But a file that has changed replaces what it added before. `say` is told in one message each what can't be used
+    and why; the rest is loaded.
+    """
+    for name in names:
+        try:
+            _load(name, say)
+        except InputError as error:
+            say(str(error))
+
+
+def unload(name: str) -> None:
+    """Take out what a plug-in added."""
+    plugin = _loaded.pop(_full(name), None)
+    for constant, entry in plugin.added if plugin else ():
+        del _registries[constant][entry]
+
+
+def loaded() -> list[str]:
+    """Return the names of all plug-ins that are loaded."""
+    return list(_loaded)
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Return the plug-ins that results may depend on, each with the first digits of its source's digest."""
+    return tuple((plugin.title, plugin.source[:_DIGITS]) for plugin in _loaded.values())
+
+
+def flags(*sources: str) -> list[str]:
+    """Return the flags that load the files with these sources: what a command with their entries takes."""
+    files = [plugin for plugin in _loaded.values() if plugin.path is not None and plugin.source in sources]
+    return [word for plugin in files for word in ("--plugin", told(plugin.path))]
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+
+def _load(name: str, say: Callable[[str], None]) -> None:
+    full = _full(name)
+    if full in _loaded and full in _entry_points():
+        return  # Python has imported it, as it was
+    content = _content(full)
+    source = digest(*(part for pair in sorted(content.items()) for part in pair))
+    if full in _loaded and _loaded[full].source == source:
+        return
+    unload(full)
+    module, added = _module(full, content), []
+    declared = {constant: registry.declared(module) for constant, registry in _registries.items()}
+    for constant, entry in declared.items():
+        if entry is not None:
+            try:
+                _registries[constant].register(entry, source)
+            except InputError as error:
+                say(f"{full}: {error}; the plug-in's own is left out")
+            else:
+                added.append((constant, entry.name))
+    if not any(declared.values()):
+        raise InputError(f"{full}: expected a plug-in that declares METHOD, ANALYSIS or STUDY, found none of them")
+    _loaded[full] = Plugin(full, source, tuple(added))
+
+
+def _full(name: str) -> str:
+    """Return the absolute path of a file, or an entry point's name as it is."""
+    return name if name in _entry_points() else str(Path(name).expanduser().absolute())
+
+
+@lru_cache(maxsize=1)
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def _content(name: str) -> dict[str, bytes]:
+    """Return the source of a plug-in by file: of an installed one that of its whole package."""
+    entry = _entry_points().get(name)
+    try:
+        if entry is None:
+            return {"": Path(name).read_bytes()}
+        spec = find_spec(entry.module.partition(".")[0])
+        places = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
+        files = {path.relative_to(place).as_posix(): path for place in places for path in place.rglob("*.py")}
+        if not files and spec is not None and spec.origin is not None:
+            files = {"": Path(spec.origin)}
+        return {key: path.read_bytes() for key, path in files.items()}
+    except OSError as error:
+        raise InputError(f"{name}: expected a plug-in, found none that can be read ({error.strerror})") from error
+
+
+def _module(name: str, content: Mapping[str, bytes]) -> ModuleType:
+    """Run a plug-in's module. Raises InputError for whatever goes wrong in it."""
+    entry = _entry_points().get(name)
+    try:
+        return import_module(entry.module) if entry is not None else _run(Path(name), content[""])
+    except (Exception, SystemExit) as error:
+        if isinstance(error, InputError) and entry is None and str(error).startswith(name):
+            raise
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line(error, name)
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise InputError(f"{name}{line}: can't be used as a plug-in: {type(error).__name__}: {said}") from error
+
+
+def _line(error: BaseException, name: str) -> str:
+    """Return where in a plug-in's file something went wrong."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == name:
+            found = f", line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def _run(path: Path, source: bytes) -> ModuleType:
+    # A name of its own, by which whatever is pickled is found where the same file is loaded.
+    module = ModuleType(f"ri_analysis_plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{digest(str(path))[:8]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
+        _refuse_neighbours(path, module)
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    return module
+
+
+def _refuse_neighbours(path: Path, module: ModuleType) -> None:
+    """Raise InputError where a plug-in uses a file beside it: its digest would not tell that one's changes."""
+    for value in list(vars(module).values()):
+        other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
+        place = getattr(other, "__file__", None)
+        if other is not module and place is not None and Path(place).parent == path.parent:
+            raise InputError(
+                f"{path}: expected a plug-in in one file, found that it imports {place}, whose changes would go "
+                f"unnoticed; put both into an installed package with an entry point in the group {GROUP!r}"
+            )

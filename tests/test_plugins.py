@@ -1,0 +1,203 @@
+"""Plug-ins: what they add, what their source changes, and what is said of those that can't be used."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import outside
+import pytest
+
+from ri_analysis import plugins
+from ri_analysis.analyses import ANALYSES, find_analysis
+from ri_analysis.checkpoints.writer import read_metadata
+from ri_analysis.engine import Evaluator
+from ri_analysis.errors import InputError
+from ri_analysis.export.facts import answer_commands, command
+from ri_analysis.export.snapshot import versions
+from ri_analysis.merging import METHODS, find_method, merge_to_file
+from ri_analysis.merging.registry import RESERVED
+from ri_analysis.sides import Sides
+from ri_analysis.studies import STUDIES, find_study
+from ri_analysis.studies.conducting.tables import KeptTable
+from ri_analysis.studies.study import METHOD
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[list[Path]]:
+    folder = tmp_path / "mine"
+    with outside.all_kinds(folder) as paths:
+        yield paths
+
+
+def load(*paths: Path | str) -> list[str]:
+    said: list[str] = []
+    plugins.load(map(str, paths), said.append)
+    return said
+
+
+def change(path: Path) -> None:
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n# changed\n", encoding="utf-8")
+
+
+def test_each_kind_joins_its_registry(files: list[Path]):
+    assert load(*files) == []
+    assert list(METHODS)[-1] == outside.METHOD
+    assert outside.METHOD in METHOD.choices
+    assert dict(METHOD.titled)[outside.METHOD] == "Shrunk mean"
+    assert find_analysis(outside.ANALYSIS).source
+    assert find_study(outside.STUDY).source
+    assert load(*files) == []  # once more changes nothing
+    for path in files:
+        plugins.unload(str(path))
+    assert not {outside.METHOD, outside.ANALYSIS, outside.STUDY} & {*METHODS, *ANALYSES, *STUDIES}
+    assert outside.METHOD not in METHOD.choices
+
+
+def test_changed_source_is_another_model_and_another_table(files: list[Path], evaluator: Evaluator):
+    load(*files)
+    study = find_study("methods")
+    settings = study.complete(evaluator.suite, {})
+
+    def names() -> list[str]:
+        recipe = evaluator.recipe(outside.METHOD)
+        return [evaluator.digest(recipe), KeptTable.of_study(study, settings, evaluator).key]
+
+    before = names()
+    function = find_method(outside.METHOD).direction
+    assert names() == before
+    change(files[0])
+    assert load(*files) == []
+    assert all(old != new for old, new in zip(before, names(), strict=True))
+    assert find_method(outside.METHOD).direction is not function
+
+
+def test_without_plug_ins_names_are_as_ever(files: list[Path], evaluator: Evaluator):
+    study, ties = find_study("methods"), evaluator.recipe("ties")
+    settings = study.complete(evaluator.suite, {})
+    other = find_study("unseen").complete(evaluator.suite, {})
+
+    def names() -> list[str]:
+        kept = KeptTable.of_study(find_study("unseen"), other, evaluator)
+        return [evaluator.digest(ties), kept.key]
+
+    before, of_all = names(), KeptTable.of_study(study, settings, evaluator).key
+    load(*files)
+    assert names() == before  # a study that names its methods knows nothing of another
+    assert KeptTable.of_study(study, settings, evaluator).key != of_all  # one of all methods does
+
+
+def test_the_file_of_a_merge_and_provenance_name_the_source(files: list[Path], evaluator: Evaluator, tmp_path: Path):
+    load(*files)
+    recipe = evaluator.recipe(outside.METHOD, {"share": 0.5})
+    merge_to_file(evaluator.task_vectors(), recipe, tmp_path / "merged.safetensors")
+    assert read_metadata(tmp_path / "merged.safetensors")["plugin_source"] == find_method(outside.METHOD).source
+    assert dict(versions())[f"plug-in {files[0].name}"] == find_method(outside.METHOD).source[:12]
+    assert command(recipe, "demo").endswith(f"--plugin {files[0]}")
+    assert "--plugin" not in command(evaluator.recipe("ties"), "demo")
+    answer = find_analysis(outside.ANALYSIS).ask(evaluator, Sides(evaluator.recipe("ties")), limit=4)
+    (asked,) = answer_commands(evaluator, answer, "demo")
+    assert f"--plugin {files[1]}" in asked
+    assert str(files[0]) not in asked
+    study = find_study(outside.STUDY)
+    words = study.command("demo", {"method": outside.METHOD})
+    assert f"--plugin {files[0]}" in words
+    assert f"--plugin {files[2]}" in words
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("METHOD = nothing", "line 1: can't be used as a plug-in: NameError: name 'nothing' is not defined"),
+        ("\nMETHOD = (", "line 2: can't be used as a plug-in: SyntaxError"),
+        ("import sys; sys.exit(3)", "can't be used as a plug-in: SystemExit: 3"),
+        ("x = 1", "declares METHOD, ANALYSIS or STUDY, found none"),
+        ("from ri_analysis.merging.ties import METHOD", "declares METHOD, ANALYSIS or STUDY, found none"),
+        (
+            "from dataclasses import replace\nfrom ri_analysis.merging import ties\nMETHOD = replace(ties.METHOD)",
+            "merging method 'ties' exists already",
+        ),
+        (
+            "from dataclasses import replace\nfrom ri_analysis.merging import ties\n"
+            "METHOD = replace(ties.METHOD, name='Ti, es')",
+            "expected a name of letters",
+        ),
+        ("import beside\nfrom ri_analysis.merging.ties import METHOD", "expected a plug-in in one file"),
+    ],
+)
+def test_a_broken_one_is_one_message_and_the_rest_goes_on(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+):
+    broken = tmp_path / "broken.py"
+    broken.write_text(source, encoding="utf-8")
+    (tmp_path / "beside.py").write_text("x = 1", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = dict(METHODS)
+    (message,) = load(broken, files[0])
+    assert message.startswith(str(broken))
+    assert said in message
+    assert outside.METHOD in METHODS
+    plugins.unload(str(files[0]))
+    assert before == METHODS
+
+
+def test_a_file_that_is_not_there_is_one_message(tmp_path: Path):
+    (message,) = load(tmp_path / "none.py")
+    assert "expected a plug-in, found none that can be read" in message
+
+
+def test_hyperparameters_have_no_name_that_python_takes(files: list[Path]):
+    for name in (RESERVED[0], "two words"):
+        text = files[0].read_text(encoding="utf-8")
+        files[0].with_name("named.py").write_text(text.replace('"share",', f'"{name}",'), encoding="utf-8")
+        (message,) = load(files[0].with_name("named.py"))
+        assert f"another name for hyperparameter '{name}'" in message
+
+
+def test_what_a_plug_in_defines_can_be_pickled(files: list[Path]):
+    load(*files)
+    function = find_method(outside.METHOD).direction
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_an_installed_package_is_named_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "merging_lab"
+    outside.write(package, "method", "lab-mean")
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "helpers.py").write_text("HALF = 0.5\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = EntryPoint("lab", "merging_lab.lab_mean", plugins.GROUP)
+    monkeypatch.setattr(plugins, "_entry_points", lambda: {"lab": entry})
+    assert plugins.installed() == ["lab"]
+    try:
+        assert load("lab") == []
+        source = find_method("lab-mean").source
+        assert plugins.flags(source) == []  # it is there without a flag
+        assert ("plug-in lab", source[:12]) in versions()
+    finally:
+        plugins.unload("lab")
+        for name in [name for name in sys.modules if name.startswith("merging_lab")]:
+            del sys.modules[name]
+    change(package / "helpers.py")  # any file of the package
+    try:
+        load("lab")
+        assert find_method("lab-mean").source != source
+    finally:
+        plugins.unload("lab")
+
+
+def test_names_that_clash_between_plug_ins_are_refused(files: list[Path], tmp_path: Path):
+    load(files[0])
+    twin = outside.write(tmp_path / "twin", "method", outside.METHOD)
+    first = find_method(outside.METHOD)
+    (message,) = load(twin)
+    assert f"'{outside.METHOD}' exists already" in message
+    assert find_method(outside.METHOD) is first
+
+
+def test_a_registry_says_what_there_is():
+    with pytest.raises(InputError, match="unknown study 'method'; did you mean 'methods'"):
+        find_study("method")
