@@ -76,10 +76,12 @@ def test_as_json(tiny_evaluator: Evaluator) -> None:
 
 
 def test_as_a_command_line_and_as_the_name_in_a_record(tiny_evaluator: Evaluator) -> None:
+    suite = OpenedSuite(tiny_evaluator, "tiny", "cpu", Voice())
+
     @bounded
     @given(drawn(tiny_evaluator, as_pages_do=False))
     def holds(recipe: MergeRecipe) -> None:
-        assert another_recipe(tiny_evaluator, recipe.arguments()) == recipe
+        assert another_recipe(suite, recipe.arguments()) == recipe
         assert of_record(tiny_evaluator, recipe.source) == recipe
 
     holds()
