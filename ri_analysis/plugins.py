@@ -152,10 +152,15 @@ def versions() -> tuple[tuple[str, str], ...]:
     return tuple((plugin.title, plugin.source[:_DIGITS]) for plugin in _loaded.values())
 
 
+def files(*sources: str) -> list[str]:
+    """Return the files with these sources, as they are told."""
+    found = [plugin for plugin in _loaded.values() if plugin.path is not None and plugin.source in sources]
+    return [told(plugin.path) for plugin in found]
+
+
 def flags(*sources: str) -> list[str]:
     """Return the flags that load the files with these sources: what a command with their entries takes."""
-    files = [plugin for plugin in _loaded.values() if plugin.path is not None and plugin.source in sources]
-    return [word for plugin in files for word in ("--plugin", told(plugin.path))]
+    return [word for path in files(*sources) for word in ("--plugin", path)]
 
 
 # --- loading ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from ri_analysis import figures
+from ri_analysis import figures, plugins
 from ri_analysis.allowed import told
 from ri_analysis.analyses.analysis import FIRST_LOOK
 from ri_analysis.engine import Evaluator, default_workspace
@@ -18,7 +18,7 @@ from ri_analysis.engine.comparison import Comparison, pinned_table
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import command, origin_of_pinned
 from ri_analysis.figures import look, words
-from ri_analysis.merging import merge_to_file
+from ri_analysis.merging import METHODS, merge_to_file
 from ri_analysis.progress import Parts
 from ri_analysis.ui import choosing, frame, headline, measuring, recipes, resources, sections, state
 from ri_analysis.ui.recipes import Pair
@@ -235,13 +235,13 @@ def copies(pair: Pair) -> list[dict[str, str]]:
 def snippet(pair: Pair) -> str:
     """Return three lines of Python that measure the pair, and in a notebook show its tables and figures."""
     workspace = f", workspace={told(resources.workspace())!r}" if _own_workspace() else ""
+    files = plugins.files(METHODS[pair.before.method].source)
+    opened = f"{told(resources.suite_name())!r}{workspace}{f', plugins={files!r}' if files else ''}"
     recipe, after = pair.before.call(), pair.after
     asked = (
         f"measure({recipe})" if after is None else f"interference({recipe}, only='accuracy', after={after.experts!r})"
     )
-    return (
-        f"import ri_analysis as ri\nsuite = ri.open_suite({told(resources.suite_name())!r}{workspace})\nsuite.{asked}"
-    )
+    return f"import ri_analysis as ri\nsuite = ri.open_suite({opened})\nsuite.{asked}"
 
 
 def _own_workspace() -> bool:
