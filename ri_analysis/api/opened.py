@@ -24,6 +24,7 @@ from ri_analysis.engine.remarks import file_remarks, suite_remarks
 from ri_analysis.engine.sections import TEST, VALIDATION
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import gain_in_words, look_in_words
+from ri_analysis.export.models import HUGGING_FACE, TOWER, check_layout, merged_into
 from ri_analysis.files import check_target
 from ri_analysis.hyperparameters import Hyperparameter, listed, suggest
 from ri_analysis.merging import MergeRecipe, find_method, merge_to_file
@@ -254,24 +255,32 @@ class OpenedSuite:
         /,
         *,
         out: str | Path,
+        layout: str = TOWER,
         progress: bool = True,
         **recipe: Any,
     ) -> Merged:
-        """Merge into a safetensors file that open_clip loads; other keywords are those of `recipe`."""
+        """Merge into a file or folder; other keywords are those of `recipe`.
+
+        `layout` is "tower", the vision tower alone, "open-clip", a whole CLIP, or "hugging-face", a folder for
+        transformers; see `export.models`.
+        """
         evaluator, suite, path = self.evaluator, self.evaluator.suite, Path(out)
         wanted = self.recipe(method, **recipe)
-        self.check_output(path)
+        check_layout(layout, evaluator, path)
+        if layout != HUGGING_FACE:  # which is a new folder
+            self.check_output(path)
         load_heads(suite, evaluator.architecture, wanted.tasks)  # whose numbers would be refused is not merged either
         splits = [VALIDATION] if find_method(wanted.method).statistic is not None else []
         self.note(suite_remarks(suite, wanted.tasks, [wanted.experts], splits=splits, store=evaluator.store))
         with (
             self.progress("learning from task images", quiet=not progress) as learn,
             self.progress("merging", "tensors", quiet=not progress) as show,
+            merged_into(path, layout, evaluator, wanted, self._named) as tower,
         ):
             merge_to_file(
                 suite.task_vectors(wanted.experts, wanted.tasks),
                 wanted,
-                path,
+                tower,
                 ingredients=evaluator.ingredients(wanted),
                 statistics=evaluator.statistics(wanted, learn),
                 metadata={"suite": suite.name},

@@ -22,6 +22,7 @@ from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import differences
 from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.facts import history_table, looks_table, recipe_in_words, record_in_words
+from ri_analysis.export.models import MODEL_FILE
 from ri_analysis.figures import headline, loss_curves, losses, reading
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
@@ -233,7 +234,7 @@ class Interference(Mapping[str, Analysed]):
 
 @dataclass(frozen=True, repr=False)
 class Merged(Result):
-    """A merged model in a safetensors file."""
+    """A merged model in a safetensors file, or in a folder with one."""
 
     path: Path
     recipe: MergeRecipe
@@ -251,10 +252,10 @@ class Merged(Result):
         return {"recipe": pd.DataFrame(rows, columns=["task", "experts", "coefficient"])}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the merged tensors by open_clip's names, `visual.` in front."""
+        """Return the tensors by the names that the file gives them: open_clip's, or Hugging Face's in a folder."""
         from safetensors.torch import load_file
 
-        return load_file(self.path)
+        return load_file(self.path / MODEL_FILE if self.path.is_dir() else self.path)
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,4 +1,4 @@
-"""Hugging Face's CLIP: its names and layout → open_clip's.
+"""Hugging Face's CLIP: its names and layout → open_clip's, and back.
 
 The tensors are the same but for q, k and v, which open_clip keeps as one matrix, and the projections, which it keeps
 transposed. Names as in transformers' `modeling_clip.py` (`pre_layrnorm` is spelt so there).
@@ -41,6 +41,8 @@ _BLOCK = {
     "mlp.fc2": "mlp.c_proj",
 }
 _LAYER = re.compile(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_RESBLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)[._](weight|bias)")
+_PROJECTIONS = {"visual.proj": PROJECTION, "text_projection": "text_projection.weight"}
 _QKV = ("q_proj", "k_proj", "v_proj")
 _NOT_NEEDED = ("embeddings.position_ids",)  # buffers that only count
 
@@ -146,6 +148,27 @@ def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, 
                 continue
             used.add(key)
     return makers, used
+
+
+def split(name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """Return what a tensor of open_clip's, of the vision or the text tower, is in Hugging Face's CLIP, by name there.
+
+    Raises KeyError for one that is not in it.
+    """
+    if name in _PROJECTIONS:
+        return [(_PROJECTIONS[name], tensor.T)]
+    if name == "logit_scale":
+        return [(name, tensor)]
+    vision = name.startswith("visual.")
+    root, names, inner = (HUGGING_FACE, _VISION, name[7:]) if vision else ("text_model.", _TEXT, name)
+    found = _RESBLOCK.fullmatch(inner)
+    if found is None:
+        return [(root + {new: old for old, new in names.items()}[inner], tensor)]
+    block, part, kind = f"{root}encoder.layers.{found[1]}", found[2], found[3]
+    if part == "attn.in_proj":
+        parts = zip(_QKV, tensor.chunk(len(_QKV)), strict=True)
+        return [(f"{block}.self_attn.{one}.{kind}", rows) for one, rows in parts]
+    return [(f"{block}.{ {new: old for old, new in _BLOCK.items()}[part] }.{kind}", tensor)]
 
 
 def _require_alike(tensors: Tensors, names: Sequence[str], source: str) -> None:

@@ -22,6 +22,13 @@ def add_commands(commands: Any) -> None:
     merge = command(commands, "merge", _merge, "merge by a recipe into a safetensors file that open_clip loads")
     recipe_flags(merge)
     merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    merge.add_argument(
+        "--layout",
+        choices=("tower", "open-clip", "hugging-face"),
+        default="tower",
+        help="tower: the vision tower alone (default); open-clip: a whole CLIP, with the text tower of the pretrained "
+        "model; hugging-face: a folder for transformers, with a model card",
+    )
 
     text = "write one HTML page on a suite, before and after RI; it works offline"
     report = command(commands, "report", _report, text)
@@ -69,7 +76,7 @@ def _settings_of_ri() -> str:
 
 def _merge(options: argparse.Namespace) -> int:
     opened = open_suite(options)
-    print(opened.merge(chosen_recipe(opened, options), out=options.out).path)
+    print(opened.merge(chosen_recipe(opened, options), out=options.out, layout=options.layout).path)
     return 0
 
 
