@@ -96,14 +96,15 @@ def test_a_tower_alone_stays_one(tiny: Path, workspace: Path, tmp_path: Path, pi
         torch.testing.assert_close(model(pixel_values=pixels).image_embeds, visual(pixels), rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_written_is_said_before_merging(suite: OpenedSuite, tmp_path: Path):
+def test_what_cannot_be_written_is_said_before_merging(
+    suite: OpenedSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "there").mkdir()
     with pytest.raises(ri.InputError, match="there: expected a new folder, found one that exists"):
         suite.merge("ties", out=tmp_path / "there", layout="hugging-face")
     with pytest.raises(ri.InputError, match="unknown layout 'open_clip'; did you mean 'open-clip'"):
         suite.merge("ties", out=tmp_path / "x", layout="open_clip")
-    config = suite.evaluator.architecture.config
-    config["vision_cfg"]["ls_init_value"] = 0.1
+    monkeypatch.setitem(suite.evaluator.architecture.config["vision_cfg"], "ls_init_value", 0.1)
     with pytest.raises(ri.InputError, match="Hugging Face's CLIP has too, found vision_cfg 'ls_init_value'"):
         suite.merge("ties", out=tmp_path / "y", layout="hugging-face")
     assert not (tmp_path / "y").exists()
