@@ -70,6 +70,11 @@ def shortened(text: str) -> str:
     return text
 
 
+def is_hidden() -> bool:
+    """Whether others see the pages: where files lie is told to no one."""
+    return _hidden
+
+
 def told(path: object) -> str:
     """Return a path as commands name it: in full, so that they work, but as `shortened` does where others see them."""
     return shortened(str(path)) if _hidden else str(path)

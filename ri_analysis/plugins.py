@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from ri_analysis.allowed import told
+from ri_analysis.allowed import is_hidden
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
@@ -142,9 +142,19 @@ def unload(name: str) -> None:
         del _registries[constant][entry]
 
 
-def loaded() -> list[str]:
-    """Return the names of all plug-ins that are loaded."""
-    return list(_loaded)
+def loaded() -> dict[str, str]:
+    """Return the plug-ins that are loaded, by name with the digest of each one's source."""
+    return {name: plugin.source for name, plugin in _loaded.items()}
+
+
+def load_same(wanted: Mapping[str, str]) -> None:
+    """Load what another process has loaded, see `loaded`. Raises InputError where it can't be had just so."""
+    said: list[str] = []
+    load(wanted, said.append)
+    for name, source in wanted.items():
+        if loaded().get(name) != source:
+            why = "; ".join(said) or "its file has changed since it was loaded"
+            raise InputError(f"{name}: expected the plug-in as the study began with it, found another: {why}")
 
 
 def versions() -> tuple[tuple[str, str], ...]:
@@ -153,9 +163,9 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 
 def files(*sources: str) -> list[str]:
-    """Return the files with these sources, as they are told."""
-    found = [plugin for plugin in _loaded.values() if plugin.path is not None and plugin.source in sources]
-    return [told(plugin.path) for plugin in found]
+    """Return the files with these sources: their paths, or their names alone where others see the pages."""
+    found = [plugin for plugin in _loaded.values() if plugin.source in sources]
+    return [path.name if is_hidden() else str(path) for plugin in found if (path := plugin.path) is not None]
 
 
 def flags(*sources: str) -> list[str]:

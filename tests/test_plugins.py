@@ -189,6 +189,19 @@ def test_an_installed_package_is_named_by_its_entry_point(tmp_path: Path, monkey
         plugins.unload("lab")
 
 
+def test_a_worker_takes_no_other_version(files: list[Path]):
+    load(*files)
+    wanted = plugins.loaded()
+    plugins.load_same(wanted)
+    change(files[0])
+    with pytest.raises(InputError, match="as the study began with it, found another: its file has changed"):
+        plugins.load_same(wanted)
+    files[1].unlink()
+    plugins.unload(str(files[1]))
+    with pytest.raises(InputError, match="found none that can be read"):
+        plugins.load_same({name: source for name, source in wanted.items() if name == str(files[1])})
+
+
 def test_names_that_clash_between_plug_ins_are_refused(files: list[Path], tmp_path: Path):
     load(files[0])
     twin = outside.write(tmp_path / "twin", "method", outside.METHOD)

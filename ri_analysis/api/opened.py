@@ -76,8 +76,7 @@ def open_suite(
     device: "auto", "cpu", "cuda" …
     float32: measure in float32 also where bfloat16 is faster and agrees with it.
     fresh: measure here, without the answers that come with the suite.
-    plugins: files with methods, analyses and studies to load besides installed ones; a file that has changed is loaded
-        anew.
+    plugins: files with methods, analyses and studies to load besides installed ones; a changed file is loaded again.
     voice: where remarks and progress go; by default warnings, and a bar in a terminal or a notebook.
 
     Raises InputError for what is no suite.

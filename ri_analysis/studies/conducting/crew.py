@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -35,7 +34,7 @@ class Place:
     """Where a worker finds the suite: the same paths on every machine.
 
     `number_format` is what all of them measure in; `threads` are each worker's, None where whoever starts the workers
-    decides. `plugins` are loaded by each worker.
+    decides. `plugins` are loaded by each worker: names, and digests of their sources.
     """
 
     suite: str
@@ -43,7 +42,7 @@ class Place:
     device: str
     number_format: torch.dtype
     threads: int | None = None
-    plugins: tuple[str, ...] = field(default_factory=lambda: tuple(plugins.loaded()))
+    plugins: tuple[tuple[str, str], ...] = field(default_factory=lambda: tuple(plugins.loaded().items()))
 
 
 class Done(NamedTuple):
@@ -164,7 +163,7 @@ def dask_scheduler(address: str) -> Executors:
 
 
 def _on_worker(place: Place, pickled: bytes) -> tuple[Any, float]:
-    plugins.load(place.plugins, partial(print, file=sys.stderr))
+    plugins.load_same(dict(place.plugins))
     work: Work = pickle.loads(pickled)  # of the process that hands out the work; it may be a plug-in's
     if _evaluator(place).suite.files.changed() is not None:
         _evaluator.cache_clear()  # a worker may outlive a study
