@@ -194,6 +194,13 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     """Draw a finished surface or curve with all that belongs to it: everywhere one number a place."""
     found = sensitivity.one_a_place(found)
     _picture(found, wanted)
+    if wanted[0].y is not None:
+        how = (
+            "Each axis alone: the best accuracy at each of its values, whatever the other axis is. Stars are the "
+            "bests; bands are 95% intervals of the points shown, each the best of many, so a little too high by chance."
+        )
+        chart, n = surfaces.marginals(found, dark=frame.dark()), sensitivity.on_images(found)
+        frame.figure(chart, how, found[found["kind"] == "grid"], n, "sensitivity-marginals", _command(wanted))
     headings.header("Plateaus")
     text = (
         "The plateau is the range of the first axis, through the best point, whose accuracy is within one point of the "
@@ -232,9 +239,9 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape", _command(wanted))
         return
     how = (
-        "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; cross: your recipe. The best is chosen "
-        "among the points that were measured on the most images."
+        "Accuracy over both axes on one colour scale, and the change by RI. Dots were measured, the rest is "
+        "interpolated. Shaded: within one point of the best. Star: best; ring: default; cross: your recipe. The best, "
+        "above each map with its 95% interval, is chosen among the points that were measured on the most images."
     )
     here = (x, field.y.of(field.base))
     _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)
