@@ -15,3 +15,4 @@ terms.prose(
 sections.no_resolved_yet(pair)
 headings.contents()
 sensitivity.section(evaluator, pair)
+sensitivity.methods_together(evaluator)

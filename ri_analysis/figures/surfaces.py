@@ -25,6 +25,8 @@ _LOG_DIGITS, _LOG_TICKS = ((1, 2, 5), (1, 3), (1,)), 7  # what labels of logarit
 _AROUND = 0.03  # of an axis, beyond the outer points
 _PLATEAU = 0.01  # of accuracy below the best: what lies above that is shaded
 
+METHOD_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "hexagon", "triangle-down")
+
 Row = Mapping[Hashable, Any]
 
 
@@ -256,6 +258,52 @@ def marginals(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
         figure.update_xaxes(title=axis_title(table, axis), showgrid=False, **axis_scale(values), col=column)
     look.finish(figure, dark=dark, height=300)
     return figure.update_yaxes(tickformat=".0%").update_yaxes(title="best accuracy", col=1)
+
+
+def together(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
+    """Accuracy of several methods along one axis, their `effective` scale, before and after RI side by side.
+
+    `table` has the columns of the sensitivity study's grid, and `effective`; every point was measured. Stars are bests.
+    """
+    methods = list(dict.fromkeys(table["method"]))
+    colours = look.task_colours(methods, dark=dark)
+    stages = [stage for stage in ROLES if stage in set(table["stage"])]
+    titles = [f"{stage} RI" for stage in stages]
+    figure = make_subplots(cols=len(stages), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
+    for column, stage in enumerate(stages, 1):
+        for place, method in enumerate(methods):
+            chosen = (table["stage"] == stage) & (table["method"] == method) & (table["effective"] > 0)
+            rows = table[chosen].sort_values("effective")
+            if rows.empty:
+                continue
+            title, best = METHODS[method].title, rows["accuracy"].to_numpy() == rows["accuracy"].max()
+            symbols = np.where(best, "star", METHOD_SYMBOLS[place % len(METHOD_SYMBOLS)])
+            said = [
+                f"<b>{title}</b>, effective scale {row['effective']:.3g}<br>{hover(row, f'{stage} RI')}"
+                for row in rows.to_dict(orient="records")
+            ]
+            size = np.where(best, 13, 7)
+            figure.add_scatter(
+                x=rows["effective"],
+                y=rows["accuracy"],
+                mode="lines+markers",
+                name=title,
+                legendgroup=method,
+                showlegend=column == 1,
+                line={"color": colours[method], "width": 2},
+                marker={"symbol": symbols, "size": size, "color": colours[method], "line": {"width": 0}},
+                hovertext=said,
+                hovertemplate="%{hovertext}<extra></extra>",
+                row=1,
+                col=column,
+            )
+        figure.add_vline(1.0, line={"color": look.shades(dark).muted, "dash": "dash", "width": 1.5}, col=column)
+    look.finish(figure, dark=dark, height=400)
+    ends = np.geomspace(*(table["effective"][table["effective"] > 0].agg(["min", "max"])), 5)
+    figure.update_xaxes(title="effective scale", showgrid=False, **axis_scale(ends))
+    figure.update_layout(margin_t=90, legend={"y": 1.12})
+    figure.update_annotations(font_size=13)
+    return figure.update_yaxes(tickformat=".0%").update_yaxes(title="mean accuracy over tasks", col=1)
 
 
 def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
