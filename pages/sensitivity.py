@@ -19,3 +19,4 @@ sensitivity.section(evaluator, pair)
 below = {"scale": scale.use}
 for each in on_page("sensitivity"):
     analysis.section(evaluator, pair, each, below.get(each.name))
+sensitivity.methods_together(evaluator)

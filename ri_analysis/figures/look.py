@@ -147,12 +147,17 @@ def readable(colours: npt.ArrayLike) -> npt.NDArray[np.str_]:
 
 
 def number_cells(figure: go.Figure) -> go.Figure:
-    """Give each number that is written on a coloured cell the ink that stands out from it."""
+    """Give each number that is written on a coloured cell, or along a contour, the ink that stands out from it."""
     for trace in filter(numbers_cells, figure.data):
-        axis = figure.layout[trace.marker.coloraxis]
-        cells = shown_colours(trace.marker.color, axis.colorscale, axis.cmin, axis.cmax)
-        trace.textfont.color = readable(cells).tolist()
+        trace.textfont.color = _inks(figure.layout[trace.marker.coloraxis], trace.marker.color)
+    for trace in figure.select_traces(lambda trace: trace.type == "contour" and trace.contours.showlabels):
+        (ink,) = _inks(figure.layout[trace.coloraxis], [trace.contours.start])
+        trace.update(line_color=ink, contours_labelfont_color=ink)
     return figure
+
+
+def _inks(axis: go.layout.Coloraxis, values: npt.ArrayLike) -> list[str]:
+    return readable(shown_colours(values, axis.colorscale, axis.cmin, axis.cmax)).tolist()
 
 
 def numbers_cells(trace: Any) -> bool:

@@ -420,10 +420,12 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         else:
             own = one_a_place(_own(part))
             text = (
-                f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Star: "
-                f"best; ring: default. {on_images(own)}"
+                f"{title}: accuracy over both axes, before and after RI on one colour scale, and the change. Shaded: "
+                f"within one point of the best; star: best; ring: default. {on_images(own)}"
             )
             charts[f"surface-{name}"] = Chart(surfaces.pair(own, dark=dark), text, title)
+            text = f"{title}: the best accuracy at each value of one axis, whatever the other is; bands: 95% intervals."
+            charts[f"marginals-{name}"] = Chart(surfaces.marginals(own, dark=dark), text)
     return charts
 
 

@@ -146,7 +146,10 @@ def open_name() -> str:
 
 
 def check(report: Report) -> None:
-    """Draw every finding of the check, with what to do, all remarks, and the checks that passed."""
+    """Draw every finding of the check, with what to do, all remarks, and the checks that passed.
+
+    That all is well is not said below what is wrong with another suite: it would be read as its contradiction.
+    """
     if report.findings:
         opening.unusable(report)
     elif report.remarks:
@@ -154,7 +157,7 @@ def check(report: Report) -> None:
         st.warning(
             f"All files can be read, with {remarks}: read them before you trust the numbers.", icon=":material/warning:"
         )
-    else:
+    elif _OPENING not in st.session_state:
         st.markdown(":green[:material/check_circle:] All files are valid.")
     _lines("Remarks", report.remarks, expanded=True)
     _lines("Passed checks", report.passed)

@@ -18,7 +18,7 @@ from ri_analysis.export.formats import Format
 from ri_analysis.export.shelf import Kept
 from ri_analysis.export.snapshot import Snapshot
 from ri_analysis.figures import look, words
-from ri_analysis.ui import analysis, frame, kept, limited, recipes, resources, state, tray
+from ri_analysis.ui import analysis, choosing, frame, kept, limited, recipes, resources, state, tray
 from ri_analysis.ui.asking import Question, best_so_far
 
 _OWN = "another width"
@@ -88,7 +88,7 @@ def _all_in_one(evaluator: Evaluator, pinned: tray.Tray) -> None:
 
 def _usual_figures(evaluator: Evaluator) -> None:
     """Draw the usual figures of the recipe on the left, each with its own Pin button, and one that pins all of them."""
-    pair = recipes.chosen_pair(evaluator)
+    pair = choosing.chosen_pair(evaluator)
     left, right = st.columns([3, 1], vertical_alignment="center")
     left.markdown(f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}.")
     answers = []
@@ -104,7 +104,8 @@ def _usual_figures(evaluator: Evaluator) -> None:
 
 def _pin_usual(evaluator: Evaluator) -> None:
     """Draw the button that adds the usual figures of the recipe on the left, measured first where they are not."""
-    if st.button("Pin the usual figures of this recipe", key="tray.standard", icon=":material/playlist_add:"):
+    label, icon = "Pin the usual figures of this recipe", ":material/playlist_add:"
+    if choosing.mergeable(evaluator) and st.button(label, key="tray.standard", icon=icon):
         _pin(evaluator, [question.now() for question in _questions(evaluator, recipes.chosen_pair(evaluator))])
 
 

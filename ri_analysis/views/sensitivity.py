@@ -17,7 +17,9 @@ from ri_analysis.merging import METHODS
 from ri_analysis.progress import Progress
 from ri_analysis.studies import sensitivity
 from ri_analysis.studies.conducting.conduct import Plan, conduct, plan
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
+from ri_analysis.studies.effective import MEANING, with_effective_scales
 from ri_analysis.studies.sensitivity import Field, kept_table
 from ri_analysis.studies.surface import Axis
 from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state
@@ -194,6 +196,13 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     """Draw a finished surface or curve with all that belongs to it: everywhere one number a place."""
     found = sensitivity.one_a_place(found)
     _picture(found, wanted)
+    if wanted[0].y is not None:
+        how = (
+            "Each axis alone: the best accuracy at each of its values, whatever the other axis is. Stars are the "
+            "bests; bands are 95% intervals of the points shown, each the best of many, so a little too high by chance."
+        )
+        chart, n = surfaces.marginals(found, dark=frame.dark()), sensitivity.on_images(found)
+        frame.figure(chart, how, found[found["kind"] == "grid"], n, "sensitivity-marginals", _command(wanted))
     headings.header("Plateaus")
     text = (
         "The plateau is the range of the first axis, through the best point, whose accuracy is within one point of the "
@@ -207,6 +216,39 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     frame.caption(text, best, "plateaus", "The best points with their plateaus, every digit")
     if wanted[0].y is not None:
         _slices(found, wanted[0].y, METHODS[wanted[0].base.method].label(wanted[0].y.name), _command(wanted))
+
+
+def methods_together(evaluator: Evaluator) -> None:
+    """Draw several methods on one axis: the points that the sensitivity study has measured."""
+    headings.header("Several methods on one axis")
+    study = sensitivity.STUDY
+    settings = {item.name: item.default for item in study.settings}
+    about = str(evaluator.suite.spec.path), evaluator.suite.digest()
+    known = resources.remembered(
+        ("sensitivity study", *about), lambda: KeptTable.of_study(study, settings, evaluator).find()
+    )
+    if known is None:
+        st.caption(f"Nothing is measured yet: run the study “{study.title}” with its usual settings, then look again.")
+        st.page_link("pages/studies.py", label="Open the Studies page", icon=":material/science:")
+        return
+
+    def work(own: Evaluator, progress: Progress) -> pd.DataFrame:
+        return with_effective_scales(own, known.table, progress)
+
+    short = pace.seconds(evaluator, evaluator.recipe("averaging"), 0, known.table["method"].nunique() * 2) <= pace.SHORT
+    note = "Every method merges once for each expert set; no image is measured."
+    found: pd.DataFrame | None = background.on_request(
+        ("effective", *about), "Put them on one axis", "Effective scales", work, note, at_once=short
+    )
+    if found is None:
+        return
+    how = (
+        f"Effective scale is {MEANING} (dashed line). Every point was measured, at the methods' default settings but "
+        "for λ; stars are each method's best, and points have their 95% intervals when hovered."
+    )
+    chart = surfaces.together(found, dark=frame.dark())
+    command = study.command(resources.suite_name(), settings)
+    frame.figure(chart, how, found, sensitivity.on_images(found), "methods-together", command)
 
 
 def _plateaus(found: pd.DataFrame) -> pd.DataFrame:
@@ -232,9 +274,9 @@ def _picture(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
         frame.figure(surfaces.relief(found, dark=dark), how, found, n, "sensitivity-landscape", _command(wanted))
         return
     how = (
-        "Accuracy over both axes on one colour scale, and the change by RI. Dots were "
-        "measured, the rest is interpolated. Star: best; ring: default; cross: your recipe. The best is chosen "
-        "among the points that were measured on the most images."
+        "Accuracy over both axes on one colour scale, and the change by RI. Dots were measured, the rest is "
+        "interpolated. Shaded: within one point of the best. Star: best; ring: default; cross: your recipe. The best, "
+        "above each map with its 95% interval, is chosen among the points that were measured on the most images."
     )
     here = (x, field.y.of(field.base))
     _clickable(surfaces.pair(found, here=here, dark=dark), wanted, found, how, n)

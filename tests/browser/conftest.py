@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 from browsing import PAGES, Visit, chromium, open_chromium, served, settle
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from tiny import make_suite
 
 REQUIRED = "RI_ANALYSIS_BROWSER_TESTS"  # CI sets it to "required": there a missing Chromium is a failure
@@ -20,6 +20,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(reason)
         pytest.skip(reason)
+    expect.set_options(timeout=60_000)  # the machine may be busy
     with sync_playwright() as playwright:
         opened = open_chromium(playwright)
         yield opened

@@ -5,6 +5,7 @@ All in one file, so that one worker has them, with one server and one Chromium.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +27,8 @@ COLOURS = """element => {
   while (channels(getComputedStyle(around).backgroundColor).length > 3) around = around.parentElement;
   return [getComputedStyle(element).color, getComputedStyle(around).backgroundColor].map(channels);
 }"""
+# What fonts may lack: icons are Streamlit's Material ones, which it brings along.
+EMOJI = re.compile("[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
 GROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 30)"}
 
 
@@ -38,6 +41,7 @@ def test_every_page_opens_in_both_themes(visit: Visit, theme: str):
         assert page.locator("[data-testid=stMain] h1").count() == 1, name
         ground = page.locator("[data-testid=stApp]").evaluate("element => getComputedStyle(element).backgroundColor")
         assert ground == GROUND[theme], name
+        assert EMOJI.findall(page.locator("body").inner_text()) == [], name
         unnamed = page.locator("[data-testid=stMain] img:not([alt]), .ri-map canvas:not([aria-label])")
         assert unnamed.count() == 0, name
 

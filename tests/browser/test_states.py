@@ -1,4 +1,4 @@
-"""States that only a browser shows: Enter opens a suite, a stopped server, a notice about a link, a typed value."""
+"""States that only a browser shows: opening suites, a stopped server, notices, offers, and the UMAP."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from browsing import ROOT, Visit, await_health, free_port, settle
-from playwright.sync_api import Browser, expect
+from browsing import ROOT, Visit, await_health, free_port, settle, turn_to
+from playwright.sync_api import Browser, Page, expect
 from tiny import make_suite
+
+ERROR = "[data-testid=stAlertContentError]"
+# What takes work: figures, numbers, files and every button with a name.
+WORK = "[data-testid=stPlotlyChart], [data-testid=stMetric], [data-testid=stDataFrame], [data-testid=stDownloadButton]"
+MERGED = ("overview", "merge", "accuracy", "interference", "sensitivity", "embeddings", "figures")  # of the recipe
 
 
 def test_enter_opens_a_suite_and_leaving_the_field_does_not(visit: Visit, tmp_path: Path) -> None:
@@ -25,6 +30,36 @@ def test_enter_opens_a_suite_and_leaving_the_field_does_not(visit: Visit, tmp_pa
     expect(page.locator("h2, h3").filter(has_text="Open suite")).not_to_contain_text("other")
     field.press("Enter")
     expect(page.get_by_role("heading", name="Open suite: other/suite.toml")).to_be_visible()
+
+
+def test_a_folder_gets_an_offer_and_enter_takes_it(visit: Visit, tmp_path: Path) -> None:
+    make_suite(tmp_path / "inside", resolved=False, seed=1)
+    page = visit("experts")
+    open_suite(page, tmp_path)
+    expect(page.locator(ERROR)).to_contain_text("found a folder that holds no suite.toml but")
+    page.get_by_role("button", name="Open inside/suite.toml").press("Enter")
+    expect(page.get_by_role("heading", name="Open suite: inside/suite.toml")).to_be_visible()
+    expect(page.locator(ERROR)).to_have_count(0)
+
+
+def test_a_checkpoint_gets_a_suite_file_to_copy_and_nothing_green_below(visit: Visit, tmp_path: Path) -> None:
+    make_suite(tmp_path)
+    page, valid = visit("experts", "suite=demo"), "All files are valid."
+    expect(page.get_by_text(valid)).to_be_visible()
+    open_suite(page, tmp_path / "original" / "Reds.safetensors")
+    expect(page.locator(ERROR)).to_contain_text("found a checkpoint")
+    expect(page.locator("[data-testid=stCode]").first).to_contain_text('expert = "Reds.safetensors"')
+    assert not re.search("decode|codec|utf", page.locator(ERROR).inner_text(), re.I)
+    expect(page.get_by_text(valid)).to_have_count(0)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator(ERROR)).to_have_count(0)
+    expect(page.get_by_text(valid)).to_be_visible()
+
+
+def open_suite(page: Page, path: Path) -> None:
+    field = page.get_by_role("textbox", name="Suite file")
+    field.fill(str(path))
+    field.press("Enter")
 
 
 def test_a_stopped_server_says_how_to_start_this_app_again(browser: Browser, tmp_path: Path) -> None:
@@ -127,3 +162,34 @@ def test_a_link_that_is_wrong_in_part_says_so_above_the_page(visit: Visit) -> No
     assert "tiess" not in page.url
     page.get_by_role("button", name="Close").click()
     expect(notice).to_have_count(0)
+
+
+def test_a_method_of_two_experts_offers_to_choose_them(visit: Visit) -> None:
+    page = visit("accuracy", "method=slerp")
+    expect(page.get_by_text("SLERP merges exactly 2 experts; 3 are switched on.")).to_be_visible()
+    expect(page.locator(WORK)).to_have_count(0)
+    page.get_by_role("button", name="Merge these").click()
+    expect(page.locator(WORK).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("are switched on")).to_have_count(0)
+    assert "off=Blues" in page.url
+
+
+def test_with_no_task_chosen_there_is_nothing_but_the_offer_to_choose(visit: Visit) -> None:
+    page = visit("overview", "off=Reds,Greens,Blues")
+    for name in MERGED:
+        turn_to(page, name)
+        expect(page.get_by_text("No task is switched on, so there is nothing to merge.")).to_be_visible()
+        expect(page.locator(f"[data-testid=stMain] :is({WORK}, {ERROR})")).to_have_count(0)
+        named = page.locator("[data-testid=stMain] button").filter(has_text=re.compile(r"\S"))
+        expect(named).to_have_text(["Merge these"])
+    page.get_by_role("button", name="Merge these").click()
+    expect(page.locator(WORK).first).to_be_visible(timeout=60_000)
+    assert "off=" not in page.url
+
+
+def test_umap_is_drawn_when_it_is_chosen(visit: Visit) -> None:
+    page = visit("embeddings")
+    page.get_by_role("radio", name="UMAP").or_(page.get_by_role("button", name="UMAP")).first.click()
+    page.get_by_text("UMAP fitted").or_(page.get_by_text("Noise floor:")).first.wait_for(timeout=300_000)
+    expect(page.get_by_text("Showing PCA")).to_have_count(0)
+    expect(page.locator(".ri-map canvas").first).to_be_visible()

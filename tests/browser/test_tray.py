@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from zipfile import ZipFile
 
 from browsing import Visit, settle, turn_to
 from playwright.sync_api import Page
@@ -22,23 +23,39 @@ def test_files_have_what_was_typed_last_and_a_reload_keeps_it(visit: Visit, tmp_
     assert "<h2>Ours and theirs</h2>" in report
     assert f"<figcaption>{CAPTION}" in report
     page.get_by_label("Title", exact=True).fill("Ours only")
-    vectors = pressed(page, "SVG", tmp_path)
-    assert re.search(rf"<svg[^>]*><title>Ours only</title><desc>{CAPTION}</desc>", vectors)
+    assert told("Ours only", pressed(page, "SVG", tmp_path))
+    page.get_by_label("Title", exact=True).fill("Ours at last")
+    with ZipFile(saved(page, "zip", tmp_path)) as archive:
+        (drawing,) = (name for name in archive.namelist() if name.endswith(".svg"))
+        assert told("Ours at last", archive.read(drawing).decode())
     page.reload()
     settle(page, rest=0.6)
-    assert page.get_by_label("Title", exact=True).input_value() == "Ours only"
+    assert page.get_by_label("Title", exact=True).input_value() == "Ours at last"
     page.get_by_role("button", name="Take out").click()
     page.get_by_role("button", name="Put back").click()
     page.get_by_label("Title", exact=True).wait_for()
     page.get_by_role("button", name="Take out").click()
     page.get_by_text("Nothing is pinned yet").wait_for()
     page.get_by_role("button", name="Pin all of them").wait_for()
+    page.reload()
+    settle(page, rest=0.6)
+    page.get_by_text("Nothing is pinned yet").wait_for()
+
+
+def told(title: str, drawing: str) -> bool:
+    """Whether a vector image says its title and the caption."""
+    return re.search(rf"<svg[^>]*><title>{title}</title><desc>{CAPTION}</desc>", drawing) is not None
 
 
 def pressed(page: Page, button: str, folder: Path) -> str:
     """Press a download button; return the file's text."""
+    return saved(page, button, folder).read_text(encoding="utf-8")
+
+
+def saved(page: Page, button: str, folder: Path) -> Path:
+    """Press a download button; return the file."""
     with page.expect_download(timeout=200_000) as download:  # the server starts a browser of its own for images
         page.get_by_role("button", name=button).first.click()
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
-    return path.read_text(encoding="utf-8")
+    return path

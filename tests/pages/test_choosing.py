@@ -4,7 +4,7 @@ import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 
-PAGES = ["overview", "merge", "accuracy", "interference", "sensitivity", "embeddings"]
+PAGES = ["overview", "merge", "accuracy", "interference", "sensitivity", "embeddings", "figures"]
 
 
 def visit(app: AppTest, page: str, **entries: str) -> AppTest:

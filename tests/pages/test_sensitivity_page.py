@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from shown import clean, pinned, text
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.studies import sensitivity
+from ri_analysis.studies.conducting.conduct import conduct, plan
+from ri_analysis.studies.conducting.tables import KeptTable
+from ri_analysis.studies.study import Setting
 from ri_analysis.ui import resources
 from ri_analysis.views import sensitivity as page
 
@@ -72,6 +78,30 @@ def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
     app.session_state["ri.choice"] = {"method": "karcher"}
     clean(app.run())
     assert "no hyperparameter to vary" in text(app)
+
+
+def test_methods_stand_on_one_axis_once_the_study_has_measured_them(app: AppTest, monkeypatch: pytest.MonkeyPatch):
+    clean(app.switch_page(PAGE).run())
+    assert "Nothing is measured yet: run the study" in text(app)
+    small = replace(sensitivity.STUDY, settings=tuple(_small(item) for item in sensitivity.STUDY.settings))
+    monkeypatch.setattr(sensitivity, "STUDY", small)
+    settings = {item.name: item.default for item in small.settings}
+    evaluator = resources.evaluator(resources.BACKGROUND, resources.suite_name())
+    rounds = small.rounds(evaluator, settings)
+    table = conduct(rounds, evaluator, planned=plan(small.rounds(evaluator, settings), evaluator))
+    KeptTable.of_study(small, settings, evaluator).keep(table, 1, 1.0)
+    clean(app.run())
+    app.button(key="start.effective").click().run()
+    (job,) = resources.jobs().starting_with("effective:")
+    job.wait(60)
+    clean(app.run())
+    assert "1 is as far as averaging goes" in text(app)
+    pinned_as(app, "methods-together", "scatter", "ri-analysis study sensitivity")
+
+
+def _small(item: Hyperparameter | Setting) -> Hyperparameter | Setting:
+    values = {"methods": "task-arithmetic,ties", "levels": 3, "images": 6}
+    return replace(item, default=values.get(item.name, item.default))
 
 
 def test_a_clicked_place_is_read_whatever_its_form():
