@@ -16,7 +16,7 @@ from ri_analysis.figures.matrices import ONLY_CLEAR, Axes, with_ends
 from ri_analysis.intervals import wilson
 from ri_analysis.sides import Sides
 
-OTHERS = "all others"
+OTHERS = "all others\u2060"  # with a mark that is not seen: a class may be called "all others"
 _MOST = 11  # classes with a row of their own in the figure; the rest shares one
 _ROWS = {"expert": "expert_says", "class": "class"}
 _AXES = {
