@@ -123,12 +123,12 @@ def installed() -> list[str]:
 
 
 def load(names: Iterable[str], say: Callable[[str], None]) -> None:
-    """Load plug-ins, each by the path of a file or an entry point's name; what is loaded already stays.
+    """Load plug-ins, each by the path of a file or folder, or an entry point's name; what is loaded already stays.
 
     But a file that has changed replaces what it added before. `say` is told in one message each what can't be used
     and why; the rest is loaded.
     """
-    for name in names:
+    for name in (each for name in names for each in _each(name)):
         try:
             _load(name, say)
         except InputError as error:
@@ -174,6 +174,14 @@ def flags(*sources: str) -> list[str]:
 
 
 # --- loading ----------------------------------------------------------------------------------------------
+
+
+def _each(name: str) -> list[str]:
+    """Return the files in a folder, without their tests; what is no folder, or an empty one, as it is named."""
+    if name in _entry_points() or not Path(name).expanduser().is_dir():
+        return [name]
+    found = sorted(Path(name).expanduser().glob("*.py"))
+    return [str(path) for path in found if not path.name.startswith(("test_", "_", "."))] or [name]
 
 
 def _load(name: str, say: Callable[[str], None]) -> None:

@@ -144,6 +144,18 @@ def test_a_broken_one_is_one_message_and_the_rest_goes_on(
     assert before == METHODS
 
 
+def test_a_folder_brings_all_files_in_it_but_tests(files: list[Path], tmp_path: Path):
+    (files[0].parent / "broken.py").write_text("1 / 0", encoding="utf-8")
+    (message,) = load(files[0].parent)
+    assert "broken.py, line 1" in message
+    assert outside.METHOD in METHODS
+    assert outside.ANALYSIS in ANALYSES
+    assert outside.STUDY in STUDIES
+    (tmp_path / "empty").mkdir()
+    (message,) = load(tmp_path / "empty")
+    assert "expected a plug-in, found none that can be read (Is a directory)" in message
+
+
 def test_a_file_that_is_not_there_is_one_message(tmp_path: Path):
     (message,) = load(tmp_path / "none.py")
     assert "expected a plug-in, found none that can be read" in message

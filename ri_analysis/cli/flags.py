@@ -67,8 +67,8 @@ def plugin_flag(parser: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="also load the method, analysis or study of this Python file, or of an installed package by its entry "
-        "point's name; may be given more than once",
+        help="also load the method, analysis or study of this Python file, of all in a folder, or of an installed "
+        "package by its entry point's name; may be given more than once",
     )
 
 

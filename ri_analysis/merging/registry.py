@@ -12,7 +12,7 @@ from ri_analysis.plugins import Registry
 _NOT_METHODS = {"merge", "recipe", "registry", "to_file"}  # they need the registry: importing them here is a circle
 
 RESERVED = (
-    *("experts", "tasks", "coefficients", "lines", "seed", "split", "limit", "progress", "out"),
+    *("experts", "tasks", "coefficients", "lines", "seed", "split", "limit", "progress", "out", "layout"),
     *("after", "only", "options", "blame"),
 )
 """Names that hyperparameters can't have: in Python they are keywords of what takes hyperparameters as keywords."""

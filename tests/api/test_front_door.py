@@ -18,6 +18,7 @@ from ri_analysis.api import Interference, OpenedSuite, Remark
 from ri_analysis.cli import main
 from ri_analysis.json_text import to_json
 from ri_analysis.merging import METHODS
+from ri_analysis.merging.registry import RESERVED
 from ri_analysis.resolving import HYPERPARAMETERS
 from ri_analysis.studies import STUDIES
 
@@ -199,6 +200,7 @@ def test_no_declared_name_is_a_keyword_of_the_front_door():
         return {name for each in functions for name in inspect.signature(each).parameters}
 
     recipes = keywords(OpenedSuite.recipe, OpenedSuite.measure, OpenedSuite.interference, OpenedSuite.merge)
+    assert set(RESERVED) == recipes - {"self", "method", "recipe", "hyperparameters"}
     declared = {item.name for method in METHODS.values() for item in method.hyperparameters}
     assert not (declared & (recipes - {"method"}))
     assert not ({item.name for item in HYPERPARAMETERS} & (keywords(OpenedSuite.resolve) - {"name", "auxiliary"}))
