@@ -128,9 +128,9 @@ def load(names: Iterable[str], say: Callable[[str], None]) -> None:
     But a file that has changed replaces what it added before. `say` is told in one message each what can't be used
     and why; the rest is loaded.
     """
-    for name in (each for name in names for each in _each(name)):
+    for each in [each for name in names for each in _each(name)]:
         try:
-            _load(name, say)
+            _load(each, say)
         except InputError as error:
             say(str(error))
 
