@@ -156,13 +156,14 @@ def _vertical(figure: go.Figure, value: float, text: str, colour: str, dash: str
 def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: bool = False) -> go.Figure:
     """Accuracy over two axes before and after RI on one colour scale, with contours, and their difference beside them.
 
-    Dots are the measured places, the rest is interpolated; a star is the best, a ring the default, a cross the reader's
-    recipe at `here`. Shaded is what lies within a point of a side's best, once that is known. `customdata` of a dot is
-    its (x, y). Changes are in points.
+    Dots are the measured places, the rest is estimated (rows of the `kind` "estimate") or interpolated; a star is the
+    best, a ring the default, a cross the reader's recipe at `here`. Shaded is what lies within a point of a side's
+    best, once that is known. `customdata` of a dot is its (x, y). Changes are in points.
     """
     grid = table[table["kind"] == "grid"]
     xs, ys = (np.unique(grid[axis].to_numpy(float)) for axis in ("x", "y"))
-    cells = {stage: _matrix(grid[grid["stage"] == stage], xs, ys) for stage in ROLES if stage in set(grid["stage"])}
+    whole = table[table["kind"].isin(["grid", "estimate"])]
+    cells = {stage: _matrix(whole[whole["stage"] == stage], xs, ys) for stage in ROLES if stage in set(grid["stage"])}
     panels = [*cells.values()] + ([100 * (cells["after"] - cells["before"])] if len(cells) == 2 else [])
     marked = table[table["kind"].isin(["best", "default"]) & (table["run"] == 0)].to_dict(orient="records")
     bests = {row["stage"]: row for row in marked if row["kind"] == "best"}
@@ -308,7 +309,7 @@ def together(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 
 def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     """The same two surfaces as a landscape, one beside the other on one colour scale and one height scale."""
-    grid, shade = table[table["kind"] == "grid"], look.shades(dark)
+    grid, shade = table[table["kind"].isin(["grid", "estimate"])], look.shades(dark)
     xs, ys = (np.unique(grid[axis].to_numpy(float)) for axis in ("x", "y"))
     stages = [stage for stage in ROLES if stage in set(grid["stage"])]
     titles = [f"{stage} RI" for stage in stages]
@@ -369,8 +370,9 @@ def _dots(
     change: bool,
 ) -> go.Scatter:
     """Return the measured places of a stage, or their `change`: small, but large enough to be hovered and clicked."""
-    rows, columns = np.nonzero(np.isfinite(values))
     measured = {(row["x"], row["y"]): row for row in part.to_dict(orient="records")}
+    cells = [cell for cell in np.argwhere(np.isfinite(values)) if (xs[cell[1]], ys[cell[0]]) in measured]
+    rows, columns = np.array(cells, dtype=int).reshape(-1, 2).T
     text = []
     for row, column in zip(rows, columns, strict=True):
         found = measured[xs[column], ys[row]]
