@@ -247,9 +247,9 @@ def marginals(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
             part = grid[grid["stage"] == stage]
             if part.empty:
                 continue
-            rows = part.loc[part.groupby(axis)["accuracy"].idxmax()].assign(at=lambda rows, axis=axis: rows[axis])
+            rows = part.loc[part.groupby(axis)["accuracy"].idxmax()]
             name = f"best {stage} RI"
-            traces = _curve(rows, role, name)
+            traces = _curve(rows.assign(at=rows[axis]), role, name)
             for row in bests[bests["stage"] == stage].to_dict(orient="records"):
                 traces.append(_star(row[axis], row, role))
             for trace in traces:
@@ -300,7 +300,8 @@ def together(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
             )
         figure.add_vline(1.0, line={"color": look.shades(dark).muted, "dash": "dash", "width": 1.5}, col=column)
     look.finish(figure, dark=dark, height=400)
-    ends = np.geomspace(*(table["effective"][table["effective"] > 0].agg(["min", "max"])), 5)
+    known = table["effective"][table["effective"] > 0].to_numpy(float)
+    ends = np.geomspace(known.min(), known.max(), 5)
     figure.update_xaxes(title="effective scale", showgrid=False, **axis_scale(ends))
     figure.update_layout(margin_t=90, legend={"y": 1.12})
     figure.update_annotations(font_size=13)

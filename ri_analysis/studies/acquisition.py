@@ -13,7 +13,7 @@ BATCH = 8  # places asked for at a time
 TOLERANCE = 0.02  # standard deviation of accuracy up to which a place far from the plateau is not measured
 SURE = 1.96  # standard deviations: 95 %
 
-Place = tuple[float, float]
+Place = tuple[float, float | None]  # None on no surface
 
 
 def estimate(axes: tuple[Axis, Axis], known: Mapping[Place, float], asked: Sequence[Place]) -> tuple[Floats, Floats]:
