@@ -156,8 +156,8 @@ def number_cells(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def _inks(axis: go.layout.Coloraxis, values: npt.ArrayLike) -> list[str]:
-    return readable(shown_colours(values, axis.colorscale, axis.cmin, axis.cmax)).tolist()
+def _inks(axis: Any, values: npt.ArrayLike) -> list[str]:
+    return list(map(str, readable(shown_colours(values, axis.colorscale, axis.cmin, axis.cmax))))
 
 
 def numbers_cells(trace: Any) -> bool:

@@ -156,13 +156,14 @@ def add_vertical(figure: go.Figure, value: float, text: str, colour: str, dash: 
 def pair(table: pd.DataFrame, *, here: tuple[float, float] | None = None, dark: bool = False) -> go.Figure:
     """Accuracy over two axes before and after RI on one colour scale, with contours, and their difference beside them.
 
-    Dots are the measured places, the rest is interpolated; a star is the best, a ring the default, a cross the reader's
-    recipe at `here`. Shaded is what lies within a point of a side's best, once that is known. `customdata` of a dot is
-    its (x, y). Changes are in points.
+    Dots are the measured places, the rest is estimated (rows of the `kind` "estimate") or interpolated; a star is the
+    best, a ring the default, a cross the reader's recipe at `here`. Shaded is what lies within a point of a side's
+    best, once that is known. `customdata` of a dot is its (x, y). Changes are in points.
     """
     grid = table[table["kind"] == "grid"]
     xs, ys = (np.unique(grid[axis].to_numpy(float)) for axis in ("x", "y"))
-    cells = {stage: _matrix(grid[grid["stage"] == stage], xs, ys) for stage in ROLES if stage in set(grid["stage"])}
+    whole = table[table["kind"].isin(["grid", "estimate"])]
+    cells = {stage: _matrix(whole[whole["stage"] == stage], xs, ys) for stage in ROLES if stage in set(grid["stage"])}
     panels = [*cells.values()] + ([100 * (cells["after"] - cells["before"])] if len(cells) == 2 else [])
     marked = table[table["kind"].isin(["best", "default"]) & (table["run"] == 0)].to_dict(orient="records")
     bests = {row["stage"]: row for row in marked if row["kind"] == "best"}
@@ -246,9 +247,9 @@ def marginals(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
             part = grid[grid["stage"] == stage]
             if part.empty:
                 continue
-            rows = part.loc[part.groupby(axis)["accuracy"].idxmax()].assign(at=lambda rows, axis=axis: rows[axis])
+            rows = part.loc[part.groupby(axis)["accuracy"].idxmax()]
             name = f"best {stage} RI"
-            traces = _curve(rows, role, name)
+            traces = _curve(rows.assign(at=rows[axis]), role, name)
             for row in bests[bests["stage"] == stage].to_dict(orient="records"):
                 traces.append(_star(row[axis], row, role))
             for trace in traces:
@@ -299,7 +300,8 @@ def together(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
             )
         figure.add_vline(1.0, line={"color": look.shades(dark).muted, "dash": "dash", "width": 1.5}, col=column)
     look.finish(figure, dark=dark, height=400)
-    ends = np.geomspace(*(table["effective"][table["effective"] > 0].agg(["min", "max"])), 5)
+    known = table["effective"][table["effective"] > 0].to_numpy(float)
+    ends = np.geomspace(known.min(), known.max(), 5)
     figure.update_xaxes(title="effective scale", showgrid=False, **axis_scale(ends))
     figure.update_layout(margin_t=90, legend={"y": 1.12})
     figure.update_annotations(font_size=13)
@@ -308,7 +310,7 @@ def together(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
 
 def relief(table: pd.DataFrame, *, dark: bool = False) -> go.Figure:
     """The same two surfaces as a landscape, one beside the other on one colour scale and one height scale."""
-    grid, shade = table[table["kind"] == "grid"], look.shades(dark)
+    grid, shade = table[table["kind"].isin(["grid", "estimate"])], look.shades(dark)
     xs, ys = (np.unique(grid[axis].to_numpy(float)) for axis in ("x", "y"))
     stages = [stage for stage in ROLES if stage in set(grid["stage"])]
     titles = [f"{stage} RI" for stage in stages]
@@ -369,8 +371,9 @@ def _dots(
     change: bool,
 ) -> go.Scatter:
     """Return the measured places of a stage, or their `change`: small, but large enough to be hovered and clicked."""
-    rows, columns = np.nonzero(np.isfinite(values))
     measured = {(row["x"], row["y"]): row for row in part.to_dict(orient="records")}
+    cells = [cell for cell in np.argwhere(np.isfinite(values)) if (xs[cell[1]], ys[cell[0]]) in measured]
+    rows, columns = np.array(cells, dtype=int).reshape(-1, 2).T
     text = []
     for row, column in zip(rows, columns, strict=True):
         found = measured[xs[column], ys[row]]

@@ -20,6 +20,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.intervals import Interval, normal_mean
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
 from ri_analysis.sides import Sides
+from ri_analysis.studies.acquisition import estimate, next_places
 from ri_analysis.studies.adapted import IMAGES, RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.tables import KeptTable
@@ -170,6 +171,68 @@ def study_field(wanted: Sequence[Field]) -> Rounds:
             )
     yield from _measure_finer(wanted, measured)
     return table(wanted, measured)
+
+
+def saving_field(wanted: Sequence[Field]) -> Rounds:
+    """Measure surfaces of one method where a Gaussian process is unsure of them, and estimate the rest.
+
+    It ends with the table of `study_field`, in which places that were not measured have the `kind` "estimate", no
+    images and no interval. Each row through a best point is measured whole, so that its plateau is.
+    """
+    measured = [Measured({}, {}) for _ in wanted]
+    grid, axes = [place for part in wanted[0].grid() for place in part], _surface_axes(wanted[0])
+    yield from _measure(wanted, measured, [next(field.grid()) for field in wanted])
+    while places := next_places(axes, [_accuracies(one) for one in measured], grid):
+        yield from _measure(wanted, measured, [sorted(places, key=lambda place: place[::-1])] * len(wanted))
+    rows = {one.best[1] for one in measured}
+    places = [place for place in grid if place[1] in rows and place not in measured[0].grid]
+    yield from _measure(wanted, measured, [places] * len(wanted))
+    yield from _measure_finer(wanted, measured)
+    guesses = [_estimates(field, one, axes, grid) for field, one in zip(wanted, measured, strict=True)]
+    return pd.concat([table(wanted, measured), *guesses], ignore_index=True)
+
+
+def kept_saving_table(evaluator: Evaluator, wanted: Sequence[Field]) -> KeptTable:
+    """Return where the table of `saving_field` is kept."""
+    about = [[asdict(field), evaluator.digest(field.base)] for field in wanted]
+    return KeptTable(evaluator, "sensitivity of a recipe where it is unsure", "1", about)
+
+
+def saving(found: pd.DataFrame) -> str:
+    """Say how much of a surface of `saving_field` was measured; empty where all of it was."""
+    estimated, stages = int((found["kind"] == "estimate").sum()), found["stage"].nunique()
+    if not estimated:
+        return ""
+    total = estimated + int((found["kind"] == "grid").sum())
+    return (
+        f"Measured {(total - estimated) // stages} of {total // stages} places of each surface, which saves "
+        f"{words.percent(estimated / total, 0)} of the grid's merges: where it was unclear whether a place lies within "
+        "one point of the best, or how accurate it is. The others are estimated from these by a Gaussian process."
+    )
+
+
+def _surface_axes(field: Field) -> tuple[Axis, Axis]:
+    assert field.y is not None  # of a surface
+    return field.x, field.y
+
+
+def _accuracies(one: Measured) -> dict[Position, float]:
+    return {place: outcome.accuracy for place, outcome in one.grid.items()}
+
+
+def _estimates(field: Field, one: Measured, axes: tuple[Axis, Axis], grid: Sequence[Position]) -> pd.DataFrame:
+    rest = [place for place in grid if place not in one.grid and place not in one.fine]
+    if not rest:
+        return pd.DataFrame()
+    accuracies, _ = estimate(axes, _accuracies(one), rest)
+    known = _row(field, "estimate", field.default, one.fine[field.default])
+    unknown = {name: np.nan for name in known if name.startswith(("accuracy_", "interference"))}
+    return pd.DataFrame(
+        [
+            known | unknown | {"x": place[0], "y": place[1], "accuracy": accuracy, "n": 0}
+            for place, accuracy in zip(rest, accuracies.clip(0, 1).tolist(), strict=True)
+        ]
+    )
 
 
 def coarse_field(wanted: Sequence[Field]) -> Rounds:

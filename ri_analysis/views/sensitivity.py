@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.effective import MEANING, with_effective_scales
 from ri_analysis.studies.sensitivity import Field, kept_table
+from ri_analysis.studies.study import Rounds
 from ri_analysis.studies.surface import Axis
 from ri_analysis.ui import background, frame, headings, kept, pace, recipes, resources, state
 from ri_analysis.ui.jobs import Job
@@ -33,30 +35,55 @@ _VIEWS = {"map": "Map", "landscape": "Landscape"}
 _EVERY = 2.0  # seconds between two drawings of a surface that fills in
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to measure: all of the grid, or only where it is unsure."""
+
+    name: str
+    rounds: Callable[[Sequence[Field]], Rounds]
+    kept: Callable[[Evaluator, Sequence[Field]], KeptTable]
+
+
+WHOLE = Way("whole", sensitivity.study_field, sensitivity.kept_table)
+SAVING = Way("saving", sensitivity.saving_field, sensitivity.kept_saving_table)
+
+
 def section(evaluator: Evaluator, pair: Pair) -> None:
     """Draw the choice of axes, and below it what is known, what is being measured, or a button to begin."""
     wanted = _fields(evaluator, pair)
     if not wanted:
         return
     key = _key(evaluator, wanted)
-    job = resources.jobs().get(_job_name(key))
-    running = job is not None and job.running  # before its answer is looked for: it may end now
-    found: pd.DataFrame | None = resources.memory().get(key)
-    if found is None and job is not None and running:
-        background.watch(job, lambda: _so_far(job, wanted))
-        return
+    for way in (WHOLE, SAVING):
+        job = resources.jobs().get(_job_name(key, way))
+        if job is not None and job.running and resources.memory().get((*key, way.name)) is None:
+            background.watch(job, partial(_so_far, job, wanted))
+            return
+    found: pd.DataFrame | None = resources.memory().get((*key, WHOLE.name))
     if found is None and resources.memory().get((*key, "plan")) is None:
         with st.spinner("Looking for saved results"):
             found = _from_store(evaluator, wanted, key)
     if found is None:
-        background.explain(job)
-        _start(evaluator, wanted, key)
-        if job is not None:
-            _so_far(job, wanted)
+        _unfinished(evaluator, wanted, key)
         return
     _whole(found, wanted)
     if kept_table(evaluator, wanted).shipped:
         background.measured_before("sensitivity", key, "Sensitivity", partial(_again, wanted))
+
+
+def _unfinished(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
+    """Draw what is known of fields that were not measured whole, and buttons to measure more."""
+    part: pd.DataFrame | None = resources.memory().get((*key, SAVING.name))
+    for way in (WHOLE, SAVING):
+        background.explain(resources.jobs().get(_job_name(key, way)))
+    _start(evaluator, wanted, key, estimated=part is not None)
+    if part is not None:
+        st.markdown(sensitivity.saving(part))
+        _whole(part, wanted)
+        return
+    for way in (WHOLE, SAVING):
+        if (job := resources.jobs().get(_job_name(key, way))) is not None:
+            _so_far(job, wanted)
 
 
 def _again(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -> None:
@@ -104,23 +131,25 @@ def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:
     return ("sensitivity", str(evaluator.suite.spec.path), digests, wanted[0].x, wanted[0].y)
 
 
-def _job_name(key: tuple[Hashable, ...]) -> str:
-    return f"sensitivity:{hash(key)}"
+def _job_name(key: tuple[Hashable, ...], way: Way) -> str:
+    return f"sensitivity:{hash((*key, way.name))}"
 
 
 def _from_store(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> pd.DataFrame | None:
     """Return the whole table where the store has all of it; None, and note what is left to do, where it has not."""
     known = kept_table(evaluator, wanted).find()
     if known is not None:
-        resources.memory().put(key, known.table)
+        resources.memory().put((*key, WHOLE.name), known.table)
         return known.table
     planned = plan(sensitivity.study_field(wanted), evaluator)
     if planned.kept < planned.works:
         first = plan(sensitivity.coarse_field(wanted), evaluator)
+        saving = None if wanted[0].y is None else SAVING.kept(evaluator, wanted).find()
+        resources.memory().put((*key, SAVING.name), None if saving is None else saving.table)
         resources.memory().put((*key, "plan"), (planned, _seconds(evaluator, wanted, planned), first))
         return None
     table = conduct(sensitivity.study_field(wanted), evaluator, planned=planned)
-    resources.memory().put(key, table)
+    resources.memory().put((*key, WHOLE.name), table)
     return table
 
 
@@ -133,37 +162,51 @@ def _coarse(wanted: Sequence[Field], evaluator: Evaluator, progress: Progress) -
     return conduct(sensitivity.coarse_field(wanted), evaluator, planned=planned, progress=progress)
 
 
-def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...]) -> None:
-    """Draw the button that starts the measurement, with what it will take."""
+def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, ...], *, estimated: bool) -> None:
+    """Draw the buttons that start the measurement, with what it will take; `estimated` where the costly part is."""
     looked_up = resources.memory().get((*key, "plan"))
     if looked_up is None:
         st.rerun()  # a measurement ended, or others filled the memory, since it was looked up
     planned, expected, first = looked_up
-    if _seconds(evaluator, wanted, first) <= pace.SHORT < expected:
+    if not estimated and _seconds(evaluator, wanted, first) <= pace.SHORT < expected:
         coarse = background.on_request(
             ("sensitivity first", *key), "Coarse grid", "Coarse grid", partial(_coarse, wanted), at_once=True
         )
         if coarse is None:
             return
         _picture(coarse, wanted)
-    left, right = st.columns([2, 5], vertical_alignment="center")
+    left, middle, right = st.columns([2, 2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
+    surface = wanted[0].y is not None and not estimated
+    fewer = " Where it is unsure: about half of them, the rest is estimated from these." if surface else ""
     right.caption(
         f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(expected)} here. First "
-        "results after about 10%."
+        f"results after about 10%.{fewer}"
     )
-    label = "Resume" if planned.kept else "Measure"
-    suite = resources.suite_name()
-    ended = resources.jobs().get(_job_name(key))
-    at_once = expected <= pace.SHORT and (ended is None or ended.error is None)
+    label = "Measure the rest" if estimated else "Resume" if planned.kept else "Measure"
+    ended = resources.jobs().get(_job_name(key, WHOLE))
+    at_once = not estimated and expected <= pace.SHORT and (ended is None or ended.error is None)
     if left.button(label, key="sensitivity.start", width="stretch", type="primary") or at_once:
-        resources.jobs().start(
-            _job_name(key), "Measuring", lambda job: _work(job, wanted, key, planned, suite), long=not at_once
-        )
-        st.rerun()
+        _begin(wanted, key, planned, WHOLE, long=not at_once)
+    if surface and middle.button(
+        "Only where unsure",
+        key="sensitivity.save",
+        width="stretch",
+        help="Measures places where it is unclear whether they lie within a point of the best, or how accurate they "
+        "are; a Gaussian process estimates the others.",
+    ):
+        _begin(wanted, key, planned, SAVING, long=True)
 
 
-def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, suite: str) -> None:
+def _begin(wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, way: Way, *, long: bool) -> None:
+    suite = resources.suite_name()
+    resources.jobs().start(
+        _job_name(key, way), "Measuring", lambda job: _work(job, wanted, key, planned, suite, way), long=long
+    )
+    st.rerun()
+
+
+def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned: Plan, suite: str, way: Way) -> None:
     """Measure in the background, leaving the table so far for the page every now and then."""
     own = resources.evaluator(resources.BACKGROUND, suite)
     results: dict[Work, Any] = {}
@@ -177,10 +220,9 @@ def _work(job: Job, wanted: Sequence[Field], key: tuple[Hashable, ...], planned:
             drawn = time.monotonic()
 
     try:
-        rounds = sensitivity.study_field(wanted)
-        table = conduct(rounds, own, planned=planned, progress=progress, results=results)
-        table = kept_table(own, wanted).keep(table, planned.works, time.monotonic() - began)
-        resources.memory().put(key, table)
+        table = conduct(way.rounds(wanted), own, planned=planned, progress=progress, results=results)
+        table = way.kept(own, wanted).keep(table, len(results), time.monotonic() - began)
+        resources.memory().put((*key, way.name), table)
     finally:
         resources.memory().put((*key, "plan"), None)  # what is left to do has changed
 

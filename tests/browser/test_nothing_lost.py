@@ -11,7 +11,7 @@ from browsing import Visit, served, settle
 from playwright.sync_api import Locator, Page, expect
 from tiny import TASKS, images, make_suite
 
-LONG = 180_000  # milliseconds: the machine may be busy
+LONG = 600_000  # milliseconds: the machine may be busy
 # Every text that the progress bar shows from now on, with the share that the bar is filled.
 WATCH_PROGRESS = """() => {
   window.riProgress = [];

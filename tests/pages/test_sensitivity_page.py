@@ -80,6 +80,28 @@ def test_a_curve_over_one_task_and_methods_without_axes(app: AppTest):
     assert "no hyperparameter to vary" in text(app)
 
 
+def test_a_surface_measured_where_it_is_unsure_says_what_that_saved_and_can_be_completed(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sensitivity, "next_places", lambda *_: [])
+    app.session_state["ri.choice"] = {"method": "ties"}
+    clean(app.switch_page(PAGE).run())
+    app.button(key="sensitivity.save").click().run()
+    job = resources.jobs().starting_with("sensitivity:")[-1]
+    job.wait(120)
+    assert job.error is None
+    clean(app.run())
+    assert "places of each surface, which saves" in text(app)
+    assert len(app.dataframe) == 1
+    resources.memory.clear()
+    clean(app.run())  # from the store
+    assert "places of each surface, which saves" in text(app)
+    assert len(app.dataframe) == 1
+    assert app.button(key="sensitivity.start").label == "Measure the rest"
+    finish(app)
+    assert not [item for item in app.button if item.key in ("sensitivity.start", "sensitivity.save")]
+
+
 def test_methods_stand_on_one_axis_once_the_study_has_measured_them(app: AppTest, monkeypatch: pytest.MonkeyPatch):
     clean(app.switch_page(PAGE).run())
     assert "Nothing is measured yet: run the study" in text(app)
