@@ -11,7 +11,8 @@ from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.ui import opening, pace, resources
-from ri_analysis.views import estimate
+from ri_analysis.views import estimate, map
+from ri_analysis.views.live import component
 
 Start = Callable[[Path | str], AppTest]
 
@@ -34,6 +35,8 @@ def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         monkeypatch.setenv(resources.ALLOW, str(workspace.parent))
         # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
         monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+        for components in (component, map):  # Streamlit 1.65 loses them with each AppTest
+            components._component.cache_clear()
         return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=60)
 
     return begin

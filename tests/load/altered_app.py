@@ -1,4 +1,4 @@
-"""The command line with a fault of the kind that `sessions.py` is to find, or in a hurry: `altered_app.py HOW app …`."""
+"""The command line with a fault that `sessions.py` is to find, or in a hurry: `altered_app.py HOW app …`."""
 
 from __future__ import annotations
 
