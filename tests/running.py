@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.runtime.scriptrunner import script_runner
@@ -28,6 +29,14 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """The app on a suite, before its first run; it may read all that lies beside the workspace."""
+    run = AppTest._run
+
+    def registering(app: AppTest, *arguments: Any, **named: Any) -> AppTest:
+        for components in (component, map):  # each AppTest is a server; Streamlit 1.65 does not tell it of them
+            components._component.cache_clear()
+        return run(app, *arguments, **named)
+
+    monkeypatch.setattr(AppTest, "_run", registering)
 
     def begin(suite: Path | str) -> AppTest:
         for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
@@ -35,8 +44,6 @@ def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
         monkeypatch.setenv(resources.ALLOW, str(workspace.parent))
         # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
         monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-        for components in (component, map):  # Streamlit 1.65 loses them with each AppTest
-            components._component.cache_clear()
         return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=60)
 
     return begin
