@@ -5,13 +5,15 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis.ui import opening, pace, resources
-from ri_analysis.views import estimate
+from ri_analysis.views import estimate, map
+from ri_analysis.views.live import component
 
 Start = Callable[[Path | str], AppTest]
 
@@ -27,6 +29,14 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """The app on a suite, before its first run; it may read all that lies beside the workspace."""
+    run = AppTest._run
+
+    def registering(app: AppTest, *arguments: Any, **named: Any) -> AppTest:
+        for components in (component, map):  # each AppTest is a server; Streamlit 1.65 does not tell it of them
+            components._component.cache_clear()
+        return run(app, *arguments, **named)
+
+    monkeypatch.setattr(AppTest, "_run", registering)
 
     def begin(suite: Path | str) -> AppTest:
         for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):

@@ -1,15 +1,17 @@
-"""The command line with a fault of the kind that `sessions.py` is to find: `faulty_app.py FAULT app …`."""
+"""The command line with a fault that `sessions.py` is to find, or in a hurry: `altered_app.py HOW app …`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from ri_analysis.cli import main
-from ri_analysis.ui import measuring, state
+from ri_analysis.ui import analysis, asking, measuring, state
+from ri_analysis.views import figure_page
 
 
 def memory() -> None:
@@ -33,8 +35,17 @@ def session() -> None:
     state.read_url = read_url
 
 
-FAULTS = {"memory": memory, "session": session}
+def hasty() -> None:
+    """No fault: of every analysis only the first look is given."""
+
+    def first_look(question: asking.Question) -> Any:
+        return replace(question, limit=question.analysis.limits[0]).now()
+
+    analysis.best_so_far = figure_page.best_so_far = first_look
+
+
+WAYS = {"memory": memory, "session": session, "hasty": hasty}
 
 if __name__ == "__main__":
-    FAULTS[sys.argv[1]]()
+    WAYS[sys.argv[1]]()
     sys.exit(main(sys.argv[2:]))
