@@ -147,7 +147,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
-        if isinstance(error, InputError) or not (isinstance(error, MemoryError) or _says_full(error)):
+        if isinstance(error, InputError) or not is_full(error):
             raise
         found = budget()
         if found is None:
@@ -161,9 +161,10 @@ def explained() -> Iterator[None]:
         ) from error
 
 
-def _says_full(error: Exception) -> bool:
+def is_full(error: Exception) -> bool:
+    """Whether an error says that memory has run out."""
     text = str(error).lower()
-    return any(words in text for words in _FULL)
+    return isinstance(error, MemoryError) or any(words in text for words in _FULL)
 
 
 # --- what is held -----------------------------------------------------------------------------------------

@@ -11,20 +11,23 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache, wraps
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from inspect import isgenerator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from ri_analysis.allowed import is_hidden
-from ri_analysis.errors import InputError
+from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
+from ri_analysis.memory import is_full
 
 VARIABLE = "RI_ANALYSIS_PLUGINS"  # plug-ins by name, separated as the folders of PATH
 GROUP = "ri_analysis.plugins"
@@ -163,9 +166,14 @@ def versions() -> tuple[tuple[str, str], ...]:
 
 
 def files(*sources: str) -> list[str]:
-    """Return the files with these sources: their paths, or their names alone where others see the pages."""
+    """Return the files with these sources, as they are told."""
     found = [plugin for plugin in _loaded.values() if plugin.source in sources]
-    return [path.name if is_hidden() else str(path) for plugin in found if (path := plugin.path) is not None]
+    return [_told(plugin.name) for plugin in found if plugin.path is not None]
+
+
+def _told(name: str) -> str:
+    """Return what a plug-in is called: a file by its path, or by its name alone where others see the pages."""
+    return Path(name).name if is_hidden() else name
 
 
 def flags(*sources: str) -> list[str]:
@@ -198,7 +206,7 @@ def _load(name: str, say: Callable[[str], None]) -> None:
     for constant, entry in declared.items():
         if entry is not None:
             try:
-                _registries[constant].register(entry, source)
+                _registries[constant].register(_guarded(entry, full, f"{constant.lower()} {entry.name!r}"), source)
             except InputError as error:
                 say(f"{full}: {error}; the plug-in's own is left out")
             else:
@@ -238,13 +246,19 @@ def _module(name: str, content: Mapping[str, bytes]) -> ModuleType:
     """Run a plug-in's module. Raises InputError for whatever goes wrong in it."""
     entry = _entry_points().get(name)
     try:
-        return import_module(entry.module) if entry is not None else _run(Path(name), content[""])
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            return import_module(entry.module) if entry is not None else _run(Path(name), content[""])
     except (Exception, SystemExit) as error:
         if isinstance(error, InputError) and entry is None and str(error).startswith(name):
             raise
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line(error, name)
-        said = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise InputError(f"{name}{line}: can't be used as a plug-in: {type(error).__name__}: {said}") from error
+        raise _said(error, name, "can't be used as a plug-in") from error
+
+
+def _said(error: BaseException, name: str, what: str) -> InputError:
+    """Return one message for whatever went wrong in a plug-in."""
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) else _line(error, name)
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return InputError(f"{_told(name)}{line}: {what}: {type(error).__name__}: {said}")
 
 
 def _line(error: BaseException, name: str) -> str:
@@ -281,3 +295,53 @@ def _refuse_neighbours(path: Path, module: ModuleType) -> None:
                 f"{path}: expected a plug-in in one file, found that it imports {place}, whose changes would go "
                 f"unnoticed; put both into an installed package with an entry point in the group {GROUP!r}"
             )
+
+
+# --- what goes wrong later --------------------------------------------------------------------------------
+
+
+def _guarded(entry: Any, name: str, what: str) -> Any:
+    """Return a declaration whose functions raise one InputError for whatever goes wrong within them."""
+    changed: dict[str, Any] = {}
+    for item in fields(entry):
+        value = getattr(entry, item.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            changed[item.name] = _guarded(value, name, what)
+        elif callable(value) and not isinstance(value, type):
+            changed[item.name] = _guard(value, name, what)
+    return replace(entry, **changed)
+
+
+def _guard(function: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with _explained(name, what):
+            result = function(*arguments, **named)
+        return _steps(result, name, what) if isgenerator(result) else result
+
+    return call
+
+
+def _steps(generator: Generator[Any, Any, Any], name: str, what: str) -> Generator[Any, Any, Any]:
+    """Yield what a plug-in's generator yields, a study's rounds."""
+    sent: Any = None
+    while True:
+        try:
+            with _explained(name, what):
+                value = generator.send(sent)
+        except StopIteration as end:
+            return end.value
+        sent = yield value
+
+
+@contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    """Turn what goes wrong in a plug-in into one InputError; what is no fault of it passes unchanged."""
+    try:
+        yield
+    except (InputError, Cancelled, MemoryError, StopIteration):
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise
+        raise _said(error, name, f"{what} failed") from error

@@ -6,10 +6,12 @@ import pickle
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from inspect import unwrap
 from pathlib import Path
 
 import outside
 import pytest
+import torch
 
 from ri_analysis import plugins
 from ri_analysis.analyses import ANALYSES, find_analysis
@@ -22,6 +24,7 @@ from ri_analysis.merging import METHODS, find_method, merge_to_file
 from ri_analysis.merging.registry import RESERVED
 from ri_analysis.sides import Sides
 from ri_analysis.studies import STUDIES, find_study
+from ri_analysis.studies.conducting.conduct import plan
 from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.study import METHOD
 
@@ -171,7 +174,7 @@ def test_hyperparameters_have_no_name_that_python_takes(files: list[Path]):
 
 def test_what_a_plug_in_defines_can_be_pickled(files: list[Path]):
     load(*files)
-    function = find_method(outside.METHOD).direction
+    function = unwrap(find_method(outside.METHOD).direction)
     assert pickle.loads(pickle.dumps(function)) is function
 
 
@@ -199,6 +202,68 @@ def test_an_installed_package_is_named_by_its_entry_point(tmp_path: Path, monkey
         assert find_method("lab-mean").source != source
     finally:
         plugins.unload("lab")
+
+
+def with_body(path: Path, body: str) -> None:
+    """Have the method in a file do something else."""
+    source = path.read_text(encoding="utf-8")
+    head = next(line for line in source.splitlines() if line.startswith("def "))
+    path.write_text(source.replace(head, f"{head}\n    {body}\n"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("body", ["return layer.deltas", "return layer.deltas.sum()", "return 0.0"])
+def test_a_direction_of_another_shape_is_refused(files: list[Path], evaluator: Evaluator, body: str):
+    with_body(files[0], body)
+    assert load(files[0]) == []
+    with pytest.raises(InputError, match=rf"{outside.METHOD}: expected a tensor of shape \(.*\) for visual"):
+        evaluator.measure(evaluator.recipe(outside.METHOD))
+
+
+@pytest.mark.parametrize("body", ["return layer.pretrained", "return layer.pretrained.double()"])
+def test_a_direction_may_be_a_view_and_of_another_type(files: list[Path], evaluator: Evaluator, body: str):
+    with_body(files[0], body)
+    assert load(files[0]) == []
+    before = {name: tensor.clone() for name, tensor in evaluator.suite.zero_shot.items()}
+    merged = dict(evaluator.merged(evaluator.recipe(outside.METHOD, {"scale": 1.0})))
+    for name, tensor in evaluator.suite.zero_shot.items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)  # θ₀ itself is not added to
+        torch.testing.assert_close(merged[name], 2 * tensor)
+
+
+def test_an_error_within_a_method_is_one_message(files: list[Path], evaluator: Evaluator):
+    with_body(files[0], "return layer.deltas / None")
+    assert load(files[0]) == []
+    (line,) = (n for n, text in enumerate(files[0].read_text("utf-8").splitlines(), 1) if "/ None" in text)
+    with pytest.raises(InputError) as raised:
+        evaluator.measure(evaluator.recipe(outside.METHOD))
+    assert str(raised.value).startswith(f"{files[0]}, line {line}: method '{outside.METHOD}' failed: TypeError: ")
+
+
+def test_an_error_within_a_study_s_rounds_is_one_message(files: list[Path], evaluator: Evaluator):
+    text = files[2].read_text("utf-8")
+    files[2].write_text(text.replace("    return pd.DataFrame(rows)\n", "    return [][1]\n"), encoding="utf-8")
+    assert load(files[2]) == []
+    study = find_study(outside.STUDY)
+    with pytest.raises(InputError, match=f"study '{outside.STUDY}' failed: IndexError"):
+        plan(study.rounds(evaluator, study.complete(evaluator.suite, {})), evaluator)
+
+
+def test_memory_that_runs_out_and_a_stop_are_no_fault_of_a_plug_in(files: list[Path], evaluator: Evaluator):
+    for body, error in (("raise MemoryError", MemoryError), ("raise RuntimeError('CUDA out of memory')", RuntimeError)):
+        source = files[0].read_text("utf-8")
+        with_body(files[0], body)
+        assert load(files[0]) == []
+        with pytest.raises(error) as raised:
+            dict(evaluator.merged(evaluator.recipe(outside.METHOD)))
+        assert not isinstance(raised.value, InputError)
+        files[0].write_text(source, encoding="utf-8")
+
+
+def test_what_a_plug_in_prints_is_no_result(files: list[Path], capsys: pytest.CaptureFixture[str]):
+    capsys.readouterr()
+    files[0].write_text(f"{files[0].read_text('utf-8')}\nprint('hello')\n", encoding="utf-8")
+    assert load(files[0]) == []
+    assert tuple(capsys.readouterr()) == ("", "hello\n")
 
 
 def test_a_worker_takes_no_other_version(files: list[Path]):

@@ -64,10 +64,22 @@ def direction(
         if method.statistic is not None:
             options["statistics"] = _known(statistics, recipe)(layer.name)
         delta = method.direction(layer, **options)
+        if method.source:
+            delta = _own(delta, layer, method)
         if recipe.lines is not None:
             delta = delta * lines_factor(layer.name, blocks, *recipe.lines)
         passes.step()
         yield layer.name, delta
+
+
+def _own(delta: object, layer: Layer, method: Method) -> torch.Tensor:
+    """Return a plug-in's direction as float32 of its own: it may be a view of θ₀, and is added to in place."""
+    if not isinstance(delta, torch.Tensor) or delta.shape != layer.pretrained.shape:
+        found = f"shape {tuple(delta.shape)}" if isinstance(delta, torch.Tensor) else type(delta).__name__
+        raise InputError(
+            f"{method.name}: expected a tensor of shape {tuple(layer.pretrained.shape)} for {layer.name}, found {found}"
+        )
+    return delta.to(device=layer.pretrained.device, dtype=torch.float32, copy=True)
 
 
 def _options(method: Method, recipe: MergeRecipe) -> dict[str, Any]:
