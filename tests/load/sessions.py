@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
+import numpy as np
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -138,7 +141,7 @@ class Session:
             place = tuple(message.metadata.delta_path)
             self.shown.pop(place, None)
             if (what := element.WhichOneof("type")) in NUMBERS:
-                self.shown[place] = f"{what} {sha256(element.SerializeToString()).hexdigest()[:16]}"
+                self.shown[place] = f"{what} {sha256(rounded(element.SerializeToString())).hexdigest()[:16]}"
             if element.HasField("exception"):
                 self.seen.errors[f"{page}: {element.exception.type}: {element.exception.message[:200]}"] += 1
             if element.HasField("alert") and element.alert.format == Alert.ERROR:
@@ -160,6 +163,17 @@ def taken(pid: int) -> str:
     """Return the memory of a process in MB: all, and what is not mapped from files."""
     found = dict(re.findall(r"(VmRSS|RssAnon):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii")))
     return f"{int(found['VmRSS']) / 1000:,.0f} MB ({int(found['RssAnon']) / 1000:,.0f} MB without mapped files)"
+
+
+def rounded(data: bytes) -> bytes:
+    """Return an element with its numbers to three digits: the last ones depend on the batch that an image was in."""
+
+    def unpacked(found: re.Match[bytes]) -> bytes:
+        text = b64decode(json.loads(b'"' + found[2] + b'"'))
+        return b" ".join(b"%.3g" % value for value in np.frombuffer(text, found[1].decode()))
+
+    data = re.sub(rb'"dtype":\s*"(f4|f8)",\s*"bdata":\s*"([^"]*)"', unpacked, data)
+    return re.sub(rb"\d+\.\d{4,}(e[+-]?\d+)?", lambda found: b"%.3g" % float(found[0]), data)
 
 
 def percentiles(values: list[float]) -> str:
