@@ -85,7 +85,7 @@ def pick(page: str, option: Option) -> Value:
     draw: Any = partial(st.segmented_control, required=True) if few else st.selectbox
     default = str(option.default)
     value = kept.one_of(
-        draw, option.heading, f"{page}.{address}", option.choices, default, format_func=option.titled.__getitem__
+        draw, option.heading, f"{page}.{address}", list(option.choices), default, format_func=option.titled.__getitem__
     )
     if option.notes:
         st.caption(dict(zip(option.choices, option.notes, strict=True))[value])

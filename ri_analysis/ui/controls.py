@@ -118,7 +118,7 @@ def _widget(item: Hyperparameter, way: Track | None, common: dict[str, Any]) -> 
     elif item.choices:
         few = len(item.choices) <= _FEW
         draw: Any = partial(st.segmented_control, required=True) if few else st.selectbox
-        draw(options=item.choices, format_func=item.titled.__getitem__, **common)
+        draw(options=list(item.choices), format_func=item.titled.__getitem__, **common)
     elif isinstance(item.default, str):
         st.text_input(**common)
     elif way is None:
@@ -134,7 +134,7 @@ def _widget(item: Hyperparameter, way: Track | None, common: dict[str, Any]) -> 
 def _several(item: Hyperparameter, each: Hyperparameter, common: dict[str, Any]) -> None:
     """Draw a choice of several: of the named ones, or of numbers, to which others can be typed in."""
     if each.choices:
-        st.multiselect(options=each.choices, format_func=each.titled.__getitem__, **common)
+        st.multiselect(options=list(each.choices), format_func=each.titled.__getitem__, **common)
         return
     known = dict.fromkeys([*listed(item.default), *st.session_state[common["key"]]])
     st.multiselect(options=list(known), accept_new_options=True, placeholder="Type a number", **common)

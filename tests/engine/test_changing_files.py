@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -261,10 +262,10 @@ def test_somebody_elses_merge_is_measured_as_it_was_opened(evaluator: Evaluator,
 def test_a_worker_that_outlives_a_change_opens_the_suite_anew(tiny: Path, workspace: Path) -> None:
     place, path = Place(str(tiny), workspace, "cpu", torch.float32), tiny.parent / "original" / "Reds.safetensors"
     point = Point(_open(tiny, workspace).recipe("averaging"), "test")
-    old, _ = _on_worker(place, point)
+    old, _ = _on_worker(place, pickle.dumps(point))
     (tiny.parent / "next").write_bytes(_another(tiny, path))
     (tiny.parent / "next").rename(path)
-    found, _ = _on_worker(place, point)
+    found, _ = _on_worker(place, pickle.dumps(point))
     expected = point.compute(_open(tiny, workspace))
     _evaluator.cache_clear()
     assert found.interference == pytest.approx(expected.interference) != old.interference

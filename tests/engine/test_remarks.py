@@ -17,7 +17,7 @@ from ri_analysis.suite import open_suite
 @pytest.fixture(autouse=True)
 def good_experts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Say nothing about the tiny suite's experts: they are random."""
-    monkeypatch.setattr("ri_analysis.engine.own_tasks.expert_remarks", lambda *_: ())
+    monkeypatch.setattr("ri_analysis.api.opened.expert_remarks", lambda *_: ())
     monkeypatch.setattr("ri_analysis.engine.check.expert_remarks", lambda *_: ())
 
 

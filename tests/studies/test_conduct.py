@@ -222,7 +222,7 @@ def test_a_surface_has_every_place_and_a_finer_cross(evaluator: Evaluator):
     recipe = evaluator.recipe("ties", {"scale": row["x"], "density": row["y"]}, experts=row["experts"])
     assert row["accuracy"] == pytest.approx(evaluator.measure(recipe, limit=6).mean_accuracy[0])
     charts = study.charts(table, True)
-    assert list(charts) == ["surface-ties"]
+    assert list(charts) == ["surface-ties", "marginals-ties"]
     assert "wider after RI for" in study.verdict(table)
 
 
