@@ -18,7 +18,7 @@ def test_files_have_what_was_typed_last_and_a_reload_keeps_it(visit: Visit, tmp_
     page.get_by_role("link", name="Figures (1)").wait_for()
     turn_to(page, "figures")
     page.get_by_label("Title", exact=True).fill("Ours and theirs")
-    page.get_by_label("Caption", exact=True).fill(CAPTION)  # the press below is what ends the edit
+    page.get_by_label("Caption", exact=True).fill(CAPTION)
     report = pressed(page, "Report", tmp_path)
     assert "<h2>Ours and theirs</h2>" in report
     assert f"<figcaption>{CAPTION}" in report
@@ -53,7 +53,9 @@ def pressed(page: Page, button: str, folder: Path) -> str:
 
 
 def saved(page: Page, button: str, folder: Path) -> Path:
-    """Press a download button; return the file."""
+    """End the edit and press a download button; return the file."""
+    page.keyboard.press("Tab")
+    settle(page, rest=0.6)  # a press while the page is drawn anew finds its file gone, and has to be repeated
     with page.expect_download(timeout=200_000) as download:  # the server starts a browser of its own for images
         page.get_by_role("button", name=button).first.click()
     path = folder / download.value.suggested_filename
