@@ -178,7 +178,7 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     left, middle, right = st.columns([2, 2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     surface = wanted[0].y is not None and not estimated
-    fewer = " Where it is unsure: about half of them, the rest is estimated from these." if surface else ""
+    fewer = " Only where unsure: as many as it takes; the rest is estimated from these." if surface else ""
     right.caption(
         f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(expected)} here. First "
         f"results after about 10%.{fewer}"
