@@ -63,6 +63,7 @@ class Panel {
     }
     this.seq += 1;
     this.flight = this.seq;
+    this.polling = kind === "poll";
     this.root.dataset.sent = this.seq;
     if (kind === "move" || kind === "release" || kind === "act") {
       this.unsettled = true;
@@ -169,6 +170,9 @@ class Panel {
     }
     if (this.path?.id !== on) {
       this.path = null;
+      if (this.held !== null && this.slid !== null && !this.flight) {
+        this.dirty ??= "move"; // the page slid by itself: the server does not know where the hand is
+      }
     }
     this.notePath();
   }
@@ -216,7 +220,6 @@ class Panel {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       this.post("poll");
-      this.polling = true;
     }, POLL);
   }
 
@@ -371,11 +374,16 @@ class Panel {
 
   // --- drawing --------------------------------------------------------------------------------------------
 
+  /** Whether the server's values are of a recipe from before what was sent, or from before what the page slid to. */
+  unaware() {
+    return (this.flight && !this.polling) || (this.slid !== null && (this.dirty || this.flight));
+  }
+
   draw() {
     const { data } = this;
     if (this.place() !== null && this.unsettled) {
       this.slide();
-    } else if (this.slid === null || !(this.dirty || this.flight)) { // else it knows nothing of what is painted
+    } else if (!this.unaware()) {
       this.slid = null;
       this.root.dataset.kind = data.kind;
       if (DRAWN.includes(data.kind)) {
