@@ -37,8 +37,6 @@ def opened(evaluator: Evaluator) -> None:
         return  # the section says it
     if session.measured is None:
         known = measuring.known(evaluator, pair)
-        if known:  # else what is measured now is what the preview needs
-            preview(evaluator).ready(pair)
         session.take(pair, measuring.compare(evaluator, pair, limit=None if known else FIRST_LOOK, slot=slot))
 
 
@@ -64,7 +62,8 @@ def section(evaluator: Evaluator) -> None:
             st.rerun()  # without the rest of the page
         return
     looks = preview(evaluator)
-    ready = looks.ready(pair)
+    # Begun when the browser has painted and asks: preparing takes the cores that painting needs.
+    ready = bool(message) and looks.ready(pair)
     view = session.view(evaluator, looks.probe, pair, moving=moving, held=held_entry)
     data |= payload.state_of(view, ready)
     data |= session.path(
