@@ -20,7 +20,7 @@ from ri_analysis.progress import Progress
 
 Points = npt.NDArray[np.float32]
 
-MOST_POINTS = 4000  # UMAP compares all pairs exactly below 4,096, and maps stay smooth to handle
+POINTS, MOST_POINTS = 4_000, 50_000  # images on a map, by default (UMAP then compares all pairs) and at most
 PRETRAINED, EXPERT = "pretrained", "expert"
 
 
@@ -65,9 +65,30 @@ class Clouds:
         return Clouds(features, images, self.keys | {name: other.keys[name]})
 
 
-def per_task_limit(tasks: int) -> int:
-    """Return how many images a task a map may show."""
-    return max(1, MOST_POINTS // tasks)
+@dataclass(frozen=True)
+class Prototypes:
+    """The heads' weights of every class as points among the images: `features` (k, embed_dim), unit rows.
+
+    `names`: `task` and `class` of each. A vector added to all prototypes of a task changes none of its decisions, so
+    each task's are moved by one onto the mean of its images' features, and scaled to unit length again: else text and
+    images, which CLIP keeps apart, would share no region of a map.
+    """
+
+    features: Points
+    names: pd.DataFrame
+
+
+def prototypes(evaluator: Evaluator, clouds: Clouds) -> Prototypes:
+    """Return the prototypes of the tasks that the clouds hold, moved onto the experts' features."""
+    found, names = [], []
+    for task in dict.fromkeys(clouds.images["task"]):
+        head, own = evaluator.heads[task], clouds.features[EXPERT][(clouds.images["task"] == task).to_numpy()]
+        weights = head.weight.detach().cpu().numpy().astype(np.float64)
+        weights /= max(float(np.linalg.norm(weights, axis=1).mean()), 1e-12)
+        moved = weights - weights.mean(axis=0) + own.mean(axis=0)
+        found.append(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12))
+        names.append(pd.DataFrame({"task": task, "class": list(head.classes)}))
+    return Prototypes(np.concatenate(found).astype(np.float32), pd.concat(names, ignore_index=True))
 
 
 def collect(
@@ -75,16 +96,17 @@ def collect(
     recipes: Mapping[str, MergeRecipe],
     *,
     limit: int | None = None,
+    most: int = POINTS,
     progress: Progress | None = None,
 ) -> Clouds:
     """Return the features of pretrained, experts, and the merges, under their names, on a seeded sample.
 
-    It holds as many images a task as a map may show, or `limit` where these are fewer.
+    It holds at most `most` images, shared among the tasks evenly, and of each task `limit` where these are fewer.
     """
     tasks = next(iter(recipes.values())).tasks
-    sections, limit = evaluator.sections(tasks), _limit(tasks, limit)
+    sections, limit = evaluator.sections(tasks), _limit(tasks, limit, most)
     models = _models(evaluator, recipes)
-    outputs = evaluator.measurement.outputs(requests(evaluator, recipes, limit), progress)
+    outputs = evaluator.measurement.outputs(requests(evaluator, recipes, limit, most), progress)
     experts = {task: each for found in outputs[: len(tasks)] for task, each in found.items()}
     found = {EXPERT: experts} | dict(zip(models, outputs[len(tasks) :], strict=True))
     found = {name: found[name] for name in (PRETRAINED, EXPERT, *recipes)}
@@ -101,17 +123,19 @@ def collect(
     return Clouds(features, pd.concat(frames, ignore_index=True), keys)
 
 
-def requests(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], limit: int | None = None) -> list[Request]:
+def requests(
+    evaluator: Evaluator, recipes: Mapping[str, MergeRecipe], limit: int | None = None, most: int = POINTS
+) -> list[Request]:
     """Return the measurements that `collect` makes: each task's expert, then the other models."""
     tasks = next(iter(recipes.values())).tasks
-    sections, limit = evaluator.sections(tasks), _limit(tasks, limit)
+    sections, limit = evaluator.sections(tasks), _limit(tasks, limit, most)
     own = [Request(evaluator.expert(part.name), (part,), limit) for part in sections]
     return own + [Request(model, sections, limit) for model in _models(evaluator, recipes).values()]
 
 
-def _limit(tasks: Sequence[str], limit: int | None) -> int:
-    most = per_task_limit(len(tasks))
-    return most if limit is None else min(limit, most)
+def _limit(tasks: Sequence[str], limit: int | None, most: int) -> int:
+    share = max(1, most // len(tasks))
+    return share if limit is None else min(limit, share)
 
 
 def _models(evaluator: Evaluator, recipes: Mapping[str, MergeRecipe]) -> dict[str, Model]:

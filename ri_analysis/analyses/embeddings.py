@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Option, Options
-from ri_analysis.analyses.clouds import EXPERT, Clouds, collect
+from ri_analysis.analyses.clouds import EXPERT, MOST_POINTS, POINTS, Clouds, collect, prototypes
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
 from ri_analysis.analyses.maps import Map, pca_map, umap_map
 from ri_analysis.engine.evaluator import Evaluator
@@ -17,23 +18,29 @@ from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import clouds as map_figure
 from ri_analysis.figures import words
 from ri_analysis.figures.chart import Chart
+from ri_analysis.hyperparameters import listed
 from ri_analysis.measures.drift import drift_table
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import AFTER, BEFORE, Sides
 
 HOW = (
-    "Each point is an image: the same ones in both panels, each as the model named above it sees it. Where some are "
+    "Each point is an image: the same ones in every panel, each as the model named above it sees it. Where some are "
     "selected, all others are grey."
 )
+MOST_PANELS = 4
 _MERGED = "merged"
 
 
 class Embedded(NamedTuple):
-    """The same images under several models, and where a map places them."""
+    """The same images under several models, and where a map places them.
+
+    `classes` are those of the heads' prototypes: `task`, `class`.
+    """
 
     clouds: Clouds
     drawn: Map
+    classes: pd.DataFrame
 
     def table(self) -> pd.DataFrame:
         """Return one row per image, with each model's place on the map: `<model>_x`, `<model>_y` in map units."""
@@ -47,21 +54,28 @@ class Embedded(NamedTuple):
     def named(self, stage: str) -> Embedded:
         """Return the same with the merged model called by its stage."""
         points = {stage if name == _MERGED else name: each for name, each in self.drawn.points.items()}
-        return Embedded(self.clouds.renamed(_MERGED, stage), self.drawn._replace(points=points))
+        return Embedded(self.clouds.renamed(_MERGED, stage), self.drawn._replace(points=points), self.classes)
+
+    def models(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the `wanted` models that there are, as many as a page holds; at least one."""
+        found = [model for model in wanted if model in self.clouds.keys][:MOST_PANELS]
+        return tuple(found or [EXPERT])
 
 
 def _pack(found: Embedded) -> Arrays:
     drawn = found.drawn
     about = {"keys": found.clouds.keys, "says": drawn.says, "floor": drawn.floor, "extent": drawn.extent}
     places = {f"places/{name}": points for name, points in drawn.points.items()}
-    return {"about": packed_text(about), "images": packed_table(found.clouds.images), **places}
+    tables = {"images": packed_table(found.clouds.images), "classes": packed_table(found.classes)}
+    return {"about": packed_text(about), "prototypes": drawn.prototypes, **tables, **places}
 
 
 def _unpack(arrays: Arrays) -> Embedded:
     about = text_of(arrays["about"])
     points = {name: arrays[f"places/{name}"].astype(np.float32) for name in about["keys"]}
     clouds = Clouds({}, table_of(arrays["images"]), about["keys"])
-    return Embedded(clouds, Map(points, about["says"], about["floor"], about["extent"]))
+    drawn = Map(points, arrays["prototypes"].astype(np.float32), about["says"], about["floor"], about["extent"])
+    return Embedded(clouds, drawn, table_of(arrays["classes"]))
 
 
 def together(sides: Sides[Embedded]) -> Embedded:
@@ -69,19 +83,21 @@ def together(sides: Sides[Embedded]) -> Embedded:
     first, *rest = (each.named(stage) for stage, each in sides.stages.items())
     for each in rest:
         points = first.drawn.points | {AFTER: each.drawn.points[AFTER]}
-        first = Embedded(first.clouds.with_model(AFTER, each.clouds), first.drawn._replace(points=points))
+        clouds = first.clouds.with_model(AFTER, each.clouds)
+        first = Embedded(clouds, first.drawn._replace(points=points), first.classes)
     return first
 
 
 def _measure(
     evaluator: Evaluator, recipe: MergeRecipe, options: Options, limit: Limit, progress: Progress | None
 ) -> Embedded:
+    parts = Parts(progress, 1 if options["map"] == "pca" else 2)
+    most = int(options["points"])
+    clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, most=most, progress=parts.part(0))
+    anchors = prototypes(evaluator, clouds)
     if options["map"] == "pca":
-        clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=progress)
-        return Embedded(clouds, pca_map(clouds))
-    parts = Parts(progress, 2)
-    clouds = collect(evaluator, {_MERGED: recipe}, limit=limit, progress=parts.part(0))
-    return Embedded(clouds, umap_map(evaluator, clouds, parts.part(1)))
+        return Embedded(clouds, pca_map(clouds, anchors), anchors.names)
+    return Embedded(clouds, umap_map(evaluator, clouds, anchors, parts.part(1)), anchors.names)
 
 
 def drift_sizes(clouds: Clouds) -> pd.DataFrame:
@@ -94,6 +110,25 @@ def drift_sizes(clouds: Clouds) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def selection_summary(images: pd.DataFrame) -> pd.DataFrame:
+    """Count, for each task and class of some images, how many each model has right, what merging lost and RI regained.
+
+    One row a task and class, those that lost most first: `task`, `class`, `n`, `expert`, `before` and `after` (images
+    that the model has right), `lost_before`, `lost_after` (the expert has them right, the merged model has not),
+    `regained` (wrong before RI, right after). Without an RI set there are no columns about after.
+    """
+    right = {name: images[f"{name}_right"] for name in (EXPERT, BEFORE, AFTER) if f"{name}_right" in images}
+    counted: dict[str, pd.Series] = dict(right)
+    for stage in (name for name in (BEFORE, AFTER) if name in right):
+        counted[f"lost_{stage}"] = right[EXPERT] & ~right[stage]
+    if AFTER in right:
+        counted["regained"] = ~right[BEFORE] & right[AFTER]
+    flags = pd.DataFrame(counted).astype(int).assign(n=1, task=images["task"], **{"class": images["class"]})
+    table = flags.groupby(["task", "class"], sort=False).sum().reset_index()
+    last = f"lost_{AFTER if AFTER in right else BEFORE}"
+    return table[["task", "class", "n", *counted]].sort_values(last, ascending=False, kind="stable", ignore_index=True)
+
+
 def _tables(answer: Answer[Embedded]) -> dict[str, pd.DataFrame]:
     found = together(answer.results)
     return {f"map-{answer.options['map']}": found.table(), "feature-drift": drift_sizes(found.clouds)}
@@ -101,19 +136,9 @@ def _tables(answer: Answer[Embedded]) -> dict[str, pd.DataFrame]:
 
 def _charts(answer: Answer[Embedded], dark: bool) -> dict[str, Chart]:
     found, name = together(answer.results), f"map-{answer.options['map']}"
-    shown = [str(answer.options[side]) for side in ("left", "right")]
-    models = tuple(model if model in found.clouds.keys else BEFORE for model in shown)
-    everything = np.arange(found.clouds.n)
-    data = payload(
-        found.clouds.images,
-        everything,
-        found.drawn,
-        (models[0], models[1]),
-        str(answer.options["colour"]),
-        answer.tasks,
-        name=name,
-        pictures="",
-    )
+    everything, colour = np.arange(found.clouds.n), str(answer.options["colour"])
+    models = found.models(listed(answer.options["models"]))
+    data = payload(found, everything, models, colour, answer.tasks, name=name, pictures="")
     return {name: Chart(map_figure(data), f"{HOW} {found.drawn.says}", n=based_on(found.clouds.n))}
 
 
@@ -159,20 +184,19 @@ ANALYSIS = Analysis(
             measured=True,
         ),
         Option(
-            "left",
-            "the model on the left",
-            EXPERT,
-            choices=tuple(TITLES),
-            titles=tuple(TITLES.values()),
-            label="left map",
+            "points",
+            f"images on the map at most; UMAP compares all pairs up to {POINTS:,}, and finds neighbours nearly above",
+            POINTS,
+            100,
+            MOST_POINTS,
+            unit="images",
+            measured=True,
         ),
         Option(
-            "right",
-            "the model on the right",
-            BEFORE,
-            choices=tuple(TITLES),
-            titles=tuple(TITLES.values()),
-            label="right map",
+            "models",
+            f"the models whose maps are shown, {MOST_PANELS} at most; those that there are not are left out",
+            ",".join((EXPERT, BEFORE, AFTER)),
+            each=Option("model", "a model", EXPERT, choices=tuple(TITLES), titles=tuple(TITLES.values())),
         ),
         Option(
             "colour",
@@ -184,7 +208,7 @@ ANALYSIS = Analysis(
         ),
     ),
     measure=_measure,
-    kept=Kept("embeddings", "1", _pack, _unpack),
+    kept=Kept("embeddings", "2", _pack, _unpack),
     tables=_tables,
     charts=_charts,
     says=_says,

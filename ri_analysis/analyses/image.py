@@ -11,6 +11,7 @@ from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Opti
 from ri_analysis.encoder import Trace
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.models import PRETRAINED, Model
+from ri_analysis.engine.outcomes import labels
 from ri_analysis.engine.results import Kept, packed_table, table_of
 from ri_analysis.errors import InputError
 from ri_analysis.figures import look, words
@@ -46,7 +47,7 @@ def _measure(
     counter = Counter(progress, len(models))
     models[-1].prepare(counter.first())
     traces = [_trace(evaluator, model, task, index, counter) for model in models]
-    label = int(evaluator.sections((task,))[0].images.labels[index])  # type: ignore[index]  # task data has labels
+    label = labels(evaluator.sections((task,))[0])[index]
     classes = pd.DataFrame({"class": list(head.classes), "right": np.arange(len(head.classes)) == label})
     for name, trace in zip(MODELS, traces, strict=True):
         classes[name] = head.logits(trace.features).softmax(dim=1)[0].double().numpy()

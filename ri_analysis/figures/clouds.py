@@ -1,4 +1,4 @@
-"""The same images as two models see them: the map of the Embeddings page, for print."""
+"""The same images as several models see them: the map of the Embeddings page, for print."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from plotly.subplots import make_subplots
 
 from ri_analysis.figures import look
 
-_SIZE, _OPACITY = 4, 0.85
+_SIZE, _OPACITY, _LISTED = 4, 0.85, 24
 _MARGIN = 0.04  # of the map's extent, around it
 
 
 def clouds(data: Mapping[str, Any], selected: Collection[str] = ()) -> go.Figure:
-    """The whole map in the light look: both panels at one scale, what is not `selected` in grey where something is.
+    """The whole map in the light look: all panels at one scale, what is not `selected` in grey where something is.
 
     `data` is what the map component draws: `ids`, `panels` (each `title`, `x`, `y` and `colour`, a place in `palette`),
     `extent` (low and high x, low and high y), and `legend`, either `items` (`label`, `colour`) or a `gradient` with its
@@ -36,7 +36,7 @@ def clouds(data: Mapping[str, Any], selected: Collection[str] = ()) -> go.Figure
             if places.any():
                 figure.add_trace(_points(x[places], y[places], marker), row=1, col=column)
     look.finish(figure, dark=False, height=360)
-    figure.add_traces(_scale(legend) if "gradient" in legend else [_entry(**item) for item in legend["items"]])
+    figure.add_traces(_scale(legend) if "gradient" in legend else _entries(legend["items"]))
     _frame(figure, data["extent"])
     # Below the panels: task names take more than one line in print.
     return figure.update_layout(margin_t=30, legend={"y": -0.03, "yanchor": "top", "itemsizing": "constant"})
@@ -44,6 +44,14 @@ def clouds(data: Mapping[str, Any], selected: Collection[str] = ()) -> go.Figure
 
 def _points(x: npt.ArrayLike, y: npt.ArrayLike, marker: dict[str, Any]) -> go.Scatter:
     return go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", showlegend=False)
+
+
+def _entries(items: Sequence[Mapping[str, str]]) -> list[go.Scatter]:
+    """Return the lines of the legend, no more than fit."""
+    shown = [_entry(**item) for item in items[:_LISTED]]
+    if len(items) > _LISTED:
+        shown.append(_entry(f"and {len(items) - _LISTED} more, whose colours repeat", "transparent"))
+    return shown
 
 
 def _entry(label: str, colour: str) -> go.Scatter:

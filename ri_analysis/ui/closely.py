@@ -17,15 +17,15 @@ from ri_analysis.ui.recipes import IMAGE, Pair
 _SIDE = 168  # pixels of the picture
 
 
-def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> None:
+def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> tuple[str, int] | None:
     """Draw the choice among the images `shown` (`task`, `index`, `class`), and what is known of the one chosen.
 
-    One that was chosen before is offered too, as long as its task is merged.
+    One that was chosen before is offered too, as long as its task is merged. Returns its task and place.
     """
     names = {f"{row['task']}/{row['index']}": _label(row) for row in shown.to_dict(orient="records")}
     names = _before(evaluator, recipes, names) | names
     if not names:
-        return
+        return None
     image = find_analysis("image")
     st.markdown(f"**{image.title}**")
     chosen = kept.one_of(st.selectbox, "Image", IMAGE, list(names), next(iter(names)), format_func=names.__getitem__)
@@ -35,13 +35,14 @@ def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> None:
     large = evaluator.architecture.large
     found = question.later("Ask every model", "Merges once more and looks at this image.", at_once=not large)
     if found is None:
-        return
+        return task, index
     left, right = st.columns([1, 5], gap="medium", vertical_alignment="center")
     [picture] = gallery.thumbnails(evaluator, [task], [index])
     left.html(f'<img src="{picture}" width="{_SIDE}" style="image-rendering: pixelated; border-radius: 6px" alt="">')
     with right:
         terms.prose(frame.plain(image.says(found).replace("**", "")))
     analysis.charts(image, found)
+    return task, index
 
 
 def _label(row: dict[object, object]) -> str:

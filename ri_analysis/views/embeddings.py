@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from ri_analysis import figures
-from ri_analysis.analyses import Answer
-from ri_analysis.analyses.clouds import EXPERT, Clouds, requests
-from ri_analysis.analyses.embeddings import ANALYSIS, HOW, Embedded, based_on, drift_sizes, together
+from ri_analysis.analyses import Answer, find_analysis
+from ri_analysis.analyses.clouds import EXPERT, MOST_POINTS, POINTS, Clouds, requests
+from ri_analysis.analyses.embeddings import (
+    ANALYSIS,
+    HOW,
+    MOST_PANELS,
+    Embedded,
+    based_on,
+    drift_sizes,
+    selection_summary,
+    together,
+)
 from ri_analysis.analyses.map_payload import COLOURS, TITLES, payload
 from ri_analysis.analyses.maps import Map
+from ri_analysis.analyses.neighbours import neighbour_table
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
 from ri_analysis.files import digest
+from ri_analysis.hyperparameters import listed
 from ri_analysis.sides import BEFORE
-from ri_analysis.ui import analysis, closely, frame, gallery, kept, pace, resources, state, tray
+from ri_analysis.ui import analysis, closely, frame, gallery, kept, pace, resources, state, terms, tray
 from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views import map
 
-_TASKS = state.entry("embeddings.tasks")
-_SIDE = 32  # pixels a side at most of a thumbnail on the map
+_TASKS, _MODELS = state.entry("embeddings.tasks"), state.entry("embeddings.models")
+_COUNTED = {
+    "n": "images",
+    "expert": "expert right",
+    "before": "before RI right",
+    "after": "after RI right",
+    "lost_before": "lost before RI",
+    "lost_after": "lost after RI",
+}
+_SIDE, _SMALL = 32, 16  # pixels a side at most of a thumbnail on the map: usually, and where there are many
+_SIZES = (POINTS, 12_000, MOST_POINTS)
 _OPTIONS = {option.name: option for option in ANALYSIS.options}
-_LABELS = {"left": "First map", "right": "Second map"}  # on a phone they stand one below the other
 
 
 def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
@@ -37,7 +56,7 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
 
     Where features take long to measure, the page goes no further until they are there.
     """
-    chosen = ANALYSIS.settled(pair.before.tasks, {"map": analysis.pick("embeddings", _OPTIONS["map"])})
+    chosen = ANALYSIS.settled(pair.before.tasks, _asked(evaluator, pair))
     asked = Question(evaluator, pair, ANALYSIS, chosen)
     if asked.known():
         found = asked.now()
@@ -56,11 +75,29 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     return umap or pca
 
 
+def _asked(evaluator: Evaluator, pair: Pair) -> dict[str, object]:
+    """Draw the choice of map, and of how many images it shows where there are more than usual."""
+    left, right = st.columns([1, 3])
+    with left:
+        drawn = analysis.pick("embeddings", _OPTIONS["map"])
+    images = sum(len(evaluator.suite.task_data(task)) for task in pair.before.tasks)
+    sizes = [size for size in _SIZES if size == POINTS or size < images * 1.5]
+    if images <= 1.1 * POINTS:
+        return {"map": drawn}
+    with right:
+        points = kept.one_of(
+            st.selectbox, "Images on the map at most", "embeddings.points", [str(size) for size in sizes], str(POINTS),
+            format_func=lambda size: f"{int(size):,}", width=240,
+        )  # fmt: skip
+    return {"map": drawn, "points": int(points)}
+
+
 def _pca(asked: Question) -> Answer[Embedded] | None:
     """Return the PCA; where its features take long to measure, that is done in the background, None until then."""
     evaluator = asked.evaluator
     if not asked.known():
-        wanted = requests(evaluator, {str(place): recipe for place, recipe in enumerate(asked.recipes)})
+        recipes = {str(place): recipe for place, recipe in enumerate(asked.recipes)}
+        wanted = requests(evaluator, recipes, most=int(asked.options["points"]))
         cost = evaluator.measurement.cost(wanted) if evaluator.number_format_chosen else None
         if cost is None or pace.seconds(evaluator, asked.recipes.before, cost, len(asked.recipes)) > pace.SHORT:
             return asked.later("Measure features", "All models' features of the same images.", at_once=True)
@@ -69,7 +106,7 @@ def _pca(asked: Question) -> Answer[Embedded] | None:
 
 def explain(drawn: Map) -> None:
     """Say what the map is, and what it must not be read for."""
-    text = f"{drawn.says} Both panels share the map, with equal axis scales."
+    text = f"{drawn.says} All panels share the map and show the same part of it, with equal axis scales."
     if drawn.floor is not None:
         text += (
             f" **Noise floor:** placed again, the experts' own points land a median of {drawn.floor:.2f} map units "
@@ -83,15 +120,14 @@ def explain(drawn: Map) -> None:
 
 @st.fragment
 def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
-    """Draw both panels with their controls, and what is selected below them."""
+    """Draw the panels with their controls, and what is selected below them."""
     found = together(answer.results)
     clouds, kind = found.clouds, str(answer.options["map"])
-    models, colour, tasks = _controls(clouds)
+    models, colour, tasks = _controls(found)
     rows = np.flatnonzero(clouds.images["task"].isin(tasks))
     data = payload(
-        clouds.images,
+        found,
         rows,
-        found.drawn,
         models,
         colour,
         evaluator.suite.tasks,
@@ -101,32 +137,34 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
     )
     ids = map.show(data, "embedding.map")
     hands = (
-        "Hover over a point to see its image. Drag to lasso; wheel to zoom, double-click to clear. Pin keeps the whole "
-        "map with the selection."
+        "Hover over a point to see its image. Drag to lasso; wheel to zoom, double-click to clear; click names in the "
+        "legend to single them out. Pin keeps the whole map with the selection."
     )
-    options = dict(answer.options) | {"left": models[0], "right": models[1], "colour": colour}
+    options = dict(answer.options) | {"models": ",".join(models), "colour": colour}
     shown, n, table, name = replace(answer, options=options), based_on(len(rows)), found.table(), f"map-{kind}"
     with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
         tray.pin_button(figures.clouds(data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
     _selection(evaluator, answer.recipes, clouds, models, ids)
 
 
-def _controls(clouds: Clouds) -> tuple[tuple[str, str], str, list[str]]:
-    left, right, colour, tasks = st.columns([2, 2, 2, 4])
-    shown = {name: TITLES[name] for name in clouds.keys}
-    first, second = (_model(place, side, shown) for place, side in ((left, "left"), (right, "right")))
+def _controls(found: Embedded) -> tuple[tuple[str, ...], str, list[str]]:
+    models, colour, tasks = st.columns([4, 2, 4])
+    titles = {name: TITLES[name] for name in found.clouds.keys}
+    usual = found.models(listed(_OPTIONS["models"].default))
+    picked = kept.some_of(
+        models.multiselect,
+        "Models",
+        _MODELS,
+        list(titles),
+        format_func=titles.__getitem__,
+        max_selections=MOST_PANELS,
+        placeholder=", ".join(titles[name] for name in usual),
+    )
     by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
-    everything = list(dict.fromkeys(clouds.images["task"]))
+    everything = list(dict.fromkeys(found.clouds.images["task"]))
     label = f"all {words.count(len(everything), 'task')}"
     chosen = kept.some_of(tasks.multiselect, "Tasks", _TASKS, everything, placeholder=label)
-    return (first, second), by, chosen or everything
-
-
-def _model(place: DeltaGenerator, side: str, titles: dict[str, str]) -> str:
-    default, label = str(_OPTIONS[side].default), _LABELS[side]
-    return kept.one_of(
-        place.selectbox, label, f"embeddings.{side}", list(titles), default, format_func=titles.__getitem__
-    )
+    return found.models(picked) if picked else usual, by, chosen or everything
 
 
 def _pictures(evaluator: Evaluator, clouds: Clouds) -> str:
@@ -137,7 +175,7 @@ def _pictures(evaluator: Evaluator, clouds: Clouds) -> str:
 
 
 def _sheet(evaluator: Evaluator, clouds: Clouds) -> dict[str, Any]:
-    size = min(_SIDE, evaluator.architecture.image_size)
+    size = min(_SIDE if clouds.n <= POINTS else _SMALL, evaluator.architecture.image_size)
     parts = [
         evaluator.suite.task_data(str(task)).pixels(rows["index"].to_numpy(), size)
         for task, rows in clouds.images.groupby("task", sort=False)
@@ -145,7 +183,7 @@ def _sheet(evaluator: Evaluator, clouds: Clouds) -> dict[str, Any]:
     return map.picture_sheet(np.concatenate(parts), clouds.images["id"].tolist())
 
 
-def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: tuple[str, str], ids: list[str]) -> None:
+def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: Sequence[str], ids: list[str]) -> None:
     chosen = clouds.images[clouds.images["id"].isin(ids)]
     if chosen.empty:
         st.caption("Nothing is selected yet.")
@@ -157,8 +195,40 @@ def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: tupl
     drawn = gallery.paged(evaluator, chosen, "embedding")
     columns = ["id", "class", f"{EXPERT}_says", *(f"{model}_{what}" for model in others for what in ("says", "drift"))]
     three_digits = {f"{model}_drift": st.column_config.NumberColumn(format="%.3f") for model in others}
-    st.dataframe(chosen[columns], hide_index=True, height=320, key="embedding.selected", column_config=three_digits)
-    closely.section(evaluator, recipes, drawn)
+    every, by_class = st.tabs(["Image by image", "By task and class"])
+    with every:
+        st.dataframe(chosen[columns], hide_index=True, height=320, key="embedding.selected", column_config=three_digits)
+    with by_class:
+        _summary(chosen)
+    image = closely.section(evaluator, recipes, drawn)
+    if image is not None:
+        _neighbours(evaluator, recipes, *image)
+
+
+def _summary(chosen: pd.DataFrame) -> None:
+    """Count what merging lost and RI regained of the selected images."""
+    table = selection_summary(chosen)
+    st.dataframe(table.rename(columns=_COUNTED), hide_index=True, height=320, key="embedding.summary")
+    text = "Lost: the own expert is right, the merged model is not. Regained: wrong before RI, right after it."
+    frame.caption(f"{text} *{words.count(len(chosen), 'image')}.*", table, "selected-classes", "The counts as a table")
+
+
+def _neighbours(evaluator: Evaluator, recipes: Pair, task: str, index: int) -> None:
+    """Draw the images that lie next to one image under every model."""
+    nearest = find_analysis("neighbours")
+    st.markdown(f"**{nearest.title}**")
+    options = nearest.settled(recipes.before.tasks, {"task": task, "index": index})
+    question = Question(evaluator, recipes, nearest, options)
+    at_once = not evaluator.architecture.large or question.known()
+    found = question.later("Find neighbours", "Compares all images of the map under every model.", at_once=at_once)
+    if found is None:
+        return
+    terms.prose(frame.plain(nearest.says(found)))
+    for model, rows in neighbour_table(found).groupby("model", sort=False):
+        st.caption(TITLES[str(model)])
+        notes = [f"cosine {cosine:.3f}" for cosine in rows["cosine"]]
+        gallery.cards(evaluator, rows.assign(note=notes))
+    analysis.charts(nearest, found)
 
 
 # --- drift sizes ------------------------------------------------------------------------------------------

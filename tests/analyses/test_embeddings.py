@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import sys
 from types import SimpleNamespace
 
@@ -8,20 +9,31 @@ import pandas as pd
 import pytest
 from tiny import TASKS
 
-from ri_analysis.analyses.clouds import EXPERT, PRETRAINED, Clouds, collect
-from ri_analysis.analyses.embeddings import ANALYSIS, drift_sizes, together
+from ri_analysis.analyses import maps
+from ri_analysis.analyses.clouds import EXPERT, PRETRAINED, Clouds, Prototypes, collect, prototypes
+from ri_analysis.analyses.embeddings import ANALYSIS, Embedded, drift_sizes, selection_summary, together
 from ri_analysis.analyses.map_payload import COLOURS, payload
 from ri_analysis.analyses.maps import pca_map, umap_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled
 from ri_analysis.sides import AFTER, BEFORE, Sides
-from ri_analysis.views.map import picture_sheet
+from ri_analysis.views.map import packed, picture_sheet
 
 
 @pytest.fixture
 def clouds(evaluator: Evaluator) -> Clouds:
     recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
     return collect(evaluator, {BEFORE: recipe, AFTER: recipe.with_experts("mild")})
+
+
+@pytest.fixture
+def anchors(evaluator: Evaluator, clouds: Clouds) -> Prototypes:
+    return prototypes(evaluator, clouds)
+
+
+@pytest.fixture
+def found(clouds: Clouds, anchors: Prototypes) -> Embedded:
+    return Embedded(clouds, pca_map(clouds, anchors), anchors.names)
 
 
 def test_clouds_hold_the_same_images_under_every_model(evaluator: Evaluator, clouds: Clouds) -> None:
@@ -39,7 +51,7 @@ def test_clouds_hold_the_same_images_under_every_model(evaluator: Evaluator, clo
 def test_both_sides_together_are_what_is_collected_at_once(evaluator: Evaluator, clouds: Clouds) -> None:
     recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
     answer = ANALYSIS.ask(evaluator, Sides(recipe, recipe.with_experts("mild")))
-    found, drawn = together(answer.results), pca_map(clouds)
+    found, drawn = together(answer.results), pca_map(clouds, prototypes(evaluator, clouds))
     assert found.clouds.keys == clouds.keys
     assert list(found.clouds.keys) == list(clouds.features)
     pd.testing.assert_frame_equal(found.clouds.images, clouds.images)
@@ -47,18 +59,34 @@ def test_both_sides_together_are_what_is_collected_at_once(evaluator: Evaluator,
         np.testing.assert_array_equal(found.drawn.points[model], points)
 
 
-def test_pca_is_that_of_the_experts(clouds: Clouds) -> None:
-    drawn = pca_map(clouds)
+def test_pca_is_that_of_the_experts(clouds: Clouds, anchors: Prototypes) -> None:
+    drawn = pca_map(clouds, anchors)
     expert = clouds.features[EXPERT] - clouds.features[EXPERT].mean(axis=0)
     _, sizes, axes = np.linalg.svd(expert.astype(np.float64), full_matrices=False)
     axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(axis=1)])[:, None]  # the largest entry is positive
     for name, features in clouds.features.items():
         placed = (features - clouds.features[EXPERT].mean(axis=0)) @ axes.T
         assert drawn.points[name] == pytest.approx(placed, abs=1e-5)
+    placed = (anchors.features - clouds.features[EXPERT].mean(axis=0)) @ axes.T
+    assert drawn.prototypes == pytest.approx(placed, abs=1e-5)
     assert f"{(sizes[:2] ** 2).sum() / (sizes**2).sum():.0%}" in drawn.says
     assert drawn.points[EXPERT].mean(axis=0) == pytest.approx(0, abs=1e-5)
     assert drawn.points[BEFORE].mean(axis=0) != pytest.approx(0, abs=1e-5)
     assert drawn.floor is None
+
+
+def test_prototypes_lie_among_their_tasks_images_and_decide_as_the_heads_do(
+    evaluator: Evaluator, clouds: Clouds, anchors: Prototypes
+) -> None:
+    for task in TASKS:
+        mine, images = (anchors.names["task"] == task).to_numpy(), (clouds.images["task"] == task).to_numpy()
+        head, own = evaluator.heads[task], clouds.features[EXPERT][images]
+        assert anchors.names["class"][mine].tolist() == list(head.classes)
+        weights = head.weight.numpy() / head.weight.norm(dim=1).mean().item()
+        moved = weights - weights.mean(axis=0) + own.mean(axis=0)
+        assert np.array_equal((own @ moved.T).argmax(axis=1), (own @ head.weight.numpy().T).argmax(axis=1))
+        unit = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+        assert anchors.features[mine] == pytest.approx(unit, abs=1e-6)
 
 
 class FakeUmap:
@@ -87,7 +115,7 @@ class FakeUmap:
 
 
 def test_umap_is_fitted_once_and_others_are_placed_in_it(
-    evaluator: Evaluator, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+    evaluator: Evaluator, clouds: Clouds, anchors: Prototypes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
     monkeypatch.setattr(FakeUmap, "fits", 0)
@@ -97,15 +125,17 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        umap_map(evaluator, clouds, cancel)
+        umap_map(evaluator, clouds, anchors, cancel)
     seen: list[tuple[int, int]] = []
-    first = umap_map(evaluator, clouds, lambda done, total: seen.append((done, total)))
+    first = umap_map(evaluator, clouds, anchors, lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert {total for _, total in seen} == {2 * 5 * clouds.n}  # a fit, three models, and the experts again
+    points = 5 * clouds.n + len(anchors.features)  # a fit, three models, the experts again, and the prototypes
+    assert {total for _, total in seen} == {2 * points}
     assert seen[-1][0] == seen[-1][1]
     assert first.floor == pytest.approx(0.5)  # the fake places everything 0.5 away from where it was fitted
     other = evaluator.recipe("task-arithmetic", {"scale": 0.5})
-    second = umap_map(evaluator, collect(evaluator, {BEFORE: other}))
+    second = umap_map(evaluator, collect(evaluator, {BEFORE: other}), anchors)
+    assert np.array_equal(first.prototypes, second.prototypes)
     assert np.array_equal(first.points[EXPERT], second.points[EXPERT])
     assert np.array_equal(first.points[PRETRAINED], second.points[PRETRAINED])
     assert not np.array_equal(first.points[BEFORE], second.points[BEFORE])
@@ -113,40 +143,112 @@ def test_umap_is_fitted_once_and_others_are_placed_in_it(
 
 
 def test_umaps_own_progress_is_counted_while_it_fits(
-    evaluator: Evaluator, clouds: Clouds, monkeypatch: pytest.MonkeyPatch
+    evaluator: Evaluator, clouds: Clouds, anchors: Prototypes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
     seen: list[int] = []
-    umap_map(evaluator, clouds, lambda done, _: seen.append(done))
+    umap_map(evaluator, clouds, anchors, lambda done, _: seen.append(done))
     assert seen[:3] == [0, clouds.n, 2 * clouds.n]  # half of a fit, which takes two looks at a point
 
 
+class NearlyUmap(FakeUmap):
+    """UMAP as it is asked where there are many points."""
+
+    def __init__(self, transform_mode: str = "embedding", **settings: object) -> None:
+        assert settings["metric"] == "cosine"
+        super().__init__(transform_mode, **settings | {"metric": "precomputed"})
+
+    def fit(self, features: np.ndarray) -> FakeUmap:
+        self.width = features.shape[1]
+        self.embedding_ = features[:, :2]
+        return self
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        assert features.shape[1] == self.width
+        return features[:, :2]
+
+
+def test_many_points_are_compared_by_features(
+    evaluator: Evaluator, clouds: Clouds, anchors: Prototypes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=NearlyUmap))
+    monkeypatch.setattr(maps, "POINTS", clouds.n - 1)
+    drawn = umap_map(evaluator, clouds, anchors)
+    assert "approximate search" in drawn.says
+    assert np.array_equal(drawn.prototypes, anchors.features[:, :2])
+
+
+def test_a_map_holds_no_more_images_than_asked_for(evaluator: Evaluator) -> None:
+    recipe = evaluator.recipe("task-arithmetic")
+    few = collect(evaluator, {BEFORE: recipe}, most=12)
+    assert few.images.groupby("task").size().tolist() == [4, 4, 4]
+
+
 @pytest.mark.parametrize("colour", list(COLOURS))
-def test_payload_is_one_row_a_point_in_both_panels(clouds: Clouds, colour: str) -> None:
-    rows = np.flatnonzero(clouds.images["task"] != "Reds")
-    drawn = pca_map(clouds)
-    data = payload(clouds.images, rows, drawn, (EXPERT, AFTER), colour, tuple(TASKS), name="m", pictures="p", dark=True)
-    assert data["ids"] == clouds.images["id"].iloc[rows].tolist()
-    for panel, model in zip(data["panels"], (EXPERT, AFTER), strict=True):
-        assert panel["x"] == pytest.approx(drawn.points[model][rows, 0].tolist(), abs=1e-4)
+def test_payload_is_one_row_a_point_in_every_panel(found: Embedded, colour: str) -> None:
+    images = found.clouds.images
+    rows, models = np.flatnonzero(images["task"] != "Reds"), (EXPERT, BEFORE, AFTER)
+    data = payload(found, rows, models, colour, tuple(TASKS), name="m", pictures="p", dark=True)
+    assert data["ids"] == images["id"].iloc[rows].tolist()
+    for panel, model in zip(data["panels"], models, strict=True):
+        assert np.array_equal(panel["x"], found.drawn.points[model][rows, 0])
         assert len(panel["y"]) == len(panel["colour"]) == len(rows)
         assert 0 <= min(panel["colour"]) <= max(panel["colour"]) < len(data["palette"])
-    assert len(data["texts"]) == len(rows)
-    assert "expert" in data["texts"][0][1]
+    assert [data["classes"][code] for code in data["truth"]] == images["class"].iloc[rows].tolist()
+    assert [data["tasks"][code] for code in data["task"]] == images["task"].iloc[rows].tolist()
+    expert, before, after = data["models"]
+    assert [data["classes"][code] for code in after["says"]] == images[f"{AFTER}_says"].iloc[rows].tolist()
+    assert np.array_equal(before["right"], images[f"{BEFORE}_right"].iloc[rows])
+    assert expert["drift"] is None
+    assert before["drift"] == pytest.approx(images[f"{BEFORE}_drift"].iloc[rows].to_numpy(), abs=1e-6)
+    kept = found.classes["task"] != "Reds"
+    assert data["prototypes"]["labels"] == found.classes["class"][kept].tolist()
+    assert data["prototypes"]["x"] == found.drawn.prototypes[kept.to_numpy(), 0].tolist()
 
 
-def test_right_and_drift_colours_follow_each_panels_model(clouds: Clouds) -> None:
-    rows, drawn = np.arange(clouds.n), pca_map(clouds)
+def test_right_and_drift_colours_follow_each_panels_model(found: Embedded) -> None:
+    rows, images = np.arange(found.clouds.n), found.clouds.images
 
-    def codes(colour: str) -> list[list[int]]:
-        data = payload(clouds.images, rows, drawn, (EXPERT, BEFORE), colour, tuple(TASKS), name="m", pictures="p")
+    def codes(colour: str) -> list[np.ndarray]:
+        data = payload(found, rows, (EXPERT, BEFORE), colour, tuple(TASKS), name="m", pictures="p")
         return [panel["colour"] for panel in data["panels"]]
 
     for panel, model in zip(codes("right"), (EXPERT, BEFORE), strict=True):
-        assert panel == (~clouds.images[f"{model}_right"]).astype(int).tolist()
+        assert np.array_equal(panel, ~images[f"{model}_right"])
     expert, merged = codes("drift")
     assert set(expert) == {0}
-    assert np.argmax(clouds.images[f"{BEFORE}_drift"]) in np.flatnonzero(np.array(merged) == max(merged))
+    assert np.argmax(images[f"{BEFORE}_drift"]) in np.flatnonzero(merged == max(merged))
+
+
+def test_what_a_selection_lost_and_regained_is_counted_by_class() -> None:
+    images = pd.DataFrame(
+        {
+            "task": ["A", "A", "A", "B"],
+            "class": ["x", "x", "y", "x"],
+            "expert_right": [True, True, False, True],
+            "before_right": [False, False, False, True],
+            "after_right": [True, False, True, True],
+        }
+    )
+    table = selection_summary(images)
+    assert table.to_dict("records") == [
+        {"task": "A", "class": "x", "n": 2, "expert": 2, "before": 0, "after": 1, "lost_before": 2, "lost_after": 1,
+         "regained": 1},
+        {"task": "A", "class": "y", "n": 1, "expert": 0, "before": 0, "after": 1, "lost_before": 0, "lost_after": 0,
+         "regained": 1},
+        {"task": "B", "class": "x", "n": 1, "expert": 1, "before": 1, "after": 1, "lost_before": 0, "lost_after": 0,
+         "regained": 0},
+    ]  # fmt: skip
+    alone = selection_summary(images.drop(columns="after_right"))
+    assert list(alone) == ["task", "class", "n", "expert", "before", "lost_before"]
+
+
+def test_arrays_are_sent_as_their_bytes() -> None:
+    sent = packed({"panels": [{"x": np.array([1.5, -2], np.float32)}], "codes": np.array([3], np.uint16), "ids": ["a"]})
+    assert sent["ids"] == ["a"]
+    assert sent["panels"][0]["x"]["kind"] == "f4"
+    assert np.frombuffer(base64.b64decode(sent["panels"][0]["x"]["bytes"]), "<f4").tolist() == [1.5, -2]
+    assert sent["codes"] == {"kind": "u2", "bytes": base64.b64encode(b"\x03\x00").decode()}
 
 
 def test_drift_sizes_are_means_in_feature_space(clouds: Clouds) -> None:

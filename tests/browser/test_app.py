@@ -240,10 +240,11 @@ def test_a_lasso_selects_the_same_images_in_both_panels_the_table_and_the_galler
     expect(page.get_by_text(f"Selected: {len(ids)} images")).to_be_visible()
     table = page.locator("[data-testid=stDataFrame]").first.locator("table[role=grid]")
     expect(table).to_have_attribute("aria-rowcount", str(len(ids) + 1))
-    expect(page.locator(".ri-card")).to_have_count(min(24, len(ids)))
+    cards = page.locator(".ri-cards").first
+    expect(cards.locator(".ri-card")).to_have_count(min(24, len(ids)))
     rows = pd.read_csv(selected_rows(page, tmp_path))
     assert set(rows["id"]) == set(ids)
-    shown = page.locator(".ri-card b").all_inner_texts()
+    shown = cards.locator("b").all_inner_texts()
     assert shown == rows["class"].tolist()[: len(shown)]
 
     page.get_by_role("button", name="Clear selection").click()

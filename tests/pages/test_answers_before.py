@@ -25,7 +25,9 @@ SAYS = "Measured before: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
 @pytest.fixture
 def shipped(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The answers that pages ask first of the tiny suite, beside its suite file."""
-    monkeypatch.setattr(embeddings, "umap_map", lambda evaluator, clouds, progress: pca_map(clouds))  # UMAP is slow
+    monkeypatch.setattr(
+        embeddings, "umap_map", lambda evaluator, clouds, anchors, progress: pca_map(clouds, anchors)
+    )  # UMAP is slow
     monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
     monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
     found = gather(str(tiny), tmp_path / "work", (), lambda _: None)

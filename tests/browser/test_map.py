@@ -1,0 +1,60 @@
+"""The map of images: what is searched, singled out and shown over it."""
+
+from __future__ import annotations
+
+from browsing import Visit, settle
+from playwright.sync_api import Locator, expect
+
+# What the component holds.
+VIEW = """(root, work) => {
+  let node = root;
+  while (node && !node.riMap) node = node.parentNode ?? node.host;
+  return new Function("view", `return ${work}`)(node.riMap);
+}"""
+
+
+def held(root: Locator, work: str):
+    return root.evaluate(VIEW, work)
+
+
+def test_a_search_leaves_what_it_finds_in_colour_and_selects_it(visit: Visit):
+    page = visit("embeddings")
+    root = page.locator(".ri-map")
+    assert held(root, "view.panels.map(panel => panel.title.textContent)") == [
+        "own expert", "merged before RI", "merged after RI"
+    ]  # fmt: skip
+    ids = held(root, "view.data.ids")
+    wanted = [name for name in ids if name.startswith("Reds:1")]
+    field = root.get_by_label("Find images: class, task, prediction or id")
+    field.fill("reds:1")
+    expect(root.locator("[data-act=found]")).to_have_text(f"{len(wanted)} found, Enter selects")
+    page.wait_for_timeout(300)
+    assert held(root, "view.panels.map(panel => panel.bright.filter(Boolean).length)") == [len(wanted)] * 3
+    field.press("Enter")
+    expect(page.get_by_text(f"Selected: {len(wanted)} images")).to_be_visible()
+    settle(page, rest=0.6)
+    assert held(root, "[...view.chosen]") == wanted
+    page.get_by_role("tab", name="By task and class").click()
+    expect(page.get_by_text("Regained: wrong before RI, right after it.")).to_be_visible()
+    expect(page.get_by_text("Nearest images that are of its own class")).to_be_visible()
+
+
+def test_the_legend_singles_out_and_every_panel_shows_the_same_part(visit: Visit):
+    page = visit("embeddings", "embeddings.colour=class")
+    root = page.locator(".ri-map")
+    legend = root.locator(".ri-legend button")
+    count = held(root, "view.data.panels[0].colour.filter(code => code === 1).length")
+    legend.nth(1).click()
+    expect(legend.nth(1)).to_have_attribute("aria-pressed", "true")
+    page.wait_for_timeout(300)
+    assert held(root, "view.panels.map(panel => panel.bright.filter(Boolean).length)") == [count] * 3
+    canvas = root.locator("canvas").first
+    canvas.focus()
+    canvas.press("Enter")  # what is in view, and in colour
+    expect(page.get_by_text(f"Selected: {count} image")).to_be_visible()
+    canvas.press("+")
+    assert len(set(held(root, "view.panels.map(panel => panel.scale().toFixed(6))"))) == 1
+    for name in ("labels", "density", "prototypes", "arrows"):
+        root.locator(f"[data-show={name}]").check()
+    page.wait_for_timeout(300)
+    assert held(root, "view.panels[0].contours.some(lines => lines.length > 4)")
