@@ -180,11 +180,15 @@ def test_figures_have_a_command_and_are_pinned_with_it(app: AppTest, evaluator: 
 
 
 def test_too_few_recipes_explain_nothing_and_that_is_said(app: AppTest, evaluator: Evaluator) -> None:
-    for recipe in expand(evaluator, "ties scale=0.2,0.4"):
+    first, second, third = expand(evaluator, "ties scale=0.2,0.4,0.6")
+    for recipe in (first, second):
         evaluator.measure(recipe)
     opened(app)
+    assert "At least 3 measured recipes of one method are needed." in text(app)
+    evaluator.measure(third)
+    opened(app)
     choose(app, method="ties")
-    assert "Too few recipes to say how much these explain: Scale λ. There are 2" in text(app)
+    assert "Too few recipes to say how much these explain: Scale λ. There are 3" in text(app)
 
 
 def test_other_weights_have_other_numbers(app: AppTest, evaluator: Evaluator, tiny) -> None:

@@ -21,7 +21,7 @@ from ri_analysis.views.comparing import table
 from ri_analysis.views.comparing.rows import Rows
 
 _FEW = 12  # recipes in one figure task by task
-_MOST = 300  # lines
+_LINES, _MOST = 3, 300  # recipes that are lines in one figure, at least and at most
 
 _METHOD = state.entry("compare.method")
 
@@ -58,10 +58,10 @@ def _tasks(rows: Rows, measured: dict[str, Measured]) -> None:
 
 def _settings(rows: Rows, measured: dict[str, Measured]) -> None:
     by_method = {
-        method: part[:_MOST] for method, part in of_one_method(list(measured.values())).items() if len(part) > 1
+        method: part[:_MOST] for method, part in of_one_method(list(measured.values())).items() if len(part) >= _LINES
     }
     if not by_method:
-        st.caption("At least two measured recipes of one method are needed. Add a sweep above.")
+        st.caption(f"At least {_LINES} measured recipes of one method are needed. Add a sweep above.")
         return
     first = max(by_method, key=lambda name: len(by_method[name]))
     method = kept.one_of(
