@@ -45,6 +45,17 @@ def some_of(draw: Callable[..., Any], label: str, name: str, options: Sequence[s
     return value
 
 
+def first_of(draw: Callable[..., Any], label: str, name: str, options: Sequence[str]) -> str:
+    """Draw a widget that picks one of `options` where the entry `name` may hold several, of which the first counts."""
+    wanted = [each for each in state.choice().get(name, "").split(",") if each]
+    value = next((each for each in wanted if each in options), options[0])
+    if state.by_link(name) and (strangers := [each for each in wanted if each not in options]):
+        left = ",".join(each for each in wanted if each in options)
+        state.ignore(name, f"{label.lower()}: {unknown(strangers[0], options)}", left or None)
+    draw(label, options, key=state.seed_widget(name, value), on_change=state.take_widget, args=(name, ""))
+    return value
+
+
 def unknown(name: str, known: Sequence[str]) -> str:
     """Say that there is no such name: with the near match, or with what there is where that is little."""
     near = get_close_matches(name, known, n=1)

@@ -20,6 +20,7 @@ PIN = "pin."  # A, B and C: recipes kept beside the current one
 COEFFICIENT_RANGE = (-1.0, 2.0)
 MOST = 10.0  # a coefficient at most, and −MOST at least
 IMAGE = state.entry("image")  # that is looked at closely, as TASK/INDEX
+TASKS = state.entry("tasks")  # whose images are shown, separated by commas; all without it
 
 
 Pair = Sides[MergeRecipe]
@@ -161,6 +162,6 @@ def in_url(name: str) -> bool:
 def in_address(page: str, name: str) -> bool:
     """Whether an entry of the choice belongs in a page's address: the suite, the recipe, and the page's own choices.
 
-    So does the image that is looked at, which pages share.
+    So do the tasks whose images are shown and the image that is looked at, which pages share.
     """
-    return name in (resources.CHOSEN_SUITE, IMAGE) or in_url(name) or name.startswith(f"{page}.")
+    return name in (resources.CHOSEN_SUITE, TASKS, IMAGE) or in_url(name) or name.startswith(f"{page}.")

@@ -34,10 +34,11 @@ from ri_analysis.hyperparameters import listed
 from ri_analysis.sides import BEFORE
 from ri_analysis.ui import analysis, closely, frame, gallery, kept, pace, resources, state, terms, tray
 from ri_analysis.ui.asking import Question
-from ri_analysis.ui.recipes import Pair
+from ri_analysis.ui.recipes import IMAGE, TASKS, Pair
 from ri_analysis.views import map
 
-_TASKS, _MODELS = state.entry("embeddings.tasks"), state.entry("embeddings.models")
+_MODELS = state.entry("embeddings.models")
+_ALONE = "embedding.alone"
 _COUNTED = {
     "n": "images",
     "expert": "expert right",
@@ -135,16 +136,31 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
         pictures=_pictures(evaluator, clouds),
         dark=frame.dark(),
     )
-    ids = map.show(data, "embedding.map")
+    ids = map.show(data | {"marked": _marked()}, "embedding.map")
+    _look_at(ids)
     hands = (
-        "Hover over a point to see its image. Drag to lasso; wheel to zoom, double-click to clear; click names in the "
-        "legend to single them out. Pin keeps the whole map with the selection."
+        "Hover over a point to see its image, click it to look closely. Drag to lasso; wheel to zoom, double-click to "
+        "clear; click names in the legend to single them out. Pin keeps the whole map with the selection."
     )
     options = dict(answer.options) | {"models": ",".join(models), "colour": colour}
     shown, n, table, name = replace(answer, options=options), based_on(len(rows)), found.table(), f"map-{kind}"
     with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
         tray.pin_button(figures.clouds(data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
     _selection(evaluator, answer.recipes, clouds, models, ids)
+
+
+def _marked() -> str | None:
+    """Return the id on the map of the image that is looked at."""
+    task, _, index = state.choice().get(IMAGE, "").rpartition("/")
+    return f"{task}:{index}" if task else None
+
+
+def _look_at(ids: list[str]) -> None:
+    """Look closely at an image that was just selected alone."""
+    [alone] = ids if len(ids) == 1 else [""]
+    if alone and alone != st.session_state.get(_ALONE):
+        state.take(IMAGE, "/".join(alone.rpartition(":")[::2]))
+    st.session_state[_ALONE] = alone
 
 
 def _controls(found: Embedded) -> tuple[tuple[str, ...], str, list[str]]:
@@ -163,7 +179,7 @@ def _controls(found: Embedded) -> tuple[tuple[str, ...], str, list[str]]:
     by = kept.titled(colour.selectbox, "Colour by", "embeddings.colour", COLOURS)
     everything = list(dict.fromkeys(found.clouds.images["task"]))
     label = f"all {words.count(len(everything), 'task')}"
-    chosen = kept.some_of(tasks.multiselect, "Tasks", _TASKS, everything, placeholder=label)
+    chosen = kept.some_of(tasks.multiselect, "Tasks", TASKS, everything, placeholder=label)
     return found.models(picked) if picked else usual, by, chosen or everything
 
 
@@ -187,6 +203,7 @@ def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: Sequ
     chosen = clouds.images[clouds.images["id"].isin(ids)]
     if chosen.empty:
         st.caption("Nothing is selected yet.")
+        _closely(evaluator, recipes, chosen)
         return
     others = [model for model in dict.fromkeys(reversed(models)) if model != EXPERT] or [BEFORE]
     chosen = chosen.sort_values(f"{others[0]}_drift", ascending=False, ignore_index=True)
@@ -200,9 +217,7 @@ def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: Sequ
         st.dataframe(chosen[columns], hide_index=True, height=320, key="embedding.selected", column_config=three_digits)
     with by_class:
         _summary(chosen)
-    image = closely.section(evaluator, recipes, drawn)
-    if image is not None:
-        _neighbours(evaluator, recipes, *image)
+    _closely(evaluator, recipes, drawn)
 
 
 def _summary(chosen: pd.DataFrame) -> None:
@@ -211,6 +226,12 @@ def _summary(chosen: pd.DataFrame) -> None:
     st.dataframe(table.rename(columns=_COUNTED), hide_index=True, height=320, key="embedding.summary")
     text = "Lost: the own expert is right, the merged model is not. Regained: wrong before RI, right after it."
     frame.caption(f"{text} *{words.count(len(chosen), 'image')}.*", table, "selected-classes", "The counts as a table")
+
+
+def _closely(evaluator: Evaluator, recipes: Pair, drawn: pd.DataFrame) -> None:
+    image = closely.section(evaluator, recipes, drawn)
+    if image is not None:
+        _neighbours(evaluator, recipes, *image)
 
 
 def _neighbours(evaluator: Evaluator, recipes: Pair, task: str, index: int) -> None:

@@ -23,10 +23,10 @@ from ri_analysis.measures.distances import DISTANCES
 from ri_analysis.measures.drift import GAINED, LOST
 from ri_analysis.sides import BEFORE, STAGES
 from ri_analysis.ui import analysis, closely, frame, gallery, headings, kept, state, terms
-from ri_analysis.ui.recipes import Pair
+from ri_analysis.ui.recipes import TASKS, Pair
 
-_TASK, _SHOWN, _CLASS, _EXPERT, _SAYS, _MERGED = (
-    state.entry(f"interference.{name}") for name in ("task", "images", "class", "expert", "says", "merged")
+_SHOWN, _CLASS, _EXPERT, _SAYS, _MERGED = (
+    state.entry(f"interference.{name}") for name in ("images", "class", "expert", "says", "merged")
 )
 state.entry("interference.rows")  # an option of an analysis that stands on no page of its own
 _EVERY = "every class"
@@ -45,7 +45,7 @@ def images_section(evaluator: Evaluator, drift: Answer[Drift]) -> None:
     if drift.options["distance"] == "disagreement":
         st.caption("Disagreement is yes or no for one image, so images are ranked by KL divergence here.")
     left, middle, right = st.columns([2, 3, 2])
-    task = kept.one_of(left.selectbox, "Task", _TASK, drift.tasks, drift.tasks[0])
+    task = kept.first_of(left.selectbox, "Task", TASKS, drift.tasks)
     shown = kept.titled(middle.selectbox, "Show", _SHOWN, SHOWN)
     found = replace(drift, analysis=IMAGES.name, options=IMAGES.settled(drift.tasks, {**drift.options, "task": task}))
     (name, chart), (table,) = *IMAGES.charts(found, frame.dark()).items(), IMAGES.tables(found).values()

@@ -132,7 +132,7 @@ def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: R
         chart(drawn, table, name, source, *click)
 
     monkeypatch.setattr(frame, "chart", note)
-    app.session_state["ri.choice"] = {"method": "ties", "interference.distance": "cosine", "interference.task": "Blues"}
+    app.session_state["ri.choice"] = {"method": "ties", "interference.distance": "cosine", "tasks": "Blues"}
     assert not app.run().exception
     assert not app.switch_page("pages/interference.py").run().exception
     assert {"drift", "drift-images", "crosstalk", "drift-by-block", "weight-cosine"} <= set(shown)

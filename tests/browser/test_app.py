@@ -75,7 +75,7 @@ def test_a_link_restores_the_recipe(visit: Visit):
 
 
 def test_a_link_restores_what_was_chosen_on_a_page(visit: Visit):
-    page = visit("interference", "interference.distance=l1&interference.task=Greens&interference.images=drift")
+    page = visit("interference", "interference.distance=l1&tasks=Greens&interference.images=drift")
     assert chosen(page, "Task") == "Greens"
     assert chosen(page, "Show").startswith("largest drift")
     expect(page.get_by_text("Mean drift over the tasks")).to_contain_text("after (L1")

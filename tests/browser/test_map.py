@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from browsing import Visit, settle
+from browsing import Visit, settle, turn_to
 from playwright.sync_api import Locator, expect
 
 # What the component holds.
@@ -37,6 +37,23 @@ def test_a_search_leaves_what_it_finds_in_colour_and_selects_it(visit: Visit):
     page.get_by_role("tab", name="By task and class").click()
     expect(page.get_by_text("Regained: wrong before RI, right after it.")).to_be_visible()
     expect(page.get_by_text("Nearest images that are of its own class")).to_be_visible()
+
+
+def test_a_click_looks_closely_and_the_task_goes_along_to_other_pages(visit: Visit):
+    page = visit("embeddings", "tasks=Greens")
+    root = page.locator(".ri-map")
+    assert {name.split(":")[0] for name in held(root, "view.data.ids")} == {"Greens"}
+    across, down = held(root, "view.panels[0].projection()(5)")
+    root.locator("canvas").first.click(position={"x": across, "y": down})
+    expect(page.get_by_text("Selected: 1 image")).to_be_visible()
+    settle(page, rest=0.6)
+    [chosen] = held(root, "[...view.chosen]")
+    assert held(root, "view.marked") == chosen
+    task, index = chosen.split(":")
+    expect(page.get_by_text(f"Image {index} of {task} is")).to_be_visible()
+    turn_to(page, "interference")
+    assert page.get_by_role("combobox", name="Task", exact=True).input_value() == "Greens"
+    assert f"image={task}%2F{index}" in page.url
 
 
 def test_the_legend_singles_out_and_every_panel_shows_the_same_part(visit: Visit):

@@ -44,7 +44,7 @@ def expected(evaluator: Evaluator, task: str) -> pd.DataFrame:
 
 
 def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evaluator: Evaluator):
-    choose(page, "widget.interference.task", "Greens")
+    choose(page, "widget.tasks", "Greens")
     app = choose(page, "widget.interference.images", "drift")
     rows = expected(evaluator, "Greens")
     assert len(shown(app)) == 5
@@ -57,7 +57,7 @@ def test_the_images_that_drift_most_come_first_page_by_page(page: AppTest, evalu
 
 
 def test_drilling_down_to_a_class_shows_its_images_only(page: AppTest, evaluator: Evaluator):
-    choose(page, "widget.interference.task", "Blues")
+    choose(page, "widget.tasks", "Blues")
     choose(page, "widget.interference.images", "drift")
     app = choose(page, "widget.interference.class", "blues 1")
     assert shown(app)
@@ -68,7 +68,7 @@ def test_lost_images_are_right_under_the_expert_alone(page: AppTest, evaluator: 
     for task in ("Reds", "Greens", "Blues"):
         rows = expected(evaluator, task)
         lost = rows[rows["outcome"] == "lost"]
-        app = choose(page, "widget.interference.task", task)
+        app = choose(page, "widget.tasks", task)
         assert len(shown(app)) == min(5, len(lost))
         for card, row in zip(shown(app), lost.itertuples(), strict=False):
             assert f"{row.expert_says} ✓ {row.merged_says}" in card

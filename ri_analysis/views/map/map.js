@@ -1,7 +1,7 @@
 // Scatter plots of the same images as several models see them, one selection: hover shows the image, lasso selects, wheel
 // zooms. Data: version, places, ids, panels [{title, x, y, colour}], extent, palette, distinct, ground, grey, ink, legend,
 // classes, tasks, task and truth (codes), models [{title, says, right, drift}], prototypes {x, y, code, labels}, pictures,
-// alt. Long columns come packed (see `unpack`).
+// alt, marked (the id of the image looked at). Long columns come packed (see `unpack`).
 // The DOM survives reruns; only what changed is redrawn. Points are blended into the pixels by hand: paths and sprites take
 // many times as long where there is no graphics card, and hovers and lassos need no new points.
 
@@ -57,6 +57,8 @@ class MapView {
   }
 
   update(data) {
+    this.marked = data.marked;
+    this.draw();
     if (data.version === this.version) return;
     const moved = data.places !== this.data?.places;
     this.version = data.version;
@@ -329,11 +331,14 @@ class Panel {
     this.owner.draw();
   }
 
-  up() {
+  up(event) {
     const path = this.path;
     this.path = null;
     if (this.owner.mode === "lasso" && path && path.length > 4) {
       this.owner.select(this.places((point) => within(point, path)));
+    } else if (path && path.every(([x, y]) => Math.hypot(x - path[0][0], y - path[0][1]) < 3)) {
+      const place = this.nearest(event);
+      if (place !== null) this.owner.select([place]);
     }
     this.owner.draw();
   }
@@ -408,7 +413,10 @@ class Panel {
     if (shown.arrows.checked) this.drawArrows(pen, selected.size ? [...selected] : null, ink);
     if (shown.prototypes.checked) this.drawPrototypes(pen);
     else if (shown.labels.checked) this.drawLabels(pen);
-    if (hovered !== null && hovered !== undefined) this.ring(pen, hovered, ink);
+    const marked = this.owner.marked === null ? -1 : this.owner.data.ids.indexOf(this.owner.marked);
+    for (const place of new Set([marked, hovered ?? -1])) {
+      if (place >= 0) this.ring(pen, place, ink);
+    }
     if (this.path && this.owner.mode === "lasso") this.drawLasso(pen, ink);
   }
 
