@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,6 +54,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, WriteError) or not (about is None or about in (*beside, *path.parents)):
             raise  # about another file, which the block reads
         raise WriteError(f"{path}: can't be written: {in_words(error)}") from error
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, which the block may rename to it; else it is gone with the block.
+
+    What killed runs have left there is removed. Raises WriteError, naming `path`, where the system lets none be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        prefix, suffix = _temporary_name(path)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=path.parent))
+        handle = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise WriteError(f"{path}: can't be written: {in_words(error)}") from error
+    try:
+        with nullcontext() if handle is None else _held(handle):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_target(path: Path) -> None:
@@ -144,7 +166,7 @@ def _remove_if_abandoned(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
         if _hold(handle) or age > _ABANDONED:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     finally:
         os.close(handle)
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ri_analysis.errors import InputError
-from ri_analysis.files import atomic_path, digest, file_digest, write_text
+from ri_analysis.files import atomic_path, digest, file_digest, temporary_folder, write_text
 
 
 def test_an_aborted_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -31,3 +32,19 @@ def test_file_digest_follows_the_content(tmp_path: Path) -> None:
     assert file_digest(path) != first
     with pytest.raises(InputError, match="missing"):
         file_digest(tmp_path / "missing")
+
+
+def test_a_temporary_folder_is_gone_with_its_block_and_one_of_a_killed_run_with_the_next(tmp_path: Path):
+    target = tmp_path / "merged"
+    with temporary_folder(target) as left:
+        (left / "half").write_text("x")
+        with temporary_folder(target) as other:  # which leaves alone what is being written
+            assert left.exists()
+    assert not left.exists()
+    assert not other.exists()
+    left.mkdir()
+    (left / "half").write_text("x")
+    os.utime(left, (0, 0))
+    with temporary_folder(target) as folder:
+        folder.rename(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]

@@ -24,7 +24,7 @@ from ri_analysis.engine.remarks import file_remarks, suite_remarks
 from ri_analysis.engine.sections import TEST, VALIDATION
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import gain_in_words, look_in_words
-from ri_analysis.export.models import HUGGING_FACE, TOWER, check_layout, merged_into
+from ri_analysis.export.models import HUGGING_FACE, TOWER, check_layout, loading, merged_into
 from ri_analysis.files import check_target
 from ri_analysis.hyperparameters import Hyperparameter, listed, suggest
 from ri_analysis.merging import MergeRecipe, find_method, merge_to_file
@@ -285,7 +285,7 @@ class OpenedSuite:
                 metadata={"suite": suite.name},
                 progress=show,
             )
-        return Merged(path, wanted)
+        return Merged(path, wanted, loading(path, layout, evaluator))
 
     # --- RI and studies -----------------------------------------------------------------------------------
 

@@ -234,15 +234,16 @@ class Interference(Mapping[str, Analysed]):
 
 @dataclass(frozen=True, repr=False)
 class Merged(Result):
-    """A merged model in a safetensors file, or in a folder with one."""
+    """A merged model in a safetensors file, or in a folder with one; `loads` is the Python that loads a whole model."""
 
     path: Path
     recipe: MergeRecipe
+    loads: str = ""
 
     @property
     def says(self) -> str:
         """See Result."""
-        return f"{self.path}: {recipe_in_words(self.recipe)}."
+        return f"{self.path}: {recipe_in_words(self.recipe)}." + (f" Load it by `{self.loads}`." if self.loads else "")
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:

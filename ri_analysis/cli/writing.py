@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,10 @@ def _settings_of_ri() -> str:
 
 def _merge(options: argparse.Namespace) -> int:
     opened = open_suite(options)
-    print(opened.merge(chosen_recipe(opened, options), out=options.out, layout=options.layout).path)
+    merged = opened.merge(chosen_recipe(opened, options), out=options.out, layout=options.layout)
+    print(merged.path)
+    if merged.loads:
+        print(f"note  load it by {merged.loads}", file=sys.stderr)
     return 0
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import pandas as pd
@@ -23,7 +21,7 @@ from ri_analysis.engine.measurement import Request
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.export.facts import command, recipe_in_words
 from ri_analysis.figures import words
-from ri_analysis.files import in_words, write_text
+from ri_analysis.files import in_words, temporary_folder, write_text
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.markdown import markdown_table
 from ri_analysis.merging import MergeRecipe
@@ -65,20 +63,48 @@ def merged_into(out: Path, layout: str, evaluator: Evaluator, recipe: MergeRecip
     if layout == TOWER:
         yield out
         return
-    with TemporaryDirectory() as aside:
-        tower = Path(aside) / "tower.safetensors"
+    if layout == HUGGING_FACE:
+        _require_new(out)
+    with temporary_folder(out) as folder:
+        tower = folder / "tower.safetensors"
         yield tower
         pretrained, architecture = evaluator.suite.pretrained, evaluator.architecture
         tensors, about = _whole(pretrained, tower, architecture), read_metadata(tower)
         if layout == OPEN_CLIP:
-            _write(out, tensors.items(), about)
+            _write(out, tensors.items(), {**about, "model_cfg": json.dumps(architecture.config)})
             return
         whole = _has_text(tensors)
-        with _new_folder(out) as folder:
-            _write(folder / MODEL_FILE, _split(tensors, architecture), about)
-            _write_json(folder / "config.json", _config(architecture, whole=whole))
-            _write_json(folder / "preprocessor_config.json", _preprocessing(architecture))
-            write_text(folder / "README.md", model_card(evaluator, recipe, suite))
+        _write(folder / MODEL_FILE, _split(tensors, architecture), about)
+        _write_json(folder / "config.json", _config(architecture, whole=whole))
+        _write_json(folder / "preprocessor_config.json", _preprocessing(architecture))
+        write_text(folder / "README.md", model_card(evaluator, recipe, suite))
+        del tensors  # the tower's are mapped
+        tower.unlink()
+        try:
+            folder.chmod(0o755)
+            folder.rename(out)
+        except OSError as error:
+            raise WriteError(f"{out}: can't be written: {in_words(error)}") from error
+
+
+def loading(out: Path, layout: str, evaluator: Evaluator) -> str:
+    """Return the line of Python that loads what was written; "" for a tower alone, which goes into a CLIP of one's own.
+
+    The architecture's name matters to open_clip: "-quickgelu" at its end chooses another activation, which no tensor
+    shows.
+    """
+    if layout == OPEN_CLIP:
+        name, spec = evaluator.architecture.name, evaluator.suite.spec
+        file = spec.path.parent / spec.architecture
+        if not file.is_file():
+            return f"open_clip.create_model({name!r}, pretrained={str(out)!r})"
+        config = f"json.load(open({str(file)!r}))" + ("['model_cfg']" if "model_cfg" in file.read_text("utf-8") else "")
+        return f"clip = open_clip.CLIP(**{config}); open_clip.load_checkpoint(clip, {str(out)!r})"
+    if layout == HUGGING_FACE:
+        whole = _has_text(whole_model(evaluator.suite.pretrained))
+        kind = "CLIPModel" if whole else "CLIPVisionModelWithProjection"
+        return f"transformers.{kind}.from_pretrained({str(out)!r})"
+    return ""
 
 
 def _has_text(tensors: Tensors) -> bool:
@@ -127,25 +153,6 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _require_new(out: Path) -> None:
     if out.exists():
         raise InputError(f"{out}: expected a new folder, found one that exists")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the name `out` when the block ends without an error."""
-    _require_new(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-        try:
-            yield folder
-            folder.chmod(0o755)
-            folder.rename(out)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        if isinstance(error, WriteError):
-            raise
-        raise WriteError(f"{out}: can't be written: {in_words(error)}") from error
 
 
 def model_card(evaluator: Evaluator, recipe: MergeRecipe, suite: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import open_clip
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import MODEL
 from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionModelWithProjection
@@ -15,6 +18,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionModelWithProje
 import ri_analysis as ri
 from ri_analysis.api import OpenedSuite
 from ri_analysis.checkpoints import whole_model
+from ri_analysis.export.models import HUGGING_FACE, loading
 
 pytestmark = pytest.mark.filterwarnings("ignore::ri_analysis.api.Remark")  # that tiny experts are poor
 TOKENS = torch.tensor([[49406, 320, 1125, 49407, 0, 0, 0, 0, 0, 0, 0, 0], [49406, 7, 49407, *[0] * 9]])
@@ -42,7 +46,8 @@ def test_open_clip_loads_the_whole_clip(
     suite: OpenedSuite, tmp_path: Path, pixels: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ):
     tower = suite.merge("ties", experts="ri", out=tmp_path / "tower.safetensors").path
-    whole = suite.merge("ties", experts="ri", out=tmp_path / "whole.safetensors", layout="open-clip").path
+    merged = suite.merge("ties", experts="ri", out=tmp_path / "whole.safetensors", layout="open-clip")
+    whole = merged.path
     config = tmp_path / "tiny.json"
     config.write_text(json.dumps(MODEL["model_cfg"]))
     open_clip.add_model_config(config)
@@ -50,6 +55,12 @@ def test_open_clip_loads_the_whole_clip(
     with torch.no_grad():
         images, texts, scale = clip(pixels, TOKENS)
     torch.testing.assert_close(images @ texts.T * scale, zero_shot(suite, tower, pixels))
+    here: dict[str, Any] = {"json": json, "open_clip": open_clip}
+    exec(merged.loads, here)  # the line that it names
+    with torch.no_grad():
+        assert torch.equal(here["clip"].eval()(pixels, TOKENS)[0], images)
+    with safe_open(whole, "pt") as file:
+        assert json.loads(file.metadata()["model_cfg"]) == suite.evaluator.architecture.config
     measured = suite.measure_file(whole).table["accuracy"]
     assert measured.equals(suite.measure("ties", experts="ri").table["accuracy"])
 
@@ -57,6 +68,8 @@ def test_open_clip_loads_the_whole_clip(
 def test_transformers_load_the_folder(suite: OpenedSuite, tmp_path: Path, pixels: torch.Tensor):
     tower = suite.merge("ties", out=tmp_path / "tower.safetensors").path
     folder = suite.merge("ties", out=tmp_path / "merged", layout="hugging-face").path
+    assert f"CLIPModel.from_pretrained({str(folder)!r})" in loading(folder, HUGGING_FACE, suite.evaluator)
+    assert [path.name for path in tmp_path.glob(".*.part*")] == []
     model, report = CLIPModel.from_pretrained(folder, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     with torch.no_grad():
@@ -108,3 +121,12 @@ def test_what_cannot_be_written_is_said_before_merging(
     with pytest.raises(ri.InputError, match="Hugging Face's CLIP has too, found vision_cfg 'ls_init_value'"):
         suite.merge("ties", out=tmp_path / "y", layout="hugging-face")
     assert not (tmp_path / "y").exists()
+
+
+def test_a_known_architecture_is_loaded_by_its_name(tmp_path: Path):
+    architecture = SimpleNamespace(name="ViT-B-32-quickgelu")
+    spec = SimpleNamespace(path=tmp_path / "suite.toml", architecture=architecture.name)
+    evaluator: Any = SimpleNamespace(architecture=architecture, suite=SimpleNamespace(spec=spec))
+    line = loading(Path("merged.safetensors"), "open-clip", evaluator)
+    assert line == "open_clip.create_model('ViT-B-32-quickgelu', pretrained='merged.safetensors')"
+    assert loading(Path("merged.safetensors"), "tower", evaluator) == ""
