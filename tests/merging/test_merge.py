@@ -10,7 +10,8 @@ from ri_analysis.merging.with_data.regmean import pack
 from ri_analysis.task_vectors import TaskVectors
 
 EXPECTED = (
-    "averaging task-arithmetic ties dare breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp karcher"
+    "averaging task-arithmetic ties dare della breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp "
+    "karcher model-stock"
 )
 WITH_DATA = ["adamerging", "fisher", "regmean"]
 
