@@ -11,7 +11,7 @@ from ri_analysis.task_vectors import TaskVectors
 
 EXPECTED = (
     "averaging task-arithmetic ties dare della breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp "
-    "karcher model-stock"
+    "karcher model-stock optmerge"
 )
 WITH_DATA = ["adamerging", "fisher", "regmean", "regmean-plusplus"]
 

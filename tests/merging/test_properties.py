@@ -13,9 +13,10 @@ from random_experts import BLOCK, MATRIX, WITHOUT_DATA, joined, run
 from ri_analysis.merging import METHODS
 from ri_analysis.task_vectors import Layer
 
-# On the sphere of weights it matters how far experts lie from the pretrained model; PCB's softmax and WUDI's steps
-# have a scale of their own. DARE and DELLA draw a mask for each place.
-OF_WEIGHTS, WITH_A_SCALE, PLACED = ("karcher", "slerp"), ("karcher", "slerp", "pcb", "wudi"), ("dare", "della")
+# On the sphere of weights it matters how far experts lie from the pretrained model; PCB's softmax and the steps of WUDI
+# and OptMerge, have a scale of their own. DARE and DELLA draw a mask for each place.
+OF_WEIGHTS, PLACED = ("karcher", "slerp"), ("dare", "della")
+WITH_A_SCALE = (*OF_WEIGHTS, "pcb", "wudi", "optmerge")
 MEANS, SUMS = ("averaging", "karcher", "model-stock", "slerp"), ("task-arithmetic",)
 TOLERANCE = 1e-5
 
