@@ -156,6 +156,11 @@ class Measurement:
         for section in request.sections:
             self._put(request.model, section, outcomes[section.name], seconds)
 
+    def outcome_of(self, section: Section, features: torch.Tensor, limit: int | None) -> Outcome:
+        """Return what `features` (n, embed_dim), unit rows, of a section's subset come to; nothing is kept."""
+        reference = None if section.reference is None else self.reference_logits(section, limit)
+        return self._outcome(section, self._rows(section.images, section.count(limit)), features, limit, reference)
+
     def reference(self, name: str) -> Model:
         """Return the model that a section's answers are held against."""
         return pretrained_model(self.suite) if name == PRETRAINED else expert_model(self.suite, name)

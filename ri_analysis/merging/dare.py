@@ -42,12 +42,13 @@ def thin(layer: Layer, drop: float, seed: int) -> Layer:
     """
     deltas = torch.empty_like(layer.deltas)
     for number, (delta, row) in enumerate(zip(layer.deltas, deltas, strict=True)):
-        torch.rand(row.shape, generator=_generator(seed, layer.name, number), out=row)
+        torch.rand(row.shape, generator=generator(seed, layer.name, number), out=row)
         torch.mul(delta, row >= drop, out=row)
     return Layer(layer.name, layer.pretrained, deltas.div_(1.0 - drop))
 
 
-def _generator(seed: int, name: str, expert: int) -> torch.Generator:
+def generator(seed: int, name: str, expert: int) -> torch.Generator:
+    """Return what draws for one tensor of one expert: see `thin`."""
     key = blake2b(f"{seed}/{expert}/{name}".encode(), digest_size=7).digest()
     return torch.Generator().manual_seed(int.from_bytes(key, "little"))
 

@@ -51,8 +51,8 @@ class TaskStatistic:
 
     `compute` maps an Observed to tensors under the model's names, given `seed` and the hyperparameters named in
     `options` by keyword. It sees one expert at a time, so that the result serves any merge with that expert; a `joint`
-    one sees all experts of the merge, and its tensors (T, …) hold one entry for each. `cost` returns how many images
-    one call sees, given the sizes of the image sets and the same options.
+    one sees all experts of the merge, and its tensors (T, …) hold one entry for each, or (1, …) one for all. `cost`
+    returns how many images one call sees, given the sizes of the image sets and the same options.
     """
 
     compute: Callable[..., dict[str, torch.Tensor]]

@@ -30,7 +30,7 @@ def minimise_interference(layer: Layer, *, steps: int, learning_rate: float) -> 
             a += delta.T @ delta / norm
             b += delta @ (delta.T @ delta) / norm if len(delta) > width else (delta @ delta.T) @ delta / norm
     total = layer.sum()
-    return (total + _way((total @ a - b).float(), a.float(), steps, learning_rate)).float()
+    return (total + way_of_adam((total @ a - b).float(), a.float(), steps, learning_rate)).float()
 
 
 def is_linear_weight(layer: Layer) -> bool:
@@ -39,7 +39,7 @@ def is_linear_weight(layer: Layer) -> bool:
     return layer.is_matrix and block_index(name) is not None and (".attn." in name or ".mlp." in name)
 
 
-def _way(start: torch.Tensor, a: torch.Tensor, steps: int, learning_rate: float) -> torch.Tensor:
+def way_of_adam(start: torch.Tensor, a: torch.Tensor, steps: int, learning_rate: float) -> torch.Tensor:
     """Return the way D that Adam goes in some steps with gradient 2(G + DA), G the gradient's half at the start."""
     way, mean, square, gradient, root = (torch.zeros_like(start) for _ in range(5))
     for step in range(1, steps + 1):

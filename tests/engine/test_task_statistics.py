@@ -17,8 +17,13 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import METHODS
 from ri_analysis.suite import open_suite
 
-SETTINGS = {"fisher": {"images": 4}, "regmean": {"images": 4}, "adamerging": {"steps": 2, "batch": 3}}
-COST = {"fisher": 12, "regmean": 12, "adamerging": 18}
+SETTINGS = {
+    "fisher": {"images": 4},
+    "regmean": {"images": 4},
+    "regmean-plusplus": {"images": 4},
+    "adamerging": {"steps": 2, "batch": 3},
+}
+COST = {"fisher": 12, "regmean": 12, "regmean-plusplus": 24, "adamerging": 18}
 methods = pytest.mark.parametrize("method", SETTINGS)
 
 

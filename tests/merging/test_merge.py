@@ -10,14 +10,15 @@ from ri_analysis.merging.with_data.regmean import pack
 from ri_analysis.task_vectors import TaskVectors
 
 EXPECTED = (
-    "averaging task-arithmetic ties dare breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp karcher"
+    "averaging task-arithmetic ties dare della breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp "
+    "karcher model-stock optmerge"
 )
-WITH_DATA = ["adamerging", "fisher", "regmean"]
+WITH_DATA = ["adamerging", "fisher", "regmean", "regmean-plusplus"]
 
 
 def test_every_method_is_registered_under_its_name() -> None:
     assert set(WITHOUT_DATA) == set(EXPECTED.split())
-    assert list(METHODS)[-3:] == WITH_DATA  # apart, after all others
+    assert list(METHODS)[-4:] == WITH_DATA  # apart, after all others
     for name, method in METHODS.items():
         assert method.name == name
         assert method.title
@@ -105,7 +106,7 @@ def test_methods_with_data_of_one_expert_and_of_no_change(method: str, count: in
             "fisher": torch.ones(shape),
             "regmean": pack(torch.eye(shape[-1])) if len(shape) == 2 and name != "visual.proj" else None,
             "adamerging": torch.tensor(1.0),
-        }[method]
+        }.get(method)
         return [] if of is None else [of] * count
 
     recipe = MergeRecipe.of(method, still.tasks)

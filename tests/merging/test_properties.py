@@ -13,10 +13,11 @@ from random_experts import BLOCK, MATRIX, WITHOUT_DATA, joined, run
 from ri_analysis.merging import METHODS
 from ri_analysis.task_vectors import Layer
 
-# On the sphere of weights it matters how far experts lie from the pretrained model; PCB's softmax and WUDI's steps
-# have a scale of their own. DARE draws a mask for each place.
-OF_WEIGHTS, WITH_A_SCALE, PLACED = ("karcher", "slerp"), ("karcher", "slerp", "pcb", "wudi"), ("dare",)
-MEANS, SUMS = ("averaging", "karcher", "slerp"), ("task-arithmetic",)
+# On the sphere of weights it matters how far experts lie from the pretrained model; PCB's softmax and the steps of WUDI
+# and OptMerge, have a scale of their own. DARE and DELLA draw a mask for each place.
+OF_WEIGHTS, PLACED = ("karcher", "slerp"), ("dare", "della")
+WITH_A_SCALE = (*OF_WEIGHTS, "pcb", "wudi", "optmerge")
+MEANS, SUMS = ("averaging", "karcher", "model-stock", "slerp"), ("task-arithmetic",)
 TOLERANCE = 1e-5
 
 bounded = settings(
@@ -117,7 +118,7 @@ def test_one_expert_alone_is_never_made_longer(method: str) -> None:
         found, alone = merged(method, layers), joined([layer.deltas[0] for layer in layers]).double()
         if method in (*MEANS, *SUMS, "consensus", "tsv-m"):
             assert close(found, alone, 0.0)
-        if method not in PLACED:  # DARE's mean over masks is the expert, each mask's part of it is longer
+        if method not in PLACED:  # the mean over masks is the expert, each mask's part of it is longer
             assert found.norm() <= (1 + TOLERANCE) * alone.norm()
 
     holds()

@@ -19,9 +19,12 @@ import pytest
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.studies import find_study
+from ri_analysis.merging import METHODS
+from ri_analysis.studies import STUDIES, find_study
+from ri_analysis.studies.conducting import tables
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.point import Point
+from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -241,3 +244,13 @@ def test_bad_settings_are_one_clear_error(evaluator: Evaluator):
     assert study.complete(evaluator.suite, {"methods": "slerp"})["x"] == "mix"  # which has no λ
     with pytest.raises(InputError, match="unknown study 'sensitivty'; did you mean 'sensitivity'"):
         find_study("sensitivty")
+
+
+def test_a_table_of_all_methods_is_of_those_there_were(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[str]:
+        settings = {name: STUDIES[name].complete(evaluator.suite, {}) for name in ("methods", "joint")}
+        return [KeptTable.of_study(STUDIES[name], each, evaluator).key for name, each in settings.items()]
+
+    before = keys()
+    monkeypatch.setattr(tables, "METHODS", {name: METHODS[name] for name in METHODS if name != "della"})
+    assert [old == new for old, new in zip(before, keys(), strict=True)] == [False, True]

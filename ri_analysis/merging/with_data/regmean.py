@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isqrt
 from typing import Any
@@ -26,18 +26,33 @@ _PROJECTION = PREFIX + "proj"  # open_clip multiplies it from the other side: it
 def input_grams(observed: Observed, *, images: int) -> dict[str, torch.Tensor]:
     """Return XᵀX of every matrix that multiplies activations X (tokens, inputs), for one expert; see `pack`."""
     (task,) = observed.vectors.tasks
-    encoder, data = observed.encoder, observed.images[task]
+    encoder = observed.encoder
     encoder.load((name, observed.vectors.expert(name, task)) for name in observed.vectors.names)
+    with recording(observed, encoder.module.named_parameters()) as recorder:
+        count = 0
+        for inputs in batches(observed, task, images):
+            encoder.forward(inputs)
+            count += len(inputs)
+            observed.seen(count)
+    return recorder.found()
+
+
+def batches(observed: Observed, task: str, images: int) -> Iterator[torch.Tensor]:
+    """Yield so many of a task's images, of all classes alike, as the tower's inputs, some at a time."""
+    encoder, data = observed.encoder, observed.images[task]
     rows, size = stratified(None, len(data), images), min(encoder.batch, _BATCH)
-    matrices = {name: item for name, item in encoder.module.named_parameters() if item.ndim == 2}
+    for start in range(0, len(rows), size):
+        yield encoder.preprocess(data.pixels(rows[start : start + size], encoder.image_size))
+
+
+@contextmanager
+def recording(observed: Observed, parameters: Iterable[tuple[str, torch.Tensor]]) -> Iterator[_Recorder]:
+    """Record XᵀX of all activations X that meanwhile meet those of the tower's `parameters` that are matrices."""
+    matrices = {name: item for name, item in parameters if item.ndim == 2}
     widths = {name: len(_inputs_first(PREFIX + name, matrix)) for name, matrix in matrices.items()}
     recorder = _Recorder(matrices, observed.zeros({name: (n * (n + 1) // 2,) for name, n in widths.items()}))
-    with torch.no_grad(), _plain_attention(), encoder.every_token(), recorder:
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
-            encoder.forward(encoder.preprocess(data.pixels(batch, encoder.image_size)))
-            observed.seen(start + len(batch))
-    return {PREFIX + name: recorder.grams[name].cpu() for name in matrices if name in recorder.seen}
+    with torch.no_grad(), _plain_attention(), observed.encoder.every_token(), recorder:
+        yield recorder
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -46,7 +61,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, matrices: Mapping[str, torch.Tensor], grams: Mapping[str, torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._names = {matrix.untyped_storage().data_ptr(): name for name, matrix in matrices.items()}
-        self.grams, self.seen = grams, set[str]()
+        self._grams, self._seen = grams, dict[str, None]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -56,9 +71,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name = self._names.get(matrix.untyped_storage().data_ptr())
             if name is not None:
                 rows = inputs.flatten(0, -2)  # a batched product repeats the same matrix
-                self.grams[name].add_(pack(rows.T @ rows))
-                self.seen.add(name)
+                self._grams[name].add_(pack(rows.T @ rows))
+                self._seen[name] = None
         return func(*args, **(kwargs or {}))
+
+    def found(self) -> dict[str, torch.Tensor]:
+        """Return what was recorded, by canonical name."""
+        return {PREFIX + name: self._grams[name].cpu() for name in self._seen}
 
 
 def pack(gram: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ class Point:
 
     def kept(self, evaluator: Evaluator) -> Outcomes | None:
         """See Work."""
-        return evaluator.measurement.kept(self.request(evaluator)) if _has_experts(evaluator, self.recipe) else None
+        return evaluator.measurement.kept(self.request(evaluator)) if has_experts(evaluator, self.recipe) else None
 
     def unknown(self, evaluator: Evaluator) -> Outcomes:
         """See Work."""
@@ -42,7 +42,7 @@ class Point:
 
     def cost(self, evaluator: Evaluator) -> int:
         """See Work; what all points are held against is not counted."""
-        if _has_experts(evaluator, self.recipe):
+        if has_experts(evaluator, self.recipe):
             return evaluator.measurement.cost([self.request(evaluator)], references=False)
         return sum({part.images.digest: part.count(self.limit) for part in self.sections(evaluator)}.values())
 
@@ -59,7 +59,7 @@ class Point:
         evaluator.measurement.keep(self.request(evaluator), result, seconds)
 
 
-def _has_experts(evaluator: Evaluator, recipe: MergeRecipe) -> bool:
+def has_experts(evaluator: Evaluator, recipe: MergeRecipe) -> bool:
     """Whether the recipe's experts exist: those that a study makes do not before their run, and come one by one."""
     if not recipe.experts.startswith(f"{STUDIES}/"):
         return True

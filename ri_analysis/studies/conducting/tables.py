@@ -64,6 +64,7 @@ class KeptTable:
         added = {name: method.source for name, method in METHODS.items() if method.source}
         used = [[name, source] for name, source in added.items() if study.every_method or names_method(settings, name)]
         own = [[study.name, study.source]] if study.source else []
+        own += [["methods", *sorted(METHODS)]] if study.every_method else []  # else a new one would be missed
         return cls(evaluator, f"study {study.name}", study.version, dict(settings), [*own, *used])
 
     def find(self) -> Conducted | None:
