@@ -32,6 +32,7 @@ from ri_analysis.memory import is_full
 VARIABLE = "RI_ANALYSIS_PLUGINS"  # plug-ins by name, separated as the folders of PATH
 GROUP = "ri_analysis.plugins"
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SEVERAL = ("all", "none")  # what flags and links take besides names
 _DIGITS = 12  # of a digest that are shown
 
 
@@ -67,6 +68,8 @@ class Registry(dict[str, Kind], Generic[Kind]):
         """Add an entry. Raises InputError for a name that is taken or no name."""
         if not NAME.fullmatch(str(entry.name)):
             raise InputError(f"{self._called} {entry.name!r}: expected a name of letters a to z, digits and single -")
+        if source and entry.name in _SEVERAL:
+            raise InputError(f"{self._called} {entry.name!r}: expected another name, this one stands for several")
         if entry.name in self:
             raise InputError(f"{self._called} {entry.name!r} exists already")
         self._check(entry)

@@ -291,3 +291,10 @@ def test_names_that_clash_between_plug_ins_are_refused(files: list[Path], tmp_pa
 def test_a_registry_says_what_there_is():
     with pytest.raises(InputError, match="unknown study 'method'; did you mean 'methods'"):
         find_study("method")
+
+
+def test_a_name_that_stands_for_several_is_refused(tmp_path: Path):
+    with outside.all_kinds(tmp_path / "mine") as paths:
+        method = paths[0]
+        method.write_text(method.read_text().replace(f'"{outside.METHOD}"', '"all"'))
+        assert any("merging method 'all': expected another name" in said for said in load(method))

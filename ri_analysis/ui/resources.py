@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Hashable
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -74,9 +74,12 @@ def readable_folders() -> list[Path]:
 
 
 @lru_cache(maxsize=1)
-def load_plugins(names: str) -> None:
-    """Load the plug-ins that the environment names: the app loads no others than its operator named."""
-    plugins.load(plugins.named(), partial(print, file=sys.stderr))
+def load_plugins(names: str) -> tuple[str, ...]:
+    """Load the plug-ins that the environment names, no others; return what is wrong with those that are left out."""
+    said: list[str] = []
+    plugins.load(plugins.named(), said.append)
+    print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
+    return tuple(said)
 
 
 def device() -> str:

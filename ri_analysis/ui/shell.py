@@ -17,7 +17,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.pages_manager import PagesManager
 
 from ri_analysis import figures, plugins
-from ri_analysis.allowed import allow_only
+from ri_analysis.allowed import allow_only, is_hidden
 from ri_analysis.analyses import find_analysis
 from ri_analysis.analyses.accuracy import ANALYSIS as ACCURACY
 from ri_analysis.analyses.accuracy import answer_of
@@ -85,7 +85,7 @@ _STYLE = """
 def run(pages: Sequence[StreamlitPage]) -> None:
     """Draw the sidebar and the page that is asked for; bad input shows as one message."""
     allow_only(resources.readable_folders(), hidden=bool(os.environ.get(resources.SHARED)))
-    resources.load_plugins(os.environ.get(plugins.VARIABLE, ""))
+    left_out = resources.load_plugins(os.environ.get(plugins.VARIABLE, ""))
     page = st.navigation(list(pages), position="hidden")
     ahead.load()
     state.read_url()
@@ -105,6 +105,8 @@ def run(pages: Sequence[StreamlitPage]) -> None:
                 terms.link()
                 keys.link()
             st.divider()
+            for trouble in left_out if not is_hidden() else ():  # others need not see what the operator's files are
+                st.warning(frame.plain(f"Left out: {trouble}"), icon=":material/extension_off:")
         above = st.container()
         if opening.is_open():
             links.check(resources.evaluator())

@@ -46,3 +46,13 @@ def test_an_export_says_where_its_numbers_come_from(files: list[Path], app: AppT
     assert all(f"--plugin {path}" in origin.commands[0] for path in files[:2])
     lines = dict(origin.lines())
     assert f"plug-in {files[0].name} {find_method(outside.METHOD).source[:12]}" in lines["Versions"]
+
+
+def test_one_that_is_left_out_is_said_in_the_sidebar(tmp_path: Path, app: AppTest, monkeypatch: pytest.MonkeyPatch):
+    broken = tmp_path / "broken.py"
+    broken.write_text("METHOD = 1 / 0\n")
+    monkeypatch.setenv(plugins.VARIABLE, str(broken))
+    app.run()
+    assert not app.exception
+    [said] = [each.value for each in app.sidebar.warning]
+    assert "broken.py, line 1: can't be used as a plug-in: ZeroDivisionError" in said.replace("\\", "")
