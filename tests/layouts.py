@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
-from checkpoint_formats import full_hugging_face, hugging_face, hugging_face_folder, model, pickled_encoder, pickled_head
+from checkpoint_formats import (
+    full_hugging_face,
+    hugging_face,
+    hugging_face_folder,
+    model,
+    pickled_encoder,
+    pickled_head,
+    vision,
+)
 from PIL import Image
 from safetensors.torch import save_file
 from tiny import MODEL, images
 
+from ri_analysis.suite import resource_root
+
 TASKS = {"MNIST": 3, "Cars": 4}
+HUB_TASKS = {"mnist": "MNIST", "eurosat": "EuroSAT"}
+CLASSES = resource_root() / "assets" / "benchmarks" / "classes"
 
 
-def config(folder: Path, *, quick_gelu: bool = True) -> None:
+def config(folder: Path, *, vocabulary: int = 50) -> None:
     """Write open_clip's config of the tiny model, which has no name there."""
-    text = MODEL["model_cfg"]["text_cfg"] | {"vocab_size": 50}
-    wanted = {"model_cfg": MODEL["model_cfg"] | {"text_cfg": text, "quick_gelu": quick_gelu}}
+    text = MODEL["model_cfg"]["text_cfg"] | {"vocab_size": vocabulary}
+    wanted = {"model_cfg": MODEL["model_cfg"] | {"text_cfg": text, "quick_gelu": True}}
     (folder / "tiny-clip.json").write_text(json.dumps(wanted | {"preprocess_cfg": MODEL["preprocess_cfg"]}))
 
 
@@ -90,32 +107,67 @@ def tall_masks(root: Path) -> Path:
 
 
 def hub(root: Path, *, cached: bool = False) -> Path:
-    """FusionBench's models beside OpenAI's, with data sets saved to disk; `cached` as in the hub's own cache."""
-    from datasets import ClassLabel, Dataset, Features
-    from datasets import Image as Column
-
-    def place(name: str, owner: str) -> Path:
-        if not cached:
-            return root / name
-        (root / "hub" / f"models--{owner}--{name}" / "refs").mkdir(parents=True)
-        (root / "hub" / f"models--{owner}--{name}" / "refs" / "main").write_text("b2")
-        return root / "hub" / f"models--{owner}--{name}" / "snapshots" / "b2"
-
+    """FusionBench's models beside OpenAI's whole CLIP, and data sets; `cached` as in the hub's own cache, with links."""
     root.mkdir(parents=True, exist_ok=True)
-    config(root)
+    config(root, vocabulary=49408)
     name = "clip-vit-base-patch32"
-    hugging_face_folder(place(name, "openai"), full_hugging_face(model()), "CLIPModel", act="quick_gelu")
-    for number, (task, classes) in enumerate((("mnist", 3), ("stanford-cars", 4))):
-        tower = {key: value for key, value in moved(0.05, number).state_dict().items() if key.startswith("visual.")}
-        expert = hugging_face(tower, projection=False)
-        hugging_face_folder(place(f"{name}_{task}", "tanganke"), expert, "CLIPVisionModel", act="quick_gelu")
-        made = images(2 * classes, classes, number, 2)
-        labels = ClassLabel(names=[f"thing {index}" for index in range(classes)])
-        columns = {"image": [Image.fromarray(item) for item in made["images"]], "label": made["labels"].tolist()}
-        data = Dataset.from_dict(columns, features=Features({"image": Column(), "label": labels}))
+    clip = open_clip.CLIP(**MODEL["model_cfg"], quick_gelu=True)
+    clip.visual.load_state_dict(model().visual.state_dict())
+    parts = {f"openai/{name}": ("CLIPModel", full_hugging_face(clip))}
+    for number, task in enumerate(HUB_TASKS):
+        tower = hugging_face(vision(moved(0.05, number)), projection=False)
+        parts[f"tanganke/{name}_{task}"] = ("CLIPVisionModel", tower)
+    for repository, (kind, tensors) in parts.items():
+        folder = hugging_face_folder(root / repository.rpartition("/")[2], tensors, kind, act="quick_gelu")
+        if cached:
+            into_cache(root / "hub", f"models/{repository}", folder)
+    for number, (task, public) in enumerate(HUB_TASKS.items()):
+        rows = table(images(12, 3, number, 2), (CLASSES / f"{public}.txt").read_text().splitlines())
         for split in ("train", "test"):
-            data.save_to_disk(str(root / "datasets" / task / split))
+            folder = root / "datasets" / task
+            if cached:
+                (folder / "data").mkdir(parents=True, exist_ok=True)
+                pq.write_table(rows, folder / "data" / f"{split}-00000-of-00001.parquet")
+            else:
+                saved_to_disk(folder / split, rows)
+        if cached:
+            into_cache(root / "hub", f"datasets/tanganke/{task}", folder)
     return root
+
+
+def table(made: dict[str, np.ndarray], names: list[str]) -> pa.Table:
+    """Images and labels as Hugging Face keeps them, with the names of all classes."""
+    encoded = []
+    for pixels in made["images"]:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        encoded.append({"bytes": stream.getvalue(), "path": None})
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names}}
+    rows = pa.table({"image": encoded, "label": pa.array(made["labels"], pa.int64())})
+    return rows.replace_schema_metadata({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
+
+
+def saved_to_disk(folder: Path, rows: pa.Table) -> None:
+    folder.mkdir(parents=True)
+    with pa.ipc.new_stream(str(folder / "data-00000-of-00001.arrow"), rows.schema) as stream:
+        stream.write_table(rows)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    features = json.loads(rows.schema.metadata[b"huggingface"])["info"]
+    (folder / "dataset_info.json").write_text(json.dumps(features))
+
+
+def into_cache(cache: Path, repository: str, folder: Path) -> None:
+    """Move a folder to where the hub's cache keeps it: files lie in blobs, a snapshot links to them."""
+    place = cache / repository.replace("/", "--")
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("b2")
+    (place / "blobs").mkdir()
+    (place / "snapshots" / "a1").mkdir(parents=True)  # an older, empty one
+    for number, file in enumerate(sorted(item for item in folder.rglob("*") if item.is_file())):
+        link = place / "snapshots" / "b2" / file.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.rename(place / "blobs" / f"{number:x}"))
+    shutil.rmtree(folder)
 
 
 def flat(root: Path) -> Path:

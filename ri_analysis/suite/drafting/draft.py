@@ -154,7 +154,7 @@ class _Decision:
         if called:
             first, *others = sorted(called, key=lambda model: (len(model.path.parts), model.path))
             if all(same(first, other) for other in others):
-                return first, called, "called so"
+                return first, called, "by its name"
             self._ask_for_origin([model.path for model in called], "several that differ are called so")
             return None, called, ""
         with_text = [model for model in group if model.has_text]
@@ -215,7 +215,7 @@ class _Decision:
             return {"architecture": architecture, "pretrained": Choice(options=self.origin_options)}
         why, copies = self.origin_why, len(self.copies) - 1
         if copies:
-            why += f"; {copies} more of this name hold the same weights, as far as compared"
+            why += f"; {copies} more so called hold the same weights, as far as compared"
         if self.origin.remark:
             self.note("model", f"{_posix(self.origin.path)}: {self.origin.remark}", "write 'tower' below 'pretrained'")
         return {"architecture": architecture, "pretrained": Choice(_posix(self.origin.path), why)}

@@ -19,7 +19,12 @@ from ri_analysis.errors import InputError
 
 _LINEARISED = re.compile(r"(^|\.)params0?\.")
 _BLOCK = re.compile(r"(?:transformer\.resblocks|encoder\.layers)\.(\d+)\.")
-_SAMPLE = ("class_embedding", "ln_post.weight", "post_layernorm.weight", "ln_post.bias", "post_layernorm.bias")
+# Small tensors by which models are compared, under both kinds of names.
+_SAMPLE = (
+    *("class_embedding", "positional_embedding", "ln_post.weight", "ln_post.bias"),
+    *("embeddings.class_embedding", "embeddings.position_embedding.weight"),
+    *("post_layernorm.weight", "post_layernorm.bias"),
+)
 # What a vision or text tower of open_clip's own kind is described by; with anything else it has other tensors.
 _PLAIN_VISION = {"width", "patch_size", "layers", "image_size", "head_width", "mlp_ratio", "patch_dropout"}
 
@@ -114,7 +119,7 @@ def _model(path: Path, found: Checkpoint, towers: tuple[Place, ...]) -> Model:
         place, remark = towers[0], str(error).removeprefix(f"{path}: ")
     names = tower_names(list(found.tensors), place, towers, str(path))
     names = {re.sub(r"^(visual|vision_model)\.", "", new): old for new, old in names.items()}
-    shapes = {name: tuple(found.tensors[old].shape) for name, old in names.items() if name not in _SAMPLE}
+    shapes = {name: tuple(found.tensors[old].shape) for name, old in names.items()}
     sample = {name: found.tensors[names[name]].clone() for name in _SAMPLE if name in names}
     classes = {name.rpartition(".")[2] for name in found.classes}
     pickled = True if "QuickGELU" in classes else False if "GELU" in classes else None
