@@ -52,7 +52,9 @@ def moved(size: float, seed: int) -> torch.nn.Module:
 
 
 def head(classes: int) -> torch.Tensor:
-    return 10 * torch.nn.functional.normalize(torch.randn(classes, 16, generator=torch.Generator().manual_seed(classes)))
+    return 10 * torch.nn.functional.normalize(
+        torch.randn(classes, 16, generator=torch.Generator().manual_seed(classes))
+    )
 
 
 def image_folder(folder: Path, classes: int, channel: int) -> None:
@@ -83,7 +85,9 @@ def task_vectors(root: Path) -> Path:
         header = np.array([0x803, *grey.shape], ">u4").tobytes()
         (raw / f"{name}-images-idx3-ubyte").write_bytes(header + grey.tobytes())
         labels = data["labels"].astype(np.uint8)
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(np.array([0x801, len(labels)], ">u4").tobytes() + labels.tobytes())
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(
+            np.array([0x801, len(labels)], ">u4").tobytes() + labels.tobytes()
+        )
     for split in ("train", "test"):
         image_folder(root / "data" / "stanford_cars" / split, TASKS["Cars"], 1)
     return root
@@ -107,7 +111,7 @@ def tall_masks(root: Path) -> Path:
 
 
 def hub(root: Path, *, cached: bool = False) -> Path:
-    """FusionBench's models beside OpenAI's whole CLIP, and data sets; `cached` as in the hub's own cache, with links."""
+    """FusionBench's models beside OpenAI's whole CLIP, and data sets; `cached`: in the hub's cache, with links."""
     root.mkdir(parents=True, exist_ok=True)
     config(root, vocabulary=49408)
     name = "clip-vit-base-patch32"

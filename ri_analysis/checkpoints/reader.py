@@ -147,7 +147,7 @@ def look_into(path: Path) -> Checkpoint:
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether `read_checkpoint` would read a folder as one model or adapter: it holds weights and says what they are."""
+    """Whether `read_checkpoint` would read a folder as one model: it holds weights and says what they are."""
     present = [name for name in _FOLDER_FILES if (folder / name).is_file()]
     return any(name.startswith("open_clip") or name.endswith(".json") or _config_file(folder, name) for name in present)
 

@@ -107,8 +107,8 @@ def check_suite(
 
     All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
     `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
-    sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. With
-    `text` it is that of a suite file that is to lie at `suite`. Raises InputError for a workspace that can't be written,
+    sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. `text` is
+    that of a suite file that is yet to be written, to `suite`. Raises InputError for a workspace that can't be written,
     or a device that is not there.
     """
     pick_device(device)

@@ -140,7 +140,9 @@ def arrays_of(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 def _arrays(path: Path) -> str:
     """Return the names, types and shapes of an npz file's arrays, for an error."""
-    found = [f"{name!r} {'' if kind == 'object' else f'{kind} {shape}'}" for name, (kind, shape) in arrays_of(path).items()]
+    found = [
+        f"{name!r} {'' if kind == 'object' else f'{kind} {shape}'}" for name, (kind, shape) in arrays_of(path).items()
+    ]
     return f"{listing([item.strip() for item in found], 8)}; save them under these names" if found else "none"
 
 

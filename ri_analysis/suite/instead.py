@@ -67,7 +67,8 @@ def look(path: Path) -> Instead | None:
 
 
 def _drafted(folder: Path) -> str:
-    return f"`ri-analysis init {shlex.quote(str(folder))}` writes one from what lies in the folder, as the Experts page does"
+    command = f"ri-analysis init {shlex.quote(str(folder))}"
+    return f"`{command}` writes one from what lies in the folder, as the Experts page does"
 
 
 def _folder(folder: Path) -> Instead:

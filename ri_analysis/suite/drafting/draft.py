@@ -28,6 +28,9 @@ class Choice:
     options: tuple[str, ...] = ()
 
 
+Table = dict[str, Choice]  # the keys of a table of a suite file, in their order
+
+
 @dataclass(frozen=True)
 class Open:
     """What could not be decided, and how to decide it; `table` is "model", a task's name, or "" for the whole suite."""
@@ -50,10 +53,10 @@ class Draft:
 
     folder: Path
     name: str
-    model: dict[str, Choice]
-    tasks: tuple[dict[str, Choice], ...]
-    auxiliary: tuple[dict[str, Choice], ...]
-    resolved: tuple[dict[str, Choice], ...]
+    model: Table
+    tasks: tuple[Table, ...]
+    auxiliary: tuple[Table, ...]
+    resolved: tuple[Table, ...]
     found: tuple[str, ...]
     left_out: tuple[str, ...]
     undecided: tuple[Open, ...]
@@ -90,12 +93,16 @@ class _Decision:
         self.origin, self.copies, self.origin_why = self._pretrained()
         self.experts = self._experts()
         if not self.experts:
-            raise InputError(f"{found.folder}: expected experts, fine-tuned checkpoints of one model, found {self._what()}")
+            raise InputError(
+                f"{found.folder}: expected experts, fine-tuned checkpoints of one model, found {self._what()}"
+            )
 
     def draft(self) -> Draft:
         model = self._model()
         heads, data = self._heads(), self._images()
-        tasks = tuple(self._task(expert, heads.get(expert.task, []), data.get(expert.task, [])) for expert in self.experts)
+        tasks = tuple(
+            self._task(expert, heads.get(expert.task, []), data.get(expert.task, [])) for expert in self.experts
+        )
         self._no_data_at_all(tasks)
         auxiliary = self._auxiliary(data)
         resolved = tuple({"name": Choice(path.name), "directory": Choice(_posix(path))} for path in self.found.resolved)
@@ -107,7 +114,7 @@ class _Decision:
             tasks,
             auxiliary,
             resolved,
-            tuple(self._in_words(model, tasks, auxiliary, resolved)),
+            tuple(self._in_words(model, tasks, auxiliary)),
             tuple(self.left_out),
             tuple(self.open),
         )
@@ -118,8 +125,8 @@ class _Decision:
     # --- weights ------------------------------------------------------------------------------------------
 
     def _what(self) -> str:
-        kinds = {"vision tower": self.found.models, "head": self.found.heads, "source of images": self.found.images}
-        there = [f"{len(items)} {kind}" + ("s" if len(items) > 1 else "") for kind, items in kinds.items() if items]
+        counts = {"vision towers": len(self.found.models), "heads": len(self.found.heads)}
+        there = [f"{count} {kind}" for kind, count in counts.items() if count]
         there += [f"{_posix(path)}, which can't be used: {why}" for path, why in self.found.trouble[:3]]
         return ", ".join(there) or "none"
 
@@ -164,7 +171,9 @@ class _Decision:
             return group[0], group, "the one model beside the adapters"
         one = amid(group)
         if one is not None:
-            problem = f"nothing names the pretrained model; {_posix(one.path)} was taken, whose weights lie amid the others'"
+            problem = (
+                f"nothing names the pretrained model; {_posix(one.path)} was taken, whose weights lie amid the others'"
+            )
             self.note("model", problem, "if it is an expert, give it a [[task]] and the right file here")
             return one, [one], "by its weights"
         self._ask_for_origin([model.path for model in group], "no file is called so")
@@ -209,7 +218,7 @@ class _Decision:
             found.append(_Expert(task, tuple(chosen), frozenset(called | (known.names if known else set()))))
         return found
 
-    def _model(self) -> dict[str, Choice]:
+    def _model(self) -> Table:
         architecture = self._architecture()
         if self.origin is None:
             return {"architecture": architecture, "pretrained": Choice(options=self.origin_options)}
@@ -222,7 +231,9 @@ class _Decision:
 
     def _architecture(self) -> Choice:
         if not self.group:
-            self.note("model", "which architecture the adapters are of", "write open_clip's name of it as 'architecture'")
+            self.note(
+                "model", "which architecture the adapters are of", "write open_clip's name of it as 'architecture'"
+            )
             return Choice()
         sizes = self._sizes()
         quick = next((m.quick_gelu for m in (self.origin, *self.group) if m and m.quick_gelu is not None), None)
@@ -245,7 +256,7 @@ class _Decision:
         if quick is None and any(name.endswith("quickgelu") for name in named):
             self.note(
                 "model",
-                "the files do not say which activation they were made with: GELU, or quick-GELU, which OpenAI's weights need",
+                "the files do not say which activation they were made with, GELU or (OpenAI's weights) quick-GELU",
                 f"choose {fitting[0]!r} or {fitting[0] + '-quickgelu'!r} as 'architecture'",
             )
             return Choice(options=(fitting[0], f"{fitting[0]}-quickgelu"), why=str(sizes))
@@ -281,7 +292,9 @@ class _Decision:
                 text = f"{_posix(head.path)}: a head of width {head.width}, the tower's output has {width}"
                 self.left_out.append(text)
             elif expert is None:
-                self.note("", f"whose head {_posix(head.path)} is ({head.classes} classes)", "write it as 'head' of its task")
+                self.note(
+                    "", f"whose head {_posix(head.path)} is ({head.classes} classes)", "write it as 'head' of its task"
+                )
             else:
                 found.setdefault(expert.task, []).append(head)
         nearest = {}
@@ -300,7 +313,7 @@ class _Decision:
                 found.setdefault(expert.task, []).append(images)
         return found
 
-    def _task(self, expert: _Expert, heads: list[HeadFile], images: list[Images]) -> dict[str, Choice]:
+    def _task(self, expert: _Expert, heads: list[HeadFile], images: list[Images]) -> Table:
         keys = {"name": Choice(expert.task), "expert": self._expert(expert)}
         data = self._data(expert, images)
         return {**keys, **self._head(expert, heads, data[1]), **data[0]}
@@ -315,7 +328,7 @@ class _Decision:
             self.note(expert.task, f"{paths[0]}: {model.remark}", "write 'tower' below 'expert'")
         return Choice(paths[0], "a LoRA adapter" if model is None else "")
 
-    def _head(self, expert: _Expert, heads: list[HeadFile], data: Images | None) -> dict[str, Choice]:
+    def _head(self, expert: _Expert, heads: list[HeadFile], data: Images | None) -> Table:
         if len(heads) > 1:
             self.note(expert.task, f"{len(heads)} files may be the head", "choose one as 'head'")
             return {"head": Choice(options=tuple(_posix(head.path) for head in heads[:_LISTED]))}
@@ -329,13 +342,13 @@ class _Decision:
             return {"head": Choice()}
         return self._built(expert, names_file, data)
 
-    def _built(self, expert: _Expert, names_file: Path | None, data: Images | None) -> dict[str, Choice]:
+    def _built(self, expert: _Expert, names_file: Path | None, data: Images | None) -> Table:
         """Return what the head of a task without one is built from."""
         known = expert.known
         templates = Choice(known.templates if known else (_TEMPLATE,), f"those for {known.name}" if known else "")
         if not known:
-            self.note(expert.task, "no head was found; one is built from class names and a general template",
-                      "correct 'templates', or give the head of the fine-tuning as 'head'")  # fmt: skip
+            problem = "no head was found; one is built from class names and a general template"
+            self.note(expert.task, problem, "correct 'templates', or give the head of the fine-tuning as 'head'")
         if names_file is not None:
             return {"classes": Choice(_posix(names_file)), "templates": templates}
         ordered = data is not None and (data.named or data.public)
@@ -344,8 +357,8 @@ class _Decision:
             return {"classes": Choice(str(path), "comes with ri-analysis"), "templates": templates}
         if data is not None and data.named:
             return {"templates": templates}
-        self.note(expert.task, "no class names were found to build a head from",
-                  "write them into a text file, one a line in the order of the labels, and its name as 'classes'")  # fmt: skip
+        remedy = "write them into a text file, one a line in the order of the labels, and its name as 'classes'"
+        self.note(expert.task, "no class names were found to build a head from", remedy)
         return {"classes": Choice(), "templates": templates}
 
     def _class_names(self, expert: _Expert, count: int) -> Path | None:
@@ -360,7 +373,7 @@ class _Decision:
                 fitting += [path] if lines == count or (not count and lines > 1) else []
         return fitting[0] if len(fitting) == 1 else None
 
-    def _data(self, expert: _Expert, images: list[Images]) -> tuple[dict[str, Choice], Images | None]:
+    def _data(self, expert: _Expert, images: list[Images]) -> tuple[Table, Images | None]:
         """Return the keys of a task's images, and those chosen to measure on."""
         by_split: dict[str, list[Images]] = {}
         for item in images:
@@ -380,7 +393,9 @@ class _Decision:
         """Return an open choice of data: images of the training split are named, but nothing is measured on them."""
         options = tuple(_posix(item.path) for item in images[:_LISTED])
         problem = "only images of the training split were found" if images else "no images were found"
-        self.note(expert.task, problem, "write the path of its test images as 'data' (docs/formats.md says what is read)")
+        self.note(
+            expert.task, problem, "write the path of its test images as 'data' (docs/formats.md says what is read)"
+        )
         return Choice(options=options)
 
     def _one(self, expert: _Expert, images: list[Images], key: str) -> tuple[Images | None, Choice]:
@@ -391,11 +406,11 @@ class _Decision:
         self.note(expert.task, f"{len(images)} sources of images may be its {key}", f"choose one as {key!r}")
         return None, Choice(options=tuple(_posix(item.path) for item in images[:_LISTED]))
 
-    def _no_data_at_all(self, tasks: Sequence[dict[str, Choice]]) -> None:
+    def _no_data_at_all(self, tasks: Sequence[Table]) -> None:
         if all(task["data"].value is None for task in tasks) and not self.found.images:
             self.note("", "no images were found in the folder", "test images of each task are needed to measure on")
 
-    def _auxiliary(self, data: dict[str, list[Images]]) -> tuple[dict[str, Choice], ...]:
+    def _auxiliary(self, data: dict[str, list[Images]]) -> tuple[Table, ...]:
         """Return the sources of images of no task: unlabelled ones, and those that are called so."""
         taken = {item.path for items in data.values() for item in items}
         sources: dict[str, list[Images]] = {}
@@ -405,7 +420,9 @@ class _Decision:
             if not item.labelled or names.is_auxiliary(item.path):
                 sources.setdefault(names.source_name(item.path), []).append(item)
             else:
-                remedy = "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
+                remedy = (
+                    "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
+                )
                 self.note("", f"which task the images of {_posix(item.path)} are of ({item.what})", remedy)
         order = ["", names.VALIDATION, names.TEST, names.TRAIN]
         found = []
@@ -417,15 +434,14 @@ class _Decision:
 
     # --- in words -----------------------------------------------------------------------------------------
 
-    def _in_words(self, model: dict[str, Choice], tasks: Sequence[dict[str, Choice]],
-                  auxiliary: Sequence[dict[str, Choice]], resolved: Sequence[dict[str, Choice]]) -> list[str]:  # fmt: skip
+    def _in_words(self, model: Table, tasks: Sequence[Table], auxiliary: Sequence[Table]) -> list[str]:
         lines = [f"{key}: {choice.value} ({choice.why})" for key, choice in model.items() if choice.value]
+        named = ("expert", "head", "classes", "data", "validation")
         for task in tasks:
-            parts = [f"{key} {task[key].value}" for key in ("expert", "head", "classes", "data", "validation")
-                     if key in task and task[key].value]  # fmt: skip
+            parts = [f"{key} {task[key].value}" for key in named if key in task and task[key].value]
             lines.append(f"task {task['name'].value}: {', '.join(parts) or 'nothing for sure'}")
         lines += [f"auxiliary {item['name'].value}: {item['data'].value}" for item in auxiliary]
-        return lines + [f"expert set after RI: {item['directory'].value}" for item in resolved]
+        return lines + [f"expert set after RI: {_posix(path)}" for path in self.found.resolved]
 
 
 def _shared(one: Path, two: Path) -> int:

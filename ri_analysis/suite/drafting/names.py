@@ -18,12 +18,12 @@ _SPLITS = {
     **dict.fromkeys(("train", "training", "trainval", "extra"), TRAIN),
 }
 # Words that say what a file is, and not whose.
-_KINDS = frozenset(
-    ("finetuned", "nonlinear", "fine", "tuned", "model", "models", "pytorch", "open", "clip", "adapter", "lora")
-    + ("checkpoint", "checkpoints", "ckpt", "epoch", "step", "best", "last", "final", "latest", "weights", "expert")
-    + ("experts", "visual", "vision", "tower", "encoder", "image", "images", "head", "heads", "classifier", "data")
-    + ("dataset", "datasets", "idx3", "ubyte", "raw", "npz", "batch", "gz", "classes", "classnames", "names", "class")
-)
+_KINDS = {
+    *("finetuned", "nonlinear", "fine", "tuned", "model", "models", "pytorch", "open", "clip", "adapter", "lora"),
+    *("checkpoint", "checkpoints", "ckpt", "epoch", "step", "best", "last", "final", "latest", "weights", "expert"),
+    *("experts", "visual", "vision", "tower", "encoder", "image", "images", "head", "heads", "classifier", "data"),
+    *("dataset", "datasets", "idx3", "ubyte", "raw", "npz", "batch", "gz", "classes", "classnames", "names", "class"),
+}
 _ZERO_SHOT = re.compile(r"zero_?shot|pre_?train|theta_?0$|^(base|init|initial|zs)(_model|_weights)?$")
 _AUXILIARY = re.compile(r"aux(iliary)?|unlabell?ed|imagenet.*|ilsvrc.*|places.*|coco.*|laion.*|openimages.*|cc3m|cc12m")
 _FULLY_TUNED = re.compile(r"fine_?tuned")
@@ -190,7 +190,7 @@ def _public() -> dict[str, Known]:
     """Return the data sets of the public benchmarks by all their names."""
     folder = resource_root() / "assets" / "benchmarks"
     hub, own = (read_toml(folder / layout / "ViT-B-32-20.toml")["task"] for layout in ("hugging_face", "task_vectors"))
-    found = {}
+    found: dict[str, Known] = {}
     for there, here in zip(hub, own, strict=True):
         data = str(here["data"]).removeprefix("data/")
         names = {plain(name) for name in (here["name"], there["expert"].partition("_")[2], data.partition("/")[0])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -166,11 +166,15 @@ def config_sizes(config: Mapping[str, Any]) -> Sizes | None:
         return None
     if not vision.keys() <= _PLAIN_VISION or "hf_model_name" in text:
         return None
-    patch, image, vocabulary = vision.get("patch_size", 16), vision.get("image_size", 224), text.get("vocab_size", 49408)
-    numbers = (vision.get("width", 768), patch, vision.get("layers", 12), image, config.get("embed_dim"), vocabulary)
-    if not all(isinstance(number, int) and number > 0 for number in (*numbers, text.get("width", 512))):
+    patch, image, vocabulary = (
+        vision.get("patch_size", 16),
+        vision.get("image_size", 224),
+        text.get("vocab_size", 49408),
+    )
+    width, layers, output = vision.get("width", 768), vision.get("layers", 12), config.get("embed_dim", 0)
+    numbers = (width, patch, layers, image, output, vocabulary, text.get("width", 512))
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
         return None
-    width, patch, layers, image, output, vocabulary = numbers
     return Sizes(width, patch, layers, (image // patch) ** 2 + 1, output, vocabulary, text.get("width", 512))
 
 
@@ -216,7 +220,7 @@ def same(one: Model, two: Model) -> bool:
 
 
 def amid(models: list[Model]) -> Model | None:
-    """Return the model from which the others may have been fine-tuned: it lies amid them, clearly nearer than any other.
+    """Return the model that the others may be fine-tuned from: it lies amid them, clearly nearer than any other.
 
     Task vectors are close to orthogonal, so that θ₀ is nearer to every expert than two experts are to one another.
     None for fewer than three, and where it is not clear.
