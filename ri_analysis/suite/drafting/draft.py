@@ -13,6 +13,7 @@ from ri_analysis.progress import Progress
 from ri_analysis.suite.drafting import names
 from ri_analysis.suite.drafting.survey import Images, Survey, survey
 from ri_analysis.suite.drafting.weights import Adapter, HeadFile, Model, Sizes, amid, fits, fitting_names, same
+from ri_analysis.suite.listing import counted_as
 from ri_analysis.suite.spec import read_lines
 
 _TEMPLATE = "a photo of a {}."
@@ -105,8 +106,10 @@ class _Decision:
         )
         self._no_data_at_all(tasks)
         auxiliary = self._auxiliary(data)
-        resolved = tuple({"name": Choice(path.name), "directory": Choice(_posix(path))} for path in self.found.resolved)
-        self.left_out += [f"{_posix(path)}: {why}" for path, why in self.found.trouble]
+        resolved = tuple(
+            {"name": Choice(path.name), "directory": Choice(path.as_posix())} for path in self.found.resolved
+        )
+        self.left_out += [f"{path.as_posix()}: {why}" for path, why in self.found.trouble]
         return Draft(
             self.found.folder,
             re.sub(r"[^\w.-]+", "-", self.found.folder.resolve().name).strip("-.") or "suite",
@@ -125,9 +128,9 @@ class _Decision:
     # --- weights ------------------------------------------------------------------------------------------
 
     def _what(self) -> str:
-        counts = {"vision towers": len(self.found.models), "heads": len(self.found.heads)}
-        there = [f"{count} {kind}" for kind, count in counts.items() if count]
-        there += [f"{_posix(path)}, which can't be used: {why}" for path, why in self.found.trouble[:3]]
+        counts = {"vision tower": len(self.found.models), "head": len(self.found.heads)}
+        there = [counted_as(count, kind) for kind, count in counts.items() if count]
+        there += [f"{path.as_posix()}, which can't be used: {why}" for path, why in self.found.trouble[:3]]
         return ", ".join(there) or "none"
 
     def _main_group(self) -> list[Model]:
@@ -135,7 +138,7 @@ class _Decision:
         own = [model for model in self.found.models if not model.ours]
         for model in self.found.models:
             if model.ours:
-                self.left_out.append(f"{_posix(model.path)}: a merge that ri-analysis wrote")
+                self.left_out.append(f"{model.path.as_posix()}: a merge that ri-analysis wrote")
         groups: dict[tuple[int, ...], list[Model]] = {}
         for model in own:
             groups.setdefault(model.sizes.tower, []).append(model)
@@ -145,7 +148,7 @@ class _Decision:
         largest = max(groups.values(), key=lambda group: (any(names.stem(m.path) in bases for m in group), len(group)))
         for group in groups.values():
             if group is not largest:
-                paths = listing([_posix(model.path) for model in group], _LISTED)
+                paths = listing([model.path.as_posix() for model in group], _LISTED)
                 self.note(
                     "",
                     f"models of another architecture are left out ({group[0].sizes}): {paths}",
@@ -171,9 +174,7 @@ class _Decision:
             return group[0], group, "the one model beside the adapters"
         one = amid(group)
         if one is not None:
-            problem = (
-                f"nothing names the pretrained model; {_posix(one.path)} was taken, whose weights lie amid the others'"
-            )
+            problem = f"no file is called pretrained; {one.path} was taken, whose weights lie amid the others'"
             self.note("model", problem, "if it is an expert, give it a [[task]] and the right file here")
             return one, [one], "by its weights"
         self._ask_for_origin([model.path for model in group], "no file is called so")
@@ -195,7 +196,7 @@ class _Decision:
             f"which is the pretrained model that all experts start from: {why}{hint}",
             "write its file or folder as 'pretrained', or an open_clip tag such as \"openai\", which is downloaded",
         )
-        self.origin_options = tuple(_posix(path) for path in paths[:_LISTED])
+        self.origin_options = tuple(path.as_posix() for path in paths[:_LISTED])
 
     def _experts(self) -> list[_Expert]:
         files: dict[str, list[Path]] = {}
@@ -211,9 +212,9 @@ class _Decision:
             tuned = [path for path in files[own] if names.is_fully_tuned(path)]
             called = {names.plain(task), names.plain(own)}
             known = names.known(sorted(called))
-            chosen = tuned if len(tuned) == 1 else files[own]
+            chosen = tuned or files[own]
             if len(chosen) < len(files[own]):
-                left = [_posix(path) for path in files[own] if path not in chosen]
+                left = [path.as_posix() for path in files[own] if path not in chosen]
                 self.left_out.append(f"{listing(left, _LISTED)}: {chosen[0].name} beside it is called fine-tuned")
             found.append(_Expert(task, tuple(chosen), frozenset(called | (known.names if known else set()))))
         return found
@@ -226,8 +227,10 @@ class _Decision:
         if copies:
             why += f"; {copies} more so called hold the same weights, as far as compared"
         if self.origin.remark:
-            self.note("model", f"{_posix(self.origin.path)}: {self.origin.remark}", "write 'tower' below 'pretrained'")
-        return {"architecture": architecture, "pretrained": Choice(_posix(self.origin.path), why)}
+            self.note(
+                "model", f"{self.origin.path.as_posix()}: {self.origin.remark}", "write 'tower' below 'pretrained'"
+            )
+        return {"architecture": architecture, "pretrained": Choice(self.origin.path.as_posix(), why)}
 
     def _architecture(self) -> Choice:
         if not self.group:
@@ -242,7 +245,7 @@ class _Decision:
         configs = [item for item in self.found.configs if fits(item.sizes, sizes)]
         if configs:
             same_activation = [item for item in configs if quick in (None, item.quick_gelu)] or configs
-            paths = tuple(_posix(item.path) for item in same_activation)
+            paths = tuple(item.path.as_posix() for item in same_activation)
             if len(paths) > 1:
                 self.note("model", f"{len(paths)} model configs fit the weights", "choose one as 'architecture'")
                 return Choice(options=paths)
@@ -289,11 +292,13 @@ class _Decision:
         for head in sorted(self.found.heads, key=lambda head: head.path):
             expert = self._whose(head.path)
             if width and head.width != width:
-                text = f"{_posix(head.path)}: a head of width {head.width}, the tower's output has {width}"
+                text = f"{head.path.as_posix()}: a head of width {head.width}, the tower's output has {width}"
                 self.left_out.append(text)
             elif expert is None:
                 self.note(
-                    "", f"whose head {_posix(head.path)} is ({head.classes} classes)", "write it as 'head' of its task"
+                    "",
+                    f"whose head {head.path.as_posix()} is ({head.classes} classes)",
+                    "write it as 'head' of its task",
                 )
             else:
                 found.setdefault(expert.task, []).append(head)
@@ -319,7 +324,7 @@ class _Decision:
         return {**keys, **self._head(expert, heads, data[1]), **data[0]}
 
     def _expert(self, expert: _Expert) -> Choice:
-        paths = [_posix(path) for path in expert.files]
+        paths = [path.as_posix() for path in expert.files]
         if len(paths) > 1:
             self.note(expert.task, f"{len(paths)} files may be the expert", "choose one as 'expert'")
             return Choice(options=tuple(paths[:_LISTED]))
@@ -331,11 +336,11 @@ class _Decision:
     def _head(self, expert: _Expert, heads: list[HeadFile], data: Images | None) -> Table:
         if len(heads) > 1:
             self.note(expert.task, f"{len(heads)} files may be the head", "choose one as 'head'")
-            return {"head": Choice(options=tuple(_posix(head.path) for head in heads[:_LISTED]))}
+            return {"head": Choice(options=tuple(head.path.as_posix() for head in heads[:_LISTED]))}
         names_file = self._class_names(expert, heads[0].classes if heads else 0)
         if heads:
-            keys = {"head": Choice(_posix(heads[0].path), f"{heads[0].classes} classes")}
-            return keys if names_file is None else keys | {"classes": Choice(_posix(names_file))}
+            keys = {"head": Choice(heads[0].path.as_posix(), f"{heads[0].classes} classes")}
+            return keys if names_file is None else keys | {"classes": Choice(names_file.as_posix())}
         if self.origin is None or not self.origin.has_text:
             remedy = "write the file of its classifier as 'head'; a head can be built from class names only where the "
             self.note(expert.task, "no head was found", f"{remedy}pretrained model has its text tower")
@@ -350,7 +355,7 @@ class _Decision:
             problem = "no head was found; one is built from class names and a general template"
             self.note(expert.task, problem, "correct 'templates', or give the head of the fine-tuning as 'head'")
         if names_file is not None:
-            return {"classes": Choice(_posix(names_file)), "templates": templates}
+            return {"classes": Choice(names_file.as_posix()), "templates": templates}
         ordered = data is not None and (data.named or data.public)
         if known and data is not None and ordered and not is_hidden():
             path = known.classes if data.named else known.own_classes
@@ -391,7 +396,7 @@ class _Decision:
 
     def _no_data(self, expert: _Expert, images: list[Images]) -> Choice:
         """Return an open choice of data: images of the training split are named, but nothing is measured on them."""
-        options = tuple(_posix(item.path) for item in images[:_LISTED])
+        options = tuple(item.path.as_posix() for item in images[:_LISTED])
         problem = "only images of the training split were found" if images else "no images were found"
         self.note(
             expert.task, problem, "write the path of its test images as 'data' (docs/formats.md says what is read)"
@@ -400,11 +405,11 @@ class _Decision:
 
     def _one(self, expert: _Expert, images: list[Images], key: str) -> tuple[Images | None, Choice]:
         if len(images) > 1 and expert.known:
-            images = [i for i in images if f"/{_posix(i.path)}".endswith(f"/{expert.known.data}")] or images
+            images = [i for i in images if f"/{i.path.as_posix()}".endswith(f"/{expert.known.data}")] or images
         if len(images) == 1:
-            return images[0], Choice(_posix(images[0].path), images[0].what)
+            return images[0], Choice(images[0].path.as_posix(), images[0].what)
         self.note(expert.task, f"{len(images)} sources of images may be its {key}", f"choose one as {key!r}")
-        return None, Choice(options=tuple(_posix(item.path) for item in images[:_LISTED]))
+        return None, Choice(options=tuple(item.path.as_posix() for item in images[:_LISTED]))
 
     def _no_data_at_all(self, tasks: Sequence[Table]) -> None:
         if all(task["data"].value is None for task in tasks) and not self.found.images:
@@ -423,13 +428,13 @@ class _Decision:
                 remedy = (
                     "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
                 )
-                self.note("", f"which task the images of {_posix(item.path)} are of ({item.what})", remedy)
+                self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
         order = ["", names.VALIDATION, names.TEST, names.TRAIN]
         found = []
         for name, items in sources.items():
             first, *others = sorted(items, key=lambda item: order.index(item.split))
-            self.left_out += [f"{_posix(item.path)}: {_posix(first.path)} is taken for {name}" for item in others]
-            found.append({"name": Choice(name), "data": Choice(_posix(first.path), first.what)})
+            self.left_out += [f"{item.path.as_posix()}: {first.path.as_posix()} is taken for {name}" for item in others]
+            found.append({"name": Choice(name), "data": Choice(first.path.as_posix(), first.what)})
         return tuple(found)
 
     # --- in words -----------------------------------------------------------------------------------------
@@ -441,15 +446,9 @@ class _Decision:
             parts = [f"{key} {task[key].value}" for key in named if key in task and task[key].value]
             lines.append(f"task {task['name'].value}: {', '.join(parts) or 'nothing for sure'}")
         lines += [f"auxiliary {item['name'].value}: {item['data'].value}" for item in auxiliary]
-        return lines + [f"expert set after RI: {_posix(path)}" for path in self.found.resolved]
+        return lines + [f"expert set after RI: {path.as_posix()}" for path in self.found.resolved]
 
 
 def _shared(one: Path, two: Path) -> int:
     """Return how many folders two paths have in common."""
     return len([1 for a, b in zip(one.parent.parts, two.parent.parts, strict=False) if a == b])
-
-
-def _posix(path: Path) -> str:
-    """Return a path as a suite file names it."""
-    text = path.as_posix()
-    return f"./{text}" if text.startswith("~") else text

@@ -167,7 +167,11 @@ class _Walk:
                 self._entries += 1
                 limits.require("folder-entries", self._entries, self.found.folder)
                 path = folder / entry.name
-                if not hidden(entry.name) and entry.name.isprintable() and is_allowed(path):
+                if hidden(entry.name) or not entry.name.isprintable() or not is_allowed(path):
+                    continue
+                if folder == self.found.folder and entry.name.startswith("~"):
+                    self.note(path, "a suite file can't name it, as ~ begins a home folder; rename it")
+                else:
                     found.append(path)
         return sorted(found)
 
