@@ -18,6 +18,7 @@ from ri_analysis.suite.spec import read_lines
 
 _TEMPLATE = "a photo of a {}."
 _LISTED = 8
+_TEST_IMAGES = "write the path of test images (docs/formats.md says what is read) as 'data'"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class _Decision:
     def __init__(self, found: Survey) -> None:
         self.found, self.open, self.left_out = found, list[Open](), list[str]()
         self.origin_options: tuple[str, ...] = ()
+        # Heads and labelled images that are called like no task.
+        self.stray_heads, self.strays = list[HeadFile](), list[Images]()
         self.group = self._main_group()
         self.origin, self.copies, self.origin_why = self._pretrained()
         self.experts = self._experts()
@@ -104,7 +107,8 @@ class _Decision:
         tasks = tuple(
             self._task(expert, heads.get(expert.task, []), data.get(expert.task, [])) for expert in self.experts
         )
-        self._no_data_at_all(tasks)
+        if not self.found.images:
+            self.note("", "no images were found in the folder", f"{_TEST_IMAGES} of each [[task]]")
         auxiliary = self._auxiliary(data)
         resolved = tuple(
             {"name": Choice(path.name), "directory": Choice(path.as_posix())} for path in self.found.resolved
@@ -295,6 +299,7 @@ class _Decision:
                 text = f"{head.path.as_posix()}: a head of width {head.width}, the tower's output has {width}"
                 self.left_out.append(text)
             elif expert is None:
+                self.stray_heads.append(head)
                 self.note(
                     "",
                     f"whose head {head.path.as_posix()} is ({head.classes} classes)",
@@ -316,6 +321,8 @@ class _Decision:
             expert = self._whose(images.path) if images.labelled else None
             if expert is not None:
                 found.setdefault(expert.task, []).append(images)
+            elif images.labelled and not names.is_auxiliary(images.path):
+                self.strays.append(images)
         return found
 
     def _task(self, expert: _Expert, heads: list[HeadFile], images: list[Images]) -> Table:
@@ -344,7 +351,7 @@ class _Decision:
         if self.origin is None or not self.origin.has_text:
             remedy = "write the file of its classifier as 'head'; a head can be built from class names only where the "
             self.note(expert.task, "no head was found", f"{remedy}pretrained model has its text tower")
-            return {"head": Choice()}
+            return {"head": Choice(options=tuple(head.path.as_posix() for head in self.stray_heads[:_LISTED]))}
         return self._built(expert, names_file, data)
 
     def _built(self, expert: _Expert, names_file: Path | None, data: Images | None) -> Table:
@@ -357,10 +364,10 @@ class _Decision:
         if names_file is not None:
             return {"classes": Choice(names_file.as_posix()), "templates": templates}
         ordered = data is not None and (data.named or data.public)
-        if known and data is not None and ordered and not is_hidden():
+        if known and data and ordered and not is_hidden():
             path = known.classes if data.named else known.own_classes
             return {"classes": Choice(str(path), "comes with ri-analysis"), "templates": templates}
-        if data is not None and data.named:
+        if data is None or data.named:  # data to come may give the names
             return {"templates": templates}
         remedy = "write them into a text file, one a line in the order of the labels, and its name as 'classes'"
         self.note(expert.task, "no class names were found to build a head from", remedy)
@@ -396,12 +403,10 @@ class _Decision:
 
     def _no_data(self, expert: _Expert, images: list[Images]) -> Choice:
         """Return an open choice of data: images of the training split are named, but nothing is measured on them."""
-        options = tuple(item.path.as_posix() for item in images[:_LISTED])
-        problem = "only images of the training split were found" if images else "no images were found"
-        self.note(
-            expert.task, problem, "write the path of its test images as 'data' (docs/formats.md says what is read)"
-        )
-        return Choice(options=options)
+        if self.found.images:
+            problem = "only images of the training split were found" if images else "no images are called like it"
+            self.note(expert.task, problem, _TEST_IMAGES)
+        return Choice(options=tuple(item.path.as_posix() for item in (images or self.strays)[:_LISTED]))
 
     def _one(self, expert: _Expert, images: list[Images], key: str) -> tuple[Images | None, Choice]:
         if len(images) > 1 and expert.known:
@@ -411,24 +416,16 @@ class _Decision:
         self.note(expert.task, f"{len(images)} sources of images may be its {key}", f"choose one as {key!r}")
         return None, Choice(options=tuple(item.path.as_posix() for item in images[:_LISTED]))
 
-    def _no_data_at_all(self, tasks: Sequence[Table]) -> None:
-        if all(task["data"].value is None for task in tasks) and not self.found.images:
-            self.note("", "no images were found in the folder", "test images of each task are needed to measure on")
-
     def _auxiliary(self, data: dict[str, list[Images]]) -> tuple[Table, ...]:
         """Return the sources of images of no task: unlabelled ones, and those that are called so."""
         taken = {item.path for items in data.values() for item in items}
         sources: dict[str, list[Images]] = {}
         for item in sorted(self.found.images, key=lambda item: item.path):
-            if item.path in taken:
-                continue
-            if not item.labelled or names.is_auxiliary(item.path):
+            if item.path not in taken and item not in self.strays:
                 sources.setdefault(names.source_name(item.path), []).append(item)
-            else:
-                remedy = (
-                    "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
-                )
-                self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
+        for item in self.strays:
+            remedy = "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
+            self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
         order = ["", names.VALIDATION, names.TEST, names.TRAIN]
         found = []
         for name, items in sources.items():
