@@ -40,7 +40,7 @@ def test_a_draft_is_mended_checked_written_and_opened(app: AppTest, folder: Path
     app.button(key="experts.draft.check").click().run()
     assert "key 'data' missing" in app.error[0].value.replace("\\", "")
     draft = app.text_area(key="widget.experts.draft")
-    draft.set_value(draft.value.replace('# data = "digits', 'data = "digits')).run()
+    draft.set_value(draft.value.replace('# data = "digits', 'data = "digits', 1)).run()
     assert not app.error  # that was about another text
     app.button(key="experts.draft.check").click().run()
     assert "The draft passed the check." in app.success[0].value

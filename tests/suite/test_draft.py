@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,14 @@ def test_the_tiny_suites_folder_gives_its_own_suite_again(tiny: Path) -> None:
     assert [item.directory for item in spec.resolved] == [item.directory for item in own.resolved]
     assert [item.name for item in spec.auxiliary] == ["other"]
     assert ["unseen.npz" in item.problem for item in found.undecided] == [True]
+    text = tiny.read_text()
+    assert '# [[unseen]]\n# name = "unseen"\n# tasks =\n# data = "unseen.npz"' in text
+    tiny.write_text(
+        re.sub(r"# (\[\[unseen\]\]|name = .unseen|tasks =|data = .unseen)", r"\1", text).replace(
+            "tasks =", 'tasks = ["Reds"]'
+        )
+    )
+    assert read_spec(tiny).unseen[0].data == own.unseen[0].data
 
 
 # --- what stays open --------------------------------------------------------------------------------------
@@ -134,7 +143,7 @@ def test_what_lacks_is_open_in_the_text_and_explained_by_the_check(tmp_path: Pat
     for name in ("origin.safetensors", "mnist.npz", "cars_head.safetensors", "tiny-clip.json"):
         (folder / name).unlink()
     found = draft(folder)
-    assert open_keys(found) == ["model", "model", "cars", "mnist"]
+    assert open_keys(found) == ["[model]", "[model]", "cars", "mnist"]
     text = to_toml(found, folder / "suite.toml")
     assert '# pretrained = "cars.safetensors"' in text
     assert "# TO DECIDE: no architecture of open_clip fits the weights: width 32, 2 blocks, patches of 4" in text
@@ -267,6 +276,7 @@ def test_images_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "data" / "reds" / "images" / "class 0").rename(tmp_path / "data" / "reds" / "images" / "class_0")
     (tmp_path / "auxiliary" / "imagenet" / "val").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "auxiliary" / "imagenet" / "val" / "a.png")
+    np.savez(tmp_path / "oracle.npz", images=np.zeros((2, 8, 8), np.uint8))
     (tmp_path / "set.h5").touch()
     np.savez(tmp_path / "heads.npz", weight=np.zeros((3, 16)))
     found = draft(tmp_path)
@@ -275,7 +285,10 @@ def test_images_of_every_kind(tmp_path: Path) -> None:
     assert tasks["svhn"]["data"] == "data/svhn/test_32x32.mat"
     assert tasks["fer2013"]["data"] == "data/fer2013/icml_face_data.csv"
     assert tasks["reds"]["data"] == "data/reds/test.txt"
-    assert [values(item) for item in found.auxiliary] == [{"name": "imagenet", "data": "auxiliary/imagenet/val"}]
+    assert [values(item) for item in found.auxiliary] == [
+        {"name": "imagenet", "data": "auxiliary/imagenet/val"},
+        {"name": "oracle", "data": "oracle.npz", "oracle": True},
+    ]
     assert any(line.startswith("set.h5: HDF5 is not read") for line in found.left_out)
     assert any(line.startswith("heads.npz: heads in npz files are not read") for line in found.left_out)
 

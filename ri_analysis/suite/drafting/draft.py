@@ -16,6 +16,7 @@ from ri_analysis.suite.drafting.weights import Adapter, HeadFile, Model, Sizes, 
 from ri_analysis.suite.listing import counted_as
 from ri_analysis.suite.spec import read_lines
 
+MODEL = "[model]"
 _TEMPLATE = "a photo of a {}."
 _LISTED = 8
 _TEST_IMAGES = "write the path of test images (docs/formats.md says what is read) as 'data'"
@@ -25,7 +26,7 @@ _TEST_IMAGES = "write the path of test images (docs/formats.md says what is read
 class Choice:
     """The value of a key: None where it is open, with `options` for it. `why` says what it is, or how it was found."""
 
-    value: str | tuple[str, ...] | None = None
+    value: str | tuple[str, ...] | bool | None = None
     why: str = ""
     options: tuple[str, ...] = ()
 
@@ -35,14 +36,14 @@ Table = dict[str, Choice]  # the keys of a table of a suite file, in their order
 
 @dataclass(frozen=True)
 class Open:
-    """What could not be decided, and how to decide it; `table` is "model", a task's name, or "" for the whole suite."""
+    """What could not be decided, and how to decide it; `table` is MODEL, a task's name, or "" for the whole suite."""
 
     table: str
     problem: str
     remedy: str
 
     def __str__(self) -> str:
-        where = {"": "", "model": "[model]: "}.get(self.table, f"[[task]] {self.table}: ")
+        where = {"": "", MODEL: f"{MODEL}: "}.get(self.table, f"[[task]] {self.table}: ")
         return f"{where}{self.problem}; {self.remedy}"
 
 
@@ -50,7 +51,8 @@ class Open:
 class Draft:
     """A drafted suite. Each table holds its keys in order; paths are relative to `folder`.
 
-    `found` says in lines what was found, `left_out` what of it is not used and why, and `undecided` what is open.
+    `unseen` are labelled images that are called like no task: they may be of another domain, or not be needed. `found`
+    says in lines what was found, `left_out` what of it is not used and why, and `undecided` what is open.
     """
 
     folder: Path
@@ -58,6 +60,7 @@ class Draft:
     model: Table
     tasks: tuple[Table, ...]
     auxiliary: tuple[Table, ...]
+    unseen: tuple[Table, ...]
     resolved: tuple[Table, ...]
     found: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -120,6 +123,7 @@ class _Decision:
             model,
             tasks,
             auxiliary,
+            self._unseen(),
             resolved,
             tuple(self._in_words(model, tasks, auxiliary)),
             tuple(self.left_out),
@@ -179,7 +183,7 @@ class _Decision:
         one = amid(group)
         if one is not None:
             problem = f"no file is called pretrained; {one.path} was taken, whose weights lie amid the others'"
-            self.note("model", problem, "if it is an expert, give it a [[task]] and the right file here")
+            self.note(MODEL, problem, "if it is an expert, give it a [[task]] and the right file here")
             return one, [one], "by its weights"
         self._ask_for_origin([model.path for model in group], "no file is called so")
         return None, [], ""
@@ -196,7 +200,7 @@ class _Decision:
         bases = sorted({adapter.base for adapter in self.found.adapters} - {""})
         hint = " (see 'base_model_name_or_path' in the adapters' adapter_config.json)" if bases else ""
         self.note(
-            "model",
+            MODEL,
             f"which is the pretrained model that all experts start from: {why}{hint}",
             "write its file or folder as 'pretrained', or an open_clip tag such as \"openai\", which is downloaded",
         )
@@ -231,16 +235,12 @@ class _Decision:
         if copies:
             why += f"; {copies} more so called hold the same weights, as far as compared"
         if self.origin.remark:
-            self.note(
-                "model", f"{self.origin.path.as_posix()}: {self.origin.remark}", "write 'tower' below 'pretrained'"
-            )
+            self.note(MODEL, f"{self.origin.path.as_posix()}: {self.origin.remark}", "write 'tower' below 'pretrained'")
         return {"architecture": architecture, "pretrained": Choice(self.origin.path.as_posix(), why)}
 
     def _architecture(self) -> Choice:
         if not self.group:
-            self.note(
-                "model", "which architecture the adapters are of", "write open_clip's name of it as 'architecture'"
-            )
+            self.note(MODEL, "which architecture the adapters are of", "write open_clip's name of it as 'architecture'")
             return Choice()
         sizes = self._sizes()
         quick = next((m.quick_gelu for m in (self.origin, *self.group) if m and m.quick_gelu is not None), None)
@@ -251,18 +251,18 @@ class _Decision:
             same_activation = [item for item in configs if quick in (None, item.quick_gelu)] or configs
             paths = tuple(item.path.as_posix() for item in same_activation)
             if len(paths) > 1:
-                self.note("model", f"{len(paths)} model configs fit the weights", "choose one as 'architecture'")
+                self.note(MODEL, f"{len(paths)} model configs fit the weights", "choose one as 'architecture'")
                 return Choice(options=paths)
             return Choice(paths[0], f"a model config that fits the weights: {sizes}")
         named = fitting_names(sizes)
         fitting = [name for name in named if name.endswith("quickgelu") == bool(quick)]
         if not fitting:
             remedy = "write a model config of open_clip (JSON) and its path as 'architecture'"
-            self.note("model", f"no architecture of open_clip fits the weights: {sizes}", remedy)
+            self.note(MODEL, f"no architecture of open_clip fits the weights: {sizes}", remedy)
             return Choice(why=str(sizes))
         if quick is None and any(name.endswith("quickgelu") for name in named):
             self.note(
-                "model",
+                MODEL,
                 "the files do not say which activation they were made with, GELU or (OpenAI's weights) quick-GELU",
                 f"choose {fitting[0]!r} or {fitting[0] + '-quickgelu'!r} as 'architecture'",
             )
@@ -423,16 +423,24 @@ class _Decision:
         for item in sorted(self.found.images, key=lambda item: item.path):
             if item.path not in taken and item not in self.strays:
                 sources.setdefault(names.source_name(item.path), []).append(item)
-        for item in self.strays:
-            remedy = "if they are of a task, write the path as its 'data'; images of another domain go into [[unseen]]"
-            self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
         order = ["", names.VALIDATION, names.TEST, names.TRAIN]
         found = []
         for name, items in sources.items():
             first, *others = sorted(items, key=lambda item: order.index(item.split))
             self.left_out += [f"{item.path.as_posix()}: {first.path.as_posix()} is taken for {name}" for item in others]
-            found.append({"name": Choice(name), "data": Choice(first.path.as_posix(), first.what)})
+            oracle = {"oracle": Choice(True, "images of the tasks, by its name")} if "oracle" in name else {}
+            found.append({"name": Choice(name), "data": Choice(first.path.as_posix(), first.what), **oracle})
         return tuple(found)
+
+    def _unseen(self) -> tuple[Table, ...]:
+        """Return labelled images of no task's name, each as the table that it would have as an unseen domain."""
+        remedy = "if they are of a task, write the path as its 'data'; if of another domain, complete its [[unseen]]"
+        for item in self.strays:
+            self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
+        return tuple(
+            {"name": Choice(names.source_name(item.path)), "tasks": Choice(), "data": Choice(item.path.as_posix())}
+            for item in self.strays
+        )
 
     # --- in words -----------------------------------------------------------------------------------------
 

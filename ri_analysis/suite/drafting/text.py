@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ri_analysis.errors import InputError
-from ri_analysis.suite.drafting.draft import Choice, Draft, Open
+from ri_analysis.suite.drafting.draft import MODEL, Choice, Draft, Open
 
+Value = str | tuple[str, ...] | bool
 _WIDTH = 110
 _BESIDE = ("architecture", "classes")  # keys whose paths begin at the suite file, and not at `root`
 
@@ -23,7 +24,7 @@ def to_toml(draft: Draft, out: Path) -> str:
     if moved is not None:
         lines.append(f"root = {_value(moved.as_posix())}  # where the paths below begin")
     lines += _decide(draft.undecided, "")
-    lines += ["", "[model]", *_keys(draft.model, moved), *_decide(draft.undecided, "model")]
+    lines += ["", "[model]", *_keys(draft.model, moved), *_decide(draft.undecided, MODEL)]
     for task in draft.tasks:
         lines += ["", "[[task]]", *_keys(task, moved), *_decide(draft.undecided, str(task["name"].value))]
     for source in draft.auxiliary:
@@ -31,6 +32,8 @@ def to_toml(draft: Draft, out: Path) -> str:
     if not draft.auxiliary:
         lines += ["", *_comment("Images for RI, unlabelled and of no task: a folder of them does better than this.")]
         lines += ["[[auxiliary]]", 'name = "shapes"', 'generator = "shapes"']
+    for domain in draft.unseen:
+        lines += ["", "# [[unseen]]", *(f"# {line.removeprefix('# ')}" for line in _keys(domain, moved))]
     for item in draft.resolved:
         lines += ["", "[[resolved]]", *_keys(item, moved)]
     left = [text for line in draft.left_out for text in _comment(f"Left out: {line}.")]
@@ -65,13 +68,15 @@ def _keys(table: Mapping[str, Choice], moved: Path | None) -> list[str]:
     return lines
 
 
-def _placed(value: str | tuple[str, ...], folder: Path | None) -> str | tuple[str, ...]:
+def _placed(value: Value, folder: Path | None) -> Value:
     """Return a path with the folder that it begins at, where the suite file lies in another one."""
     is_file = folder is not None and isinstance(value, str) and (folder / value).is_file()
     return (folder / value).as_posix() if folder is not None and isinstance(value, str) and is_file else value
 
 
-def _value(value: str | tuple[str, ...]) -> str:
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
