@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ri_analysis import limits
+from ri_analysis.allowed import is_allowed
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
 from ri_analysis.documents import opened, read_text
 from ri_analysis.errors import InputError
@@ -93,7 +94,8 @@ def is_known(path: Path) -> bool:
     if reader is _fer2013:
         return {"emotion", "pixels"} <= {name.strip() for name in line.split(",")}
     words = line.split()
-    return bool(words) and _locate(_listed_below(path)[1], words[0]) is not None
+    first = _locate(_listed_below(path)[1], words[0]) if words else None
+    return first is not None and is_allowed(first)
 
 
 Arrays = tuple[npt.NDArray[np.uint8], Indices, Sequence[str]]
