@@ -18,7 +18,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.suite import read_spec
 from ri_analysis.suite.drafting import Draft, draft, require_new, to_toml
 from ri_analysis.suite.drafting.names import known, may_be_called, split_of, tasks_of, whose
-from ri_analysis.suite.drafting.weights import Sizes, fitting_names
+from ri_analysis.suite.drafting.weights import Sizes, fitting
 from ri_analysis.suite.spec import SuiteSpec, parse_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
@@ -194,10 +194,10 @@ def test_differing_models_called_zero_shot_are_asked_about(tmp_path: Path) -> No
 
 def test_the_activation_is_asked_about_where_no_file_says_it(tmp_path: Path) -> None:
     sizes = Sizes(768, 32, 12, 50, 512)
-    assert fitting_names(sizes) == ("ViT-B-32", "ViT-B-32-quickgelu")
-    assert fitting_names(Sizes(1024, 14, 24, 257))[:1] == ("ViT-L-14",)
-    assert "ViT-L-14-336" in fitting_names(Sizes(1024, 14, 24, 577, 768))
-    assert fitting_names(Sizes(768, 32, 12, 50, 511)) == ()
+    assert list(fitting(sizes)) == ["ViT-B-32", "ViT-B-32-quickgelu"]
+    assert next(iter(fitting(Sizes(1024, 14, 24, 257)))) == "ViT-L-14"
+    assert "ViT-L-14-336" in fitting(Sizes(1024, 14, 24, 577, 768))
+    assert fitting(Sizes(768, 32, 12, 50, 511)) == {}
     width, layers = 768, 12
     tensors = {
         "visual.conv1.weight": torch.zeros(width, 3, 32, 32, dtype=torch.float16),
@@ -213,6 +213,49 @@ def test_the_activation_is_asked_about_where_no_file_says_it(tmp_path: Path) -> 
     (tmp_path / "MNIST").mkdir()
     (tmp_path / "MNIST.safetensors").rename(tmp_path / "MNIST" / "nonlinear_finetuned.pt")
     assert draft(tmp_path).model["architecture"].value == "ViT-B-32-quickgelu"  # OpenAI's, as tall_masks publishes them
+
+
+def test_a_width_that_no_file_tells_is_asked_about(tmp_path: Path) -> None:
+    blocks = {f"visual.transformer.resblocks.{block}.ln_1.weight": torch.ones(512) for block in range(12)}
+    tensors = {
+        "visual.conv1.weight": torch.zeros(512, 3, 32, 32),
+        "visual.positional_embedding": torch.zeros(50, 512),
+        **blocks,
+    }
+    for name in ("zeroshot", "MNIST"):
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    assert draft(tmp_path).model["architecture"].options == ("ViT-M-32", "ViT-M-32-alt")
+    save_file({"weight": head(3).repeat(1, 24)}, tmp_path / "MNIST_head.safetensors")  # of width 384
+    assert draft(tmp_path).model["architecture"].value == "ViT-M-32-alt"
+
+
+def test_towers_of_another_kind_are_told_apart(tmp_path: Path) -> None:
+    for name, width in (("zeroshot", 8), ("MNIST", 8), ("DTD", 9)):
+        save_file(
+            {"visual.trunk.patch_embed.proj.weight": torch.zeros(width, 3, 2, 2)}, tmp_path / f"{name}.safetensors"
+        )
+    found = draft(tmp_path)
+    assert [task["name"].value for task in found.tasks] == ["MNIST"]
+    said = "\n".join(map(str, found.undecided))
+    assert "left out (no plain ViT, 0.0 M values): DTD.safetensors" in said
+    assert "no architecture of open_clip fits the weights: no plain ViT" in said
+
+
+def test_a_word_in_all_names_does_not_make_a_pretrained_model(tmp_path: Path) -> None:
+    folder = flat(tmp_path / "mine")
+    for path in sorted(folder.glob("*.safetensors")):
+        if "head" not in path.name:
+            path.rename(folder / f"pretrained_{path.name}")
+    found = draft(folder)
+    assert found.model["pretrained"].value == "pretrained_origin.safetensors"
+    assert [task["name"].value for task in found.tasks] == ["cars", "mnist"]
+
+
+def test_unlabelled_images_called_like_a_task_are_marked_as_its_own(tmp_path: Path) -> None:
+    folder = flat(tmp_path / "mine")
+    shutil.copy(folder / "unlabelled.npz", folder / "mnist_unlabelled.npz")
+    marks = {str(item["data"].value): "oracle" in item for item in draft(folder).auxiliary}
+    assert marks == {"mnist_unlabelled.npz": True, "unlabelled.npz": False}
 
 
 # --- parts ------------------------------------------------------------------------------------------------

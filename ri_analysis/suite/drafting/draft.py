@@ -12,7 +12,7 @@ from ri_analysis.errors import InputError, listing
 from ri_analysis.progress import Progress
 from ri_analysis.suite.drafting import names
 from ri_analysis.suite.drafting.survey import Images, Survey, survey
-from ri_analysis.suite.drafting.weights import Adapter, HeadFile, Model, Sizes, amid, fits, fitting_names, same
+from ri_analysis.suite.drafting.weights import Adapter, HeadFile, Model, Sizes, amid, fits, fitting, same
 from ri_analysis.suite.listing import counted_as
 from ri_analysis.suite.spec import read_lines
 
@@ -173,6 +173,7 @@ class _Decision:
             first, *others = sorted(called, key=lambda model: (len(model.path.parts), model.path))
             if all(same(first, other) for other in others):
                 return first, called, "by its name"
+        if called and len(called) < len(group):  # a word in all names says nothing
             self._ask_for_origin([model.path for model in called], "several that differ are called so")
             return None, called, ""
         with_text = [model for model in group if model.has_text]
@@ -254,20 +255,23 @@ class _Decision:
                 self.note(MODEL, f"{len(paths)} model configs fit the weights", "choose one as 'architecture'")
                 return Choice(options=paths)
             return Choice(paths[0], f"a model config that fits the weights: {sizes}")
-        named = fitting_names(sizes)
-        fitting = [name for name in named if name.endswith("quickgelu") == bool(quick)]
-        if not fitting:
+        named = fitting(sizes)
+        plain = [name for name in named if name.endswith("quickgelu") == bool(quick)]
+        if not plain:
             remedy = "write a model config of open_clip (JSON) and its path as 'architecture'"
             self.note(MODEL, f"no architecture of open_clip fits the weights: {sizes}", remedy)
             return Choice(why=str(sizes))
+        if len({named[name].output for name in plain}) > 1:
+            self.note(MODEL, "no file holds a projection, whose width the architecture says", "choose 'architecture'")
+            return Choice(options=tuple(plain[:_LISTED]), why=str(sizes))
         if quick is None and any(name.endswith("quickgelu") for name in named):
             self.note(
                 MODEL,
                 "the files do not say which activation they were made with, GELU or (OpenAI's weights) quick-GELU",
-                f"choose {fitting[0]!r} or {fitting[0] + '-quickgelu'!r} as 'architecture'",
+                f"choose {plain[0]!r} or {plain[0] + '-quickgelu'!r} as 'architecture'",
             )
-            return Choice(options=(fitting[0], f"{fitting[0]}-quickgelu"), why=str(sizes))
-        return Choice(fitting[0], str(sizes))
+            return Choice(options=(plain[0], f"{plain[0]}-quickgelu"), why=str(sizes))
+        return Choice(plain[0], str(sizes))
 
     def _sizes(self) -> Sizes:
         """Return the sizes of the architecture: what the pretrained model lacks, an expert or the heads may tell."""
@@ -428,7 +432,8 @@ class _Decision:
         for name, items in sources.items():
             first, *others = sorted(items, key=lambda item: order.index(item.split))
             self.left_out += [f"{item.path.as_posix()}: {first.path.as_posix()} is taken for {name}" for item in others]
-            oracle = {"oracle": Choice(True, "images of the tasks, by its name")} if "oracle" in name else {}
+            of_tasks = "oracle" in name or self._whose(first.path) is not None
+            oracle = {"oracle": Choice(True, "images of the tasks, by its name")} if of_tasks else {}
             found.append({"name": Choice(name), "data": Choice(first.path.as_posix(), first.what), **oracle})
         return tuple(found)
 

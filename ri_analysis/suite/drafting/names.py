@@ -23,6 +23,7 @@ _KINDS = {
     *("checkpoint", "checkpoints", "ckpt", "epoch", "step", "best", "last", "final", "latest", "weights", "expert"),
     *("experts", "visual", "vision", "tower", "encoder", "image", "images", "head", "heads", "classifier", "data"),
     *("dataset", "datasets", "idx3", "ubyte", "raw", "npz", "batch", "gz", "classes", "classnames", "names", "class"),
+    *("unlabelled", "unlabeled"),
 }
 _ZERO_SHOT = re.compile(r"zero_?shot|pre_?train|theta_?0$|^(base|init|initial|zs)(_model|_weights)?$")
 _AUXILIARY = re.compile(r"aux(iliary)?|unlabell?ed|imagenet.*|ilsvrc.*|places.*|coco.*|laion.*|openimages.*|cc3m|cc12m")

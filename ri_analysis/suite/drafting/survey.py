@@ -256,7 +256,7 @@ class _Walk:
         with_images = [item for item in folders if self._begins_with_images(item)]
         if len(with_images) < 2 or len(with_images) < len(folders) or any(names.is_split(f.name) for f in folders):
             return False
-        if any(names.is_auxiliary(Path(item.name)) for item in folders):
+        if all(names.is_auxiliary(Path(item.name)) for item in folders):
             return False
         self._images(folder, f"a folder of {len(with_images)} classes", named=True)
         return True

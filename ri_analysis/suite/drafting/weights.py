@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Sizes:
     """A ViT's sizes: width, side of a patch, blocks, positions (patches and the class token), width of the output.
 
     The output's is 0 where the file does not hold the projection; `vocabulary` and `text_width` are those of the text
-    tower beside it, 0 without one.
+    tower beside it, 0 without one. Of another kind of tower `values` tells how many values it has; 0 of a plain ViT.
     """
 
     width: int
@@ -44,13 +45,16 @@ class Sizes:
     output: int = 0
     vocabulary: int = 0
     text_width: int = 0
+    values: int = 0
 
     @property
-    def tower(self) -> tuple[int, int, int, int]:
+    def tower(self) -> tuple[int, ...]:
         """What two towers must have in common to be merged, as far as every file says it."""
-        return self.width, self.patch, self.layers, self.positions
+        return self.width, self.patch, self.layers, self.positions, self.values
 
     def __str__(self) -> str:
+        if self.values:
+            return f"no plain ViT, {self.values / 1e6:.1f} M values"
         side = round((self.positions - 1) ** 0.5) * self.patch
         output = f", output {self.output}" if self.output else ""
         return f"width {self.width}, {self.layers} blocks, patches of {self.patch}, images of {side}{output}"
@@ -146,13 +150,14 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], found: Checkpoint, place: Plac
     whole = any(name.startswith(text_blocks) for name in found.tensors)
     vocabulary = next((tuple(found.tensors[name].shape) for name in text if whole and name in found.tensors), (0, 0))
     projection = "visual_projection.weight"
+    tower = (side(0, *patches), side(-1, *patches), len(blocks))
+    positions = side(0, "positional_embedding", "embeddings.position_embedding.weight")
     return Sizes(
-        side(0, *patches),
-        side(-1, *patches),
-        len(blocks),
-        side(0, "positional_embedding", "embeddings.position_embedding.weight"),
+        *tower,
+        positions,
         side(0, projection) if projection in shapes else side(1, "proj"),
         *(vocabulary if len(vocabulary) == 2 else (0, 0)),
+        values=0 if all(tower) and positions else sum(map(math.prod, shapes.values())),
     )
 
 
@@ -186,9 +191,9 @@ def fits(described: Sizes | None, found: Sizes) -> bool:
     return all(there in (0, own) for own, there in (*pairs, (described.text_width, found.text_width)))
 
 
-def fitting_names(found: Sizes) -> tuple[str, ...]:
-    """Return the names of open_clip's architectures that fit, the plainest first; those with quick-GELU end so."""
-    return tuple(name for name in _named_sizes() if fits(_named_sizes()[name], found))
+def fitting(found: Sizes) -> dict[str, Sizes]:
+    """Return open_clip's architectures that fit, by name, the plainest first; names with quick-GELU end so."""
+    return {name: sizes for name, sizes in _named_sizes().items() if sizes is not None and fits(sizes, found)}
 
 
 @lru_cache(maxsize=1)
