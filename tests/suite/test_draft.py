@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint_formats import model, pickled_head
+from checkpoint_formats import FULL_FORMATS, model, pickled_head
 from layouts import CLASSES, LAYOUTS, config, flat, head, hub, image_folder, moved, tall_masks, task_vectors
 from PIL import Image
 from safetensors.torch import save_file
@@ -18,7 +18,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.suite import read_spec
 from ri_analysis.suite.drafting import Draft, draft, require_new, to_toml
 from ri_analysis.suite.drafting.names import known, may_be_called, split_of, tasks_of, whose
-from ri_analysis.suite.drafting.weights import Sizes, fitting
+from ri_analysis.suite.drafting.weights import Model, Sizes, fitting, what_is
 from ri_analysis.suite.spec import SuiteSpec, parse_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
@@ -382,6 +382,28 @@ def test_too_many_files_are_refused_and_links_in_circles_end(tmp_path: Path, mon
     monkeypatch.setenv("RI_ANALYSIS_LIMITS", "folder-entries=5")
     with pytest.raises(InputError, match="at most 5 files and folders to draft a suite file from"):
         draft(folder)
+
+
+@pytest.mark.parametrize("name", FULL_FORMATS)
+def test_sizes_are_the_same_in_every_format_and_no_file_is_read_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = FULL_FORMATS[name](tmp_path, model())
+    monkeypatch.setattr("ri_analysis.checkpoints.reader.content_digest", lambda *_: pytest.fail("read whole"))
+    one = what_is(path)
+    assert isinstance(one, Model)
+    assert one.sizes.tower == (32, 4, 2, 5, 0)
+    assert one.sizes.output == 16
+    whole = {
+        "safetensors, whole CLIP",
+        "torch, model.visual.",
+        "torch, training extras",
+        "torch, before 1.6",
+        "CLIPModel",
+    }
+    assert (one.sizes.vocabulary, one.sizes.text_width) == ((50, 16) if name in whole else (0, 0))
+    says = {"CLIPModel", "CLIPVisionModelWithProjection", "CLIPVisionModel without the prefix"}  # plain GELU
+    assert one.quick_gelu is (True if "pickled" in name else False if name in says else None)
 
 
 # --- names and text ---------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Model:
     hugging_face: bool
     remark: str = ""
     ours: bool = False
-    sample: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False)
+    sample: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def has_text(self) -> bool:
