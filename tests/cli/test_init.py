@@ -29,7 +29,7 @@ def test_what_is_open_is_printed_and_check_says_what_it_lacks(
     folder = flat(tmp_path / "mine")
     (folder / "mnist.npz").unlink()
     assert main(["init", str(folder)]) == 0
-    assert "to decide  [[task]] mnist: no images are called like it; write the path" in capsys.readouterr().out
+    assert "to decide  [[task]] mnist: no images were found under its name; write the path" in capsys.readouterr().out
     assert main(["check", str(folder), "--workspace", str(tmp_path / "workspace")]) == 2
     assert "[[task]] 2 (mnist): key 'data' missing" in capsys.readouterr().out
 

@@ -33,10 +33,10 @@ def test_a_draft_is_mended_checked_written_and_opened(app: AppTest, folder: Path
     look_through(app, folder)
     said = app.warning[0].value.replace("\\", "")
     assert "3 things to decide" in said
-    assert "[[task]] mnist: no images are called like it" in said
-    assert "which task the images of digits.npz are of" in said
+    assert "[[task]] mnist: no images were found under its name" in said
+    assert "digits.npz (12 images in an npz file): which task" in said
     draft = app.text_area(key="widget.experts.draft")
-    assert '# data = "digits.npz"' in draft.value  # the one that is called like no task
+    assert '# data = "digits.npz"' in draft.value  # the one under no task's name
     app.button(key="experts.draft.check").click().run()
     assert "key 'data' missing" in app.error[0].value.replace("\\", "")
     draft = app.text_area(key="widget.experts.draft")

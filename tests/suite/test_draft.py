@@ -74,7 +74,7 @@ def test_tall_masks(tmp_path: Path) -> None:
     found, _ = written(tall_masks(tmp_path / "mine"))
     folder = "checkpoints/ViT-B-32"
     assert found.model["pretrained"].value == f"{folder}/CarsVal/nonlinear_zeroshot.pt"
-    assert "1 more so called hold the same weights" in found.model["pretrained"].why
+    assert "1 more so named have the same weights" in found.model["pretrained"].why
     assert values(found.tasks[1]) == {
         "name": "MNIST",
         "expert": f"{folder}/MNISTVal/nonlinear_finetuned.pt",

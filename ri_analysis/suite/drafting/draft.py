@@ -51,7 +51,7 @@ class Open:
 class Draft:
     """A drafted suite. Each table holds its keys in order; paths are relative to `folder`.
 
-    `unseen` are labelled images that are called like no task: they may be of another domain, or not be needed. `found`
+    `unseen` are labelled images under no task's name: they may be of another domain, or not be needed. `found`
     says in lines what was found, `left_out` what of it is not used and why, and `undecided` what is open.
     """
 
@@ -94,7 +94,7 @@ class _Decision:
     def __init__(self, found: Survey) -> None:
         self.found, self.open, self.left_out = found, list[Open](), list[str]()
         self.origin_options: tuple[str, ...] = ()
-        # Heads and labelled images that are called like no task.
+        # Heads and labelled images under no task's name.
         self.stray_heads, self.strays = list[HeadFile](), list[Images]()
         self.group = self._main_group()
         self.origin, self.copies, self.origin_why = self._pretrained()
@@ -174,7 +174,7 @@ class _Decision:
             if all(same(first, other) for other in others):
                 return first, called, "by its name"
         if called and len(called) < len(group):  # a word in all names says nothing
-            self._ask_for_origin([model.path for model in called], "several that differ are called so")
+            self._ask_for_origin([model.path for model in called], "several files have such a name, and they differ")
             return None, called, ""
         with_text = [model for model in group if model.has_text]
         if len(with_text) == 1 and (len(group) > 1 or self.found.adapters):
@@ -183,10 +183,14 @@ class _Decision:
             return group[0], group, "the one model beside the adapters"
         one = amid(group)
         if one is not None:
-            problem = f"no file is called pretrained; {one.path} was taken, whose weights lie amid the others'"
-            self.note(MODEL, problem, "if it is an expert, give it a [[task]] and the right file here")
+            problem = f"no name says which model is the pretrained one; {one.path} was taken"
+            self.note(
+                MODEL,
+                f"{problem}, as its weights lie amid the others'",
+                "if it is an expert, give it a [[task]] and the right file here",
+            )
             return one, [one], "by its weights"
-        self._ask_for_origin([model.path for model in group], "no file is called so")
+        self._ask_for_origin([model.path for model in group], "no file's name says it")
         return None, [], ""
 
     def _begins_the_others(self, model: Model) -> bool:
@@ -202,7 +206,7 @@ class _Decision:
         hint = " (see 'base_model_name_or_path' in the adapters' adapter_config.json)" if bases else ""
         self.note(
             MODEL,
-            f"which is the pretrained model that all experts start from: {why}{hint}",
+            f"the pretrained model, which all experts started from, is not clear: {why}{hint}",
             "write its file or folder as 'pretrained', or an open_clip tag such as \"openai\", which is downloaded",
         )
         self.origin_options = tuple(path.as_posix() for path in paths[:_LISTED])
@@ -224,7 +228,9 @@ class _Decision:
             chosen = tuned or files[own]
             if len(chosen) < len(files[own]):
                 left = [path.as_posix() for path in files[own] if path not in chosen]
-                self.left_out.append(f"{listing(left, _LISTED)}: {chosen[0].name} beside it is called fine-tuned")
+                self.left_out.append(
+                    f"{listing(left, _LISTED)}: {chosen[0].name} beside it is the fine-tuned model, by its name"
+                )
             found.append(_Expert(task, tuple(chosen), frozenset(called | (known.names if known else set()))))
         return found
 
@@ -234,14 +240,18 @@ class _Decision:
             return {"architecture": architecture, "pretrained": Choice(options=self.origin_options)}
         why, copies = self.origin_why, len(self.copies) - 1
         if copies:
-            why += f"; {copies} more so called hold the same weights, as far as compared"
+            why += f"; {copies} more so named have the same weights, in the tensors compared"
         if self.origin.remark:
             self.note(MODEL, f"{self.origin.path.as_posix()}: {self.origin.remark}", "write 'tower' below 'pretrained'")
         return {"architecture": architecture, "pretrained": Choice(self.origin.path.as_posix(), why)}
 
     def _architecture(self) -> Choice:
         if not self.group:
-            self.note(MODEL, "which architecture the adapters are of", "write open_clip's name of it as 'architecture'")
+            self.note(
+                MODEL,
+                "the architecture that the adapters are of is not clear",
+                "write open_clip's name of it as 'architecture'",
+            )
             return Choice()
         sizes = self._sizes()
         quick = next((m.quick_gelu for m in (self.origin, *self.group) if m and m.quick_gelu is not None), None)
@@ -306,7 +316,7 @@ class _Decision:
                 self.stray_heads.append(head)
                 self.note(
                     "",
-                    f"whose head {head.path.as_posix()} is ({head.classes} classes)",
+                    f"{head.path.as_posix()} ({head.classes} classes): which task this head is of is not clear",
                     "write it as 'head' of its task",
                 )
             else:
@@ -408,7 +418,9 @@ class _Decision:
     def _no_data(self, expert: _Expert, images: list[Images]) -> Choice:
         """Return an open choice of data: images of the training split are named, but nothing is measured on them."""
         if self.found.images:
-            problem = "only images of the training split were found" if images else "no images are called like it"
+            problem = (
+                "only images of the training split were found" if images else "no images were found under its name"
+            )
             self.note(expert.task, problem, _TEST_IMAGES)
         return Choice(options=tuple(item.path.as_posix() for item in (images or self.strays)[:_LISTED]))
 
@@ -441,7 +453,7 @@ class _Decision:
         """Return labelled images of no task's name, each as the table that it would have as an unseen domain."""
         remedy = "if they are of a task, write the path as its 'data'; if of another domain, complete its [[unseen]]"
         for item in self.strays:
-            self.note("", f"which task the images of {item.path.as_posix()} are of ({item.what})", remedy)
+            self.note("", f"{item.path.as_posix()} ({item.what}): which task these images are of is not clear", remedy)
         return tuple(
             {"name": Choice(names.source_name(item.path)), "tasks": Choice(), "data": Choice(item.path.as_posix())}
             for item in self.strays

@@ -26,6 +26,7 @@ _DRAFTING = "ri.drafting"  # the folder that is drafted from
 _KEPT = "ri.draft"  # the text as it was last edited: the widget forgets it when another page is shown
 _REFUSED = "ri.draft.refused"  # why the text could not be written
 _SUITE = "suite.toml"
+_STYLE = "<style>.st-key-widget-experts-draft textarea { font: .8rem/1.5 monospace; white-space: pre }</style>"
 
 
 def draw(open_suite: Callable[[str], None]) -> None:
@@ -100,6 +101,7 @@ def _edit(found: Draft, open_suite: Callable[[str], None]) -> None:
     _lines("Left out", found.left_out)
     text = st.session_state.setdefault(_KEPT, to_toml(found, found.folder / _SUITE))
     st.session_state.setdefault(_TEXT, text)
+    st.html(_STYLE)
     st.text_area("Suite file", key=_TEXT, height=420, on_change=_keep, help="TOML; paths begin at the folder.")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input("File name", value=_SUITE, key=_NAME, width=220, help="It is written into the folder.")
