@@ -78,7 +78,12 @@ def read_object(path: Path, expected: str = "a JSON object") -> dict[str, Any]:
 
 def read_toml(path: Path, expected: str = "TOML") -> dict[str, Any]:
     """Return the table of a TOML file. Raises InputError."""
-    text = read_text(path, expected, "suite-bytes")
+    return parse_toml(read_text(path, expected, "suite-bytes"), path, expected)
+
+
+def parse_toml(text: str, path: Path, expected: str = "TOML") -> dict[str, Any]:
+    """Return the table that TOML is, which lies at `path` or is to. Raises InputError."""
+    limits.require("suite-bytes", len(text.encode("utf-8", "replace")), path)
     with one_message(path, expected):
         # The parser takes time and memory that grow with the square of a key's parts.
         limits.require("key-parts", max(line.count(".") for line in _QUOTED.sub("", text).splitlines() or [""]), path)

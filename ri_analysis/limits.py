@@ -41,6 +41,7 @@ LIMITS: dict[str, Limit] = {
     "image-bytes": Limit(1 << 29, "bytes of an encoded image"),
     "unpacked-bytes": Limit(1 << 31, "bytes of unpacked arrays"),
     "generated-images": Limit(10_000_000, "generated images"),
+    "folder-entries": Limit(100_000, "files and folders to draft a suite file from"),
     "child-bytes": Limit(1 << 32, "bytes of memory to look through a file"),
     "child-seconds": Limit(60, "seconds to look through each GiB of a file"),
 }

@@ -2,13 +2,15 @@
 
 from ri_analysis.checkpoints.canonical import Tower, read_tower, vision_tower, whole_model
 from ri_analysis.checkpoints.classifier import classifier_weight
-from ri_analysis.checkpoints.reader import Checkpoint, read_checkpoint
+from ri_analysis.checkpoints.reader import Checkpoint, is_model_folder, look_into, read_checkpoint
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 
 __all__ = [
     "Checkpoint",
     "Tower",
     "classifier_weight",
+    "is_model_folder",
+    "look_into",
     "read_checkpoint",
     "read_metadata",
     "read_tower",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,8 @@ _FOLDER_FILES = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
+# Names the content of a file; the second argument looks at the file's own checksums first.
+_Naming = Callable[[Path, Callable[[Path], None] | None], str]
 _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark in the oldest protocol
 
 
@@ -89,7 +91,8 @@ class Checkpoint:
     ----------
     path: the file, or the folder of a Hugging Face model or adapter.
     tensors: the tensors under the names the file gives them, but for those of wrappers such as `_orig_mod.`.
-    digest: digest of all files read, and of the choice where they hold several vision towers.
+    digest: digest of all files read, and of the choice where they hold several vision towers; empty where a file was
+        only looked into.
     ignored: entries that are not tensors of the model (optimiser state, epoch …).
     module: class of a pickled module, as `src.modeling.ImageEncoder`; empty for a state dict.
     attributes: the pickled module's plain attributes (`normalize` of a head).
@@ -129,13 +132,30 @@ def read_checkpoint(path: Path, memory: Path | None = None, tower: str | None = 
     truncated, damaged or unsafe file, and when no tower has the prefix.
     """
     with one_message(path, "a whole checkpoint"):
-        return _with_choice(_without_wrappers(_read(path, memory)), tower)
+        read = _read(path, lambda file, verify: content_digest(file, memory, verify))
+        return _with_choice(_without_wrappers(read), tower)
 
 
-def _read(path: Path, memory: Path | None) -> Checkpoint:
+def look_into(path: Path) -> Checkpoint:
+    """Open the checkpoint at `path` for its tensors' names and shapes, as `read_checkpoint`, but without its digest.
+
+    What takes long there is to read all of a file: here only what is asked for is read. Nothing that is kept may come
+    of it, as there is no digest to keep it under.
+    """
+    with one_message(path, "a whole checkpoint"):
+        return replace(_without_wrappers(_read(path, lambda _, __: "")), digest="")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether `read_checkpoint` would read a folder as one model: it holds weights and says what they are."""
+    present = [name for name in _FOLDER_FILES if (folder / name).is_file()]
+    return any(name.startswith("open_clip") or name.endswith(".json") or _config_file(folder, name) for name in present)
+
+
+def _read(path: Path, naming: _Naming) -> Checkpoint:
     if path.is_dir():
-        return _read_folder(path, memory)
-    checkpoint = _read_file(path, memory)
+        return _read_folder(path, naming)
+    checkpoint = _read_file(path, naming)
     config = _config(path.parent, path.name)
     if not config:
         return checkpoint
@@ -159,14 +179,14 @@ def _with_choice(found: Checkpoint, tower: str | None) -> Checkpoint:
     return replace(chosen, digest=digest(found.digest, "tower", json.dumps(prefix)))
 
 
-def _read_file(path: Path, memory: Path | None) -> Checkpoint:
+def _read_file(path: Path, naming: _Naming) -> Checkpoint:
     with opened(path, "a checkpoint") as stream:
         stamp, head = Stamp.settled(path), stream.read(64)
     if not head:
         raise InputError(f"{path}: expected a checkpoint, found an empty file")
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
-        content = content_digest(path, memory)
+        content = naming(path, None)
         try:
             return Checkpoint(path, SafetensorsMapping(path, stamp), content, size=path.stat().st_size)
         except (SafetensorError, OSError) as error:
@@ -178,7 +198,7 @@ def _read_file(path: Path, memory: Path | None) -> Checkpoint:
             f"found another kind of file"
         )
     tensors, flat, asked = read_torch(path, stamp)
-    content = content_digest(path, memory, verify_records if head[:4] == ZIP_MAGIC else None)
+    content = naming(path, verify_records if head[:4] == ZIP_MAGIC else None)
     return Checkpoint(
         path,
         tensors,
@@ -213,7 +233,7 @@ def _refuse_stand_ins(path: Path, head: bytes) -> None:
         raise InputError(f"{path}: expected a checkpoint, found a web page; the download failed")
 
 
-def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
+def _read_folder(folder: Path, naming: _Naming) -> Checkpoint:
     present = [name for name in _FOLDER_FILES if (folder / name).is_file()]
     if not present:
         raise InputError(f"{folder}: expected a model folder with one of {', '.join(_FOLDER_FILES)}, found none")
@@ -222,9 +242,9 @@ def _read_folder(folder: Path, memory: Path | None) -> Checkpoint:
     if name.startswith("adapter_model") and not config:
         raise InputError(f"{folder}: expected 'adapter_config.json' beside {name!r}, found none")
     if name.endswith(".index.json"):
-        found = _read_shards(folder, name, config, memory)
+        found = _read_shards(folder, name, config, naming)
     else:
-        found = _with_config(folder, _read_file(folder / name, memory), config)
+        found = _with_config(folder, _read_file(folder / name, naming), config)
     if not others:
         return found
     remark = f"{folder}: holds several files of weights; {name} was read, {', '.join(others)} not."
@@ -236,13 +256,13 @@ def _with_config(path: Path, found: Checkpoint, config: Mapping[str, Any]) -> Ch
     return replace(found, path=path, digest=content, config=config)
 
 
-def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Path | None) -> Checkpoint:
+def _read_shards(folder: Path, name: str, config: Mapping[str, Any], naming: _Naming) -> Checkpoint:
     index = read_object(folder / name).get("weight_map")
     if not isinstance(index, dict) or not all(isinstance(item, str) for item in index.values()):
         raise InputError(f"{folder / name}: expected a 'weight_map' of tensors to files, found none")
     if any(Path(item).name != item for item in index.values()):
         raise InputError(f"{folder / name}: expected plain file names in 'weight_map', found a path")
-    shards = {item: _read_file(folder / item, memory) for item in sorted(set(index.values()))}
+    shards = {item: _read_file(folder / item, naming) for item in sorted(set(index.values()))}
     for key, item in index.items():
         if key not in shards[item].tensors:
             raise InputError(f"{folder / item}: expected tensor {key!r}, which {name!r} places there, found none")
@@ -258,8 +278,13 @@ def _read_shards(folder: Path, name: str, config: Mapping[str, Any], memory: Pat
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
+    path = _config_file(folder, name)
+    return {} if path is None else read_object(path)
+
+
+def _config_file(folder: Path, name: str) -> Path | None:
     """Return the config that says how to read a Hugging Face file: it lies beside it under a fixed name."""
-    if name not in _FOLDER_FILES:
-        return {}
+    if name not in _FOLDER_FILES or name.startswith("open_clip"):
+        return None
     path = folder / ("adapter_config.json" if name.startswith("adapter_model") else "config.json")
-    return read_object(path) if path.is_file() and not name.startswith("open_clip") else {}
+    return path if path.is_file() else None

@@ -1,9 +1,10 @@
-"""`ri-analysis new`: a commented file to start from, with its test."""
+"""`ri-analysis init` and `new`: a suite file from what lies in a folder, and a commented file to start from."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,41 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def add_commands(commands: Any) -> None:
-    """Declare the command."""
+    """Declare the commands."""
+    text = "write a suite file from the checkpoints, heads and images in a folder"
+    more = " What could not be decided is said, with how to decide it, and stands in the file as comments."
+    init = commands.add_parser("init", help=text, description=f"{text[0].upper() + text[1:]}.{more}")
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="where to look, all folders below it included")
+    init.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: suite.toml in FOLDER)")
+    init.add_argument("--overwrite", action="store_true", help="replace the file where there is one")
+    init.set_defaults(run=_init)
+
     text = "write a commented file to start a method, an analysis or a study from, with its test"
     new = commands.add_parser("new", help=text, description=text[0].upper() + text[1:] + ".")
     new.add_argument("kind", choices=KINDS, help="what it is to be")
     new.add_argument("name", metavar="NAME", help="its name: letters a to z, digits and single -")
     new.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     new.set_defaults(run=_new)
+
+
+def _init(options: argparse.Namespace) -> int:
+    """Write the draft, and print what was found, what is open, and what to do next."""
+    from ri_analysis.api.progress import Progress
+    from ri_analysis.files import check_target, write_text
+    from ri_analysis.suite.drafting import draft, require_new, to_toml
+
+    out = options.out or options.folder / "suite.toml"
+    if not options.overwrite:
+        require_new(out)
+    check_target(out)
+    with Progress("looking", "checkpoints") as show:
+        found = draft(options.folder, show)
+    write_text(out, to_toml(found, out))
+    lines = [("found", found.found), ("left out", found.left_out), ("to decide", found.undecided)]
+    for what, texts in lines:
+        print("".join(f"{what:10} {text}\n" for text in texts), end="")
+    print(f"{'wrote':10} {out}\n{'next':10} ri-analysis check {shlex.quote(str(out))}")
+    return 0
 
 
 def _new(options: argparse.Namespace) -> int:

@@ -101,19 +101,21 @@ def check_suite(
     device: str = "auto",
     files: Watch | None = None,
     note: Callable[[str], None] | None = None,
+    text: str | None = None,
 ) -> Report:
     """Check a suite file and every file it names: weights, heads, images, expert sets.
 
     All weights are read once, and where nothing is wrong, each expert looks at some images of its task on `device`;
     `workspace` (the user's data directory by default) keeps what need not be looked at again, and may hold more expert
-    sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. Raises
-    InputError for a workspace that can't be written, or a device that is not there.
+    sets; `files` watches the files read. `progress` may raise Cancelled; `note` is told what is looked at. `text` is
+    that of a suite file that is yet to be written, to `suite`. Raises InputError for a workspace that can't be written,
+    or a device that is not there.
     """
     pick_device(device)
     files = files or Watch()
     try:
         with files.noting():
-            spec, problems = parse_spec(suite_path(suite))
+            spec, problems = parse_spec(suite_path(suite) if text is None else Path(suite), text)
     except NotASuite as error:
         return Report([Finding("suite file", error.problem, error.instead.remedy)], instead=error.instead)
     except InputError as error:

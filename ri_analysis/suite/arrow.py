@@ -49,6 +49,23 @@ def is_arrow(path: Path) -> bool:
     return path.suffix == ".parquet" and path.is_file()
 
 
+def splits_of(folder: Path) -> dict[str, list[Path]]:
+    """Return the parquet files of a folder by the split that their names give, "" where they give none."""
+    found: dict[str, list[Path]] = {}
+    for file in _parquets(folder):
+        found.setdefault(_split(file), []).append(file)
+    return found
+
+
+def class_names_of(folder: Path) -> tuple[tuple[str, ...], bool]:
+    """Return the class names that a data set saved by `save_to_disk` declares, and whether it may have labels."""
+    path = folder / "dataset_info.json"
+    features = _plain_features(read_object(path)) if path.is_file() else {}
+    kinds = {name: feature.get("_type") for name, feature in features.items() if isinstance(feature, dict)}
+    label = next((name for name, kind in kinds.items() if kind == "ClassLabel"), None)
+    return _names(features, label), not features or label is not None or any(name in features for name in _LABELS)
+
+
 def read_table(path: Path, labelled: bool, how: Preprocessing, memory: Path | None = None) -> ImageSet:
     """Open a saved data set. Images stay encoded in the memory-mapped files until they are asked for.
 
@@ -161,12 +178,10 @@ def _open_parquet(path: Path, memory: Path | None) -> tuple[list[Path], dict[str
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    splits = {_split(path): [path]} if path.is_file() else splits_of(path)
     files = [path] if path.is_file() else _parquets(path)
-    splits: dict[str, list[str]] = {}
-    for file in files:
-        splits.setdefault(_split(file), []).append(file.name)
     if len(splits) > 1:
-        names = ", ".join(split or f"{files[0]} (without a name)" for split, files in splits.items())
+        names = ", ".join(split or f"{of[0].name} (without a name)" for split, of in splits.items())
         raise InputError(f"{path}: holds the splits {names}; keep one in a folder of its own, or name one file")
     for file in files:
         with opened(file, "a parquet file"):

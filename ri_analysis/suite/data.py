@@ -127,15 +127,23 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, fortran, kind
 
 
-def _arrays(path: Path) -> str:
-    """Return the names, types and shapes of an npz file's arrays, for an error."""
-    found = []
+def arrays_of(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the types and shapes of an npz file's first arrays by name, read from their headers. Raises InputError."""
+    found = {}
     with _npz(path) as archive:
         for entry in archive.infolist()[:_LISTED]:
             with suppress(Exception), archive.open(entry) as stream:
                 shape, _, kind = _header(stream)
-                found.append(f"{_array_name(entry)!r} {'' if kind.hasobject else f'{kind} {shape}'}".strip())
-    return f"{listing(found, 8)}; save them under these names" if found else "none"
+                found[_array_name(entry)] = (str(kind), shape)
+    return found
+
+
+def _arrays(path: Path) -> str:
+    """Return the names, types and shapes of an npz file's arrays, for an error."""
+    found = [
+        f"{name!r} {'' if kind == 'object' else f'{kind} {shape}'}" for name, (kind, shape) in arrays_of(path).items()
+    ]
+    return f"{listing([item.strip() for item in found], 8)}; save them under these names" if found else "none"
 
 
 def _read_folder(folder: Path, labelled: bool, how: Preprocessing, memory: Path | None) -> ImageSet:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
+import shlex
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +26,14 @@ _TEXTS = {".json": "JSON", ".yaml": "YAML", ".yml": "YAML", ".py": "a Python fil
 class Instead:
     """What lies where a suite file was expected.
 
-    `found` says what it is, `remedy` what to do; `suites` are suite files that can be opened in its place, and `text` a
-    suite file to start from, "" where that is no help.
+    `found` says what it is, `remedy` what to do; `suites` are suite files that can be opened in its place, and `folder`
+    is one that a suite file can be drafted from (see `drafting`), None where that is no help.
     """
 
     found: str
     remedy: str
     suites: tuple[Path, ...] = ()
-    text: str = ""
+    folder: Path | None = None
 
 
 class NotASuite(InputError):
@@ -42,7 +41,7 @@ class NotASuite(InputError):
 
     def __init__(self, path: str, instead: Instead) -> None:
         self.problem, self.instead = f"{path}: expected a suite file, found {instead.found}", instead
-        super().__init__(f"{self.problem}; {instead.remedy}" + (f":\n\n{instead.text}" if instead.text else ""))
+        super().__init__(f"{self.problem}; {instead.remedy}")
 
 
 def look(path: Path) -> Instead | None:
@@ -53,9 +52,7 @@ def look(path: Path) -> Instead | None:
     if not head:
         return Instead("an empty file", "give the path of a suite file, which is TOML")
     if _is_checkpoint(path, head):
-        return Instead(
-            "a checkpoint", "a suite file names it; to start one, save this beside it as suite.toml", text=starter(path)
-        )
+        return Instead("a checkpoint", f"a suite file names it; {_drafted(path.parent)}", folder=path.parent)
     if head.startswith(_IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return Instead("an image", "a suite file names the folder of a task's images as its 'data'")
     if head.startswith(b"\x93NUMPY") or (path.suffix == ".npz" and head.startswith(b"PK")):
@@ -69,24 +66,9 @@ def look(path: Path) -> Instead | None:
     return None
 
 
-def starter(expert: Path | None = None) -> str:
-    """Return a suite file to start from, which names the checkpoint `expert`."""
-    place = expert or Path("expert.pt")
-    stem = place.parent.name if place.stem in ("finetuned", "model", "pytorch_model", "checkpoint") else place.stem
-    task = re.sub(r"[^\w.-]", "-", stem) or "task-1"
-    return f"""\
-name = "my-suite"
-
-[model]
-architecture = "ViT-B-32"     # open_clip's name of the model
-pretrained = "zeroshot.pt"    # the checkpoint that the experts were fine-tuned from
-
-[[task]]                      # once for each expert
-name = {json.dumps(task)}
-expert = {json.dumps(place.name, ensure_ascii=False)}
-head = "head.pt"              # the task's classifier
-data = "images/test"          # a folder with one subfolder a class, or an .npz file
-"""
+def _drafted(folder: Path) -> str:
+    command = f"ri-analysis init {shlex.quote(str(folder))}"
+    return f"`{command}` writes one from what lies in the folder, as the Experts page does"
 
 
 def _folder(folder: Path) -> Instead:
@@ -100,8 +82,8 @@ def _folder(folder: Path) -> Instead:
         return Instead(f"a folder that holds no suite.toml but {names}", f"open {which} instead", suites)
     weights = [item for item in files if not is_image(item) and _is_checkpoint(item, _head(item))]
     what = f"a folder with {weights[0].name} but no suite.toml" if weights else "a folder without a suite.toml"
-    remedy = "a suite file names the pretrained model, and each task's expert, head and images; to start one, save this"
-    return Instead(what, f"{remedy} there as suite.toml", text=starter(weights[0] if weights else None))
+    names = "a suite file names the pretrained model, and each task's expert, head and images"
+    return Instead(what, f"{names}; {_drafted(folder)}", folder=folder)
 
 
 def _head(path: Path) -> bytes:
@@ -116,6 +98,11 @@ def _is_suite(path: Path) -> bool:
     except InputError:
         return False
     return "model" in found and "task" in found
+
+
+def is_weights(path: Path) -> bool:
+    """Whether the file at `path` begins like a checkpoint: PyTorch's, old or new, or safetensors."""
+    return _is_checkpoint(path, _head(path))
 
 
 def _is_checkpoint(path: Path, head: bytes) -> bool:

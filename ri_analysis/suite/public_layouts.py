@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ri_analysis import limits
+from ri_analysis.allowed import is_allowed
 from ri_analysis.checkpoints.unpickle import Inert, unpickle
 from ri_analysis.documents import opened, read_text
 from ri_analysis.errors import InputError
@@ -43,6 +44,7 @@ from ri_analysis.suite.trial import try_reading
 
 Indices = npt.NDArray[np.int64]
 _EXPECTED = "the data set this name stands for"
+_LINE = 4096  # bytes of a first line that are looked at
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,20 @@ def read(path: Path, how: Preprocessing, memory: Path | None = None) -> ImageSet
     if reader in (_idx, _stl10):  # their labels lie in a file of their own
         content = digest(content, labels.tobytes())
     return ArrayImages(str(path), content, images, labels, how, classes)
+
+
+def is_known(path: Path) -> bool:
+    """Whether the file at `path` is called like one of a known kind and, for text, begins like one."""
+    reader = next((reader for fits, reader in _READERS if fits(path)), None)
+    if reader not in (_fer2013, _list):
+        return reader is not None
+    with opened(path, _EXPECTED) as stream:
+        line = stream.readline(_LINE).decode("utf-8", "replace")
+    if reader is _fer2013:
+        return {"emotion", "pixels"} <= {name.strip() for name in line.split(",")}
+    words = line.split()
+    first = _locate(_listed_below(path)[1], words[0]) if words else None
+    return first is not None and is_allowed(first)
 
 
 Arrays = tuple[npt.NDArray[np.uint8], Indices, Sequence[str]]
@@ -225,8 +241,7 @@ def _fer2013(path: Path) -> Arrays:
 def _list(path: Path) -> Listed:
     lines = [line.split() for line in read_text(path, "a list of images").splitlines() if line.strip()]
     lines = [words for words in lines if not words[0].startswith("#")]
-    root = path.parent.parent if path.parent.name in ("meta", "labels", "annotations") else path.parent
-    folders = [root / name for name in ("images", "NWPU-RESISC45", ".")]
+    root, folders = _listed_below(path)
     found = [_locate(folders, words[0]) for words in lines]
     missing = next((words[0] for words, file in zip(lines, found, strict=True) if file is None), None)
     if missing is not None or not found:
@@ -240,6 +255,12 @@ def _list(path: Path) -> Listed:
             return Listed(root, files, numbers - 1)
         names = list(map(str, numbers))
     return Listed(root, files, *read_labels(f"{path}: labels", names, len(files)))
+
+
+def _listed_below(path: Path) -> tuple[Path, list[Path]]:
+    """Return the folder of the data set that a list of images is of, and where in it the images may lie."""
+    root = path.parent.parent if path.parent.name in ("meta", "labels", "annotations") else path.parent
+    return root, [root / name for name in ("images", "NWPU-RESISC45", ".")]
 
 
 def _locate(folders: Sequence[Path], name: str) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ri_analysis import limits
 from ri_analysis.allowed import Outside, is_allowed
-from ri_analysis.documents import place, read_text, read_toml
+from ri_analysis.documents import parse_toml, place, read_text, read_toml
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite.generators import GENERATORS
@@ -176,16 +176,22 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def parse_spec(path: Path) -> tuple[SuiteSpec | None, list[str]]:
-    """Return the suite file's content, or None with every finding about its text."""
+def parse_spec(path: Path, text: str | None = None) -> tuple[SuiteSpec | None, list[str]]:
+    """Return the suite file's content, or None with every finding about its text.
+
+    With `text` it is that of a suite file that is to lie at `path`, and is not there yet.
+    """
+    expected = "a suite file in TOML"
     try:
-        document = read_toml(path, "a suite file in TOML")
+        document = read_toml(path, expected) if text is None else parse_toml(text, path, expected)
     except InputError as error:
         return None, [str(error)]
     reader = _Reader(path.resolve())
     reader.unknown(document, ["name", "root", "model", *_TABLES], "")
     reader.root = reader.base(document.get("root", "."))
     model = reader.table(document.get("model"), _MODEL, "[model]")
+    if str(model.get("architecture")).startswith("local-dir:"):  # open_clip would read any folder
+        reader.note("[model]: architecture", "must be open_clip's name, or the path of a model config (JSON)")
     sections = {name: reader.section(document, name) for name in _TABLES}
     name = document.get("name", path.parent.name)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # it names a folder
@@ -272,7 +278,9 @@ class _Reader:
         try:
             path = place(folder, name)
             if is_allowed(path):
-                return path.resolve()
+                found = path.resolve()
+                # A hub cache's file is a link to one without a suffix, which says how it is read.
+                return found if found.suffix == path.suffix or found.is_dir() else path.parent.resolve() / path.name
             self.note(where, str(Outside(repr(name))))
         except (InputError, OSError, RuntimeError) as error:  # a loop of links
             self.note(where, f"expected a path, found {error}")

@@ -130,8 +130,6 @@ def findings(headline: str, report: Report, after: str = "") -> None:
         st.error(
             f"{frame.plain(headline)}: {count}.{frame.plain(after)}\n\n" + "\n".join(lines), icon=":material/warning:"
         )
-    if report.instead is not None and report.instead.text:
-        st.code(report.instead.text, language="toml")
 
 
 def unusable(report: Report) -> None:

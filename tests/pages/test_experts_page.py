@@ -222,16 +222,14 @@ def test_a_folder_around_a_suite_offers_to_open_it(app: AppTest, other: Path) ->
 
 
 @pytest.mark.usefixtures("good_experts")
-def test_a_checkpoint_gets_a_suite_file_to_copy_and_it_stays_clear_which_suite_is_open(
-    app: AppTest, tiny: Path
-) -> None:
+def test_a_checkpoint_leads_to_a_draft_and_it_stays_clear_which_suite_is_open(app: AppTest, tiny: Path) -> None:
     visit(app)
     open_suite_file(app, tiny.parent / "original" / "Reds.safetensors")
     said = app.error[0].value.replace("\\", "")
     assert "Reds.safetensors: 1 problem." in said
     assert f"{tiny.parent.name}/suite.toml is still open." in said
     assert "found a checkpoint" in said
-    assert 'expert = "Reds.safetensors"' in app.code[0].value
+    assert app.button(key="experts.instead.draft").label == "Draft a suite file from suite/original"
     assert app.header[0].value.replace("\\", "") == f"Open suite: {tiny.parent.name}/suite.toml"
     assert "All files are valid." not in text(app)  # it would be read as the error's contradiction
     app.button(key="experts.close").click().run()

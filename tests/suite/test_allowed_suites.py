@@ -19,7 +19,8 @@ from tiny import make_suite
 from ri_analysis.allowed import Outside, allow_only
 from ri_analysis.engine import Report, check_suite
 from ri_analysis.errors import InputError
-from ri_analysis.suite import open_suite
+from ri_analysis.suite import open_suite, resource_root
+from ri_analysis.suite.drafting import draft, to_toml
 from ri_analysis.suite.suite import suite_path
 
 SECRET = "s3cret-of-another"
@@ -177,6 +178,32 @@ def test_what_lies_in_a_folder_that_is_no_suite(tiny: Path, outside: Path, works
     report = check_suite(str(tiny.parent), workspace)
     assert report.instead is not None
     assert report.instead.suites == ()
+
+
+def test_what_a_folder_that_is_drafted_from_leads_to(tiny: Path, outside: Path, workspace: Path) -> None:
+    folder = tiny.parent
+    tiny.unlink()
+    for item in outside.iterdir():
+        (folder / f"Reds-linked-{item.name}").symlink_to(item)
+    _opened.clear()  # the listing above
+    (folder / "model").mkdir()
+    (folder / "model" / "model.safetensors").symlink_to(outside / "pretrained.safetensors")
+    (folder / "model" / "config.json").symlink_to(outside / "secret.json")
+    cache = folder / "models--me--clip_reds"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").symlink_to(outside / "secret.txt")
+    (cache / "snapshots").mkdir()
+    (cache / "snapshots" / "a1").symlink_to(outside)
+    (folder / "Reds-list.txt").write_text("../outside/image.png 0\n")
+    allow_only([folder, workspace, resource_root() / "assets"])
+    found = draft(folder)
+    said = to_toml(found, folder / "suite.toml")
+    assert SECRET not in said
+    assert "linked" not in said
+    assert "Reds-list" not in said
+    assert ["model: " in line and "leads out of the folders" in line for line in found.left_out] == [True]
+    with pytest.raises(Outside):
+        draft(outside)
 
 
 def test_a_name_of_a_studys_set_leads_nowhere_else(tiny: Path, workspace: Path) -> None:

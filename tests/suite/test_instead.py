@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from ri_analysis.cli import main
 from ri_analysis.engine import check_suite
 from ri_analysis.suite import NotASuite, suite_path
-from ri_analysis.suite.instead import look, starter
-from ri_analysis.suite.spec import parse_spec
+from ri_analysis.suite.instead import look
 
+SUITE = "[model]\n[[task]]\n"
 TENSORS = {"visual.proj": torch.zeros(2, 2)}
 
 
@@ -83,32 +83,29 @@ def test_text_is_left_to_the_suites_reader(tmp_path: Path) -> None:
     assert suite_path(str(path)) == path
 
 
-def test_a_checkpoint_gets_a_suite_file_that_names_it(tmp_path: Path) -> None:
-    folder = tmp_path / 'Cars "new"'
+def test_a_checkpoint_leads_to_a_draft_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my experts"
     folder.mkdir()
     _torch(folder / "finetuned.pt")
     found = look(folder / "finetuned.pt")
     assert found is not None
-    (tmp_path / "suite.toml").write_text(found.text)
-    spec, findings = parse_spec(tmp_path / "suite.toml")
-    assert findings == []
-    assert spec is not None
-    assert (spec.tasks[0].name, spec.tasks[0].expert.name) == ("Cars--new-", "finetuned.pt")
+    assert found.folder == folder
+    assert f"`ri-analysis init '{folder}'` writes one" in found.remedy
 
 
 def test_a_folder_offers_the_suite_files_in_it(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project]")
-    (tmp_path / "mine.toml").write_text(starter())
+    (tmp_path / "mine.toml").write_text(SUITE)
     found = look(tmp_path)
     assert found is not None
     assert (found.found, found.remedy) == ("a folder that holds no suite.toml but mine.toml", "open it instead")
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "suite.toml").write_text(starter())
+    (tmp_path / "b" / "suite.toml").write_text(SUITE)
     found = look(tmp_path)
     assert found is not None
     assert found.suites == (tmp_path / "mine.toml", tmp_path / "b" / "suite.toml")
     assert "one of them" in found.remedy
-    (tmp_path / "suite.toml").write_text(starter())
+    (tmp_path / "suite.toml").write_text(SUITE)
     assert suite_path(str(tmp_path)) == tmp_path / "suite.toml"
 
 
@@ -116,12 +113,12 @@ def test_a_folder_without_any_says_what_a_suite_file_names(tmp_path: Path) -> No
     found = look(tmp_path)
     assert found is not None
     assert found.found == "a folder without a suite.toml"
-    assert found.text == starter()
+    assert found.folder == tmp_path
     _torch(tmp_path / "MNIST.pt")
     found = look(tmp_path)
     assert found is not None
     assert found.found == "a folder with MNIST.pt but no suite.toml"
-    assert 'expert = "MNIST.pt"' in found.text
+    assert f"`ri-analysis init {tmp_path}` writes one" in found.remedy
 
 
 def test_a_misspelt_embedded_suite_gets_the_near_match(capsys: pytest.CaptureFixture[str]) -> None:
