@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from inspect import cleandoc, unwrap
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, Method
 from ri_analysis.resolving import HYPERPARAMETERS, PRESETS
-from ri_analysis.resolving.objective import Objective
 from ri_analysis.studies import STUDIES, Study
 from ri_analysis.studies.output import REPORTED
 from ri_analysis.suite.spec import read_spec
@@ -69,6 +68,7 @@ def pages() -> dict[str, str]:
             *("ri_analysis.measures.interference", "ri_analysis.measures.accuracy", "ri_analysis.measures.distances"),
             *("ri_analysis.measures.blocks", "ri_analysis.measures.weights", "ri_analysis.measures.disentanglement"),
             *("ri_analysis.measures.shapley", "ri_analysis.divergences", "ri_analysis.intervals"),
+            "ri_analysis.resolving.objective",
         ),
     }
 
@@ -276,9 +276,8 @@ def _ri() -> str:
     source = DEMO.auxiliary[0].name
     return f"""# RI: presets and settings
 
-What RI does is said under [Concepts](concepts.md#resolving-interference). The objective, as its code states it:
-
-{docstring(Objective)}
+[Concepts](concepts.md#resolving-interference) says what RI does. In the objective there, $\\alpha$ is the setting
+`alpha`, and the KL divergence can be another `distance`.
 
 ## Presets
 
@@ -339,13 +338,8 @@ def section_of(path: Path, title: str) -> str:
     return rest.partition("\n## ")[0] + "\n" if found else ""
 
 
-def docstring(what: object) -> str:
-    """Return a docstring as Markdown: what stands under "Parameters" becomes a list."""
-    return as_markdown(cleandoc(what.__doc__ or ""))
-
-
 def as_markdown(text: str) -> str:
-    """Return a docstring's text with its parameters, each "name: meaning", as a list."""
+    """Return a docstring's text with its parameters, each "name: meaning", as a list instead of under a heading."""
     before, heading, after = text.partition("Parameters\n----------\n")
     if not heading:
         return text
@@ -396,7 +390,9 @@ def _source(method: Method) -> str:
     path = Path(str(module.__file__))
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
     code = "\n".join(f"    {line}".rstrip() for line in path.read_text(encoding="utf-8").rstrip().splitlines())
-    return f'## Code\n\n??? note "`{shown}`"\n\n    ```{{.python .source}}\n{code}\n    ```'
+    return (
+        f'## Code {{ data-search-exclude="" }}\n\n??? code "`{shown}`"\n\n    ```{{.python .source}}\n{code}\n    ```'
+    )
 
 
 def _flags(source: str) -> str:

@@ -176,6 +176,7 @@ def _theme(scheme: str, name: str, themes: Mapping[str, Any]) -> str:
         "typeset-table-color": theme["borderColor"],
         "code-bg-color": theme["secondaryBackgroundColor"],
         "code-fg-color": theme["textColor"],
+        "code-hl-number-color": theme["textColor"],
         "footer-bg-color": theme["backgroundColor"],
         "footer-bg-color--dark": theme["backgroundColor"],
         "footer-fg-color": theme["textColor"],
