@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from inspect import unwrap
 from pathlib import Path
@@ -34,6 +35,7 @@ _APP = {
     "sensitivity": "Sensitivity",
     "experts": "Experts",
 }
+_WIDE, _TIED = 80, "\N{NO-BREAK SPACE}"
 
 
 def pages() -> dict[str, str]:
@@ -86,9 +88,9 @@ def _methods() -> str:
     rows = ((f"[{each.title}]({each.name}.md)", f"`{each.name}`", each.summary) for each in METHODS.values())
     return f"""# Merging methods
 
-{len(METHODS)} methods, each one file; `ri-analysis methods` lists them in a shell, `ri.all_methods()` in Python. The
-numbers below the names are those of the [studies](../studies.md). λ is called `scale` wherever a method has it, and any
-of them can merge experts before and after RI.
+{len(METHODS)} methods, each one file; `ri-analysis methods` lists them in a shell, `ri.all_methods()` in Python. Each
+merges the original experts or those after RI, and λ is called `scale` wherever there is one. How they compare:
+[All methods, before and after RI](../studies/methods.md).
 
 {_table(("method", "name", "what it does"), rows)}
 
@@ -136,7 +138,7 @@ With its defaults written out; before and after RI; and as a file:
 {merged}
 ```
 
-{_python(f"suite.measure({called}{chosen})", again, method.source)}
+{_python(f"suite.measure({called}{chosen})", again, source=method.source)}
 
 {_source(method)}
 """
@@ -202,7 +204,7 @@ def _analysis(analysis: Analysis[Any]) -> str:
 {_line("ri-analysis interference demo --method ties --after ri --json", *rest)}
 ```
 
-{_python(f"found = {only}[{name}]", "found.says", analysis.source, ("found.table", "found.figure"))}
+{_python(f"found = {only}[{name}]", "found.says", "found.table", "found.figure", source=analysis.source)}
 """
 
 
@@ -225,8 +227,8 @@ A study of your own is a file: [how to write one](../contributing.md#your-own-st
 def _study(study: Study) -> str:
     found = _found(study)
     result = f"## What was found\n\n{found}\n\n" if found else ""
-    asked, then = f"study = suite.study({quoted(study.name)})", ("study.summary", "study.figure")
-    command = _line(f"ri-analysis study {study.name} demo --out studies/{study.name}", _flags(study.source))
+    asked = f"study = suite.study({quoted(study.name)})"
+    command = f"ri-analysis study {study.name} demo --out studies/{study.name}", _flags(study.source)
     return f"""# {study.title}
 
 {study.question}
@@ -242,11 +244,11 @@ def _study(study: Study) -> str:
 First what it would take, then the study itself. A stopped study goes on when the same command is given again.
 
 ```bash
-{command} --dry-run
-{command}
+{_line(*command, "--dry-run")}
+{_line(*command)}
 ```
 
-{_python(asked, "study.says", study.source, then)}
+{_python(asked, "study.says", "study.summary", "study.figure", source=study.source)}
 """
 
 
@@ -373,10 +375,21 @@ def _meaning(item: Hyperparameter) -> str:
     return f"{item.heading}: {item.meaning}"
 
 
-def _python(first: str, second: str, source: str, then: Sequence[str] = ()) -> str:
+def _python(*lines: str, source: str) -> str:
+    """Return Python that opens the suite, and then these lines; calls that are too long get lines of their own."""
     files = plugins.files(source) if source else []
     opening = OPENING.replace('("demo")', f'("demo", plugins={json.dumps(files)})') if files else OPENING
-    return "\n".join(["```python", opening, first, second, *then, "```"])
+    return "\n".join(["```python", opening, *map(_broken, lines), "```"])
+
+
+def _broken(line: str) -> str:
+    before, opened, arguments = line.partition("(")
+    if len(line) <= _WIDE or not arguments.endswith(")"):
+        return line
+    wrapped = textwrap.fill(
+        f"{arguments[:-1]},", _WIDE, initial_indent="    ", subsequent_indent="    ", break_long_words=False
+    )
+    return f"{before}{opened}\n{wrapped}\n)"
 
 
 def quoted(value: object) -> str:
@@ -400,7 +413,10 @@ def _flags(source: str) -> str:
 
 
 def _line(*parts: str) -> str:
-    return " ".join(filter(None, parts))
+    """Return a shell command of these parts, in several lines where it is long; none begins with a flag's value."""
+    line = " ".join(filter(None, parts))
+    lines = textwrap.wrap(re.sub(r" (?!-)", _TIED, line), _WIDE, break_on_hyphens=False, break_long_words=False)
+    return " \\\n    ".join(lines).replace(_TIED, " ")
 
 
 def _bullets(lines: Iterable[str]) -> str:

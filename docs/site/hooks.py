@@ -112,7 +112,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             relative = posixpath.relpath(path, posixpath.dirname(page.file.src_uri) or ".")
             return f"{found['text']}({relative}{anchor})"
         if (ROOT / target).exists():
-            return f"{found['text'][1:-1]} (`{target}` in the repository)"
+            said = found["text"][1:-1]
+            return f"`{target}` in the repository" if said == target else f"{said} (`{target}` in the repository)"
         return found[0]
 
     return _outside_code(markdown, lambda text: _LINK.sub(link, text))

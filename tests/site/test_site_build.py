@@ -135,4 +135,4 @@ def test_links_of_the_repository_are_links_of_the_site(site: Path):
     assert {"your-experts.html", "contributing.html", "formats.html"} <= set(start)
     assert {"benchmarks.html", "reliability.html"} <= set(contributing)
     text = (site / "your-experts.html").read_text(encoding="utf-8")
-    assert "(<code>assets/benchmarks</code> in the repository)" in text
+    assert "are in <code>assets/benchmarks</code> in the repository" in text

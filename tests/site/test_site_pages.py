@@ -90,7 +90,7 @@ def test_a_methods_page_says_what_is_declared(pages: dict[str, str]):
         "| `density` | Share of each expert's entries that is kept | `0.2` | a number from 0.001 to 1 | 0.05 to 1 |"
         in page
     )
-    assert "--set scale=0.3 --set density=0.2 --set merge=sum" in page
+    assert next(commands(page))[2:] == shlex.split("--method ties --set scale=0.3 --set density=0.2 --set merge=sum")
     assert "validation" not in page
     assert "unlabelled `validation` images" in pages["methods/regmean.md"]
 
