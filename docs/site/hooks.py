@@ -66,6 +66,7 @@ def generated() -> Mapping[str, str]:
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the generated pages into the navigation, where it names their folder with a star."""
+    generated.cache_clear()  # `mkdocs serve` builds again and again
     config.nav = _with_pages(config.nav)
     return config
 
