@@ -10,7 +10,7 @@ import html
 import posixpath
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ DOCUMENTS = {
 }
 OF_README = {"#your-own-experts": "your-experts.md"}  # what stands on a page of its own, by its anchor
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?!\w+:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
-_CODE = re.compile(r"^(?P<fence> *```).*?^(?P=fence)`*[ ]*$|`[^`\n]+`|^(?: {4}[^\n]*\n)+", re.M | re.S)
+_CODE = re.compile(r"^(?P<fence> *```).*?^(?P=fence)`*[ ]*$|^(?: {4}[^\n]*\n)+", re.M | re.S)
 _FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>(?P<then>[.,;:)]*)', re.S
 )
@@ -129,7 +129,7 @@ def _source(file: File) -> str | None:
     return Path(file.abs_src_path).relative_to(ROOT).as_posix()
 
 
-def _outside_code(markdown: str, change: Any) -> str:
+def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
     parts, last = [], 0
     for code in _CODE.finditer(markdown):
         parts += [change(markdown[last : code.start()]), code[0]]
