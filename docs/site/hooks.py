@@ -145,7 +145,7 @@ def on_page_content(content: str, **_: Any) -> str:
         latex, block = html.unescape(found["latex"]), found["open"] == "["
         drawn = converter.convert_with_local_state(latex, displaystyle=block)
         if block:
-            return f'<div class="formula">{drawn}</div>'
+            return f'<div class="formula">{drawn}</div>{found["then"]}'
         return f'<span class="formula">{drawn}{found["then"]}</span>'  # no line ends before a full stop
 
     return _FORMULA.sub(formula, content)

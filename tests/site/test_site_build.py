@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -117,6 +118,14 @@ def test_nothing_is_loaded_from_other_hosts(pages: dict[str, Page], site: Path):
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", styles) == []
     assert not any("mermaid" in page.classes for page in pages.values())  # the theme would load a library for it
+
+
+def test_colours_are_the_apps(site: Path):
+    light, dark = (site / "site" / "colours.css").read_text(encoding="utf-8").split("[data-md-color-scheme=")[1:]
+    themes = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    for text, theme in ((light, themes["light"]), (dark, themes["dark"])):
+        for name, key in (("default-bg", "backgroundColor"), ("typeset-a", "linkColor"), ("typeset", "textColor")):
+            assert f"--md-{name}-color:{theme[key]};" in text
 
 
 def test_formulas_are_drawn_without_scripts(pages: dict[str, Page], site: Path):
