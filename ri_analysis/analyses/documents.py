@@ -1,4 +1,4 @@
-"""Analyses in words, for docs/tables.md."""
+"""Analyses in words, for docs/tables.md and the site."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ def in_words() -> str:
 
 
 def _analysis(analysis: Analysis[Any]) -> str:
-    parts = [f"### `{analysis.name}`: {analysis.title}", analysis.question]
-    if analysis.options:
-        parts.append("\n".join(_option(option) for option in analysis.options))
+    return "\n\n".join([f"### `{analysis.name}`: {analysis.title}", analysis.question, options_and_tables(analysis)])
+
+
+def options_and_tables(analysis: Analysis[Any]) -> str:
+    """Return an analysis's options as a list, and what its tables hold as a table."""
+    options = "\n".join(_option(option) for option in analysis.options)
     rows = [f"| `{name}` | {table.row} | {_columns(table)} |" for name, table in analysis.columns.items()]
-    parts.append("\n".join(["| file | a row is | columns |", "|---|---|---|", *rows]))
-    return "\n\n".join(parts)
+    tables = "\n".join(["| file | a row is | columns |", "|---|---|---|", *rows])
+    return "\n\n".join(filter(None, [options, tables]))
 
 
 def _option(option: Option) -> str:

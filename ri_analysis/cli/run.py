@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
     try:
         try:
-            options = _parser().parse_args(arguments)
+            options = build_parser().parse_args(arguments)
             command: Callable[[argparse.Namespace], int] = options.run
             if getattr(options, "memory", None) is not None:
                 memory.declare(options.memory)
@@ -79,7 +79,7 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="ri-analysis", description="Measure and resolve cross-task interference in model merging.")
     parser.add_argument("--version", action="version", version=f"ri-analysis {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

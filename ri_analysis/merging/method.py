@@ -107,7 +107,7 @@ def scale(default: float, *, sweep: tuple[float, float] = (0.1, 1.0)) -> Hyperpa
     """Declare λ, the factor of the merged task vector; `merge` applies it, so a method never sees it."""
     return Hyperparameter(
         "scale",
-        "λ, the factor of the merged task vector",
+        "factor λ of the merged task vector",
         default,
         -10.0,
         10.0,

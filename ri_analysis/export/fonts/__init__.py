@@ -8,7 +8,7 @@ from pathlib import Path
 
 FAMILY = "RI Sans"
 STACK = f'"{FAMILY}", "Source Sans", "Source Sans 3", "Helvetica Neue", Arial, sans-serif'
-_FILES = {"400": "RISans-Regular.woff2", "700": "RISans-Bold.woff2"}  # CSS weight: file
+FILES = {"400": "RISans-Regular.woff2", "700": "RISans-Bold.woff2"}  # CSS weight: file
 
 # Code points that both files have a glyph for.
 COVERED = (
@@ -22,7 +22,7 @@ COVERED = (
 def encoded() -> dict[str, str]:
     """Return the font files in base64 by CSS weight."""
     folder = Path(__file__).parent
-    return {weight: base64.b64encode((folder / name).read_bytes()).decode() for weight, name in _FILES.items()}
+    return {weight: base64.b64encode((folder / name).read_bytes()).decode() for weight, name in FILES.items()}
 
 
 @cache
