@@ -22,8 +22,8 @@ def merge_in_order(observed: Observed, *, images: int, off_diagonal: float) -> d
 
     What comes before the blocks is averaged. Then each expert's own block l sees what the merged blocks before l make
     of images of its task, which gives the XᵀX of the block's matrices; block l is merged (λ = 1) and hands its own
-    outputs on. What follows the blocks is merged like one more block. Between blocks, tokens lie in files. Raises
-    InputError for a tower that is not open_clip's own vision transformer.
+    outputs on. What follows the blocks is merged like one more block. Tokens between blocks, and the result, lie in
+    files. Raises InputError for a tower that is not open_clip's own vision transformer.
     """
     encoder, vectors, merged = observed.encoder, observed.vectors, dict[str, torch.Tensor]()
     if not encoder.in_halves:
@@ -55,12 +55,13 @@ def merge_in_order(observed: Observed, *, images: int, off_diagonal: float) -> d
                 grams.append(recorder.found())
                 if number is not None:
                     count(parts)
+            merged |= zeros_on_disk({name: (1, *vectors.shape(name)) for name in grams[0]}, observed.folder)
             for layer in map(vectors.layer, names):
                 known = [gram[layer.name] for gram in grams if layer.name in gram]
                 direction = regmean.match_outputs(layer, statistics=known, off_diagonal=off_diagonal)
                 _put(observed, [_moved(layer, direction)])
                 if known:
-                    merged[layer.name] = direction[None]
+                    merged[layer.name].copy_(direction)
             if number is not None:
                 for parts in tokens.values():
                     for part in parts:
