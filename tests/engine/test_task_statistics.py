@@ -22,8 +22,9 @@ SETTINGS = {
     "regmean": {"images": 4},
     "regmean-plusplus": {"images": 4},
     "adamerging": {"steps": 2, "batch": 3},
+    "nsc": {"steps": 2, "batch": 3, "rank": 2},
 }
-COST = {"fisher": 12, "regmean": 12, "regmean-plusplus": 24, "adamerging": 18}
+COST = {"fisher": 12, "regmean": 12, "regmean-plusplus": 24, "adamerging": 18, "nsc": 18}
 methods = pytest.mark.parametrize("method", SETTINGS)
 
 
