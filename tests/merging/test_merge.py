@@ -106,6 +106,7 @@ def test_methods_with_data_of_one_expert_and_of_no_change(method: str, count: in
             "fisher": torch.ones(shape),
             "regmean": pack(torch.eye(shape[-1])) if len(shape) == 2 and name != "visual.proj" else None,
             "adamerging": torch.tensor(1.0),
+            "nsc": torch.tensor(1.0),
         }.get(method)
         return [] if of is None else [of] * count
 
