@@ -109,3 +109,13 @@ def test_a_checkpoint_opened_as_a_suite_leads_to_the_draft_which_outlives_anothe
     app.switch_page("pages/experts.py").run()
     assert not app.exception
     assert app.text_area(key="widget.experts.draft").value.endswith("# mine\n")
+
+
+def test_where_others_see_the_app_a_draft_is_only_downloaded(
+    app: AppTest, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(resources.SHARED, "1")
+    look_through(app, folder)
+    keys = {button.key for button in app.button}
+    assert not {"experts.draft.write", "experts.draft.check"} & keys
+    assert any("whoever runs it puts the file into the folder" in each.value for each in app.caption)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ri_analysis.allowed import require_allowed
+from ri_analysis.allowed import is_hidden, require_allowed
 from ri_analysis.documents import place
 from ri_analysis.engine import check_suite
 from ri_analysis.errors import InputError
@@ -103,6 +103,13 @@ def _edit(found: Draft, open_suite: Callable[[str], None]) -> None:
     st.session_state.setdefault(_TEXT, text)
     st.html(_STYLE)
     st.text_area("Suite file", key=_TEXT, height=420, on_change=_keep, help="TOML; paths begin at the folder.")
+    if is_hidden():  # a visitor neither writes here nor has the server read what a text of theirs names
+        text = str(st.session_state[_TEXT])
+        st.download_button(
+            "Download", text, _SUITE, "application/toml", key="experts.draft.download", on_click="ignore"
+        )
+        st.caption("This app is shared: whoever runs it puts the file into the folder.")
+        return
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input("File name", value=_SUITE, key=_NAME, width=220, help="It is written into the folder.")
     check = row.button("Check", key="experts.draft.check", help="What `ri-analysis check` finds, before it is written")
@@ -128,6 +135,8 @@ def _write(folder: Path, open_suite: Callable[[str], None]) -> None:
     """Write the text into its folder, and open it; never in the place of another file."""
     name, text = str(st.session_state[_NAME]).strip(), str(st.session_state[_TEXT])
     try:
+        if is_hidden():
+            raise InputError("This app is shared: suite files are not written from its pages.")
         path = _target(folder, name)
         require_new(path)
         write_text(path, text)
