@@ -485,12 +485,10 @@ class Panel {
   // The heads' prototypes, with the names of as many as there is room for.
   drawPrototypes(pen) {
     const { prototypes, ink, ground } = this.owner.data, { focus } = this.owner, at = this.placing();
-    const names = new Names(pen, this.owner.data), places = [...prototypes.x.keys()];
-    const chosen = (place) => !focus.length || focus.includes(prototypes.code[place]);
-    const where = places.map((place) => at(prototypes.x[place], prototypes.y[place]));
+    const names = new Names(pen, this.owner.data);
+    const places = [...prototypes.x.keys()].filter((place) => !focus.length || focus.includes(prototypes.code[place]));
     for (const place of places) {
-      const [across, down] = where[place];
-      pen.globalAlpha = chosen(place) ? 1 : 0.25;
+      const [across, down] = at(prototypes.x[place], prototypes.y[place]);
       pen.fillStyle = this.owner.colour(prototypes.code[place]) ?? ink;
       pen.strokeStyle = ground;
       pen.lineWidth = 1.5;
@@ -500,8 +498,10 @@ class Panel {
       pen.stroke();
       pen.fill();
     }
-    pen.globalAlpha = 1;
-    places.filter(chosen).forEach((place) => names.write(prototypes.labels[place], where[place][0], where[place][1] - 13));
+    for (const place of places) { // over all diamonds
+      const [across, down] = at(prototypes.x[place], prototypes.y[place]);
+      names.write(prototypes.labels[place], across, down - 13);
+    }
   }
 
   // Each colour's name where its points are densest, the largest first.
