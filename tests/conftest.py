@@ -15,6 +15,22 @@ from ri_analysis.suite import open_suite
 torch.set_num_threads(1)  # towers this small only lose by being shared between threads
 
 
+# Files that take longest go first: the last one would else run alone while the other workers wait.
+LONGEST = (
+    "test_killed_runs",
+    "test_app",
+    "test_states",
+    "test_embedded",
+    "test_conduct",
+    "test_answers_before",
+    "test_nothing_lost",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def own_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the default workspace out of the home folder."""

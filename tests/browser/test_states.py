@@ -42,17 +42,22 @@ def test_a_folder_gets_an_offer_and_enter_takes_it(visit: Visit, tmp_path: Path)
     expect(page.locator(ERROR)).to_have_count(0)
 
 
-def test_a_checkpoint_gets_a_suite_file_to_copy_and_nothing_green_below(visit: Visit, tmp_path: Path) -> None:
+def test_a_checkpoint_gets_the_offer_of_a_draft_and_nothing_green_below(visit: Visit, tmp_path: Path) -> None:
     make_suite(tmp_path)
     page, valid = visit("experts", "suite=demo"), "All files are valid."
     expect(page.get_by_text(valid)).to_be_visible()
     open_suite(page, tmp_path / "original" / "Reds.safetensors")
     expect(page.locator(ERROR)).to_contain_text("found a checkpoint")
-    expect(page.locator("[data-testid=stCode]").first).to_contain_text('expert = "Reds.safetensors"')
+    draft = page.get_by_role("button", name="Draft a suite file from")
+    expect(draft).to_be_visible()
     assert not re.search("decode|codec|utf", page.locator(ERROR).inner_text(), re.I)
     expect(page.get_by_text(valid)).to_have_count(0)
-    page.get_by_role("button", name="Close").click()
+    draft.click()
+    expect(page.get_by_role("textbox", name="Suite file", exact=True).last).to_have_value(
+        re.compile(r"Reds\.safetensors")
+    )
     expect(page.locator(ERROR)).to_have_count(0)
+    page.get_by_role("button", name="Close").click()
     expect(page.get_by_text(valid)).to_be_visible()
 
 

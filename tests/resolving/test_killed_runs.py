@@ -15,10 +15,7 @@ from tiny import make_suite
 LAST: dict[str, Any] = {"parameters": "last-blocks", "blocks": 1}
 CHOICES: dict[str, dict[str, Any]] = {
     "all": {},
-    "matrices in parts": {"parameters": "matrices", "memory": 5e-5},
-    "last block in parts": LAST | {"memory": 2e-5},
     "lora in parts": {"parameters": "lora", "rank": 2, "memory": 5e-6},
-    "bfloat16": {"precision": "bfloat16"},
     "patience": {"held_out": 0.25, "patience": 5, "lr": 0.003, "steps": 12},
     "together": {"together": 5},
     "last block, together": LAST | {"together": 5},
