@@ -27,7 +27,7 @@ from ri_analysis.suite import open_suite
 
 QUICK = {"steps": 4, "lr": 1e-3, "batch": 8, "blocks": 1, "rank": 2}
 OPTIONS = {"adamerging": {"steps": 2, "batch": 4}, "fisher": {"images": 4}, "regmean": {"images": 4}}
-OPTIONS["regmean-plusplus"] = OPTIONS["regmean"]
+OPTIONS |= {"regmean-plusplus": OPTIONS["regmean"], "nsc": OPTIONS["adamerging"]}
 
 Opened = Callable[[str], Evaluator]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from random_experts import assert_close
 from watching import watch
 
 from ri_analysis.engine import Evaluator
+from ri_analysis.errors import InputError
 from ri_analysis.merging.method import Observed
-from ri_analysis.merging.with_data.nsc import learn_coefficients
+from ri_analysis.merging.with_data.nsc import _outside, learn_coefficients
+from ri_analysis.task_vectors import TaskVectors
 
 TASKS = ("Reds", "Blues")
 SETTINGS = {"start": 0.3, "steps": 3, "learning_rate": 0.05, "batch": 5, "seed": 2, "rank": 2}
@@ -80,9 +83,15 @@ def test_agrees_with_autograd_through_the_merge(evaluator: Evaluator, monkeypatc
     assert (found - 0.3).abs().max() > 0.02
 
 
-def test_what_is_read_wholly_loses_nothing(evaluator: Evaluator):
-    """With as many directions as inputs, no activation lies outside, and no coefficient moves."""
-    whole = SETTINGS | {"rank": 64, "steps": 1}
-    found = torch.stack(list(learn_coefficients(watch(evaluator, *TASKS), per="tensor", **whole).values()))
-    few = torch.stack(list(learn_coefficients(watch(evaluator, *TASKS), per="tensor", **SETTINGS).values()))
-    assert (found - 0.3).abs().max() <= (few - 0.3).abs().max()
+def test_the_ratio_is_what_lies_outside() -> None:
+    """Of (3, 4), 4 of 5 lie outside the first axis; of what lies within, nothing does."""
+    inputs, space = torch.tensor([[3.0, 4.0], [2.0, 0.0]]), torch.tensor([[1.0], [0.0]])
+    assert _outside(inputs, space).tolist() == pytest.approx([0.8, 0.0], abs=1e-3)
+
+
+def test_an_expert_that_changed_no_linear_layer_is_named(evaluator: Evaluator) -> None:
+    observed = watch(evaluator, *TASKS)
+    still = {name: observed.vectors.pretrained(name) for name in observed.vectors.names}
+    other = replace(observed, vectors=TaskVectors(still, dict.fromkeys(TASKS, still)))
+    with pytest.raises(InputError, match="nsc: expected a tower with linear layers that the expert of Reds changed"):
+        learn_coefficients(other, per="tensor", **SETTINGS)

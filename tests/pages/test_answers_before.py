@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ri_analysis.analyses.maps import pca_map
 from ri_analysis.demo.answers import gather
 from ri_analysis.encoder import Encoder
 from ri_analysis.engine import Evaluator
-from ri_analysis.engine.shipped import FILE, Made, write_shipped
+from ri_analysis.engine.shipped import FILE, Made, Shippable, write_shipped
 from ri_analysis.studies import sensitivity
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import pace, resources
@@ -22,17 +23,31 @@ MADE = Made("2026-11-28", "0.1.0", "2.0", "Intel(R) Xeon(R) Processor", 2, "Linu
 SAYS = "Measured before: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
 
 
-@pytest.fixture
-def shipped(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The answers that pages ask first of the tiny suite, beside its suite file."""
-    monkeypatch.setattr(
-        embeddings, "umap_map", lambda evaluator, clouds, anchors, progress: pca_map(clouds, anchors)
-    )  # UMAP is slow
+def make_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what pages ask first take little: UMAP is slow."""
+    drawn = lambda evaluator, clouds, anchors, progress: pca_map(clouds, anchors)  # noqa: E731
+    monkeypatch.setattr(embeddings, "umap_map", drawn)
     monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
     monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
-    found = gather(str(tiny), tmp_path / "work", (), lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Shippable]:
+    """What pages ask first of the tiny suite: every copy of it has the same content, so the same answers."""
+    folder = tmp_path_factory.mktemp("answers")
+    suite = Path(shutil.copytree(tiny_template, folder / "suite")) / "suite.toml"
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        found = gather(str(suite), folder / "work", (), lambda _: None)
+    return [answer for several in found.values() for answer in several]
+
+
+@pytest.fixture
+def shipped(tiny: Path, answers: list[Shippable], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The answers beside the suite file."""
+    make_small(monkeypatch)
     path = tiny.parent / FILE
-    write_shipped(path, [answer for answers in found.values() for answer in answers], MADE)
+    write_shipped(path, answers, MADE)
     return path
 
 
