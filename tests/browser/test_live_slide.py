@@ -9,13 +9,14 @@ import pytest
 import torch
 from browsing import Visit
 from playwright.sync_api import Browser, Page, expect
+from tiny import TASKS
 
 from ri_analysis.encoder import Head
 from ri_analysis.engine import Evaluation
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import Surrogate
-from ri_analysis.views.live.line import Line, SliderPath
+from ri_analysis.live.surrogate import PlaneSurrogate, Surrogate, between, grid
+from ri_analysis.views.live.line import Line, Plane, SliderPath
 from ri_analysis.views.live.payload import rows
 from ri_analysis.views.live.session import View
 
@@ -29,8 +30,7 @@ def unit(features: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(features, dim=-1)
 
 
-def line_of(points: int, *, known: bool) -> tuple[Line, Comparison]:
-    """A line of two models whose features turn smoothly, and what was measured last."""
+def sample_of() -> tuple[Sample, torch.Generator, np.random.Generator]:
     generator, rng = torch.Generator().manual_seed(1), np.random.default_rng(1)
     heads = {
         task: Head(10 * unit(torch.randn(count, 8, generator=generator)), tuple(map(str, range(count))))
@@ -40,19 +40,49 @@ def line_of(points: int, *, known: bool) -> tuple[Line, Comparison]:
     labels = {task: rng.integers(0, count, SEEN) for task, count in CLASSES.items()}
     expert = {task: 5 * torch.randn(SEEN, count, generator=generator) for task, count in CLASSES.items()}
     sample = Sample(chosen, dict.fromkeys(CLASSES, ALL), labels, heads, expert)
+    return sample, generator, rng
+
+
+def line_of(points: int, *, known: bool) -> tuple[Line[float], Comparison]:
+    """A line of two models whose features turn smoothly, and what was measured last."""
+    sample, generator, rng = sample_of()
     line = Line(SliderPath((), "c.A", -1.0, 2.0, (("c.B", 0.5),)), SEEN, 2)
     places = rng.permutation(np.linspace(-1, 2, points))
     for _ in range(2):
-        starts, ways = ({task: torch.randn(SEEN, 8, generator=generator) for task in CLASSES} for _ in range(2))
-        measured = {
-            float(place): {task: unit(starts[task] + torch.sin(ways[task] * place)) for task in CLASSES}
-            for place in places
-        }
+        starts, ways = (features(generator) for _ in range(2))
+        measured = {float(place): turned(starts, [(ways, place)]) for place in places}
         line._surrogates.append(Surrogate(sample, measured))
+    return line, last_of(rng, known=known)
+
+
+def plane_of(*, refined: bool) -> tuple[Line[tuple[float, float]], Comparison]:
+    """A plane in which the features of two models turn in two ways."""
+    sample, generator, rng = sample_of()
+    line = Line(Plane((), ("c.A", "c.B")), SEEN, 2)
+    for _ in range(2):
+        starts, across, up = (features(generator) for _ in range(3))
+        points, checks = (
+            {(x, y): turned(starts, [(across, x), (up, y)]) for x, y in places}
+            for places in (grid(-1, 2, refined), between(-1, 2))
+        )
+        line._surrogates.append(PlaneSurrogate(sample, points, checks))
+    return line, last_of(rng, known=True)
+
+
+def features(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    return {task: torch.randn(SEEN, 8, generator=generator) for task in CLASSES}
+
+
+def turned(
+    starts: dict[str, torch.Tensor], ways: list[tuple[dict[str, torch.Tensor], float]]
+) -> dict[str, torch.Tensor]:
+    return {task: unit(starts[task] + sum(torch.sin(way[task] * place) for way, place in ways)) for task in CLASSES}
+
+
+def last_of(rng: np.random.Generator, *, known: bool) -> Comparison:
     flags = [{task: rng.random(ALL if known else SEEN) < 0.6 for task in CLASSES} for _ in range(6)]
     nats = [{task: rng.gamma(1.0, 0.5, len(flags[0][task])).astype(np.float32) for task in CLASSES} for _ in range(2)]
-    found = [Evaluation("made", {}, *flags[3 * model : 3 * model + 3], nats[model]) for model in range(2)]
-    return line, Comparison(*found)
+    return Comparison(*[Evaluation("made", {}, *flags[3 * model : 3 * model + 3], nats[model]) for model in range(2)])
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -63,14 +93,43 @@ def test_the_page_computes_what_the_surrogate_says(browser: Browser, count: int,
     sent = line.sent(("", 0, 0), last, 1, {"c.A": 0.0, "c.B": 0.5, "other": 0.3})
     page.evaluate(ROWS, sent)
     for place in (-1.0, -0.73, 0.0, 0.41, 1.5, 1.999):
-        found = page.evaluate(AT, {"c.A": place, "c.B": place + 0.5, "other": 0.3})
-        estimates, says = line.estimates(place, last)
-        assert sent["says"] == says
-        wanted = rows(View(pair=None, estimates=estimates), None)
-        assert found.keys() == wanted.keys()
-        for name, row in wanted.items():
-            for measure, bars in row.items():
-                assert found[name][measure] == [pytest.approx(bar, abs=2e-5) for bar in bars], (place, name, measure)
+        same_as_the_surrogate(page, line, last, place, {"c.A": place, "c.B": place + 0.5, "other": 0.3})
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_the_page_computes_what_the_plane_says(browser: Browser, refined: bool):
+    page = blank(browser)
+    line, last = plane_of(refined=refined)
+    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, {"c.A": 1.0, "c.B": 1.0, "other": 0.3}))
+    for place in ((-1.0, 2.0), (0.5, 0.5), (-0.73, 0.41), (1.3, 1.95)):
+        same_as_the_surrogate(page, line, last, place, {"c.A": place[0], "c.B": place[1], "other": 0.3})
+    for other in ({"c.A": 2.1, "c.B": 0}, {"c.A": 0, "c.B": 0, "other": 0.4}):  # beyond the edge, another recipe
+        assert page.evaluate(AT, {"other": 0.3} | other) is None
+
+
+def test_a_refined_plane_follows_the_first(browser: Browser):
+    page = blank(browser)
+    line, last = plane_of(refined=True)
+    whole, base = line._surrogates, {"c.A": 1.0, "c.B": 1.0}
+    line._surrogates = [
+        PlaneSurrogate(each.sample, dict(list(each.points.items())[:11]), each.checks) for each in whole
+    ]
+    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, base))
+    assert page.evaluate("path.nodes.length") == 9  # the two more are no whole grid
+    line._surrogates = whole
+    page.evaluate("(sent) => path.take(sent)", line.sent(tuple(page.evaluate("path.have()")), last, 1, base))
+    same_as_the_surrogate(page, line, last, (0.2, 1.4), {"c.A": 0.2, "c.B": 1.4})
+
+
+def same_as_the_surrogate(page: Page, line: Line, last: Comparison, place: object, values: dict[str, float]) -> None:  # type: ignore[type-arg]
+    found = page.evaluate(AT, values)
+    estimates, says = line.estimates(place, last)
+    assert page.evaluate("path.says") == says
+    wanted = rows(View(pair=None, estimates=estimates), None)
+    assert found.keys() == wanted.keys()
+    for name, row in wanted.items():
+        for measure, bars in row.items():
+            assert found[name][measure] == [pytest.approx(bar, abs=2e-5) for bar in bars], (place, name, measure)
 
 
 def test_points_come_one_by_one_and_a_path_is_left_where_another_slider_stands_elsewhere(browser: Browser):
@@ -115,6 +174,40 @@ def test_a_hand_slides_without_the_server_and_the_exact_values_follow(visit: Vis
     page.mouse.up()
     page.locator(".ri-live[data-kind=exact]").wait_for()
     expect(page.locator(".ri-live-status")).to_contain_text("Exact: all")
+
+
+def test_a_hand_moves_two_coefficients_on_the_pad(visit: Visit):
+    page = visit("merge")
+    root = page.locator(".ri-live")
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    expect(page.locator(".ri-live-status")).not_to_contain_text("Getting the live preview ready")
+    page.get_by_role("button", name="Pad").click()
+    square = page.locator(".ri-live-pad .square")
+    across(page, square, 0.5, 0.5)
+    page.locator(".ri-live[data-path]:not([data-path='0'])").wait_for()
+    page.mouse.down()
+    across(page, square, 0.6, 0.4)
+    page.locator(".ri-live[data-slid]").wait_for()
+    quiet = root.get_attribute("data-sent")
+    across(page, square, 0.7, 0.2)
+    assert (root.get_attribute("data-kind"), root.get_attribute("data-sent")) == ("surrogate", quiet)
+    page.mouse.up()
+    page.locator(".ri-live[data-kind=exact]").wait_for()
+    first, second = list(TASKS)[:2]
+    shown = [page.get_by_role("slider", name=f"coefficient of {task}") for task in (first, second)]
+    assert [float(slider.input_value()) for slider in shown] == [pytest.approx(1.1), pytest.approx(1.4)]  # of −1 to 2
+    page.get_by_role("slider", name="two coefficients").press("Shift+ArrowLeft")
+    expect(shown[0]).to_have_value("0.85")
+    page.get_by_label("coefficient moved across").select_option(second)  # the two change places
+    expect(page.get_by_label("coefficient moved up and down").locator("option:checked")).to_have_text(first)
+
+
+def across(page: Page, square, x: float, y: float) -> None:  # type: ignore[no-untyped-def]
+    square.scroll_into_view_if_needed()
+    box = square.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    page.wait_for_timeout(100)
 
 
 def blank(browser: Browser) -> Page:

@@ -16,7 +16,18 @@ from ri_analysis.live import probe as live_module
 from ri_analysis.live.estimate import estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import LEAST, Surrogate, lagrange, refine
+from ri_analysis.live.surrogate import (
+    LEAST,
+    SIDES,
+    PlaneSurrogate,
+    Surrogate,
+    between,
+    fill,
+    grid,
+    lagrange,
+    refine,
+    tensor_lagrange,
+)
 from ri_analysis.merging import METHODS, MergeRecipe, direction
 from ri_analysis.suite import open_suite
 
@@ -219,6 +230,53 @@ def test_refining_ends_where_whole_numbers_leave_no_room():
     surrogate, asked = Surrogate(sample), []
     list(refine([surrogate], 1, 2, lambda place: asked.append(place) or [{}], fitting=round))
     assert asked == [1, 2]
+
+
+def test_the_weights_in_a_plane_reproduce_products_of_polynomials():
+    places = grid(-1, 2, refined=False)
+    assert set(places) == {(x, y) for x in (-1.0, 0.5, 2.0) for y in (-1.0, 0.5, 2.0)}
+    for power, other in ((0, 0), (2, 1), (1, 2), (2, 2)):
+        weights = tensor_lagrange(places, (0.8, -0.3))
+        value = sum(w * x**power * y**other for w, (x, y) in zip(weights, places, strict=True))
+        assert value == pytest.approx(0.8**power * (-0.3) ** other)
+
+
+def test_a_refined_grid_begins_with_the_first_and_is_checked_off_both():
+    first, refined = grid(-1, 2, refined=False), grid(-1, 2, refined=True)
+    assert (len(first), len(refined)) == tuple(side**2 for side in SIDES)
+    assert refined[: len(first)] == first
+    assert not set(between(-1, 2)) & set(refined)
+
+
+def test_a_plane_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):
+    sample, names = Sample.of(evaluator, 24), evaluator.suite.tasks[:2]
+    surrogate = PlaneSurrogate(sample)
+
+    def recipe(place: tuple[float, float]):  # type: ignore[no-untyped-def]
+        return evaluator.recipe("task-arithmetic", coefficients=dict(zip(names, place, strict=True)))
+
+    def measure(place: tuple[float, float]) -> list[dict[str, torch.Tensor]]:
+        sets = [(evaluator.suite.task_data(task), None) for task in evaluator.suite.tasks]
+        features = evaluator.encoder.features_of_many(evaluator.merged(recipe(place)), sets)
+        return [dict(zip(evaluator.suite.tasks, features, strict=True))]
+
+    errors, numbers = {}, []
+    for number in fill([surrogate], -1, 2, measure, refined=True):
+        numbers.append(number)
+        if surrogate.usable:
+            errors[surrogate.usable] = surrogate.error()
+        else:
+            assert surrogate.outcomes((0.5, 0.5)) is None
+    assert (numbers, list(errors)) == (list(range(1, 30)), [9, 25])
+    assert errors[25].mean_interference < errors[9].mean_interference
+    for place in ((0.5, 2.0), (1.1, 0.8)):  # of the grid, and of none
+        truth, found = evaluator.measure(recipe(place)), surrogate.outcomes(place)
+        assert found is not None
+        tolerance = 1e-4 if place in surrogate.points else errors[25].mean_interference + 1e-3
+        off = [found.divergence[task].mean() - values.mean() for task, values in truth.divergence.items()]
+        assert abs(np.mean(off)) <= tolerance
+    assert surrogate.outcomes((0.5, 2.1)) is None  # beyond its edges
+    assert list(fill([surrogate], -1, 2, measure, refined=True)) == []  # nothing is measured again
 
 
 # --- the embedded suite -------------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from ri_analysis.engine import Evaluator
@@ -15,7 +15,17 @@ from ri_analysis.live import sliding
 from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Features, Sample
-from ri_analysis.live.surrogate import LEAST, Error, Surrogate, refine
+from ri_analysis.live.surrogate import (
+    LEAST,
+    SIDES,
+    Error,
+    Interpolator,
+    Place,
+    PlaneSurrogate,
+    Surrogate,
+    fill,
+    refine,
+)
 from ri_analysis.progress import Counter
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
@@ -27,7 +37,42 @@ PURPOSE_SLIDE = "slide"
 POINTS, LOOKS = 9, 17  # measured along a path at most: models that take long, and looks at a probe
 SMOOTH = (0.02, 0.1)  # errors of mean accuracy and nats up to which a look is not better than what is interpolated
 Have = tuple[str, int, int]  # what the page knows: a path, how many of its points, the number of the reference
+PAD = "pad"
 _ENDS = (-10.0, 10.0)  # of a coefficient
+P = TypeVar("P")  # a position: a number along a path, two in a plane
+
+
+class Direction(Protocol[P]):
+    """What a hand moves along, from a recipe to others."""
+
+    @property
+    def held(self) -> str:
+        """The page's name of what the hand holds."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are allowed, between which nothing is smooth."""
+
+    def most(self, *, live: bool) -> int:
+        """Return how many points may be measured: fewer where each takes long."""
+
+    def at(self, position: P) -> state.Texts:
+        """Return the recipe's entries at a position."""
+
+    def here(self) -> P:
+        """Return the position of the recipe that is chosen now, if it lies on the way."""
+
+    def surrogate(self, sample: Sample) -> Interpolator[P]:
+        """Return what interpolates one model along the way."""
+
+    def measured(self, surrogates: list[Any], measure: Measure[P], first: P, *, live: bool) -> Iterator[int]:
+        """Measure points for the surrogates, from coarse to fine; yield a number after each."""
+
+    def described(self) -> dict[str, Any]:
+        """Return how the page finds positions from the sliders' values (slide.js)."""
+
+
+Measure = Callable[[P], list[Features]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +115,10 @@ class SliderPath:
                 return cls(_rest(base, held, ()), held, low, high, (), item.log, isinstance(item.default, int))
         return None
 
+    def most(self, *, live: bool) -> int:
+        """Return how many points may be measured: fewer where each takes long."""
+        return LOOKS if live else POINTS
+
     def at(self, position: float) -> state.Texts:
         """Return the recipe's entries at a position."""
         value = self._value(position)
@@ -77,17 +126,94 @@ class SliderPath:
         texts = {self.held: str(int(value)) if self.whole else state.text_of(float(value))}
         return dict(self.base) | texts | {name: state.text_of(float(other)) for name, other in others.items()}
 
-    def position(self, value: float) -> float:
-        """Return the position of a value."""
+    def here(self) -> float:
+        """Return the position of the slider's value now."""
+        method = recipes.chosen_method()
+        if self.held.startswith(recipes.COEFFICIENT):
+            value = _coefficient(self.held)
+        else:
+            values = {recipes.entry(method.name, item): item for item in method.hyperparameters}
+            known = self.held in values
+            value = float(recipes.chosen_value(method.name, values[self.held])) if known else math.nan
         return math.log(value) if self.log else value
 
-    def fitting(self, position: float) -> float:
-        """Return the nearest position that is allowed."""
-        return self.position(self._value(position))
+    def surrogate(self, sample: Sample) -> Surrogate:
+        """Return what interpolates one model along the path."""
+        return Surrogate(sample)
+
+    def measured(
+        self, surrogates: list[Surrogate], measure: Measure[float], first: float, *, live: bool
+    ) -> Iterator[int]:
+        """Measure where the slider stands, then the ends, then where the surrogates are worst."""
+        low, high, first = (self._fitting(position) for position in (self.low, self.high, first))
+        return refine(surrogates, low, high, measure, first=first, most=self.most(live=live), fitting=self._fitting)
+
+    def described(self) -> dict[str, Any]:
+        """Return how the page finds positions from the sliders' values."""
+        return {"held": self.held, "axes": [self.held], "log": self.log, "offsets": dict(self.offsets)}
+
+    def _fitting(self, position: float) -> float:
+        value = self._value(position)
+        return math.log(value) if self.log else value
 
     def _value(self, position: float) -> float:
         value = math.exp(position) if self.log else position
         return float(round(value)) if self.whole else value
+
+
+@dataclass(frozen=True)
+class Plane:
+    """From `base`, a recipe's entries, the coefficients `entries` take any values between the ends of their sliders."""
+
+    base: tuple[tuple[str, str], ...]
+    entries: tuple[str, str]
+    whole = False
+
+    @classmethod
+    def of(cls, base: Mapping[str, str], held: str) -> Plane | None:
+        """Return the plane of a pad, "pad:" and the entries of two coefficients; None where that is no pad."""
+        name, _, entries = held.partition(":")
+        first, _, second = entries.partition("|")
+        if name != PAD or first == second or not all(each.startswith(recipes.COEFFICIENT) for each in (first, second)):
+            return None
+        return cls(_rest(base, first, [second]), (first, second))
+
+    @property
+    def held(self) -> str:
+        """The page's name of the pad."""
+        return f"{PAD}:{'|'.join(self.entries)}"
+
+    def most(self, *, live: bool) -> int:
+        """Return how many points may be measured: the first grid where each takes long."""
+        return SIDES[-1 if live else 0] ** 2
+
+    def at(self, position: Place) -> state.Texts:
+        """Return the recipe's entries at a position."""
+        texts = {name: state.text_of(value) for name, value in zip(self.entries, position, strict=True)}
+        return dict(self.base) | texts
+
+    def here(self) -> Place:
+        """Return the two coefficients now."""
+        first, second = self.entries
+        return _coefficient(first), _coefficient(second)
+
+    def surrogate(self, sample: Sample) -> PlaneSurrogate:
+        """Return what interpolates one model in the plane."""
+        return PlaneSurrogate(sample)
+
+    def measured(
+        self, surrogates: list[PlaneSurrogate], measure: Measure[Place], first: Place, *, live: bool
+    ) -> Iterator[int]:
+        """Measure the grid; where the hand is does not matter to it."""
+        return fill(surrogates, *recipes.COEFFICIENT_RANGE, measure, refined=live)
+
+    def described(self) -> dict[str, Any]:
+        """Return how the page finds positions from the sliders' values."""
+        return {"held": self.held, "axes": list(self.entries), "log": False, "offsets": {}}
+
+
+def _coefficient(entry: str) -> float:
+    return float(recipes.chosen_coefficient(entry.removeprefix(recipes.COEFFICIENT)))
 
 
 def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str, str], ...]:
@@ -95,35 +221,36 @@ def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str
     return tuple(sorted((name, text) for name, text in base.items() if name not in moved))
 
 
-class Line:
+class Line(Generic[P]):
     """The surrogates of a pair along one direction, measured in the background a point at a time."""
 
-    def __init__(self, direction: SliderPath, size: int, models: int, probe: LiveProbe | None = None) -> None:
+    def __init__(self, direction: Direction[P], size: int, models: int, probe: LiveProbe | None = None) -> None:
         self.direction, self._size, self._models, self._probe = direction, size, models, probe
         self.id = uuid4().hex
-        self._surrogates: list[Surrogate] = []  # as many as models, as soon as the sample is there
+        self._surrogates: list[Interpolator[P]] = []  # as many as models, as soon as the sample is there
         self._job: Job | None = None
         self._finished = False
 
     @property
     def points(self) -> int:
-        """How many points are measured."""
-        return min((len(surrogate.points) for surrogate in self._surrogates), default=0)
+        """How many points serve to interpolate."""
+        return min((surrogate.usable for surrogate in self._surrogates), default=0)
 
     @property
     def running(self) -> bool:
         """Whether points are being measured."""
         return self._job is not None and self._job.running
 
-    def position_of(self, evaluator: Evaluator, pair: Pair, value: float) -> float | None:
-        """Return where on the line a pair lies, the held slider standing at `value`; None where it does not."""
-        position = self.direction.position(value)
+    def position_of(self, evaluator: Evaluator, pair: Pair) -> P | None:
+        """Return where on the line a pair lies that is chosen now; None where it does not."""
+        position = self.direction.here()
         return position if recipes.chosen_pair(evaluator, self.direction.at(position)) == pair else None
 
-    def start(self, key: str, first: float) -> None:
-        """Go on measuring points in the background, at `first` to begin with; nothing where that is done."""
+    def start(self, key: str) -> None:
+        """Go on measuring points in the background; nothing where that is done."""
         if self.running or self._finished:
             return
+        first = self.direction.here()
         evaluator = resources.evaluator(PURPOSE)
         # A probe has towers of its own: what others measure on all images need not end before.
         self._job = resources.jobs(PURPOSE if self._probe is None else PURPOSE_SLIDE).start(
@@ -135,23 +262,23 @@ class Line:
         if self._job is not None:
             self._job.cancel()
 
-    def estimates(self, position: float, last: Comparison) -> tuple[list[Estimate], str] | None:
+    def estimates(self, position: P, last: Comparison) -> tuple[list[Estimate], str] | None:
         """Return the surrogates' estimates of all images at a position, and what their error is; None without any."""
-        found, errors = [], []
-        if self.points == 0:
+        found, errors, count = [], [], self.points
+        if count == 0:
             return None
         for surrogate, reference in zip(self._surrogates, (last.before, last.last), strict=False):
             outcome = surrogate.outcomes(position)
             if outcome is None:
                 return None
-            error = surrogate.error()
+            error = surrogate.error(count)
             errors.append(error)
             found.append(
                 estimate(outcome, reference, surrogate.sample.sizes).widened(
                     error.mean_accuracy, error.mean_interference, error.accuracy, error.interference
                 )
             )
-        return found, _said(self.points, found[0].n, errors)
+        return found, _said(count, found[0].n, errors)
 
     @property
     def rough(self) -> bool:
@@ -166,18 +293,16 @@ class Line:
         `last` is what was measured last, `reference` its number; `base` are the sliders' values.
         """
         count = self.points
-        if count < LEAST or self.direction.whole or have == (self.id, count, reference):
+        if count == 0 or self.direction.whole or have == (self.id, count, reference):
             return None
         first = have[1] if have[0] == self.id and have[1] <= count else 0
         sample, tasks = self._surrogates[0].sample, list(next(iter(self._surrogates[0].points.values())))
-        errors = [surrogate.error() for surrogate in self._surrogates]
+        errors = [surrogate.error(count) for surrogate in self._surrogates]
         references = (last.before, last.last)[: self._models]
         return {
             "id": self.id,
-            "held": self.direction.held,
-            "log": self.direction.log,
+            **self.direction.described(),
             "base": dict(base),
-            "offsets": dict(self.direction.offsets),
             "reference": reference,
             "first": first,
             "constants": None if first else sliding.constants(sample, tasks),
@@ -200,15 +325,13 @@ class Line:
             each.mean_accuracy <= SMOOTH[0] and each.mean_interference <= SMOOTH[1] for each in errors
         )
 
-    def _work(self, job: Job, evaluator: Evaluator, first: float) -> None:
-        way = self.direction
-
-        alive = Counter(job.progress, LEAST).alive
+    def _work(self, job: Job, evaluator: Evaluator, first: P) -> None:
+        way, alive = self.direction, Counter(job.progress, LEAST).alive
         if not self._surrogates:
             sample = self._probe.sample if self._probe is not None else Sample.of(evaluator, self._size, alive)
-            self._surrogates = [Surrogate(sample) for _ in range(self._models)]
+            self._surrogates = [way.surrogate(sample) for _ in range(self._models)]
 
-        def measure(position: float) -> list[Features]:
+        def measure(position: P) -> list[Features]:
             pair = recipes.chosen_pair(evaluator, way.at(position))
             if self._probe is not None:
                 return self._probe.features(pair.all)
@@ -216,9 +339,7 @@ class Line:
             requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.all]
             return list(evaluator.measurement.features(requests, alive))
 
-        low, high = way.fitting(way.low), way.fitting(way.high)
-        most = POINTS if self._probe is None else LOOKS
-        for points in refine(self._surrogates, low, high, measure, first=first, most=most, fitting=way.fitting):
+        for points in way.measured(self._surrogates, measure, first, live=self._probe is not None):
             job.progress(points, LEAST)
         self._finished = True
 

@@ -1,10 +1,10 @@
-// Sliders, and bars that follow them.
+// Sliders, a pad of two coefficients, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change (what RI changed, with a colour where that is clear), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
+// change (what RI changed, with a colour where that is clear), pad (from where to where the pad goes, null where there is none), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
 // path (points along the slider at hand, see slide.js), on (the path on which the recipe lies), refining (more points follow).
-// Out, as the state `message`: {seq, kind, held, holding, values, act, near, linked, have}. near is the slider that the
-// hand is at, have the path that is known here and how many of its points. kind is move (a slider is being moved), release,
+// Out, as the state `message`: {seq, kind, held, holding, values, act, near, linked, have}. near is the slider, or the pad,
+// that the hand is at, have the path that is known here and how many of its points. kind is move (a slider is being moved), release,
 // act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
 // held is the slider that was moved last, holding whether it is still being moved.
 //
@@ -21,6 +21,7 @@ const OVERDUE = 2500; // ms after which a message is taken for lost
 const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
 const DRAWN = ["exact", "estimate", "surrogate"]; // kinds with values; others leave those that stand
+const PAD_STEP = 0.05; // of an arrow key, five with Shift
 const BAR = 9; // pixels of a bar's height
 const GAP = 2;
 
@@ -41,7 +42,7 @@ class Panel {
     this.seq = data.ack;
     this.flight = 0; // the message that is not answered yet
     this.dirty = null; // what is to be sent next: move or release
-    this.held = null; // the slider being moved
+    this.held = null; // the slider being moved, or the pad
     this.last = ""; // the one that was under it last
     this.values = {};
     this.near = this.told = ""; // the slider under the pointer, or with the focus; that which the server knows of
@@ -49,6 +50,8 @@ class Panel {
     this.slid = null; // where on it the values are that are painted, null where they are the server's
     this.linked = false;
     this.unsettled = false;
+    this.pad = null;
+    this.padOpen = false;
     this.shape = "";
     this.scale = 0.1; // nats that the interference axis spans
     this.build();
@@ -105,6 +108,29 @@ class Panel {
       this.dirty = null;
       this.post(kind);
     }
+  }
+
+  /** A hand has taken a slider or the pad. */
+  hold(entry) {
+    this.held = this.near = entry;
+    clearTimeout(this.timer);
+    if (this.data.refining && !this.flight) {
+      this.ask();
+    }
+  }
+
+  release(entry) {
+    if (this.held === entry) {
+      this.moved("release");
+      this.held = null;
+    }
+  }
+
+  /** Give a control another value, and show it wherever it stands. */
+  put(entry, value) {
+    this.values = { ...this.values, [entry]: value };
+    this.rows.get(entry)?.slider.show(value);
+    this.pad?.show();
   }
 
   moved(kind) {
@@ -197,7 +223,7 @@ class Panel {
     this.data = data;
     this.takePath(data);
     const shape = JSON.stringify([data.controls.map((each) => each.entry), data.tasks.map((each) => each.name),
-      data.models.length, data.weighted]);
+      data.models.length, data.weighted, data.pad]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.buildRows();
@@ -231,6 +257,7 @@ class Panel {
       this.values[each.entry] = each.value;
       this.rows.get(each.entry)?.slider.put(each);
     }
+    this.pad?.show();
     if (data.query !== undefined && location.search.slice(1) !== data.query) {
       history.replaceState(history.state, "", `${location.pathname}?${data.query}${location.hash}`);
     }
@@ -266,6 +293,10 @@ class Panel {
       this.linked = !this.linked;
       this.buttons.link.setAttribute("aria-pressed", String(this.linked));
     }).setAttribute("aria-pressed", "false");
+    add("pad", "Pad", "Move two coefficients at once", () => {
+      this.padOpen = !this.padOpen;
+      this.showPad();
+    });
     this.pins = element("span", { class: "ri-live-pins" }, "Pin:");
     bar.append(this.pins);
     add("url", "Copy link", "The address that restores this page", () => this.copy("url", location.href));
@@ -275,7 +306,8 @@ class Panel {
     this.limit = element("p", { class: "ri-live-limit", role: "status" });
     this.legend = element("p", { class: "ri-live-legend" });
     this.table = element("div", { class: "ri-live-table" });
-    this.root.replaceChildren(bar, this.status, this.limit, this.legend, this.table);
+    this.padPlace = element("div");
+    this.root.replaceChildren(bar, this.status, this.limit, this.padPlace, this.legend, this.table);
     this.root.addEventListener("keydown", (event) => this.shortcut(event));
   }
 
@@ -303,6 +335,15 @@ class Panel {
     for (const task of data.tasks) {
       this.row(byTask.get(task.name) ?? null, task, task.name);
     }
+    this.pad = data.pad ? new Pad(this, [...byTask.values()], data.pad, this.pad?.entries) : null;
+    this.padPlace.replaceChildren(...(this.pad ? [this.pad.root] : []));
+    this.showPad();
+  }
+
+  showPad() {
+    this.buttons.pad.hidden = this.pad === null;
+    this.buttons.pad.setAttribute("aria-expanded", String(this.padOpen));
+    this.padPlace.hidden = !this.padOpen;
   }
 
   header() {
@@ -510,7 +551,7 @@ class Slider {
     this.range.addEventListener("blur", () => panel.approach(""));
     this.range.addEventListener("pointerdown", () => this.hold());
     this.range.addEventListener("keydown", () => (this.keyed = true));
-    this.range.addEventListener("pointercancel", () => this.release());
+    this.range.addEventListener("pointercancel", () => panel.release(control.entry));
     this.range.oninput = () => {
       this.hold();
       this.move(this.ofRange());
@@ -520,12 +561,12 @@ class Slider {
       clearTimeout(this.later);
       if (this.keyed) {
         this.keyed = false;
-        this.later = setTimeout(() => this.release(), KEYS);
+        this.later = setTimeout(() => panel.release(control.entry), KEYS);
       } else {
-        this.release();
+        panel.release(control.entry);
       }
     };
-    this.range.addEventListener("pointerup", () => setTimeout(() => this.held() && this.release()));
+    this.range.addEventListener("pointerup", () => setTimeout(() => panel.release(control.entry)));
     this.number.oninput = () => (this.typing = true); // what is being typed is not written over
     this.number.onblur = () => {
       this.typing = false;
@@ -554,20 +595,8 @@ class Slider {
 
   hold() {
     if (!this.held()) {
-      this.panel.held = this.control.entry;
-      this.panel.near = this.control.entry;
       this.start = { ...this.panel.values };
-      clearTimeout(this.panel.timer);
-      if (this.panel.data.refining && !this.panel.flight) {
-        this.panel.ask();
-      }
-    }
-  }
-
-  release() {
-    if (this.held()) {
-      this.panel.moved("release");
-      this.panel.held = null;
+      this.panel.hold(this.control.entry);
     }
   }
 
@@ -575,7 +604,7 @@ class Slider {
   move(value, said = "") {
     const { panel, control } = this;
     const limited = [];
-    panel.values = { ...panel.values, [control.entry]: value };
+    panel.put(control.entry, value);
     if (panel.linked && control.task) {
       const by = value - this.start[control.entry];
       for (const other of panel.data.controls.filter((each) => each.task && each.entry !== control.entry)) {
@@ -584,12 +613,10 @@ class Slider {
         if (moved !== wanted) {
           limited.push(`${other.label} would be ${signed(Number(wanted.toFixed(6)))}; ${signed(moved)} is used.`);
         }
-        panel.values[other.entry] = Number(moved.toFixed(6));
-        panel.rows.get(other.entry).slider.show(panel.values[other.entry]);
+        panel.put(other.entry, Number(moved.toFixed(6)));
       }
     }
     panel.limit.textContent = said + (limited.length ? `Linked: ${limited.join(" ")}` : "");
-    this.show(value);
   }
 
   ofRange() {
@@ -625,6 +652,127 @@ class Slider {
     if (!this.typing && (!focused || Number(this.number.value) !== value)) {
       this.number.value = trim(value);
     }
+  }
+}
+
+/** A square in which a handle moves two coefficients at once: the first across, the second up. */
+class Pad {
+  constructor(panel, controls, [low, high], entries = []) {
+    Object.assign(this, { panel, controls, low, high });
+    const there = controls.map((each) => each.entry);
+    this.entries = entries.every((entry) => there.includes(entry)) && entries.length === 2 ? entries : there.slice(0, 2);
+    this.root = element("div", { class: "ri-live-pad" });
+    this.square = element("div", { class: "square" });
+    this.handle = element("div", { class: "handle", role: "slider", tabindex: 0, "aria-valuemin": low, "aria-valuemax": high,
+      "aria-roledescription": "pad of two coefficients" });
+    const lines = [0, 1].filter((value) => low < value && value < high).flatMap((value) => ["left", "bottom"].map((side) => {
+      const line = element("i", { class: side });
+      line.style[side] = this.share(value);
+      line.dataset.value = value;
+      return line;
+    }));
+    this.square.append(...lines, this.handle);
+    this.choices = this.entries.map((_, axis) => this.chooser(axis));
+    this.numbers = this.entries.map(() => element("output"));
+    const side = element("div", { class: "side" });
+    ["Across", "Up"].forEach((word, axis) => {
+      const label = element("label", {}, `${word}: `);
+      label.append(this.choices[axis], this.numbers[axis]);
+      side.append(label);
+    });
+    side.append(element("p", {}, `Drag the dot, or use the arrow keys (with Shift: larger steps). Both coefficients go from `
+      + `${signed(low)} to ${signed(high)}; the lines are at 0 and 1.`));
+    this.root.append(this.square, side);
+    this.listen();
+    this.show();
+  }
+
+  get name() {
+    return `pad:${this.entries.join("|")}`;
+  }
+
+  chooser(axis) {
+    const choice = element("select", { "aria-label": axis ? "coefficient moved up and down" : "coefficient moved across" });
+    choice.append(...this.controls.map(({ entry, label }) => element("option", { value: entry }, label)));
+    choice.onchange = () => {
+      const other = this.entries[1 - axis];
+      const entries = [...this.entries];
+      entries[1 - axis] = choice.value === other ? this.entries[axis] : other; // the two change places
+      entries[axis] = choice.value;
+      this.entries = entries;
+      this.show();
+    };
+    return choice;
+  }
+
+  listen() {
+    const { panel, square, handle } = this;
+    square.addEventListener("pointerenter", () => panel.approach(this.name));
+    square.addEventListener("pointerleave", () => panel.held === this.name || panel.approach(""));
+    handle.addEventListener("focus", () => panel.approach(this.name));
+    handle.addEventListener("blur", () => panel.approach(""));
+    square.addEventListener("pointerdown", (event) => {
+      event.preventDefault();
+      square.setPointerCapture(event.pointerId);
+      handle.focus({ preventScroll: true });
+      this.follow(event);
+    });
+    square.addEventListener("pointermove", (event) => square.hasPointerCapture(event.pointerId) && this.follow(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      square.addEventListener(end, () => panel.release(this.name));
+    }
+    handle.addEventListener("keydown", (event) => {
+      const [across, up] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key] ?? [0, 0];
+      if ((across || up) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+        event.preventDefault();
+        const step = PAD_STEP * (event.shiftKey ? 5 : 1), [x, y] = this.position();
+        this.move([x + across * step, y + up * step]);
+        clearTimeout(this.later);
+        this.later = setTimeout(() => panel.release(this.name), KEYS);
+      }
+    });
+  }
+
+  /** Move to where the pointer is. */
+  follow(event) {
+    const box = this.square.getBoundingClientRect(), span = this.high - this.low;
+    const x = this.low + (span * (event.clientX - box.left)) / box.width;
+    const y = this.high - (span * (event.clientY - box.top)) / box.height;
+    this.move([x, y].map((value) => Math.round(value / PAD_STEP) * PAD_STEP));
+  }
+
+  move(position) {
+    const { panel } = this;
+    if (panel.held !== this.name) {
+      panel.hold(this.name);
+    }
+    position.forEach((value, axis) => {
+      const within = Math.min(this.high, Math.max(this.low, value));
+      panel.put(this.entries[axis], Number(within.toFixed(6)));
+    });
+    panel.limit.textContent = "";
+    panel.moved("move");
+  }
+
+  position() {
+    return this.entries.map((entry) => this.panel.values[entry] ?? 1);
+  }
+
+  share(value) {
+    return `${(100 * Math.min(1, Math.max(0, (value - this.low) / (this.high - this.low)))).toFixed(2)}%`;
+  }
+
+  show() {
+    const [x, y] = this.position();
+    this.handle.style.left = this.share(x);
+    this.handle.style.bottom = this.share(y);
+    this.choices.forEach((choice, axis) => (choice.value = this.entries[axis]));
+    this.numbers.forEach((number, axis) => (number.textContent = signed(this.position()[axis])));
+    const said = this.entries.map((entry, axis) =>
+      `${this.controls.find((each) => each.entry === entry).label} ${signed(this.position()[axis])}`).join(", ");
+    this.handle.setAttribute("aria-valuenow", x);
+    this.handle.setAttribute("aria-valuetext", said);
+    this.handle.setAttribute("aria-label", "two coefficients");
   }
 }
 

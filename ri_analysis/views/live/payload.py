@@ -63,6 +63,12 @@ def _coefficient(task: str) -> dict[str, Any]:
     }
 
 
+def pad(evaluator: Evaluator) -> list[float] | None:
+    """Return from where to where a pad of two coefficients goes, None where there are no two."""
+    two = recipes.chosen_method().weighted and len(recipes.possible_tasks(evaluator)) > 1
+    return list(recipes.COEFFICIENT_RANGE) if two else None
+
+
 def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:
     """Return one row for each task: whether it is merged, muted, soloed, and its colour."""
     colours, method = look.task_colours(evaluator.suite.tasks, dark=frame.dark()), recipes.chosen_method()

@@ -104,6 +104,7 @@ def _shared(evaluator: Evaluator, session: LiveSession) -> dict[str, Any]:
         "controls": payload.controls(evaluator),
         "tasks": payload.tasks(evaluator),
         "weighted": recipes.chosen_method().weighted,
+        "pad": payload.pad(evaluator),
         "method": recipes.chosen_method().title,
         "models": payload.models(evaluator),
         "pins": payload.pins(),

@@ -16,12 +16,12 @@ from ri_analysis.live import sliding
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LIVE, LiveProbe, is_small
 from ri_analysis.progress import Pace
-from ri_analysis.ui import measuring, recipes, resources
+from ri_analysis.ui import measuring, resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.ui.recipes import Pair
 from ri_analysis.views.live import exact
 from ri_analysis.views.live.acts import History, recipe_texts
-from ri_analysis.views.live.line import LOOKS, POINTS, Have, Line, SliderPath
+from ri_analysis.views.live.line import Have, Line, Plane, SliderPath
 
 _SESSION = "merge.session"
 _PATIENCE = 0.15  # seconds a poll waits for the exact values
@@ -64,7 +64,7 @@ class LiveSession:
     _taken: int = 0  # how often something was measured
     _job: Job | None = None
     _job_pair: Pair | None = None
-    _line: Line | None = None
+    _line: Line[Any] | None = None
     _looked: tuple[Pair, list[Estimate]] | None = None
 
     def view(self, evaluator: Evaluator, probe: LiveProbe | None, pair: Pair, *, moving: bool, held: str) -> View:
@@ -162,7 +162,7 @@ class LiveSession:
         `base` are the sliders' values; `refining` says that more follows.
         """
         line = self._line
-        if line is None or self.measured is None or line.position_of(evaluator, pair, self._value(line)) is None:
+        if line is None or self.measured is None or line.position_of(evaluator, pair) is None:
             return {"on": "", "refining": False}
         refining = line.running and line.direction.held == self.near  # asked first: what follows is then complete
         return {"on": line.id, "refining": refining, "path": line.sent(have, self.measured, self._taken, base)}
@@ -170,35 +170,27 @@ class LiveSession:
     def _follow(self, evaluator: Evaluator, probe: LiveProbe, pair: Pair, held: str, live: bool) -> None:
         """Have points measured in the background along the path on which a slider moves, or is about to."""
         base = self.history.steps[self.history.place] if self.history.steps else {}
-        direction = SliderPath.of(base, held, recipe_texts(), self.linked if held == self.near else ())
+        linked = self.linked if held == self.near else ()
+        direction = Plane.of(base, held) or SliderPath.of(base, held, recipe_texts(), linked)
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
             classes = [len(evaluator.heads[task].classes) for task in pair.before.tasks]
-            fitting = sliding.images_within(sliding.BUDGET, classes, LOOKS if live else POINTS, len(pair.all))
+            fitting = sliding.images_within(sliding.BUDGET, classes, direction.most(live=live), len(pair.all))
             size = min(fitting, probe.affordable(POINT, MOST))
             self._line = Line(direction, size, len(pair.all), probe if live and probe.size <= fitting else None)
         if self._line is not None and not (live and self._line.direction.whole):
             self._refine(self._line)
 
-    def _refine(self, line: Line) -> None:
-        """Go on measuring along a line, where the slider stands to begin with."""
-        position = line.direction.position(self._value(line))
-        line.start(f"{self._name}:line:{uuid4().hex}", line.direction.fitting(position))
+    def _refine(self, line: Line[Any]) -> None:
+        """Go on measuring along a line, where the hand is to begin with."""
+        line.start(f"{self._name}:line:{uuid4().hex}")
 
     def _along(self, evaluator: Evaluator, pair: Pair) -> tuple[list[Estimate], str] | None:
         """Return what the surrogates say of a pair, where it lies on their line."""
         if self._line is None or self.measured is None:
             return None
-        position = self._line.position_of(evaluator, pair, self._value(self._line))
+        position = self._line.position_of(evaluator, pair)
         return None if position is None else self._line.estimates(position, self.measured)
-
-    @staticmethod
-    def _value(line: Line) -> float:
-        held, method = line.direction.held, recipes.chosen_method()
-        if held.startswith(recipes.COEFFICIENT):
-            return recipes.chosen_coefficient(held.removeprefix(recipes.COEFFICIENT))
-        values = {recipes.entry(method.name, item): item for item in method.hyperparameters}
-        return float(recipes.chosen_value(method.name, values[held])) if held in values else float("nan")
 
     def _stop_line(self) -> None:
         if self._line is not None:

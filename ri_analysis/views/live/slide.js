@@ -1,12 +1,11 @@
-// A slider's estimates, computed in the page from a few measured points along its path (ri_analysis/live/sliding.py
-// packs them and says why this is enough). No DOM here: numbers in, numbers out.
+// Estimates along a slider's path or in a pad's plane, computed in the page from a few measured points
+// (ri_analysis/live/sliding.py packs them and says why this is enough). No DOM here: numbers in, numbers out.
 //
-// A path, as it is sent: {id, held, log, base, offsets, reference, first, nodes: [[{position, values}…]…] by model from
-// number `first` on, constants (with the first node only), corrections and errors by model, smooth, says}.
+// A path, as it is sent: {id, held, axes, log, base, offsets, reference, first, nodes: [[{position, values}…]…] by model
+// from number `first` on, constants (with the first node only), corrections and errors by model, smooth, says}. axes are
+// the entries whose values are free, one on a slider's path and two in a plane; there a position is a list of two.
 
-const LEAST = 3; // points between which something is interpolated
-
-/** What is known along one slider's path. */
+/** What is known along one slider's path, or in one plane. */
 class SlidePath {
   constructor(sent) {
     Object.assign(this, { ...sent.constants, id: sent.id, nodes: [] });
@@ -17,15 +16,15 @@ class SlidePath {
 
   /** Add what is new. */
   take(sent) {
-    const { held, log, base, offsets, reference, errors, smooth, says } = sent;
-    Object.assign(this, { held, log, base, offsets, reference, errors, smooth, says });
+    const { held, axes, log, base, offsets, reference, errors, smooth, says } = sent;
+    Object.assign(this, { held, axes, log, base, offsets, reference, errors, smooth, says });
     if (sent.first > this.nodes.length) {
       return; // something between is missing; it is asked for again
     }
     this.nodes.length = sent.first;
     const models = sent.nodes;
     models[0].forEach((node, place) => this.nodes.push({
-      position: node.position,
+      position: [node.position].flat(),
       models: models.map((each) => unpackPoint(floats(each[place].values), this.tasks, sent.first + place + 1)),
     }));
     this.corrections = sent.corrections.map((each) => unpackCorrection(each, this.tasks, this.variables));
@@ -38,24 +37,39 @@ class SlidePath {
 
   /** Return where on the path the sliders' values lie, null where they do not or too little is known there. */
   position(values) {
-    const value = values[this.held];
     for (const [entry, usual] of Object.entries(this.base)) {
       const by = this.offsets[entry];
-      const expected = by === undefined ? usual : Math.min(10, Math.max(-10, value + by));
-      if (entry !== this.held && Math.abs(values[entry] - expected) > 1e-6) {
+      const expected = by === undefined ? usual : Math.min(10, Math.max(-10, values[this.axes[0]] + by));
+      if (!this.axes.includes(entry) && Math.abs(values[entry] - expected) > 1e-6) {
         return null;
       }
     }
-    const position = this.log ? Math.log(value) : value, places = this.nodes.map((node) => node.position);
-    const within = Math.min(...places) <= position && position <= Math.max(...places);
-    return this.smooth && places.length >= LEAST && within ? position : null;
+    const position = this.axes.map((entry) => (this.log ? Math.log(values[entry]) : values[entry]));
+    const within = position.every((value, axis) => {
+      const places = this.nodes.map((node) => node.position[axis]);
+      return Math.min(...places) <= value && value <= Math.max(...places);
+    });
+    return this.smooth && within ? position : null;
+  }
+
+  /** Return which nodes make up the model at a position, and how much of each, as [number, weight]. */
+  mix(position) {
+    const places = this.nodes.map((node) => node.position);
+    if (this.axes.length === 1) {
+      return lagrange(places.map(([place]) => place), position[0], this.order + 1);
+    }
+    const lines = position.map((value, axis) => {
+      const line = [...new Set(places.map((place) => place[axis]))];
+      return new Map(lagrange(line, value, line.length).map(([at, weight]) => [line[at], weight]));
+    });
+    return places.map((place, at) => [at, lines[0].get(place[0]) * lines[1].get(place[1])]);
   }
 
   /** Return the rows of bars at a position: for each task and "mean", one [value, low, high] a model and measure. */
   rows(position) {
     const rows = {};
     const put = (name, measure, bar) => ((rows[name] ??= { accuracy: [], interference: [] })[measure].push(bar));
-    const mix = lagrange(this.nodes.map((node) => node.position), position, this.order + 1);
+    const mix = this.mix(position);
     this.corrections.forEach((correction, model) => {
       const seen = this.tasks.map((task, place) => outcomes(
         task, mix.map(([at, weight]) => ({ at, weight, point: this.nodes[at].models[model][place] })),
