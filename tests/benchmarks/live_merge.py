@@ -247,7 +247,7 @@ def _drags(page: Page, root: Locator, options: argparse.Namespace, drags: int, *
 def _pad(page: Page, seconds: float) -> None:
     """Print how long a hand waits on the pad of two coefficients until the page moves by itself, and how it follows."""
     page.get_by_role("button", name="Pad").click()
-    square = page.locator(".ri-live-pad .square")
+    square = page.locator(".ri-live-pad .square").first
     waited = _rest_on(page, square)
     page.evaluate("Object.assign(window.riLog, {inputs: [], sent: {}, painted: [], slid: []})")
     square.evaluate(HAND_ON_PAD, seconds)

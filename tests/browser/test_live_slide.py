@@ -182,7 +182,7 @@ def test_a_hand_moves_two_coefficients_on_the_pad(visit: Visit):
     page.locator(".ri-live[data-kind=exact]").wait_for()
     expect(page.locator(".ri-live-status")).not_to_contain_text("Getting the live preview ready")
     page.get_by_role("button", name="Pad").click()
-    square = page.locator(".ri-live-pad .square")
+    square = page.locator(".ri-live-pad .square").first
     across(page, square, 0.5, 0.5)
     page.locator(".ri-live[data-path]:not([data-path='0'])").wait_for()
     page.mouse.down()
@@ -196,8 +196,9 @@ def test_a_hand_moves_two_coefficients_on_the_pad(visit: Visit):
     first, second = list(TASKS)[:2]
     shown = [page.get_by_role("slider", name=f"coefficient of {task}") for task in (first, second)]
     assert [float(slider.input_value()) for slider in shown] == [pytest.approx(1.1), pytest.approx(1.4)]  # of −1 to 2
-    page.get_by_role("slider", name="two coefficients").press("Shift+ArrowLeft")
+    page.get_by_role("slider", name="two coefficients").first.press("Shift+ArrowLeft")
     expect(shown[0]).to_have_value("0.85")
+    expect(page.locator(".ri-live-pad .scale")).to_contain_text("Mean accuracy, estimated")
     page.get_by_label("coefficient moved across").select_option(second)  # the two change places
     expect(page.get_by_label("coefficient moved up and down").locator("option:checked")).to_have_text(first)
 

@@ -1,7 +1,7 @@
 // Sliders, a pad of two coefficients, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change (what RI changed, with a colour where that is clear), pad (from where to where the pad goes, null where there is none), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
+// change (what RI changed, with a colour where that is clear), pad ({low, high, colours}: its ends, and its shades from the least accuracy to the most; null where there is none), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
 // path (points along the slider at hand, see slide.js), on (the path on which the recipe lies), refining (more points follow).
 // Out, as the state `message`: {seq, kind, held, holding, values, act, near, linked, have}. near is the slider, or the pad,
 // that the hand is at, have the path that is known here and how many of its points. kind is move (a slider is being moved), release,
@@ -22,6 +22,8 @@ const KEYS = 350; // ms after the last key that count as letting go
 const MEASURES = ["accuracy", "interference"];
 const DRAWN = ["exact", "estimate", "surrogate"]; // kinds with values; others leave those that stand
 const PAD_STEP = 0.05; // of an arrow key, five with Shift
+const PAD_CELLS = 13; // along each side, of which the pad's shades are made
+const IDLE = 8; // ms of work between two pauses for the hand
 const BAR = 9; // pixels of a bar's height
 const GAP = 2;
 
@@ -78,6 +80,7 @@ class Panel {
     this.last = this.held ?? this.last;
     if (kind === "act" && !more.act.includes("pin:")) {
       this.path = null; // it may lead through other recipes now
+      this.pad?.shade(null);
     }
     this.told = this.near;
     this.deliver({
@@ -201,6 +204,7 @@ class Panel {
       }
     }
     this.notePath();
+    this.pad?.shade(this.path);
   }
 
   act(name) {
@@ -655,23 +659,17 @@ class Slider {
   }
 }
 
-/** A square in which a handle moves two coefficients at once: the first across, the second up. */
+/**
+ * Squares, one for each model, in which a handle moves two coefficients at once: the first across, the second up. They
+ * are shaded by the estimated mean accuracy as soon as the plane's points are here.
+ */
 class Pad {
-  constructor(panel, controls, [low, high], entries = []) {
-    Object.assign(this, { panel, controls, low, high });
+  constructor(panel, controls, { low, high, colours }, entries = []) {
+    Object.assign(this, { panel, controls, low, high, colours });
     const there = controls.map((each) => each.entry);
     this.entries = entries.every((entry) => there.includes(entry)) && entries.length === 2 ? entries : there.slice(0, 2);
     this.root = element("div", { class: "ri-live-pad" });
-    this.square = element("div", { class: "square" });
-    this.handle = element("div", { class: "handle", role: "slider", tabindex: 0, "aria-valuemin": low, "aria-valuemax": high,
-      "aria-roledescription": "pad of two coefficients" });
-    const lines = [0, 1].filter((value) => low < value && value < high).flatMap((value) => ["left", "bottom"].map((side) => {
-      const line = element("i", { class: side });
-      line.style[side] = this.share(value);
-      line.dataset.value = value;
-      return line;
-    }));
-    this.square.append(...lines, this.handle);
+    this.squares = panel.data.models.map((model) => this.square(model));
     this.choices = this.entries.map((_, axis) => this.chooser(axis));
     this.numbers = this.entries.map(() => element("output"));
     const side = element("div", { class: "side" });
@@ -680,11 +678,29 @@ class Pad {
       label.append(this.choices[axis], this.numbers[axis]);
       side.append(label);
     });
-    side.append(element("p", {}, `Drag the dot, or use the arrow keys (with Shift: larger steps). Both coefficients go from `
-      + `${signed(low)} to ${signed(high)}; the lines are at 0 and 1.`));
-    this.root.append(this.square, side);
-    this.listen();
+    this.scale = element("p", { class: "scale" });
+    side.append(this.scale, element("p", {}, `Drag a dot, or use the arrow keys (with Shift: larger steps). Both `
+      + `coefficients go from ${signed(low)} to ${signed(high)}; the lines are at 0 and 1.`));
+    this.root.append(...this.squares.map(({ root }) => root), side);
     this.show();
+    this.shade(null);
+  }
+
+  square({ name, colour }) {
+    const [root, square] = [element("figure"), element("div", { class: "square" })];
+    const canvas = element("canvas", { width: 200, height: 200 });
+    const handle = element("div", { class: "handle", role: "slider", tabindex: 0, "aria-label": `two coefficients, ${name}`,
+      "aria-valuemin": this.low, "aria-valuemax": this.high, "aria-roledescription": "pad of two coefficients" });
+    handle.style.background = colour;
+    const lines = [0, 1].flatMap((value) => ["left", "bottom"].map((edge) => {
+      const line = element("i", { class: edge, "data-value": value });
+      line.style[edge] = this.share(value);
+      return line;
+    }));
+    square.append(canvas, ...lines, handle);
+    root.append(element("figcaption", {}, name), square);
+    this.listen(square, handle);
+    return { root, canvas, handle };
   }
 
   get name() {
@@ -705,8 +721,8 @@ class Pad {
     return choice;
   }
 
-  listen() {
-    const { panel, square, handle } = this;
+  listen(square, handle) {
+    const { panel } = this;
     square.addEventListener("pointerenter", () => panel.approach(this.name));
     square.addEventListener("pointerleave", () => panel.held === this.name || panel.approach(""));
     handle.addEventListener("focus", () => panel.approach(this.name));
@@ -715,9 +731,10 @@ class Pad {
       event.preventDefault();
       square.setPointerCapture(event.pointerId);
       handle.focus({ preventScroll: true });
-      this.follow(event);
+      this.follow(event, square);
     });
-    square.addEventListener("pointermove", (event) => square.hasPointerCapture(event.pointerId) && this.follow(event));
+    square.addEventListener("pointermove", (event) =>
+      square.hasPointerCapture(event.pointerId) && this.follow(event, square));
     for (const end of ["pointerup", "pointercancel"]) {
       square.addEventListener(end, () => panel.release(this.name));
     }
@@ -734,8 +751,8 @@ class Pad {
   }
 
   /** Move to where the pointer is. */
-  follow(event) {
-    const box = this.square.getBoundingClientRect(), span = this.high - this.low;
+  follow(event, square) {
+    const box = square.getBoundingClientRect(), span = this.high - this.low;
     const x = this.low + (span * (event.clientX - box.left)) / box.width;
     const y = this.high - (span * (event.clientY - box.top)) / box.height;
     this.move([x, y].map((value) => Math.round(value / PAD_STEP) * PAD_STEP));
@@ -764,15 +781,67 @@ class Pad {
 
   show() {
     const [x, y] = this.position();
-    this.handle.style.left = this.share(x);
-    this.handle.style.bottom = this.share(y);
     this.choices.forEach((choice, axis) => (choice.value = this.entries[axis]));
     this.numbers.forEach((number, axis) => (number.textContent = signed(this.position()[axis])));
     const said = this.entries.map((entry, axis) =>
       `${this.controls.find((each) => each.entry === entry).label} ${signed(this.position()[axis])}`).join(", ");
-    this.handle.setAttribute("aria-valuenow", x);
-    this.handle.setAttribute("aria-valuetext", said);
-    this.handle.setAttribute("aria-label", "two coefficients");
+    for (const { handle } of this.squares) {
+      handle.style.left = this.share(x);
+      handle.style.bottom = this.share(y);
+      handle.setAttribute("aria-valuenow", x);
+      handle.setAttribute("aria-valuetext", said);
+    }
+  }
+
+  /** Shade the squares by a plane's estimates, a few at a time between the hand's moves; none where it is not ours. */
+  shade(path) {
+    const ours = path?.held === this.name && path.smooth ? path : null;
+    const version = ours && ours.have().join();
+    if (version === this.shaded) {
+      return;
+    }
+    clearTimeout(this.shading);
+    if (ours?.id !== this.plane) {
+      this.plane = ours?.id;
+      this.squares.forEach(({ canvas }) => canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height));
+      this.scale.replaceChildren("Rest on a square: it is shaded by the estimated mean accuracy.");
+    }
+    this.shaded = version;
+    if (ours !== null) {
+      const steps = Array.from({ length: PAD_CELLS }, (_, at) =>
+        this.low + ((this.high - this.low) * at) / (PAD_CELLS - 1));
+      this.evaluate(ours, steps.flatMap((y) => steps.map((x) => [x, y])).reverse(), []);
+    }
+  }
+
+  evaluate(path, left, found) {
+    for (const started = performance.now(); left.length && performance.now() - started < IDLE;) {
+      found.push(path.rows(left.pop()).mean.accuracy.map(([value]) => value));
+    }
+    if (left.length) {
+      this.shading = setTimeout(() => this.evaluate(path, left, found), this.panel.held === null ? 0 : KEYS);
+    } else {
+      this.paint(found);
+    }
+  }
+
+  paint(found) {
+    const all = found.flat(), least = Math.min(...all), most = Math.max(...all);
+    const cells = element("canvas", { width: PAD_CELLS, height: PAD_CELLS }), small = cells.getContext("2d");
+    this.squares.forEach(({ canvas }, model) => {
+      found.forEach((values, at) => {
+        const share = (values[model] - least) / (most - least || 1);
+        small.fillStyle = this.colours[Math.round(share * (this.colours.length - 1))];
+        small.fillRect(at % PAD_CELLS, PAD_CELLS - 1 - Math.floor(at / PAD_CELLS), 1, 1);
+      });
+      // The outermost cells are centred on the square's edges.
+      const each = canvas.width / (PAD_CELLS - 1);
+      canvas.getContext("2d").drawImage(cells, -each / 2, -each / 2, canvas.width + each, canvas.height + each);
+    });
+    const ramp = element("i");
+    ramp.style.background = `linear-gradient(to right, ${this.colours.join(", ")})`;
+    const percent = (value) => `${(100 * value).toFixed(1)}%`;
+    this.scale.replaceChildren("Mean accuracy, estimated: ", percent(least), ramp, percent(most));
   }
 }
 

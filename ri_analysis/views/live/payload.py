@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from plotly.colors import sample_colorscale
+
 from ri_analysis.engine import Evaluation, Evaluator
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.figures import look, words
@@ -17,6 +19,7 @@ from ri_analysis.views.live.session import View
 
 MEAN = "mean"
 _MEASURES = ("accuracy", "interference")
+_SHADES = 64  # of the pad
 Bar = list[float]  # value, low, high
 
 
@@ -63,10 +66,12 @@ def _coefficient(task: str) -> dict[str, Any]:
     }
 
 
-def pad(evaluator: Evaluator) -> list[float] | None:
-    """Return from where to where a pad of two coefficients goes, None where there are no two."""
-    two = recipes.chosen_method().weighted and len(recipes.possible_tasks(evaluator)) > 1
-    return list(recipes.COEFFICIENT_RANGE) if two else None
+def pad(evaluator: Evaluator) -> dict[str, Any] | None:
+    """Return from where to where a pad of two coefficients goes, and its shades; None where there are no two."""
+    if not recipes.chosen_method().weighted or len(recipes.possible_tasks(evaluator)) < 2:
+        return None
+    low, high = recipes.COEFFICIENT_RANGE
+    return {"low": low, "high": high, "colours": sample_colorscale(look.SEQUENTIAL, _SHADES)}
 
 
 def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:
