@@ -2,7 +2,8 @@
 
 Draws recipes at random, estimates each from a probe with the recipe before it as the control variate, measures it on
 all test images, and prints how often the 95% intervals cover what was measured and how wide they are. Then it does the
-same for surrogates along directions drawn at random: their stated error against the one made on the same images.
+same for surrogates along directions and in planes drawn at random: their stated error against the one made on the same
+images.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import Features, Surrogate, refine
+from ri_analysis.live.surrogate import Features, Place, PlaneSurrogate, Surrogate, fill, refine
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import ORIGINAL, open_suite
 from ri_analysis.threads import one_thread
@@ -35,6 +38,7 @@ def main() -> int:
     parser.add_argument("suite", nargs="?", default="demo")
     parser.add_argument("--recipes", type=int, default=40, help="of each expert set (default %(default)s)")
     parser.add_argument("--lines", type=int, default=8, help="directions for surrogates (default %(default)s)")
+    parser.add_argument("--planes", type=int, default=6, help="of two coefficients (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workspace", type=Path, help="a workspace to keep (default: a new one)")
     options = parser.parse_args()
@@ -49,6 +53,8 @@ def main() -> int:
                 rng = np.random.default_rng(options.seed)  # the same recipes for both sizes: measured once
                 _estimates(evaluator, probe, experts, options.recipes, rng)
         _surrogates(evaluator, sets[-1], options.lines, rng)
+        for refined in (False, True):
+            _planes(evaluator, sets[-1], options.planes, refined, rng)
     return 0
 
 
@@ -90,40 +96,72 @@ def _score(found: Estimate, truth: Evaluation, covered: dict[str, list[bool]], h
 
 def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.Generator) -> None:
     """Move one coefficient or λ of a recipe at random, and compare surrogates with the model on the same images."""
-    sample = Sample.of(evaluator, SURROGATE_SIZE)
-    errors: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    sample, errors = Sample.of(evaluator, SURROGATE_SIZE), Errors(list)
     for number in range(lines):
         base = random_recipe(evaluator, experts, rng)
         task = str(rng.choice(evaluator.suite.tasks)) if number % 2 else None
 
-        def at(position: float, base: MergeRecipe = base, task: str | None = task) -> MergeRecipe:
-            settings = base.settings | ({} if task else {"scale": position})
-            weights = dict(base.coefficients) | ({task: position} if task else {})
-            return evaluator.recipe(base.method, settings, experts=experts, coefficients=weights)
-
-        def measured(position: float, at=at) -> Features:  # type: ignore[no-untyped-def]
-            recipe = at(position)
-            request = Request(evaluator.model(recipe), evaluator.sections(recipe.tasks), SURROGATE_SIZE)
-            (made,) = evaluator.measurement.outputs([request])
-            return {name: each.features for name, each in made.items()}
+        def measured(position: float, base: MergeRecipe = base, task: str | None = task) -> Features:
+            changed = _changed(evaluator, base, {task: position} if task else {}, None if task else position)
+            return _features(evaluator, changed)
 
         low, high = (-1.0, 2.0) if task else METHODS[base.method]
         surrogate = Surrogate(sample)
         for _ in refine([surrogate], low, high, lambda position: [measured(position)], most=POINTS):
             pass
-        stated = surrogate.error()
-        for position in rng.uniform(low, high, BETWEEN):
-            predicted, truth = surrogate.outcomes(float(position)), sample.outcomes(measured(float(position)))
-            assert predicted is not None  # between the ends
-            for name in ("correct", "divergence"):
-                off = abs(_mean(predicted, name) - _mean(truth, name))
-                errors[name].append((off, stated.mean_accuracy if name == "correct" else stated.mean_interference))
+        _compare(surrogate, [float(position) for position in rng.uniform(low, high, BETWEEN)], measured, errors)
+    _tell(f"{lines} lines", errors)
+
+
+def _planes(evaluator: Evaluator, experts: str, planes: int, refined: bool, rng: np.random.Generator) -> None:
+    """Move two coefficients of a recipe at random, as the pad does, and compare alike."""
+    sample, errors = Sample.of(evaluator, SURROGATE_SIZE), Errors(list)
+    for _ in range(planes):
+        base = random_recipe(evaluator, experts, rng)
+        tasks = [str(task) for task in rng.choice(evaluator.suite.tasks, 2, replace=False)]
+
+        def measured(place: Place, base: MergeRecipe = base, tasks: list[str] = tasks) -> Features:
+            return _features(evaluator, _changed(evaluator, base, dict(zip(tasks, place, strict=True)), None))
+
+        surrogate = PlaneSurrogate(sample)
+        for _ in fill([surrogate], -1.0, 2.0, lambda place: [measured(place)], refined=refined):
+            pass
+        places = [(float(x), float(y)) for x, y in rng.uniform(-1.0, 2.0, (BETWEEN, 2))]
+        _compare(surrogate, places, measured, errors)
+    _tell(f"{planes} planes, {len(surrogate.points)} points", errors)
+
+
+Errors = defaultdict[str, list[tuple[float, float]]]  # made and stated, of accuracies and of interference
+
+
+def _changed(evaluator: Evaluator, base: MergeRecipe, weights: dict[str, float], scale: float | None) -> MergeRecipe:
+    settings = base.settings | ({} if scale is None else {"scale": scale})
+    return evaluator.recipe(base.method, settings, experts=base.experts, coefficients=dict(base.coefficients) | weights)
+
+
+def _features(evaluator: Evaluator, recipe: MergeRecipe) -> Features:
+    request = Request(evaluator.model(recipe), evaluator.sections(recipe.tasks), SURROGATE_SIZE)
+    (made,) = evaluator.measurement.outputs([request])
+    return {name: each.features for name, each in made.items()}
+
+
+def _compare(surrogate: Any, positions: list[Any], measured: Callable[[Any], Features], errors: Errors) -> None:
+    stated = surrogate.error()
+    for position in positions:
+        predicted, truth = surrogate.outcomes(position), surrogate.sample.outcomes(measured(position))
+        for name in ("correct", "divergence"):
+            off = abs(_mean(predicted, name) - _mean(truth, name))
+            errors[name].append((off, stated.mean_accuracy if name == "correct" else stated.mean_interference))
+
+
+def _tell(what: str, errors: Errors) -> None:
     for name, unit, scale in (("correct", "points of mean accuracy", 100), ("divergence", "nats of mean ξ", 1)):
         made, said = np.array(errors[name]).T
         print(
-            f"surrogate, {lines} lines: within its stated error {np.mean(made <= said):4.0%} of {len(made)}; "
+            f"surrogate, {what}: within its stated error {np.mean(made <= said):4.0%} of {len(made)}; "
             f"error mean {scale * made.mean():.3f}, at most {scale * made.max():.3f}; "
-            f"stated mean {scale * said.mean():.3f} {unit}"
+            f"stated mean {scale * said.mean():.3f} {unit}",
+            flush=True,
         )
 
 
