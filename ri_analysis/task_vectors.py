@@ -187,6 +187,10 @@ class TaskVectors:
         """Floating-point parameters of one model."""
         return sum(tensor.numel() for tensor in self._pretrained.values() if tensor.is_floating_point())
 
+    def source(self, owner: str) -> str:
+        """Return what an error calls a task's expert, or "pretrained"."""
+        return self._sources.get(owner, owner)
+
     def require_unchanged(self) -> None:
         """Raise ChangedFile where a file has changed since it was opened: what was made of it must not be kept."""
         self._files.check()
@@ -233,13 +237,13 @@ class TaskVectors:
         if not math.isfinite(tensor.sum().item()) and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise InputError(
-                f"{self._sources.get(owner, owner)}: tensor {name!r} must be finite, found {bad} NaN or infinite "
+                f"{self.source(owner)}: tensor {name!r} must be finite, found {bad} NaN or infinite "
                 f"of {tensor.numel()} values"
             )
         return tensor
 
     def _check(self, task: str, tensors: Tensors) -> None:
-        source = self._sources.get(task, task)
+        source = self.source(task)
         missing = [name for name in self._pretrained if name not in tensors]
         extra = [name for name in tensors if name not in self._pretrained]
         if missing:

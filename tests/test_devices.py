@@ -20,10 +20,11 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.merging import METHODS
-from ri_analysis.resolving import descent, resolve
+from ri_analysis.resolving import resolve
 from ri_analysis.resolving.distil import distil
-from ri_analysis.resolving.parameters import CHOICES
 from ri_analysis.suite import open_suite
+from ri_analysis.training import descent
+from ri_analysis.training.parameters import CHOICES
 
 QUICK = {"steps": 4, "lr": 1e-3, "batch": 8, "blocks": 1, "rank": 2}
 OPTIONS = {"adamerging": {"steps": 2, "batch": 4}, "fisher": {"images": 4}, "regmean": {"images": 4}}

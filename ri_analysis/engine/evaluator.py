@@ -150,7 +150,7 @@ class Evaluator:
         return recipe.digest(self.ingredients(recipe))
 
     def statistics(self, recipe: MergeRecipe, progress: Progress | None = None) -> Statistics | None:
-        """Return what the recipe's method has to learn from validation images, None where that is nothing.
+        """Return what the recipe's method has to learn from images, None where that is nothing.
 
         What is not kept in the workspace is computed first, with progress over the images seen.
         """
@@ -159,6 +159,10 @@ class Evaluator:
     def statistics_kept(self, recipe: MergeRecipe) -> bool:
         """Whether `statistics` would compute nothing."""
         return self._task_statistics.kept(recipe)
+
+    def statistics_cost(self, recipe: MergeRecipe) -> int:
+        """Return how many images `statistics` would see."""
+        return self._task_statistics.cost(recipe)
 
     def merged(self, recipe: MergeRecipe, progress: Progress | None = None) -> Iterator[tuple[str, torch.Tensor]]:
         """Return the tensors of the model that a recipe makes, merged as they are asked for."""

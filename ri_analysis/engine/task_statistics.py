@@ -1,4 +1,4 @@
-"""What methods that need task data learn from images: computed once, kept in the workspace, read from there."""
+"""What methods learn from images, task data or auxiliary ones: computed once, kept in the workspace, read from there."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from ri_analysis.checkpoints import write_safetensors
 from ri_analysis.checkpoints.reader import SafetensorsMapping
 from ri_analysis.encoder import Architecture, Encoder, Head
 from ri_analysis.encoder.device import within_memory
+from ri_analysis.engine.sections import usual_source
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.merging import MergeRecipe, find_method
-from ri_analysis.merging.method import Observed, Statistics, TaskStatistic
+from ri_analysis.merging.method import AUXILIARY_IMAGES, Observed, Statistics, TaskStatistic
 from ri_analysis.merging.recipe import images_of
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.suite import ImageSet, Suite
+from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 
 SPLIT = "validation"  # never the test images, which merges are measured on
 VERSION = "2"  # raise when a statistic changes its meaning
 
 
 class TaskStatistics:
-    """The statistics of a suite's validation images, without their labels.
+    """The statistics of a suite's validation or auxiliary images, without their labels.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class TaskStatistics:
         self._architecture, self._heads = architecture, heads
 
     def digests(self, recipe: MergeRecipe) -> dict[str, str]:
-        """Return the digests of a recipe's ingredients other than weights; none for a method without task data."""
+        """Return the digests of a recipe's ingredients other than weights; none for a method without images."""
         if find_method(recipe.method).statistic is None:
             return {}
         return {images_of(task): self._digest(recipe.method, task) for task in recipe.tasks}
@@ -57,15 +58,13 @@ class TaskStatistics:
         """Return what a recipe's method has to know, None where that is nothing.
 
         What is not kept is computed; `progress` is called with (images seen, images to see) and may raise Cancelled:
-        the experts finished before are kept. Raises InputError for a task without validation images.
+        the experts finished before are kept. Raises InputError for a task without validation images, and for a suite
+        without auxiliary ones.
         """
         statistic = find_method(recipe.method).statistic
         if statistic is None:
             return None
-        files = {group: self._path(recipe, group) for group in _groups(statistic, recipe)}
-        missing = {
-            group: self._cost(statistic, recipe, group) for group, path in files.items() if not sealed(path, path.stem)
-        }
+        files, missing = self._files(statistic, recipe), self._missing(statistic, recipe)
         counter = Counter(progress, sum(missing.values()))
         for group, cost in missing.items():
             self._compute(statistic, recipe, group, files[group], counter.within)
@@ -75,8 +74,21 @@ class TaskStatistics:
     def kept(self, recipe: MergeRecipe) -> bool:
         """Whether `of` would compute nothing, unless a file was damaged since."""
         statistic = find_method(recipe.method).statistic
-        paths = [] if statistic is None else [self._path(recipe, group) for group in _groups(statistic, recipe)]
-        return all(sealed(path, path.stem, read=False) for path in paths)
+        return statistic is None or not self._missing(statistic, recipe, read=False)
+
+    def cost(self, recipe: MergeRecipe) -> int:
+        """Return how many images `of` would see, unless a file was damaged since."""
+        statistic = find_method(recipe.method).statistic
+        return 0 if statistic is None else sum(self._missing(statistic, recipe, read=False).values())
+
+    def _files(self, statistic: TaskStatistic, recipe: MergeRecipe) -> dict[tuple[str, ...], Path]:
+        return {group: self._path(recipe, group) for group in _groups(statistic, recipe)}
+
+    def _missing(self, statistic: TaskStatistic, recipe: MergeRecipe, read: bool = True) -> dict[tuple[str, ...], int]:
+        """Return what is not kept, with the images that each costs; without `read` files are taken on trust."""
+        files = self._files(statistic, recipe)
+        lacking = [group for group, path in files.items() if not sealed(path, path.stem, read=read)]
+        return {group: self._cost(statistic, recipe, group) for group in lacking}
 
     def _compute(
         self,
@@ -94,6 +106,8 @@ class TaskStatistics:
             {task: self._images(recipe.method, task) for task in tasks},
             seen,
             self._folder,
+            self._suite.task_vectors(ORIGINAL, tasks),
+            state := path.with_suffix(".pt"),
         )
         with within_memory(self._device):
             found = statistic.compute(observed, **_options(statistic, recipe))
@@ -101,6 +115,7 @@ class TaskStatistics:
         layout = {name: (tuple(tensor.shape), torch.float32) for name, tensor in found.items()}
         write_safetensors(path, layout, found.items(), {"method": recipe.method, "tasks": json.dumps(tasks)})
         seal(path, path.stem)
+        state.unlink(missing_ok=True)
 
     def _cost(self, statistic: TaskStatistic, recipe: MergeRecipe, tasks: tuple[str, ...]) -> int:
         sizes = [len(self._images(recipe.method, task)) for task in tasks]
@@ -118,11 +133,14 @@ class TaskStatistics:
         return self._folder / f"{digest(VERSION, recipe.method, options, *weights, *images, *source)}.safetensors"
 
     def _digest(self, method: str, task: str) -> str:
-        """Return the digest of a task's images and of what they are seen through."""
+        """Return the digest of a task's images and of what they are seen through: of auxiliary ones, its expert too."""
         head = self._heads()[task].weight.numpy().tobytes()
-        return digest(self._images(method, task).digest, head, self._architecture().fingerprint)
+        through = [self._suite.expert(task).digest] if find_method(method).needs == AUXILIARY_IMAGES else []
+        return digest(self._images(method, task).digest, head, self._architecture().fingerprint, *through)
 
     def _images(self, method: str, task: str) -> ImageSet:
+        if find_method(method).needs == AUXILIARY_IMAGES:
+            return self._suite.auxiliary_data(usual_source(self._suite))
         try:
             return self._suite.task_data(task, SPLIT)
         except InputError as error:

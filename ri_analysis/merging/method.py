@@ -22,12 +22,17 @@ Statistics = Callable[[str], Sequence[torch.Tensor]]
 """What a method knows of the images of T tasks: T tensors about the tensor of that name, or none about it."""
 
 
+TASK_DATA, AUXILIARY_IMAGES = "task data", "auxiliary images"
+
+
 @dataclass(frozen=True)
 class Observed:
     """What a statistic is computed from: some experts, their heads, and images of their tasks.
 
     `encoder` is free to be loaded with any weights. `images` are looked at without their labels. `seen` is to be called
     with the number of images seen so far, and may raise Cancelled. `folder` takes what is too large for memory.
+    `originals` are the tasks' original experts, of which `vectors` may hold adapted ones. From the file `state`, where
+    it leaves one, a computation that is stopped may resume; it goes once the statistic is kept.
     """
 
     encoder: Encoder
@@ -36,6 +41,8 @@ class Observed:
     images: Mapping[str, ImageSet]
     seen: Callable[[int], None]
     folder: Path
+    originals: TaskVectors
+    state: Path
 
     def zeros(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
         """Return float32 zeros to add up in, as large as models: on the accelerator, or else in a file."""
@@ -47,18 +54,20 @@ class Observed:
 
 @dataclass(frozen=True)
 class TaskStatistic:
-    """What a method has to learn from unlabelled task images before it merges.
+    """What a method has to learn from unlabelled images before it merges: of its tasks, or `auxiliary` ones.
 
     `compute` maps an Observed to tensors under the model's names, given `seed` and the hyperparameters named in
     `options` by keyword. It sees one expert at a time, so that the result serves any merge with that expert; a `joint`
     one sees all experts of the merge, and its tensors (T, …) hold one entry for each, or (1, …) one for all. `cost`
-    returns how many images one call sees, given the sizes of the image sets and the same options.
+    returns how many images one call sees, given the sizes of the image sets and the same options. The image set of an
+    `auxiliary` one is the same for every task: the source that RI uses.
     """
 
     compute: Callable[..., dict[str, torch.Tensor]]
     cost: Callable[..., int]
     options: tuple[str, ...]
     joint: bool = False
+    auxiliary: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Method:
     `direction` maps one Layer to the merged task vector of that tensor (same shape), given the declared
     hyperparameters other than `scale` by keyword. A method that needs a global statistic also has `gather`, called
     first with a function that walks all layers at each call, as a rule `passes` times; its result reaches
-    `direction` as `gathered`. A method that needs task data declares a `statistic`, whose tensors about the layer reach
+    `direction` as `gathered`. A method that needs images declares a `statistic`, whose tensors about the layer reach
     `direction` as `statistics` instead of the hyperparameters it was computed with. A method that draws at random takes
     `seed`.
 
@@ -92,6 +101,18 @@ class Method:
     seeded: bool = False
     counts: tuple[int, int | None] = (1, None)
     source: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What it learns from beside weights: TASK_DATA, AUXILIARY_IMAGES, or "" for nothing."""
+        if self.statistic is None:
+            return ""
+        return AUXILIARY_IMAGES if self.statistic.auxiliary else TASK_DATA
+
+    @property
+    def called(self) -> str:
+        """Its title, and what it needs."""
+        return f"{self.title} (needs {self.needs})" if self.needs else self.title
 
     def merges(self, count: int) -> bool:
         """Whether the method can merge so many experts."""

@@ -128,7 +128,7 @@ class MergeRecipe:
 
     @property
     def ingredients(self) -> tuple[str, ...]:
-        """What is merged: `pretrained`, each task for its expert, and each task's images where the method sees them."""
+        """What is merged: `pretrained`, each task for its expert, and each task's images where the method sees any."""
         images = self.tasks if find_method(self.method).statistic is not None else ()
         return ("pretrained", *self.tasks, *map(images_of, images))
 

@@ -14,13 +14,13 @@ from ri_analysis.encoder.device import within_memory
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.progress import Progress
 from ri_analysis.resolving import precision
-from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.start import begin, clear, room
 from ri_analysis.resolving.together import taught
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings
-from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import Suite
 from ri_analysis.suite.images import in_memory
+from ri_analysis.training.descent import Descent
+from ri_analysis.training.start import begin, clear, room
+from ri_analysis.training.variants import Variants
 
 
 def distil(

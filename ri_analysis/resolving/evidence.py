@@ -15,9 +15,9 @@ import torch
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.resolving.objective import Objective
-from ri_analysis.resolving.start import Rows, Start
 from ri_analysis.suite import ImageSet
 from ri_analysis.suite.images import Indices, Subset
+from ri_analysis.training.start import Rows, Start
 
 LOOKS = 20  # at an expert over its run, the ones before the first and after the last step beside them
 SHARE = 0.05  # of a run's time that the looks take, about: a step costs three times a look at its images

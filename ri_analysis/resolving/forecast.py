@@ -15,16 +15,17 @@ from ri_analysis.encoder import Architecture, Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.memory import fitting
-from ri_analysis.resolving import evidence, parameters, plan, precision
-from ri_analysis.resolving.descent import AHEAD, Descent, drawn
+from ri_analysis.resolving import evidence, plan
 from ri_analysis.resolving.objective import Objective, Terms
-from ri_analysis.resolving.parts import bytes_per_image
-from ri_analysis.resolving.start import Rows, Start, Tokens, begin, room
 from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed, pool
-from ri_analysis.resolving.variants import Variants
 from ri_analysis.suite import ORIGINAL, Suite, sample
 from ri_analysis.suite.images import Indices, KeptImages
 from ri_analysis.suite.suite import RECORD
+from ri_analysis.training import parameters, precision
+from ri_analysis.training.descent import AHEAD, Descent, drawn
+from ri_analysis.training.parts import bytes_per_image
+from ri_analysis.training.start import Rows, Start, Tokens, begin, room
+from ri_analysis.training.variants import Variants
 
 _FEW, _MORE = 4, 16  # images of the steps that are timed
 _STEPS = 3  # steps of each trial, of which the first sets up what the others use

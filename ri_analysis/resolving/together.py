@@ -20,39 +20,16 @@ from ri_analysis.encoder import Encoder, Head
 from ri_analysis.hyperparameters import Value
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter
-from ri_analysis.resolving import parameters, plan
-from ri_analysis.resolving.descent import Descent, Loss
+from ri_analysis.resolving import plan
 from ri_analysis.resolving.objective import DISTANCES
-from ri_analysis.resolving.start import Rows, begin, clear
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
-from ri_analysis.suite.images import Indices
 from ri_analysis.task_vectors import TaskVectors
+from ri_analysis.training import parameters
+from ri_analysis.training.descent import Descent
+from ri_analysis.training.start import begin, clear
+from ri_analysis.training.teachers import taught
 
 METHOD = "RI together"  # what the file of a corrected expert says of itself
-
-
-def taught(
-    suite: Suite, encoder: Encoder, images: ImageSet, rows: Indices, heads: Mapping[str, Head], distance: str = "kl"
-) -> Loss:
-    """Return the loss 1/N Σ_t d(h_t f(x;θ_t), h_t f(x;θ)) of images among `rows`: one model for all original experts.
-
-    The experts' outputs are computed at once, for which the encoder is loaded with each; d is a name of DISTANCES.
-    """
-    vectors, device = suite.task_vectors(ORIGINAL, tuple(heads)), encoder.device
-    teachers: list[tuple[torch.Tensor, Rows]] = []
-    for task, head in heads.items():
-        expert = ((name, vectors.expert(name, task)) for name in vectors.names)
-        found = encoder.features(expert, images, rows, source=str(suite.expert(task).path))
-        teachers.append((head.weight.to(device), Rows(rows, found)))
-
-    def loss(features: torch.Tensor, rows: Indices) -> tuple[torch.Tensor]:
-        terms = [
-            DISTANCES[distance](expert.at(rows).to(device) @ head.T, features @ head.T).mean()
-            for head, expert in teachers
-        ]
-        return (torch.stack(terms).mean(),)
-
-    return loss
 
 
 def correct(
@@ -77,7 +54,8 @@ def correct(
         values = {**settings, "steps": settings["together"]}
         descent = Descent(encoder, len(images), values, (seed,), state, rate="together_lr")
         rows, scale = descent.rows(), float(settings["together_scale"])
-        loss = taught(suite, encoder, images, rows, heads, str(settings["distance"]))
+        experts, distance = suite.task_vectors(ORIGINAL, tuple(heads)), DISTANCES[str(settings["distance"])]
+        loss = taught(experts, encoder, images, rows, heads, state.parent, distance, counter.alive)
         towers = {task: suite.tower(read_checkpoint(plan.expert_path(folder, task))).tensors for task in heads}
         vectors = TaskVectors(suite.zero_shot, towers)
         begun, source = _sum(vectors, scale), f"{folder}: the experts' sum"

@@ -24,16 +24,28 @@ from ri_analysis.files import write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
-from ri_analysis.resolving import evidence, parameters, plan, precision, together
-from ri_analysis.resolving.descent import SCHEDULES, Descent
+from ri_analysis.resolving import evidence, plan, together
 from ri_analysis.resolving.evidence import HeldOut, Watch
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
-from ri_analysis.resolving.start import Rows, Start, begin, clear, room
-from ri_analysis.resolving.variants import Variants
 from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, open_suite, sample
 from ri_analysis.suite.images import Indices, Subset, in_memory
 from ri_analysis.suite.suite import RECORD
+from ri_analysis.training import parameters, precision
+from ri_analysis.training.descent import Descent
+from ri_analysis.training.settings import (
+    BATCH,
+    BLOCKS,
+    MEMORY,
+    PARAMETERS,
+    RANK,
+    RATE,
+    SCHEDULE,
+    VIEWS,
+    WEIGHT_DECAY,
+)
+from ri_analysis.training.start import Rows, Start, begin, clear, room
+from ri_analysis.training.variants import Variants, some
 from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
 
 HYPERPARAMETERS = (
@@ -64,32 +76,10 @@ HYPERPARAMETERS = (
         choices=tuple(DISTANCES),
         titles=("KL divergence", "cross-entropy", "mean squared error"),
     ),
-    Hyperparameter(
-        "lr", "learning rate of AdamW", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True, label="learning rate"
-    ),
-    Hyperparameter("weight_decay", "weight decay of AdamW", 1e-4, 0.0, 1.0, sweep=(0, 0.1)),
-    Hyperparameter(
-        "batch",
-        "auxiliary images per step",
-        128,
-        1,
-        8192,
-        sweep=(16, 512),
-        log=True,
-        label="images per step",
-        unit="images",
-    ),
-    Hyperparameter(
-        "views",
-        "the image itself and augmented copies of it",
-        1,
-        1,
-        1000,
-        sweep=(1, 16),
-        log=True,
-        label="augmented views per image",
-        unit="augmented views",
-    ),
+    RATE,
+    WEIGHT_DECAY,
+    BATCH,
+    VIEWS,
     Hyperparameter(
         "pool",
         "different images, augmented views included, that the steps draw from, the same for all experts; 0: all, but "
@@ -101,35 +91,10 @@ HYPERPARAMETERS = (
         label="pool of images",
         unit="images",
     ),
-    # The paper's schedule is not known; "constant" is the plain reading of its settings.
-    Hyperparameter(
-        "schedule",
-        "how the learning rate changes over the steps",
-        "constant",
-        choices=tuple(SCHEDULES),
-        titles=("constant rate", "cosine", "warm-up then cosine"),
-        label="learning-rate schedule",
-    ),
-    Hyperparameter(
-        "parameters",
-        "weights that are trained; the others stay the expert's",
-        "all",
-        choices=tuple(parameters.CHOICES),
-        titles=("all weights", "matrices only", "attention only", "last blocks only", "LoRA"),
-        label="trained weights",
-    ),
-    Hyperparameter(
-        "blocks",
-        "how many of the last blocks are trained, where only these are",
-        4,
-        1,
-        1000,
-        sweep=(1, 12),
-        label="trained blocks",
-    ),
-    Hyperparameter(
-        "rank", "rank of the updates, where LoRA is trained", 16, 1, 4096, sweep=(1, 256), log=True, label="LoRA rank"
-    ),
+    SCHEDULE,
+    PARAMETERS,
+    BLOCKS,
+    RANK,
     Hyperparameter(
         "together",
         "steps of a second stage, which corrects all experts together so that their sum answers what each of them "
@@ -168,17 +133,7 @@ HYPERPARAMETERS = (
         titles=("automatic number format", "float32", "bfloat16"),
         label="number format",
     ),
-    Hyperparameter(
-        "memory",
-        "memory for the activations of a step; larger batches are computed in parts, with the same gradient",
-        4.0,
-        1e-6,
-        1024.0,
-        sweep=(1, 64),
-        log=True,
-        label="memory per step",
-        unit="GiB",
-    ),
+    MEMORY,
     Hyperparameter(
         "held_out",
         "share of the auxiliary images that are set aside: never trained on, they show how the run fares; at 0, those "
@@ -340,10 +295,7 @@ def pool(variants: int, settings: Mapping[str, Value], seed: int, large: bool) -
 
     `large` says whether the tower is. All experts share them, so that the pretrained model looks at no others.
     """
-    size = pool_size(variants, settings, large)
-    if size == variants:
-        return np.arange(variants)
-    return np.sort(np.random.default_rng([seed, variants, 2]).permutation(variants)[:size])
+    return some(variants, pool_size(variants, settings, large), seed)
 
 
 def pool_size(variants: int, settings: Mapping[str, Value], large: bool) -> int:

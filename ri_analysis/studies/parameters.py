@@ -28,7 +28,6 @@ from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, resolve
-from ri_analysis.resolving.parameters import CHOICES, trained_weights
 from ri_analysis.studies.adapted import IMAGES, SEEDS, STEPS, Variant, compare, gains, point_of, runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.point import Point
@@ -36,6 +35,7 @@ from ri_analysis.studies.conducting.work import Work, ri_settings
 from ri_analysis.studies.study import Rounds, Study, method_names, methods, over_seeds
 from ri_analysis.studies.verdicts import in_points, mean_over
 from ri_analysis.suite import ORIGINAL
+from ri_analysis.training.parameters import CHOICES, trained_weights
 
 _TIMED = 8  # steps that are timed, of which the first sets up what the others use
 

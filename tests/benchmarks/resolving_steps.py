@@ -21,10 +21,10 @@ from torch.nn.functional import normalize
 from ri_analysis.encoder import Architecture, Encoder, Head, read_architecture
 from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.resolving import HYPERPARAMETERS, Objective
-from ri_analysis.resolving.descent import Descent
-from ri_analysis.resolving.precision import compute_in
-from ri_analysis.resolving.start import begin
 from ri_analysis.suite.images import ArrayImages
+from ri_analysis.training.descent import Descent
+from ri_analysis.training.precision import compute_in
+from ri_analysis.training.start import begin
 
 VARIANTS: Mapping[str, dict[str, Value]] = {
     "all, float32": {},

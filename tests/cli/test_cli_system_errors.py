@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
 RESOURCE = """
 import resource, sys
 from ri_analysis.cli import main
-from ri_analysis.resolving import descent
+from ri_analysis.training import descent
 
 descent.SAVE_SECONDS = -1.0  # a state after every step
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))

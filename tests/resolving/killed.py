@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from ri_analysis.encoder import Encoder
-from ri_analysis.resolving import Losses, descent, plan, resolve, start, together, trainer
+from ri_analysis.resolving import Losses, plan, resolve, together, trainer
 from ri_analysis.suite import open_suite
+from ri_analysis.training import descent, start
 
 
 def _die() -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.resolving import HeldOut, Losses, descent, evidence, resolve, unfinished
+from ri_analysis.resolving import HeldOut, Losses, evidence, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
+from ri_analysis.training import descent
 
 SHORT = {"steps": 6, "lr": 1e-3, "batch": 16, "held_out": 0.25}
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from ri_analysis.encoder import Encoder, architecture_of
 from ri_analysis.errors import InputError
 from ri_analysis.memory import VARIABLE
-from ri_analysis.resolving import Losses, parameters, parts, resolve, start
-from ri_analysis.resolving.parameters import LowRank, trained_weights
+from ri_analysis.resolving import Losses, resolve
 from ri_analysis.suite import Suite, open_suite
+from ri_analysis.training import parameters, parts, start
+from ri_analysis.training.parameters import LowRank, trained_weights
 
 QUICK = {"steps": 8, "lr": 1e-3, "batch": 16}
 TASK = "Reds"
@@ -164,7 +165,7 @@ def test_a_batch_in_parts_is_the_whole_batch(
         seen.append(original(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("ri_analysis.resolving.descent.images_at_once", watched)
+    monkeypatch.setattr("ri_analysis.training.descent.images_at_once", watched)
     settings = CHOICES[choice][0]
     whole, losses = adapted(suite, tmp_path / "whole", settings)
     in_parts, other = adapted(suite, tmp_path / "parts", settings | {"memory": memory})

@@ -25,10 +25,10 @@ from ri_analysis.resolving import (
     resolve,
     unfinished,
 )
-from ri_analysis.resolving.descent import SCHEDULES
-from ri_analysis.resolving.start import Rows
 from ri_analysis.resolving.trainer import pool
 from ri_analysis.suite import Suite, open_suite
+from ri_analysis.training.settings import SCHEDULES
+from ri_analysis.training.start import Rows
 
 QUICK = {"steps": 12, "lr": 1e-3, "batch": 16}
 

@@ -99,7 +99,7 @@ def test_only_what_is_trained_is_corrected(suite: Suite, changed: dict[str, Any]
 
 
 def test_the_second_stage_is_counted_and_goes_on_where_it_was_stopped(suite: Suite, monkeypatch) -> None:
-    monkeypatch.setattr("ri_analysis.resolving.descent.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr("ri_analysis.training.descent.SAVE_SECONDS", -1.0)
     counts: list[tuple[int, int]] = []
     steps = 3 * len(suite.tasks)
 

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of, products
-from ri_analysis.resolving import Losses, descent, precision, resolve
-from ri_analysis.resolving.descent import SCHEDULES
+from ri_analysis.resolving import Losses, resolve
 from ri_analysis.suite import Suite, open_suite
+from ri_analysis.training import descent, precision
+from ri_analysis.training.settings import SCHEDULES
 
 QUICK = {"steps": 8, "lr": 1e-3, "batch": 16}
 

@@ -23,7 +23,7 @@ from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import METHODS
-from ri_analysis.resolving import default_settings, descent, find_preset
+from ri_analysis.resolving import default_settings, find_preset
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
@@ -34,6 +34,7 @@ from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
+from ri_analysis.training import descent
 
 SMALL = {
     "levels": 4,

@@ -9,7 +9,7 @@ import torch
 
 from ri_analysis.encoder import Encoder
 from ri_analysis.memory import bytes_held
-from ri_analysis.resolving.start import Start
+from ri_analysis.training.start import Start
 
 _LEAST = 4  # images at once; below, computing inner values twice costs less than so many small products
 

@@ -1,4 +1,4 @@
-"""Which of an expert's weights RI trains: all, the matrices, attention, the last blocks, or low-rank updates (LoRA)."""
+"""Which of a tower's weights are trained: all, the matrices, attention, the last blocks, or low-rank updates (LoRA)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ri_analysis.encoder import Encoder
 from ri_analysis.encoder.architecture import LARGE
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value
+from ri_analysis.training.settings import PARAMETERS
 
 Weights = dict[str, torch.nn.Parameter]
 _AFTER_BLOCKS = ("ln_post.", "attn_pool", "proj")  # of open_clip's vision transformer
@@ -61,13 +62,8 @@ def _block_matrices(encoder: Encoder, weights: Weights, blocks: int) -> Weights:
     return {name: item for name, item in _matrices(encoder, weights, blocks).items() if id(item) in inside}
 
 
-CHOICES: Mapping[str, Callable[[Encoder, Weights, int], Weights]] = {
-    "all": _all,
-    "matrices": _matrices,
-    "attention": _attention,
-    "last-blocks": _last_blocks,
-    "lora": _block_matrices,
-}
+_KINDS = (_all, _matrices, _attention, _last_blocks, _block_matrices)
+CHOICES: Mapping[str, Callable[[Encoder, Weights, int], Weights]] = dict(zip(PARAMETERS.choices, _KINDS, strict=True))
 
 
 class Direct:

@@ -16,6 +16,7 @@ from ri_analysis.encoder.tower import Weights, require_directions
 from ri_analysis.files import atomic_path, digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.memory import fitting
+from ri_analysis.progress import Progress
 from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ImageSet
 from ri_analysis.suite.images import Indices
@@ -93,17 +94,20 @@ def begin(
     settings: Mapping[str, Value],
     folder: Path,
     source: str,
+    progress: Progress | None = None,
 ) -> tuple[Start, Rows]:
     """Load `weights`, from which training starts; return where its steps start and the features of `images` at `rows`.
 
-    `folder` is for tokens that there is no `room` for; a resumed run finds them there. Raises NotFinite, naming
-    `source`, where the features have no direction.
+    `folder` is for tokens that there is no `room` for; a resumed run finds them there. `progress` counts images. Raises
+    NotFinite, naming `source`, where the features have no direction.
     """
     if settings["parameters"] != "last-blocks":
-        return Pixels(encoder, images), Rows(rows, encoder.features(weights, images, rows, source=source))
+        return Pixels(encoder, images), Rows(
+            rows, encoder.features(weights, images, rows, source=source, progress=progress)
+        )
     last = int(settings["blocks"])
     encoder.load(weights, source)
-    start = Tokens(encoder, last, Rows(rows, _held(encoder, images, rows, last, folder)))
+    start = Tokens(encoder, last, Rows(rows, _held(encoder, images, rows, last, folder, progress)))
     with torch.no_grad():
         parts = [start.forward(part).cpu() for part in torch.split(start.held.values, encoder.batch)]
     return start, Rows(rows, require_directions(torch.cat(parts), source))
@@ -114,23 +118,29 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _held(encoder: Encoder, images: ImageSet, rows: Indices, last: int, folder: Path) -> torch.Tensor:
+def _held(
+    encoder: Encoder, images: ImageSet, rows: Indices, last: int, folder: Path, progress: Progress | None
+) -> torch.Tensor:
     first = next(encoder.tokens(images, rows[:1], last))
     shape, dtype = (len(rows), *first.shape[1:]), encoder.autocast or first.dtype
     if len(rows) * first.numel() * dtype.itemsize <= room():
-        return _filled(torch.empty(shape, dtype=dtype), encoder, images, rows, last)
+        return _filled(torch.empty(shape, dtype=dtype), encoder, images, rows, last, progress)
     path = folder / _name(encoder, images, rows, last, dtype)
     if not path.exists():
         with atomic_path(path) as temporary:
-            _filled(tensor_in_file(temporary, shape, dtype), encoder, images, rows, last)
+            _filled(tensor_in_file(temporary, shape, dtype), encoder, images, rows, last, progress)
     return tensor_in_file(path, shape, dtype)
 
 
-def _filled(held: torch.Tensor, encoder: Encoder, images: ImageSet, rows: Indices, last: int) -> torch.Tensor:
+def _filled(
+    held: torch.Tensor, encoder: Encoder, images: ImageSet, rows: Indices, last: int, progress: Progress | None
+) -> torch.Tensor:
     done = 0
     for tokens in encoder.tokens(images, rows, last):
         held[done : done + len(tokens)] = tokens
         done += len(tokens)
+        if progress is not None:
+            progress(done, len(rows))
     return held
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,48 +22,50 @@ from ri_analysis.errors import InputError, NotFinite
 from ri_analysis.files import atomic_path
 from ri_analysis.hyperparameters import Value
 from ri_analysis.memory import fitting
-from ri_analysis.resolving.evidence import Watch
-from ri_analysis.resolving.parameters import Direct, LowRank, Weights, trained_weights, variables
-from ri_analysis.resolving.parts import images_at_once
-from ri_analysis.resolving.start import Start
 from ri_analysis.suite.images import Indices
+from ri_analysis.training.parameters import Direct, LowRank, Weights, trained_weights, variables
+from ri_analysis.training.parts import images_at_once
+from ri_analysis.training.settings import SCHEDULES
+from ri_analysis.training.start import Start
 
 AHEAD = 2  # batches fetched before their step
 HISTORY_POINTS = 200  # loss values kept of a run
 SAVE_SECONDS = 30.0  # between two states that a stopped run resumes from
 
 
-def _cosine(step: int, steps: int) -> float:
-    return 0.5 * (1 + float(np.cos(np.pi * (step - 1) / steps)))
-
-
-def _warm_cosine(step: int, steps: int) -> float:
-    # Adam's first steps are as long for a weight whose gradient is noise as for any other; short ones spoil less.
-    warm = steps // 10
-    return step / warm if step < warm else _cosine(step - warm, steps - warm)
-
-
-SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
-    "constant": lambda step, steps: 1.0,
-    "cosine": _cosine,
-    "warm-cosine": _warm_cosine,
-}
-"""The learning rate of a step, counted from 1, by the steps in all, as a share of the highest: constant; half a cosine
-down to 0; the same after rising in a straight line over a tenth of the steps."""
-
 Moved = Direct | LowRank
 # unit features (batch, embed_dim) of the images at these indices → loss parts; the last one is minimised
 Loss = Callable[[torch.Tensor, Indices], tuple[torch.Tensor, ...]]
+
+
+class Watch(Protocol):
+    """Looks at a model while it is trained, and may end the run."""
+
+    def after(self, step: int, variables: Mapping[str, torch.Tensor]) -> None:
+        """Look at the model where it is time to, step 0 included."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is to end."""
+
+    def keep_best(self, variables: Mapping[str, torch.Tensor]) -> None:
+        """Set the variables at the end to those that are to stay."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs of it."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
 
 
 @dataclass(frozen=True)
 class Descent:
     """A run over weights that the encoder holds.
 
-    `images` is how many there are, `settings` are the trainer's hyperparameters, `seed` numbers that decide the order
-    of the images, `state` the file from which a stopped run resumes and which is there only while the run is not
-    finished; None keeps nothing. `only` ends the run after so many of its steps, whose learning rates stay the same.
-    `rate` names the setting that is the highest learning rate.
+    `images` is how many there are, `settings` are those of `training.settings` and `steps`, `seed` numbers that decide
+    the order of the images, `state` the file from which a stopped run resumes and which is there only while the run is
+    not finished; None keeps nothing. `only` ends the run after so many of its steps, whose learning rates stay the
+    same. `rate` names the setting that is the highest learning rate.
     """
 
     encoder: Encoder
@@ -139,10 +141,10 @@ class Descent:
             share = len(some) / len(rows)
             parts = loss(start.forward(fetched[first : first + part]), some)
             if not torch.isfinite(parts[-1]):
+                owner = self.state.parent if self.state else "training"
                 raise NotFinite(
-                    f"{self.state.parent if self.state else 'RI'}: the loss of step {step} is not a finite number; "
-                    f"choose a smaller learning rate than {self.rate} = {self.settings[self.rate]:g}, or look at the "
-                    "experts by `ri-analysis check`"
+                    f"{owner}: the loss of step {step} is not a finite number; choose a smaller learning rate than "
+                    f"{self.rate} = {self.settings[self.rate]:g}, or look at the experts by `ri-analysis check`"
                 )
             (parts[-1] * share).backward()  # type: ignore[no-untyped-call]
             values = [part.item() * share for part in parts]

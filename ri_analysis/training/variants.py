@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ri_analysis.files import digest
 from ri_analysis.suite import ImageSet
+from ri_analysis.suite.images import Indices
 
 TURN, STRETCH, SHIFT, LIGHT = math.radians(15), 0.2, 0.15, 0.2  # largest change of each kind
 
@@ -42,6 +43,13 @@ class Variants:
             found = found.copy()
             found[varied] = vary(found[varied], [[self._seed, int(index)] for index in chosen[varied]])
         return found
+
+
+def some(variants: int, count: int, seed: int) -> Indices:
+    """Return the indices, sorted, of `count` of so many variants, drawn by `seed`."""
+    if count == variants:
+        return np.arange(variants)
+    return np.sort(np.random.default_rng([seed, variants, 2]).permutation(variants)[:count])
 
 
 def vary(pixels: npt.NDArray[np.uint8], seeds: Sequence[Sequence[int]]) -> npt.NDArray[np.uint8]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ri_analysis.resolving.variants import Variants, vary
 from ri_analysis.suite import open_suite
 from ri_analysis.suite.images import in_memory
+from ri_analysis.training.variants import Variants, vary
 
 
 def test_the_first_view_is_the_image_and_the_others_are_not(tiny: Path) -> None:

@@ -1,4 +1,4 @@
-"""In which number format RI computes products: bfloat16 where a short trial says it is faster and agrees."""
+"""In which number format training computes products: bfloat16 where a short trial says it is faster and agrees."""
 
 from __future__ import annotations
 
