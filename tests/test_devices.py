@@ -21,7 +21,6 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import resolve
-from ri_analysis.resolving.distil import distil
 from ri_analysis.suite import open_suite
 from ri_analysis.training import descent
 from ri_analysis.training.parameters import CHOICES
@@ -29,6 +28,7 @@ from ri_analysis.training.parameters import CHOICES
 QUICK = {"steps": 4, "lr": 1e-3, "batch": 8, "blocks": 1, "rank": 2}
 OPTIONS = {"adamerging": {"steps": 2, "batch": 4}, "fisher": {"images": 4}, "regmean": {"images": 4}}
 OPTIONS |= {"regmean-plusplus": OPTIONS["regmean"], "nsc": OPTIONS["adamerging"]}
+OPTIONS |= {"distilled": {"steps": 4, "batch": 8, "views": 2, "lr": 1e-3}}
 
 Opened = Callable[[str], Evaluator]
 

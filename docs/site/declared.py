@@ -20,6 +20,7 @@ from ri_analysis.cli.run import build_parser
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS, Method
+from ri_analysis.merging.method import AUXILIARY_IMAGES, TASK_DATA
 from ri_analysis.resolving import HYPERPARAMETERS, PRESETS
 from ri_analysis.studies import STUDIES, Study
 from ri_analysis.studies.output import REPORTED
@@ -34,6 +35,11 @@ _APP = {
     "embeddings": "Embeddings",
     "sensitivity": "Sensitivity",
     "experts": "Experts",
+}
+_SEES = {
+    "": "No images: it works on the weights alone.",
+    TASK_DATA: "Task data: unlabelled `validation` images of every task. Labels and test images are never used.",
+    AUXILIARY_IMAGES: "Auxiliary images: those of the source that RI uses, without labels. Task images are never used.",
 }
 _WIDE, _TIED = 80, "\N{NO-BREAK SPACE}"
 
@@ -150,10 +156,7 @@ def _takes(method: Method) -> Iterable[str]:
         yield f"Exactly {low} experts."
     elif high is not None or low > 1:
         yield f"At least {low} experts." if high is None else f"{low} to {high} experts."
-    if method.statistic is None:
-        yield "No images: it works on the weights alone."
-    else:
-        yield "Task data: unlabelled `validation` images of every task. Labels and test images are never used."
+    yield _SEES[method.needs]
     if method.weighted:
         yield "One coefficient for each task, if you like: `--coefficient TASK=V` replaces $\\tau_t$ by $V \\tau_t$."
     else:

@@ -21,13 +21,14 @@ from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.engine.merge_probe import MergeProbe
 from ri_analysis.engine.own_tasks import expert_remarks
 from ri_analysis.engine.remarks import file_remarks, suite_remarks
-from ri_analysis.engine.sections import TEST, VALIDATION
+from ri_analysis.engine.sections import TEST, VALIDATION, usual_source
 from ri_analysis.errors import InputError
 from ri_analysis.export.facts import gain_in_words, look_in_words
 from ri_analysis.export.models import HUGGING_FACE, TOWER, check_layout, loading, merged_into
 from ri_analysis.files import check_target
 from ri_analysis.hyperparameters import Hyperparameter, listed, suggest
 from ri_analysis.merging import MergeRecipe, find_method, merge_to_file
+from ri_analysis.merging.method import AUXILIARY_IMAGES, TASK_DATA
 from ri_analysis.plugins import installed, load, named
 from ri_analysis.progress import Parts
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, find_preset, plan, resolve
@@ -269,10 +270,13 @@ class OpenedSuite:
         if layout != HUGGING_FACE:  # which is a new folder
             self.check_output(path)
         load_heads(suite, evaluator.architecture, wanted.tasks)  # whose numbers would be refused is not merged either
-        splits = [VALIDATION] if find_method(wanted.method).statistic is not None else []
-        self.note(suite_remarks(suite, wanted.tasks, [wanted.experts], splits=splits, store=evaluator.store))
+        needs, store = find_method(wanted.method).needs, evaluator.store
+        splits = [VALIDATION] if needs == TASK_DATA else []
+        auxiliary = [usual_source(suite)] if needs == AUXILIARY_IMAGES else []
+        sets = [wanted.experts]
+        self.note(suite_remarks(suite, wanted.tasks, sets, splits=splits, auxiliary=auxiliary, store=store))
         with (
-            self.progress("learning from task images", quiet=not progress) as learn,
+            self.progress("learning from images", quiet=not progress) as learn,
             self.progress("merging", "tensors", quiet=not progress) as show,
             merged_into(path, layout, evaluator, wanted, self._named) as tower,
         ):

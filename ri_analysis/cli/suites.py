@@ -51,12 +51,13 @@ def _verdict(report: Report) -> str:
 
 def _methods(options: argparse.Namespace) -> int:
     from ri_analysis.merging import METHODS
+    from ri_analysis.merging.method import NEEDS
 
     if options.json:
         print(to_json([_described(method) for method in METHODS.values()], indent=2))
         return 0
     for method in METHODS.values():
-        needs = "" if method.statistic is None else " Needs task data: unlabelled validation images."
+        needs = f" Needs {method.needs}: {NEEDS[method.needs]}." if method.needs else ""
         print(f"{method.name} — {method.summary}{needs}\n    {method.reference}")
         print(settings_in_words(method.hyperparameters), end="")
     return 0
@@ -64,6 +65,8 @@ def _methods(options: argparse.Namespace) -> int:
 
 def _described(method: Method) -> dict[str, Any]:
     """Return a method's declaration as plain JSON values."""
+    from ri_analysis.merging.method import AUXILIARY_IMAGES, TASK_DATA
+
     return {
         "name": method.name,
         "title": method.title,
@@ -71,7 +74,8 @@ def _described(method: Method) -> dict[str, Any]:
         "formula": method.formula,
         "reference": method.reference,
         "per_task_coefficients": method.weighted,
-        "needs_task_data": method.statistic is not None,
+        "needs_task_data": method.needs == TASK_DATA,
+        "needs_auxiliary_images": method.needs == AUXILIARY_IMAGES,
         "hyperparameters": [
             {
                 "name": item.name,

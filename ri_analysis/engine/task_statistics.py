@@ -1,4 +1,4 @@
-"""What methods learn from images, task data or auxiliary ones: computed once, kept in the workspace, read from there."""
+"""What methods learn from images, of tasks or auxiliary: computed once, kept in the workspace, read from there."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def merge(
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield every tensor of the merged model, in the model's order; integer buffers are the pretrained model's.
 
-    `task_vectors` must hold the recipe's tasks of its expert set, `statistics` what the method has to know of task
+    `task_vectors` must hold the recipe's tasks of its expert set, `statistics` what the method has to know of
     images. `progress` is called with (tensors read, tensors to read over all passes) and may raise Cancelled. float32.
     Raises InputError for a task without an expert and for statistics that are missing.
     """
@@ -93,7 +93,7 @@ def _options(method: Method, recipe: MergeRecipe) -> dict[str, Any]:
 
 def _known(statistics: Statistics | None, recipe: MergeRecipe) -> Statistics:
     if statistics is None:
-        raise InputError(f"{recipe.method}: expected statistics of task images, found none; merge through a suite")
+        raise InputError(f"{recipe.method}: expected statistics of images, found none; merge through a suite")
     return statistics
 
 

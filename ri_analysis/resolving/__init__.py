@@ -1,6 +1,5 @@
 """Resolving Interference: adapt each expert on unlabelled auxiliary images before merging."""
 
-from ri_analysis.resolving.distil import distil
 from ri_analysis.resolving.evidence import HeldOut
 from ri_analysis.resolving.forecast import Forecast, Pace, forecast, pace
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
@@ -31,7 +30,6 @@ __all__ = [
     "Unfinished",
     "cost",
     "default_settings",
-    "distil",
     "find_preset",
     "forecast",
     "identity",

@@ -15,7 +15,7 @@ from ri_analysis.figures.compared import ROLES, compared
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
 from ri_analysis.studies.adapted import SHARED, length, points_before, runs_of
-from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.distilled import distilled
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.study import Rounds, Study, changed, measured, method_names
 from ri_analysis.studies.verdicts import below, beside_the_paper, mean_over
@@ -25,14 +25,14 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     tasks, runs = evaluator.suite.tasks, runs_of(evaluator, settings)
     sets: list[str] = yield runs
     # RI takes its steps for every expert, so the one merged model may take as many as all of them together.
-    steps = tuple(sorted(length(settings, len(tasks)).items()))
+    steps = length(settings, len(tasks))
     works: dict[tuple[str, str], Sequence[Work]] = {}
     for name in method_names(settings):
         before = points_before(evaluator, settings, name, tasks)
         starts = [before[seed % len(before)] for seed in range(len(runs))]
         works[name, "before"] = before
         works[name, "distilled"] = [
-            Distilled(at, run.auxiliary, steps, run.seed) for at, run in zip(starts, runs, strict=True)
+            distilled(evaluator, at, steps, run.seed) for at, run in zip(starts, runs, strict=True)
         ]
         works[name, "after"] = [
             replace(at, recipe=at.recipe.with_experts(found)) for at, found in zip(starts, sets, strict=True)

@@ -18,7 +18,7 @@ from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import PRESETS
 from ri_analysis.studies.conducting.adaptation import Adaptation
-from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.distilled import distilled
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.searching import search
@@ -56,13 +56,13 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
     merges = {
         key: Point(at_scale(recipe, best_of(tried[key])) if tried[key] else recipe) for key, recipe in recipes.items()
     }
-    length = tuple(sorted((name, settings[name]) for name in ("lr", "steps")))
+    length = {name: settings[name] for name in ("lr", "steps")}
     works: dict[tuple[str, str], list[Work]] = {
         (name, stage): [Point(point.recipe.with_experts(experts)) for experts in sets[stage]]
         for (name, stage), point in merges.items()
     }
     works |= {
-        (name, FURTHER[stage]): [Distilled(point, source, length, seed) for seed in seeds]
+        (name, FURTHER[stage]): [distilled(evaluator, point, length, seed) for seed in seeds]
         for (name, stage), point in merges.items()
         if stage in FURTHER
     }

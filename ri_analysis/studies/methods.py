@@ -19,6 +19,7 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.figures.look import AFTER, BEFORE, EXPERT, ZERO_SHOT, Role
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
+from ri_analysis.merging.method import TASK_DATA
 from ri_analysis.studies.adapted import RI_SEEDS, expert_sets
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.searching import search
@@ -86,7 +87,7 @@ def _row(
     row: dict[str, object] = {
         "method": method.name,
         "title": method.title,
-        "needs_task_data": method.statistic is not None,
+        "needs_task_data": method.needs == TASK_DATA,
         "stage": case.stage,
         "experts": recipe.experts,
         "setting": setting,
@@ -197,8 +198,8 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per method: accuracy before and after RI and the change, at the default and at the best λ."""
     merged, rows = table[table["stage"] != "reference"], []
-    for title, part in merged.groupby("title", sort=False):
-        cells: dict[str, object] = {"method": f"{title} (needs task data)" if part["needs_task_data"].any() else title}
+    for _, part in merged.groupby("title", sort=False):
+        cells: dict[str, object] = {"method": METHODS[str(part["method"].iloc[0])].called}
         for setting in SETTINGS:
             for stage in ROLES:
                 found = part[(part["stage"] == stage) & (part["setting"] == setting)]

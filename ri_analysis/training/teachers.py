@@ -74,9 +74,9 @@ def teach(
 ) -> None:
     """Train `model`, in the encoder, on `taught`'s loss over augmented `images`; in float32.
 
-    `settings` are those of `training.settings`, `steps` and `pool`. A run that is stopped resumes from the file `state`, beside
-    which lies what is too large for memory. `seen` is called with the number of images seen, and may raise Cancelled.
-    Raises NotFinite for a loss that is not a finite number.
+    `settings` are those of `training.settings`, `steps` and `pool`. A run that is stopped resumes from the file
+    `state`, beside which lies what is too large for memory. `seen` is called with the number of images seen, and may
+    raise Cancelled. Raises NotFinite for a loss that is not a finite number.
     """
     compute_in("float32", encoder)
     variants = Variants(images, int(settings["views"]), seed)

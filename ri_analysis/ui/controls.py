@@ -14,9 +14,16 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Hyperparameter, Value, listed
 from ri_analysis.merging import METHODS
+from ri_analysis.merging.method import AUXILIARY_IMAGES, TASK_DATA
 from ri_analysis.ui import limited, recipes, state
 
 _FEW = 3  # choices shown as buttons rather than in a list
+_NEEDS = {
+    TASK_DATA: "Needs task data: it learns from the tasks' validation images, without labels. RI and the methods "
+    "without this note see no task image. The first time takes a while.",
+    AUXILIARY_IMAGES: "Needs auxiliary images: it learns from the source that RI uses, without labels, and sees no "
+    "task image. The first time takes a while.",
+}
 
 
 def recipe_controls(evaluator: Evaluator, *, numbers: bool = True) -> None:
@@ -29,28 +36,18 @@ def recipe_controls(evaluator: Evaluator, *, numbers: bool = True) -> None:
     st.selectbox(
         "Method",
         list(METHODS),
-        format_func=_title,
+        format_func=lambda name: METHODS[name].called,
         key=state.seed_widget(recipes.METHOD, method.name),
         on_change=state.take_widget,
         args=(recipes.METHOD, None),
         help="How the experts' task vectors become one model.",
     )
     st.caption(method.summary)
-    if method.statistic is not None:
-        st.info(
-            "Needs task data: it learns from the tasks' validation images, without labels. RI and the other methods "
-            "see no task image. The first time takes a while.",
-            icon=":material/photo_library:",
-        )
+    if method.needs:
+        st.info(_NEEDS[method.needs], icon=":material/photo_library:")
     shown = [item for item in method.hyperparameters if numbers or track(item, item.default) is None]
     hyperparameter_controls(method.name, shown)
     _resolved_control(evaluator)
-
-
-def _title(name: str) -> str:
-    """Return what a method is called in the list, where those that need task data stand apart at the end."""
-    method = METHODS[name]
-    return method.title if method.statistic is None else f"{method.title} (needs task data)"
 
 
 def hyperparameter_controls(owner: str, items: Sequence[Hyperparameter]) -> None:

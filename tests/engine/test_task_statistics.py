@@ -23,9 +23,11 @@ SETTINGS = {
     "regmean-plusplus": {"images": 4},
     "adamerging": {"steps": 2, "batch": 3},
     "nsc": {"steps": 2, "batch": 3, "rank": 2},
+    "distilled": {"steps": 2, "batch": 3, "views": 1},
 }
-COST = {"fisher": 12, "regmean": 12, "regmean-plusplus": 24, "adamerging": 18, "nsc": 18}
+COST = {"fisher": 12, "regmean": 12, "regmean-plusplus": 24, "adamerging": 18, "nsc": 18, "distilled": 4 * 6 + 6}
 methods = pytest.mark.parametrize("method", SETTINGS)
+of_tasks = pytest.mark.parametrize("method", [name for name in SETTINGS if METHODS[name].needs == "task data"])
 
 
 def files(evaluator: Evaluator) -> set[Path]:
@@ -92,7 +94,7 @@ def test_a_cancelled_run_keeps_the_experts_it_finished(evaluator: Evaluator) -> 
     assert seen[-1] == (8, 8)
 
 
-@methods
+@of_tasks
 def test_names_change_with_all_a_merge_is_made_of(method: str, evaluator: Evaluator, tiny: Path) -> None:
     recipe = evaluator.recipe(method)
     names = {evaluator.digest(recipe), evaluator.digest(recipe.with_experts("mild"))}
@@ -121,7 +123,7 @@ def test_labels_and_test_images_play_no_part(evaluator: Evaluator, tiny: Path, t
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-@methods
+@of_tasks
 def test_a_task_without_validation_images_is_named(method: str, evaluator: Evaluator, tiny: Path) -> None:
     tiny.write_text(tiny.read_text().replace('validation = "Greens-validation.npz"\n', ""))
     other = Evaluator(open_suite(str(tiny)), evaluator.store.workspace, "cpu")
@@ -129,7 +131,15 @@ def test_a_task_without_validation_images_is_named(method: str, evaluator: Evalu
         other.measure(other.recipe(method))
 
 
-def test_methods_say_that_they_need_task_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_say_which_images_they_need(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "--json"]) == 0
-    needy = {item["name"] for item in json.loads(capsys.readouterr().out) if item["needs_task_data"]}
-    assert needy == set(SETTINGS) == {name for name, method in METHODS.items() if method.statistic is not None}
+    described = json.loads(capsys.readouterr().out)
+    needy, auxiliary = (
+        {item["name"] for item in described if item[f"needs_{kind}"]} for kind in ("task_data", "auxiliary_images")
+    )
+    assert auxiliary == {"distilled"}
+    assert needy | auxiliary == set(SETTINGS) == {name for name in METHODS if METHODS[name].statistic is not None}
+    assert main(["methods"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("Needs task data: unlabelled validation images of every task.") == len(needy) == 5
+    assert said.count("Needs auxiliary images: unlabelled images of no task, the source that RI uses.") == 1

@@ -13,7 +13,7 @@ EXPECTED = (
     "averaging task-arithmetic ties dare della breadcrumbs consensus pcb tsv-m iso-c iso-cts knots-ties wudi slerp "
     "karcher model-stock optmerge"
 )
-WITH_DATA = ["adamerging", "fisher", "nsc", "regmean", "regmean-plusplus"]
+WITH_DATA = ["adamerging", "distilled", "fisher", "nsc", "regmean", "regmean-plusplus"]
 
 
 def test_every_method_is_registered_under_its_name() -> None:
@@ -107,13 +107,15 @@ def test_methods_with_data_of_one_expert_and_of_no_change(method: str, count: in
             "regmean": pack(torch.eye(shape[-1])) if len(shape) == 2 and name != "visual.proj" else None,
             "adamerging": torch.tensor(1.0),
             "nsc": torch.tensor(1.0),
+            "distilled": sum(source.layer(name).deltas).clone(),
         }.get(method)
         return [] if of is None else [of] * count
 
-    recipe = MergeRecipe.of(method, still.tasks)
+    source, recipe = still, MergeRecipe.of(method, still.tasks)
     for name, tensor in merge(still, recipe, statistics=statistics):
         torch.testing.assert_close(tensor, pretrained[name])
     if count == 1:
+        source = vectors
         for name, tensor in direction(vectors, recipe, statistics=statistics):
             assert_close(tensor, vectors.layer(name).deltas[0], 1e-4)
 
@@ -175,7 +177,7 @@ def test_a_task_without_an_expert_is_named() -> None:
 
 @pytest.mark.parametrize("method", WITH_DATA)
 def test_methods_that_need_task_data_say_so(method: str) -> None:
-    with pytest.raises(InputError, match=f"{method}: expected statistics of task images, found none"):
+    with pytest.raises(InputError, match=f"{method}: expected statistics of images, found none"):
         list(merge(task_vectors(), MergeRecipe.of(method, ("a", "b"))))
 
 

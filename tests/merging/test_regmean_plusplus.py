@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_experts_that_are_the_same_stay_so(evaluator: Evaluator) -> None:
         for read in (vectors.pretrained, lambda name: vectors.expert(name, "Reds"))
     )
     same = TaskVectors(pretrained, {"Reds": expert, "Blues": expert})
-    again = Observed(observed.encoder, same, observed.heads, observed.images, observed.seen, observed.folder)
+    again = replace(observed, vectors=same)
     for name, (found,) in merge_in_order(again, images=12, off_diagonal=0.9).items():
         assert_close(found, expert[name] - pretrained[name], 1e-4)
 

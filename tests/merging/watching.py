@@ -18,5 +18,7 @@ def watch(evaluator: Evaluator, *tasks: str, seen: Callable[[int], None] = lambd
         {task: evaluator.heads[task] for task in tasks},
         {task: evaluator.suite.task_data(task, "validation") for task in tasks},
         seen,
-        Path(tempfile.gettempdir()),
+        folder := Path(tempfile.mkdtemp()),
+        evaluator.suite.task_vectors("original", tasks),
+        folder / "state.pt",
     )

@@ -51,9 +51,10 @@ def test_a_record_in_words():
     assert history_table({}).empty
 
 
-def test_methods_that_need_task_data_stand_apart_at_the_end_of_the_list() -> None:
-    titles = [controls._title(name) for name in METHODS]
-    assert [title for title in titles if "needs task data" in title] == titles[-5:]
+def test_methods_that_need_images_stand_apart_at_the_end_of_the_list() -> None:
+    titles = [method.called for method in METHODS.values()]
+    assert [title for title in titles if "(needs " in title] == titles[-6:]
+    assert titles[-5] == "Distilled Merge (needs auxiliary images)"
     assert titles[-2:] == ["RegMean (needs task data)", "RegMean++ (needs task data)"]
 
 

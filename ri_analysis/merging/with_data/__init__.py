@@ -1,1 +1,1 @@
-"""Methods that look at task images: what task data would buy. They never see a label."""
+"""Methods that look at images: task data, for what it would buy, or auxiliary images. They never see a label."""

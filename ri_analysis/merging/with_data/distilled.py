@@ -16,7 +16,7 @@ from ri_analysis.task_vectors import Layer
 from ri_analysis.training.settings import BATCH, BLOCKS, MEMORY, PARAMETERS, RANK, RATE, SCHEDULE, VIEWS, WEIGHT_DECAY
 
 _STARTS = [module.METHOD for module in (averaging, task_arithmetic, ties, tsv_m, iso_c, iso_cts)]
-_SMALL_RATE, _LARGE_RATE = 1e-4, 5e-6  # of towers by size: large ones diverge at the rates of small ones
+_SMALL_RATE, _LARGE_RATE = 2e-4, 5e-6  # of towers by size: large ones diverge at the rates of small ones
 
 
 def distil(
@@ -33,13 +33,23 @@ def distil(
     from ri_analysis.training.teachers import teach
 
     vectors, encoder = observed.vectors, observed.encoder
-    chosen = {"scale": start_scale} if start_scale else {}
-    merged = merge(vectors, MergeRecipe.of(start, vectors.tasks, chosen, seed=seed))
+    begun = MergeRecipe.of(start, vectors.tasks)
+    begun = MergeRecipe.of(start, vectors.tasks, {"scale": start_scale or 2 * begun.scale})
+    merged = merge(vectors, begun)
     if steps:
         rate = lr or (_LARGE_RATE if encoder.architecture.large else _SMALL_RATE)
         given = {"steps": steps, RATE.name: rate, MEMORY.name: MEMORY.default, **settings}
-        images, how = next(iter(observed.images.values())), {"seed": seed, "state": observed.state}
-        teach(encoder, merged, observed.originals, observed.heads, images, given, seen=observed.seen, **how)
+        teach(
+            encoder,
+            merged,
+            observed.originals,
+            observed.heads,
+            next(iter(observed.images.values())),
+            given,
+            seed=seed,
+            state=observed.state,
+            seen=observed.seen,
+        )
     else:
         encoder.load(merged)
     tensors, floats = encoder.state(), [name for name in vectors.names if vectors.is_float(name)]
@@ -68,7 +78,7 @@ TRAINING = (
     Hyperparameter(
         "steps",
         "gradient steps; 0 leaves the merge as it was",
-        400,
+        300,
         0,
         1_000_000,
         sweep=(50, 2000),
@@ -131,7 +141,8 @@ METHOD = Method(
         ),
         Hyperparameter(
             "start_scale",
-            "factor λ of the merge that training starts from; 0: that method's default",
+            "factor λ of the merge that training starts from; 0: twice that method's default, so that the merge holds "
+            "more of what the experts know, and training mends what that breaks",
             0.0,
             0.0,
             10.0,

@@ -15,7 +15,7 @@ from ri_analysis.engine.task_statistics import VERSION as STATISTICS
 from ri_analysis.files import file_digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
-from ri_analysis.studies.conducting import adaptation, distilled
+from ri_analysis.studies.conducting import adaptation
 from ri_analysis.studies.conducting.conduct import Plan
 from ri_analysis.studies.study import Study, names_method
 from ri_analysis.suite import ORIGINAL, Suite
@@ -96,7 +96,7 @@ def _surroundings(evaluator: Evaluator, about: object) -> list[object]:
     records = {name: suite.record(name) for name in sets if name != ORIGINAL}
     measured = evaluator.measurement
     return [
-        [STATISTICS, adaptation.VERSION, distilled.VERSION, suite.preprocessing.digest],
+        [STATISTICS, adaptation.VERSION, "1", suite.preprocessing.digest],  # "1": tables of before keep their names
         [measured.images_name(section, None) for section in evaluator.sections(suite.tasks)],
         [[task.name, task.labels, task.images_per_class, _content(suite, task)] for task in suite.spec.tasks],
         [[name, list(suite.weight_digests(name).items()), records.get(name)] for name in sets],
