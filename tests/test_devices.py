@@ -28,7 +28,7 @@ from ri_analysis.training.parameters import CHOICES
 QUICK = {"steps": 4, "lr": 1e-3, "batch": 8, "blocks": 1, "rank": 2}
 OPTIONS = {"adamerging": {"steps": 2, "batch": 4}, "fisher": {"images": 4}, "regmean": {"images": 4}}
 OPTIONS |= {"regmean-plusplus": OPTIONS["regmean"], "nsc": OPTIONS["adamerging"]}
-OPTIONS |= {"distilled": {"steps": 4, "batch": 8, "views": 2, "lr": 1e-3}}
+OPTIONS |= {"distilled": {"steps": 4, "batch": 8, "views": 2, "lr": 1e-5}}
 
 Opened = Callable[[str], Evaluator]
 
@@ -108,7 +108,8 @@ def test_every_method_is_measured(method: str, opened: Opened, gpu: Counter[str]
     assert gpu["aten.convolution"] > 0
     for task in found[0].correct:
         assert (found[0].correct[task] == found[1].correct[task]).all()
-        np.testing.assert_array_equal(found[0].divergence[task], found[1].divergence[task])
+        tolerance = 1e-5 if method == "distilled" else 0  # a GPU's fused AdamW rounds otherwise
+        np.testing.assert_allclose(found[0].divergence[task], found[1].divergence[task], rtol=0, atol=tolerance)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *command: str) -> str:
@@ -187,20 +188,13 @@ def test_ri_resumes(opened: Opened, gpu: Counter[str], monkeypatch: pytest.Monke
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_distillation(opened: Opened, gpu: Counter[str], tmp_path: Path):
-    found = []
-    for device in ("cpu", "cuda"):
-        evaluator, output = opened(device), tmp_path / f"{device}.safetensors"
-        vectors = evaluator.suite.task_vectors()
-
-        def merged(vectors=vectors) -> Iterator[tuple[str, torch.Tensor]]:
-            return ((name, vectors.pretrained(name)) for name in vectors.names)
-
-        options = {"auxiliary": "noise", "tasks": ("Reds", "Greens"), "settings": QUICK}
-        distil(evaluator.suite, merged, output, device=evaluator.device, **options)
-        found.append(load_file(output))
-    for name, tensor in found[0].items():
-        torch.testing.assert_close(found[1][name], tensor, rtol=1e-4, atol=1e-4)
+def test_distillation(opened: Opened, gpu: Counter[str]):
+    before, after = (
+        dict(evaluator.merged(evaluator.recipe("distilled", OPTIONS["distilled"])))
+        for evaluator in map(opened, ("cpu", "cuda"))
+    )
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=1e-4, atol=1e-4)
     assert gpu["aten._fused_adamw_"] > 0
 
 

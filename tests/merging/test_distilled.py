@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from random_experts import assert_close
 from safetensors.torch import load_file
 from watching import watch
 
@@ -42,7 +41,9 @@ def naive(observed: Observed, evaluator: Evaluator, recipe_start: str, moving: s
     student, *teachers = (copy.deepcopy(encoder.module).double() for _ in range(1 + len(observed.vectors.tasks)))
     student.load_state_dict({name.removeprefix("visual."): tensor for name, tensor in begun})
     for task, teacher in zip(observed.vectors.tasks, teachers, strict=True):
-        expert = {name.removeprefix("visual."): observed.originals.expert(name, task) for name in observed.vectors.names}
+        expert = {
+            name.removeprefix("visual."): observed.originals.expert(name, task) for name in observed.vectors.names
+        }
         teacher.load_state_dict(expert)
     moved = [item.requires_grad_() for name, item in student.named_parameters() if moving in name]
     optimizer = torch.optim.AdamW(moved, rate, weight_decay=SETTINGS["weight_decay"])

@@ -14,10 +14,10 @@ from tiny import make_suite
 from ri_analysis.cli import main
 from ri_analysis.divergences import frechet_distance
 from ri_analysis.encoder import architecture_of
-from ri_analysis.engine import Evaluator, Store
+from ri_analysis.engine import Evaluator
 from ri_analysis.engine.grids import best_of, beyond, scales
 from ri_analysis.engine.sections import usual_source
-from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.errors import InputError
 from ri_analysis.figures import look
 from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
@@ -28,13 +28,12 @@ from ri_analysis.studies import STUDIES
 from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
-from ri_analysis.studies.conducting.distilled import Distilled
+from ri_analysis.studies.conducting.distilled import distilled
 from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
-from ri_analysis.training import descent
 
 SMALL = {
     "levels": 4,
@@ -368,31 +367,21 @@ def test_distilling_afterwards_stands_beside_ri(evaluator: Evaluator):
     assert row["gain"] == 0
 
 
-def test_distilling_brings_the_merge_nearer_to_its_experts_and_resumes(
-    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
-    recipe = evaluator.recipe("task-arithmetic", {"scale": 1.0})
-    point = Point(recipe)
-    settings = (("batch", 16), ("lr", 1e-3), ("steps", 30))
-    work = Distilled(point, "other", settings)
-    whole = work.compute(evaluator)
-    assert whole.interference < point.compute(evaluator).interference
-    work._path(evaluator).unlink()
-    other = Evaluator(evaluator.suite, device="cpu", store=Store(evaluator.store.workspace, in_memory=True))
-
-    def stop(done: int, total: int) -> None:
-        if done > total / 2:
-            raise Cancelled("enough")
-
-    with pytest.raises(Cancelled):
-        work.compute(other, stop)
-    resumed = work.compute(other)
-    for task, values in whole.divergence.items():
-        np.testing.assert_array_equal(values, resumed.divergence[task])
-    work.keep(evaluator, resumed, 1.0)
-    assert work.kept(evaluator) is not None
-    assert not list(work._path(evaluator).parent.glob("*.safetensors"))
+def test_distilling_a_merge_is_the_method_with_the_settings_of_ri(evaluator: Evaluator):
+    point = Point(evaluator.recipe("tsv-m", {"scale": 0.9}, experts="mild", tasks=("Reds", "Blues")), limit=6)
+    changed: dict[str, Value] = {"batch": 16, "lr": 1e-3, "steps": 30}
+    work = distilled(evaluator, point, changed, 4)
+    start = {"start": "tsv-m", "start_scale": 0.9, "scale": 1.0}
+    usual = {name: value for name, value in default_settings(evaluator.suite).items() if name in work.recipe.settings}
+    assert work.recipe.settings == usual | changed | start
+    assert (work.recipe.experts, work.recipe.tasks, work.recipe.seed, work.limit) == ("mild", ("Reds", "Blues"), 4, 6)
+    looks = 3 * 32 + 3 * 30 * 16  # two experts and the merge look at 32 images; a step is worth three encodings
+    assert work.cost(evaluator) == point.cost(evaluator) + looks
+    assert work.bytes_held(evaluator) == 32 * 3 * 8 * 8
+    assert work.compute(evaluator).interference < point.compute(evaluator).interference
+    assert work.cost(evaluator) == point.cost(evaluator)
+    with pytest.raises(InputError, match=r"distilled: start must be one of averaging, .*found 'adamerging'"):
+        distilled(evaluator, Point(evaluator.recipe("adamerging")), changed, 0)
 
 
 def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):

@@ -5,7 +5,6 @@ from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Hyperparameter
 from ri_analysis.merging import METHODS
 from ri_analysis.resolving import HYPERPARAMETERS
-from ri_analysis.ui import controls
 from ri_analysis.ui.controls import grid
 from ri_analysis.ui.state import text_of
 

@@ -99,7 +99,7 @@ TRAINING = (
         "pool",
         "different images, augmented views included, that the steps draw from: every expert looks at all of them; 0: "
         "all",
-        2048,
+        4096,
         0,
         100_000_000,
         sweep=(0, 8192),
