@@ -66,7 +66,7 @@ def test_documents_are_plain(path: Path) -> None:
     assert [line for line in path.read_text(encoding="utf-8").splitlines() if NOT_SAID.search(line)] == []
 
 
-@pytest.mark.parametrize("room", ["merging", "merging/with_data", "studies", "cli", "resolving"])
+@pytest.mark.parametrize("room", ["merging", "merging/with_data", "studies", "cli", "resolving", "training"])
 def test_strings_in_the_code_are_plain(room: str) -> None:
     for path in sorted((ROOT / "ri_analysis" / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

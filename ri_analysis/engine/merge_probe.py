@@ -50,12 +50,12 @@ class MergeProbe:
     tasks: those of the run, in its order.
     method: a merging method, used at its defaults.
 
-    Raises InputError for a task without validation images, and for a method that learns from task images.
+    Raises InputError for a task without validation images, and for a method that learns from images.
     """
 
     def __init__(self, evaluator: Evaluator, folder: Path, tasks: tuple[str, ...], method: str) -> None:
         if find_method(method).statistic is not None:
-            raise InputError(f"probe: {method} learns from task images itself; choose another method")
+            raise InputError(f"probe: {method} learns from images itself; choose another method")
         for task in tasks:
             evaluator.suite.task_data(task, VALIDATION)
         self._evaluator, self._folder, self._tasks = evaluator, folder, tasks

@@ -152,7 +152,7 @@ def test_a_run_says_how_it_fares_on_held_out_images_and_what_a_merge_gains(shell
     assert found["held_out"]["images"] == 10
     assert [len(looks) for looks in found["held_out"]["looks"].values()] == [3, 3, 3]
     assert found["probe"][-1]["finished"] == 3
-    assert "learns from task images" in shell("resolve", "--name", "x", *asked[:-1], "regmean")[2]
+    assert "learns from images itself" in shell("resolve", "--name", "x", *asked[:-1], "regmean")[2]
 
 
 def test_all_expert_sets_are_measured_side_by_side(shell: Shell) -> None:

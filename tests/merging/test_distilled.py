@@ -15,6 +15,7 @@ from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import merge
 from ri_analysis.merging.method import Observed
 from ri_analysis.merging.with_data.distilled import as_taught, distil, images_seen
+from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
 from ri_analysis.training import descent, start, teachers
 from ri_analysis.training.variants import Variants
@@ -124,9 +125,8 @@ def test_one_expert_goes_on_answering_what_it_does(evaluator: Evaluator) -> None
 
 def test_what_it_learns_from_is_answered_more_like_the_experts(evaluator: Evaluator) -> None:
     def interference(steps: int) -> float:
-        recipe = evaluator.recipe("distilled", SETTINGS | {"start": "task-arithmetic", "steps": steps})
-        request = evaluator.sections(recipe.tasks, "auxiliary:noise")
-        return sum(float(evaluator.measure(recipe, split="auxiliary:noise").mean_interference[0]) for _ in request[:1])
+        point = Point(evaluator.recipe("distilled", SETTINGS | {"steps": steps}), on="auxiliary:noise")
+        return point.compute(evaluator).interference
 
     assert interference(40) < 0.5 * interference(0)
 
