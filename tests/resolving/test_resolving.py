@@ -20,13 +20,13 @@ from ri_analysis.resolving import (
     Objective,
     cost,
     default_settings,
-    descent,
     evidence,
     resolve,
     unfinished,
 )
 from ri_analysis.resolving.trainer import pool
 from ri_analysis.suite import Suite, open_suite
+from ri_analysis.training import descent
 from ri_analysis.training.settings import SCHEDULES
 from ri_analysis.training.start import Rows
 
