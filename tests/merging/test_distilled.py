@@ -12,7 +12,7 @@ from watching import watch
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.merging import merge
+from ri_analysis.merging import METHODS, merge
 from ri_analysis.merging.method import Observed
 from ri_analysis.merging.with_data.distilled import as_taught, distil, images_seen
 from ri_analysis.studies.conducting.point import Point
@@ -113,6 +113,19 @@ def test_without_steps_it_is_the_merge_that_it_starts_from(evaluator: Evaluator,
     found = dict(evaluator.merged(recipe))
     for name, tensor in expected:
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_it_starts_from_every_method_that_can_merge_so_and_hands_its_seed_on(evaluator: Evaluator) -> None:
+    wanted = {name for name, method in METHODS.items() if not method.needs and method.counts == (1, None)}
+    able = {name for name in wanted if "scale" in evaluator.recipe(name).settings}
+    (declared,) = (item for item in METHODS["distilled"].hyperparameters if item.name == "start")
+    assert set(declared.choices) == able
+    given = {"steps": 0, "start": "dare", "start_scale": 0.3}
+    found, other = (dict(evaluator.merged(evaluator.recipe("distilled", given, seed=seed))) for seed in (2, 3))
+    for name, tensor in evaluator.merged(evaluator.recipe("dare", {"scale": 0.3}, seed=2)):
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+        if "mlp.c_fc.weight" in name:
+            assert not torch.allclose(other[name], tensor)
 
 
 def test_one_expert_goes_on_answering_what_it_does(evaluator: Evaluator) -> None:

@@ -9,13 +9,31 @@ from typing import Any
 import torch
 
 from ri_analysis.hyperparameters import Hyperparameter
-from ri_analysis.merging import averaging, iso_c, iso_cts, task_arithmetic, ties, tsv_m
+from ri_analysis.merging import (
+    averaging,
+    breadcrumbs,
+    consensus,
+    dare,
+    della,
+    iso_c,
+    iso_cts,
+    knots_ties,
+    optmerge,
+    pcb,
+    task_arithmetic,
+    ties,
+    tsv_m,
+    wudi,
+)
 from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.scratch import zeros_on_disk
 from ri_analysis.task_vectors import Layer
 from ri_analysis.training.settings import BATCH, BLOCKS, MEMORY, PARAMETERS, RANK, RATE, SCHEDULE, VIEWS, WEIGHT_DECAY
 
-_STARTS = [module.METHOD for module in (averaging, task_arithmetic, ties, tsv_m, iso_c, iso_cts)]
+_STARTS = [
+    *(module.METHOD for module in (averaging, breadcrumbs, consensus, dare, della, iso_c, iso_cts, knots_ties)),
+    *(module.METHOD for module in (optmerge, pcb, task_arithmetic, ties, tsv_m, wudi)),
+]  # which merge any number of experts at some λ, without images
 _SMALL_RATE, _LARGE_RATE = 2e-4, 5e-6  # of towers by size: large ones diverge at the rates of small ones
 
 
@@ -34,7 +52,7 @@ def distil(
 
     vectors, encoder = observed.vectors, observed.encoder
     begun = MergeRecipe.of(start, vectors.tasks)
-    begun = MergeRecipe.of(start, vectors.tasks, {"scale": start_scale or 2 * begun.scale})
+    begun = MergeRecipe.of(start, vectors.tasks, {"scale": start_scale or 2 * begun.scale}, seed=seed)
     merged = merge(vectors, begun)
     if steps:
         rate = lr or (_LARGE_RATE if encoder.architecture.large else _SMALL_RATE)
