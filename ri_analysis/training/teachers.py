@@ -62,7 +62,7 @@ def taught(
 
 def teach(
     encoder: Encoder,
-    model: Weights,
+    model: Callable[..., Weights],
     experts: TaskVectors,
     heads: Mapping[str, Head],
     images: ImageSet,
@@ -72,8 +72,9 @@ def teach(
     state: Path,
     seen: Callable[[int], None],
 ) -> None:
-    """Train `model`, in the encoder, on `taught`'s loss over augmented `images`; in float32.
+    """Train what `model`, given a `progress`, returns, in the encoder, on `taught`'s loss over augmented `images`.
 
+    Products are computed in float32.
     `settings` are those of `training.settings`, `steps` and `pool`. A run that is stopped resumes from the file
     `state`, beside which lies what is too large for memory. `seen` is called with the number of images seen, and may
     raise Cancelled. Raises NotFinite for a loss that is not a finite number.
@@ -86,7 +87,9 @@ def teach(
     rows, counter = descent.rows(), Counter(lambda done, _: seen(done), sys.maxsize)
     loss = taught(experts, encoder, drawn, rows, heads, state.parent, progress=counter.within)
     counter.advance(len(heads) * len(rows))
-    start, _ = begin(encoder, model, drawn, rows, settings, scratch, "merged model", counter.within)
+    start, _ = begin(
+        encoder, model(progress=counter.alive), drawn, rows, settings, scratch, "merged model", counter.within
+    )
     counter.advance(len(rows))
     batch = min(int(settings["batch"]), len(drawn))
     descent.run(start, loss, lambda step, _: counter.within(step * batch))

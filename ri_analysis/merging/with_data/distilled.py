@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def distil(
     vectors, encoder = observed.vectors, observed.encoder
     begun = MergeRecipe.of(start, vectors.tasks)
     begun = MergeRecipe.of(start, vectors.tasks, {"scale": start_scale or 2 * begun.scale}, seed=seed)
-    merged = merge(vectors, begun)
+    merged = partial(merge, vectors, begun)
     if steps:
         rate = lr or (_LARGE_RATE if encoder.architecture.large else _SMALL_RATE)
         given = {"steps": steps, RATE.name: rate, MEMORY.name: MEMORY.default, **settings}
@@ -69,7 +70,7 @@ def distil(
             seen=observed.seen,
         )
     else:
-        encoder.load(merged)
+        encoder.load(merged())
     tensors, floats = encoder.state(), [name for name in vectors.names if vectors.is_float(name)]
     found = zeros_on_disk({name: (1, *vectors.shape(name)) for name in floats}, observed.folder)
     for name, target in found.items():
