@@ -74,10 +74,9 @@ def teach(
 ) -> None:
     """Train what `model`, given a `progress`, returns, in the encoder, on `taught`'s loss over augmented `images`.
 
-    Products are computed in float32.
-    `settings` are those of `training.settings`, `steps` and `pool`. A run that is stopped resumes from the file
-    `state`, beside which lies what is too large for memory. `seen` is called with the number of images seen, and may
-    raise Cancelled. Raises NotFinite for a loss that is not a finite number.
+    `settings` are those of `training.settings`, `steps` and `pool`; products are computed in float32. A run that is
+    stopped resumes from the file `state`, beside which lies what is too large for memory. `seen` is called with the
+    number of images seen, and may raise Cancelled. Raises NotFinite for a loss that is not a finite number.
     """
     compute_in("float32", encoder)
     variants = Variants(images, int(settings["views"]), seed)
@@ -87,9 +86,8 @@ def teach(
     rows, counter = descent.rows(), Counter(lambda done, _: seen(done), sys.maxsize)
     loss = taught(experts, encoder, drawn, rows, heads, state.parent, progress=counter.within)
     counter.advance(len(heads) * len(rows))
-    start, _ = begin(
-        encoder, model(progress=counter.alive), drawn, rows, settings, scratch, "merged model", counter.within
-    )
+    weights = model(progress=counter.alive)
+    start, _ = begin(encoder, weights, drawn, rows, settings, scratch, "merged model", counter.within)
     counter.advance(len(rows))
     batch = min(int(settings["batch"]), len(drawn))
     descent.run(start, loss, lambda step, _: counter.within(step * batch))
