@@ -9,6 +9,7 @@ from ri_analysis.encoder import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value, complete, suggest
 from ri_analysis.resolving.trainer import HYPERPARAMETERS
+from ri_analysis.training.settings import LARGE_RATE
 
 _SMALL: dict[str, Value] = {
     "steps": 1200,
@@ -18,11 +19,6 @@ _SMALL: dict[str, Value] = {
     "views": 8,
     "schedule": "warm-cosine",
 }
-
-
-# Of all weights of a large tower. A ViT-B/32 with random task vectors diverges at the rates of small ones, and at 2e-5;
-# its last two blocks alone do at 5e-5. Never tried with real experts.
-_LOW = 5e-6
 
 
 @dataclass(frozen=True)
@@ -61,20 +57,20 @@ PRESETS = {
             "small",
             "Our settings for small towers, with which the embedded suites' sets were made.",
             _SMALL,
-            {"lr": _LOW},
+            {"lr": LARGE_RATE},
         ),
         Preset(
             "together",
             "Small, then a second stage for the experts' sum: better merges on demo, at a λ that "
             "the Sensitivity page finds without labels.",
             _SMALL | {"together": 600},
-            {"lr": _LOW, "together_lr": _LOW},
+            {"lr": LARGE_RATE, "together_lr": LARGE_RATE},
         ),
         Preset(
             "quick-together",
             "A few steps for all weights, then the second stage: quicker than small, for a λ found in the same way.",
             _SMALL | {"steps": 60, "lr": 1e-4, "together": 400, "together_lr": 2e-4, "together_scale": 0.7},
-            {"lr": _LOW, "together_lr": _LOW},
+            {"lr": LARGE_RATE, "together_lr": LARGE_RATE},
         ),
     )
 }

@@ -228,9 +228,13 @@ def test_a_suite_without_auxiliary_images_is_named(evaluator: Evaluator, tiny: P
         other.measure(other.recipe("distilled"))
 
 
-def test_a_loss_that_overflows_is_one_message(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("large", "rate"), [(False, r"0\.0002"), (True, "5e-06")])
+def test_a_loss_that_overflows_is_one_message_with_the_rate_for_the_towers_size(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch, large: bool, rate: str
+) -> None:
+    monkeypatch.setattr(type(evaluator.architecture), "large", large)
     monkeypatch.setattr(teachers, "taught", lambda *_, **__: lambda adapted, _: (adapted.sum() * torch.nan,))
-    with pytest.raises(InputError, match=r"step 1 is not a finite number; choose a smaller .* than lr = 0\.0002"):
+    with pytest.raises(InputError, match=rf"step 1 is not a finite number; choose a smaller .* than lr = {rate},"):
         evaluator.measure(evaluator.recipe("distilled", SETTINGS | {"lr": 0.0}))
 
 

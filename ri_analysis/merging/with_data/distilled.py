@@ -29,13 +29,24 @@ from ri_analysis.merging import (
 from ri_analysis.merging.method import Method, Observed, TaskStatistic, scale
 from ri_analysis.scratch import zeros_on_disk
 from ri_analysis.task_vectors import Layer
-from ri_analysis.training.settings import BATCH, BLOCKS, MEMORY, PARAMETERS, RANK, RATE, SCHEDULE, VIEWS, WEIGHT_DECAY
+from ri_analysis.training.settings import (
+    BATCH,
+    BLOCKS,
+    LARGE_RATE,
+    MEMORY,
+    PARAMETERS,
+    RANK,
+    RATE,
+    SCHEDULE,
+    VIEWS,
+    WEIGHT_DECAY,
+)
 
 _STARTS = [
     *(module.METHOD for module in (averaging, breadcrumbs, consensus, dare, della, iso_c, iso_cts, knots_ties)),
     *(module.METHOD for module in (optmerge, pcb, task_arithmetic, ties, tsv_m, wudi)),
 ]  # which merge any number of experts at some λ, without images
-_SMALL_RATE, _LARGE_RATE = 2e-4, 5e-6  # of towers by size: large ones diverge at the rates of small ones
+_SMALL_RATE = 2e-4  # at which a large tower diverges
 
 
 def distil(
@@ -56,7 +67,7 @@ def distil(
     begun = MergeRecipe.of(start, vectors.tasks, {"scale": start_scale or 2 * begun.scale}, seed=seed)
     merged = partial(merge, vectors, begun)
     if steps:
-        rate = lr or (_LARGE_RATE if encoder.architecture.large else _SMALL_RATE)
+        rate = lr or (LARGE_RATE if encoder.architecture.large else _SMALL_RATE)
         given = {"steps": steps, RATE.name: rate, MEMORY.name: MEMORY.default, **settings}
         teach(
             encoder,
@@ -107,7 +118,7 @@ TRAINING = (
     ),
     replace(
         RATE,
-        meaning=f"learning rate of AdamW; 0: {_SMALL_RATE:g}, and {_LARGE_RATE:g} for a large tower such as ViT-B/32",
+        meaning=f"learning rate of AdamW; 0: {_SMALL_RATE:g}, and {LARGE_RATE:g} for a large tower such as ViT-B/32",
         default=0.0,
         low=0.0,
         sweep=(1e-5, 1e-3),
