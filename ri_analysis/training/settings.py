@@ -31,8 +31,8 @@ RATE = Hyperparameter(
     "lr", "learning rate of AdamW", 1e-6, 1e-9, 1.0, sweep=(1e-7, 1e-3), log=True, label="learning rate"
 )
 LARGE_RATE = 5e-6
-"""Of all weights of a large tower. A ViT-B/32 with random task vectors diverges at the rates of small ones, and at 2e-5;
-its last two blocks alone do at 5e-5. Never tried with real experts."""
+"""Of all weights of a large tower. A ViT-B/32 with random task vectors diverges at the rates of small ones, and at
+2e-5; its last two blocks alone do at 5e-5. Never tried with real experts."""
 WEIGHT_DECAY = Hyperparameter("weight_decay", "weight decay of AdamW", 1e-4, 0.0, 1.0, sweep=(0, 0.1))
 BATCH = Hyperparameter(
     "batch",
