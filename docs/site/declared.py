@@ -39,7 +39,7 @@ _APP = {
 _SEES = {
     "": "No images: it works on the weights alone.",
     TASK_DATA: "Task data: unlabelled `validation` images of every task. Labels and test images are never used.",
-    AUXILIARY_IMAGES: "Auxiliary images: those of the source that RI uses, without labels. Task images are never used.",
+    AUXILIARY_IMAGES: "Auxiliary images: those of the source that RI uses, without labels, and no others.",
 }
 _WIDE, _TIED = 80, "\N{NO-BREAK SPACE}"
 

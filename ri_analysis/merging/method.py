@@ -25,7 +25,7 @@ Statistics = Callable[[str], Sequence[torch.Tensor]]
 TASK_DATA, AUXILIARY_IMAGES = "task data", "auxiliary images"
 NEEDS: Mapping[str, str] = {
     TASK_DATA: "unlabelled validation images of every task",
-    AUXILIARY_IMAGES: "unlabelled images of no task, the source that RI uses",
+    AUXILIARY_IMAGES: "unlabelled images of the source that RI uses",
 }
 """What a method may learn from beside weights, in words."""
 

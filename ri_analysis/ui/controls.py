@@ -21,8 +21,8 @@ _FEW = 3  # choices shown as buttons rather than in a list
 _NEEDS = {
     TASK_DATA: "Needs task data: it learns from the tasks' validation images, without labels. RI and the methods "
     "without this note see no task image. The first time takes a while.",
-    AUXILIARY_IMAGES: "Needs auxiliary images: it learns from the source that RI uses, without labels, and sees no "
-    "task image. The first time takes a while.",
+    AUXILIARY_IMAGES: "Needs auxiliary images: it learns from the source that RI uses, without labels, and from no "
+    "others. The first time takes a while.",
 }
 
 

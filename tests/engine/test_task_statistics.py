@@ -142,4 +142,4 @@ def test_methods_say_which_images_they_need(capsys: pytest.CaptureFixture[str]) 
     assert main(["methods"]) == 0
     said = capsys.readouterr().out
     assert said.count("Needs task data: unlabelled validation images of every task.") == len(needy) == 5
-    assert said.count("Needs auxiliary images: unlabelled images of no task, the source that RI uses.") == 1
+    assert said.count("Needs auxiliary images: unlabelled images of the source that RI uses.") == 1
