@@ -78,5 +78,5 @@ def test_what_would_take_too_much_of_the_run_is_left_out(evaluator: Evaluator, m
 
 
 def test_a_probe_that_cannot_be_is_refused(evaluator: Evaluator, tiny: Path) -> None:
-    with pytest.raises(InputError, match="regmean learns from task images"):
+    with pytest.raises(InputError, match="regmean learns from images itself"):
         MergeProbe(evaluator, tiny.parent, evaluator.suite.tasks, "regmean")
