@@ -19,7 +19,7 @@ from ri_analysis.engine.evaluation import Evaluation
 from ri_analysis.intervals import Z_95
 from ri_analysis.live.estimate import SHARED, VARIABLES, Correction
 from ri_analysis.live.sample import Features, Sample
-from ri_analysis.live.surrogate import ORDER, Interpolator
+from ri_analysis.live.surrogate import Surrogate
 
 BUDGET = 4 << 20  # bytes that the points of a pair of models may take in all, before base64
 _BYTES = 4
@@ -40,7 +40,6 @@ def constants(sample: Sample, tasks: Sequence[str]) -> dict[str, Any]:
     experts = [torch.log_softmax(sample.expert[task].double(), dim=-1) for task in tasks]
     return {
         "tasks": shapes,
-        "order": ORDER,
         "z": Z_95,
         "shared": SHARED,
         "variables": VARIABLES,
@@ -49,7 +48,7 @@ def constants(sample: Sample, tasks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def points(surrogate: Interpolator[Any], first: int, end: int) -> list[dict[str, Any]]:
+def points(surrogate: Surrogate, first: int, end: int) -> list[dict[str, Any]]:
     """Return a surrogate's points from the one measured as number `first` on, up to number `end`.
 
     For each task: logits (n, classes), mean logits (n,), and products with this and the points before, (n, number).

@@ -1,8 +1,9 @@
-"""Merges between measured ones: features interpolated along one direction, or in a plane of two, and by how much wrong.
+"""Merges between measured ones: features interpolated along one direction or in a plane of two, and by how much wrong.
 
-Along a direction each image's feature vector moves smoothly, so a low-order polynomial through its values at a few
-measured points stands in for the model. How wrong that is, is measured: along a direction every inner point is left out
-in turn and predicted from the others, in a plane some more are measured and predicted.
+Each image's feature vector changes smoothly with a merge's coefficients and scale, so a polynomial through its values
+at a few measured points stands in for the model. The points are extrema of Chebyshev polynomials, between which
+polynomials keep closest to smooth functions (Trefethen, Approximation Theory and Approximation Practice, chapters 2
+and 7). How wrong that is, is measured: the model is looked at in some places off the grid, too, and compared.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
-from typing import Protocol, TypeVar
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +22,59 @@ import torch
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.sample import Features, Sample
 
-ORDER = 3  # of the polynomial: through the four nearest points
-LEAST = 3  # points without which there is no inner one to leave out
 GOOD = (0.005, 0.01)  # errors of mean accuracy and nats that are not worth another point
-SIDES = (3, 5)  # points along each side of a plane: at first, and refined
-Place = tuple[float, float]
-P = TypeVar("P")
+Place = tuple[float, ...]  # one number along a path, two in a plane
+_CHECKS = (0.24, 0.76, 0.6, 0.07)  # along an axis, as shares of it: between the points of all levels
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Places between the ends `low` and `high` of each axis, in levels, each of which holds those before.
+
+    `sides` says how many places a level has along an axis: 2 ** k + 1, rising. `fitting` rounds to what is allowed.
+    """
+
+    low: Place
+    high: Place
+    sides: tuple[int, ...] = (3, 5, 9)
+    fitting: Callable[[Place], Place] = tuple
+
+    @cached_property
+    def levels(self) -> list[list[Place]]:
+        """The places of each level, those of the levels before in front."""
+        found: dict[Place, None] = {}
+        levels = []
+        for side in self.sides:
+            shares = [(1 - math.cos(math.pi * step / (side - 1))) / 2 for step in range(side)]
+            found |= dict.fromkeys(self._places(shares))
+            levels.append(list(found))
+        return levels
+
+    @cached_property
+    def checks(self) -> list[list[Place]]:
+        """Places off all levels at which what is interpolated is checked: those to begin with, and further ones."""
+        first, further = self._places(_CHECKS[:2]), self._places(_CHECKS[2:]) if len(self.low) == 1 else []
+        return [[place for place in places if place not in self.levels[-1]] for places in (first, further)]
+
+    @property
+    def steps(self) -> Iterator[tuple[Place, bool]]:
+        """The places in the order in which they are measured, and whether each is a check: from coarse to fine."""
+        first, further = self.checks
+        yield from ((place, False) for place in self.levels[0])
+        yield from ((place, True) for place in first)
+        yield from ((place, False) for place in self.levels[-1][len(self.levels[0]) :])
+        yield from ((place, True) for place in further)
+
+    def _places(self, shares: Sequence[float]) -> list[Place]:
+        ends = zip(self.low, self.high, strict=True)
+        lines = [[low + share * (high - low) for share in shares] for low, high in ends]
+        rounded = (tuple(round(value, 9) for value in place) for place in itertools.product(*lines))
+        return list(dict.fromkeys(map(self.fitting, rounded)))
 
 
 @dataclass(frozen=True)
 class Error:
-    """The largest error at a left-out point: of mean accuracy and mean ξ, and of each task's."""
+    """The largest error at a place off the grid: of mean accuracy and mean ξ, and of each task's."""
 
     mean_accuracy: float
     mean_interference: float
@@ -41,215 +84,75 @@ class Error:
 
 @dataclass
 class Surrogate:
-    """One model along one direction. `points` maps a position to the features measured there.
+    """One model on a grid. `points` maps places of the grid to the features measured there, `checks` those off it.
 
-    One thread may add points while others ask: the mapping is replaced, never changed.
+    One thread may add to them while others ask: the mappings are replaced, never changed.
     """
 
     sample: Sample
-    points: Mapping[float, Features] = field(default_factory=dict)
-
-    @property
-    def usable(self) -> int:
-        """How many points serve to interpolate, of those measured first; 0 as long as there are too few."""
-        return len(self.points) if len(self.points) >= LEAST else 0
-
-    def outcomes(self, position: float) -> Outcomes | None:
-        """Return what the model at `position` makes of the sample; None beyond the outermost points."""
-        points = self.points
-        if len(points) < LEAST or not min(points) <= position <= max(points):
-            return None
-        return self._between(position, points)
-
-    def error(self, count: int | None = None) -> Error:
-        """Return the largest error at an inner point left out, of the first `count`; with LEAST points or more."""
-        return _largest([_compared(predicted, known) for predicted, known in self._left_out(count)])
-
-    def next_position(self, low: float, high: float) -> float:
-        """Return where to measure next: the ends, then the middle of the gap beside the worst predicted point."""
-        known = sorted(self.points)
-        for end in (low, high):
-            if end not in self.points:
-                return end
-        if len(known) < LEAST:
-            return (low + high) / 2
-        errors = [_compared(predicted, truth).mean_accuracy for predicted, truth in self._left_out()]
-        beside = dict(zip(known[1:-1], errors, strict=True))
-        gaps = list(pairwise(known))
-        # The wider of two gaps with the same neighbours first; the error falls with the gap's width.
-        worst = max(gaps, key=lambda gap: (gap[1] - gap[0]) * (1e-6 + max(beside.get(end, 0.0) for end in gap)))
-        return (worst[0] + worst[1]) / 2
-
-    def _left_out(self, count: int | None = None) -> Iterator[tuple[Outcomes, Outcomes]]:
-        """Yield the prediction and the truth at each inner point."""
-        known = dict(islice(self.points.items(), count))
-        for position in sorted(known)[1:-1]:
-            others = {other: features for other, features in known.items() if other != position}
-            yield self._between(position, others), self.sample.outcomes(known[position])
-
-    def _between(self, position: float, points: Mapping[float, Features]) -> Outcomes:
-        nearest = sorted(sorted(points, key=lambda other: abs(other - position))[: ORDER + 1])
-        return _mixed(self.sample, lagrange(nearest, position), [points[place] for place in nearest])
-
-
-class Interpolator(Protocol[P]):
-    """What is known of one model along a path or in a plane, whose positions are numbers or pairs of them."""
-
-    @property
-    def sample(self) -> Sample:
-        """The images, and what does not depend on the model."""
-
-    @property
-    def points(self) -> Mapping[P, Features]:
-        """The features measured so far, in the order in which they came."""
-
-    @property
-    def usable(self) -> int:
-        """How many points serve to interpolate, of those measured first."""
-
-    def outcomes(self, position: P) -> Outcomes | None:
-        """Return what the model at a position makes of the sample; None where that is not known."""
-
-    def error(self, count: int | None = None) -> Error:
-        """Return the largest error that was seen, with the first `count` points."""
-
-
-@dataclass
-class PlaneSurrogate:
-    """One model in a plane of two coefficients. `points` maps places on its grid to the features measured there.
-
-    `checks` are places off the grid. The grid comes in the order of `grid`; as in a Surrogate, mappings are replaced.
-    """
-
-    sample: Sample
+    grid: Grid
     points: Mapping[Place, Features] = field(default_factory=dict)
     checks: Mapping[Place, Features] = field(default_factory=dict)
 
     @property
     def usable(self) -> int:
-        """How many points serve to interpolate, of those measured first: a whole grid, once it was checked."""
-        whole = [side**2 for side in SIDES if side**2 <= len(self.points)]
-        return whole[-1] if whole and len(self.checks) == len(between(0, 1)) else 0
+        """How many points serve to interpolate, of those measured first: a whole level, once it was checked; or 0."""
+        known = len(self.points)
+        whole = [len(level) for level in self.grid.levels if len(level) <= known]
+        return whole[-1] if whole and len(self.checks) >= len(self.grid.checks[0]) else 0
 
-    def outcomes(self, position: Place) -> Outcomes | None:
-        """Return what the model at `position` makes of the sample; None beyond the grid's edges."""
+    def outcomes(self, place: Place) -> Outcomes | None:
+        """Return what the model at `place` makes of the sample; None beyond the grid's ends, and too early."""
         count = self.usable
-        return self._at(position, count) if count and _within(position, self.points) else None
+        within = zip(self.grid.low, place, self.grid.high, strict=True)
+        return self._at(place, count) if count and all(low <= value <= high for low, value, high in within) else None
 
     def error(self, count: int | None = None) -> Error:
-        """Return the largest error at a place off the grid of the first `count` points."""
-        number, checks = count or self.usable, self.checks
-        found = [_compared(self._at(place, number), self.sample.outcomes(known)) for place, known in checks.items()]
-        return _largest(found)
+        """Return the largest error at a check, interpolated between the first `count` points, or the usable ones."""
+        number = count or self.usable
+        found = [
+            _compared(self._at(place, number), self.sample.outcomes(known)) for place, known in self.checks.items()
+        ]
+        return _largest(found, self.sample.labels)
 
-    def _at(self, position: Place, count: int) -> Outcomes:
+    def _at(self, place: Place, count: int) -> Outcomes:
         known = dict(islice(self.points.items(), count))
-        return _mixed(self.sample, tensor_lagrange(list(known), position), list(known.values()))
+        mixed = {}
+        for task in next(iter(known.values())):
+            weights = zip(lagrange(list(known), place), known.values(), strict=True)
+            mixed[task] = _unit(torch.as_tensor(sum(weight * features[task] for weight, features in weights)))
+        return self.sample.outcomes(mixed)
 
 
-def grid(low: float, high: float, refined: bool) -> list[Place]:
-    """Return the places of a plane's points, those of the first grid in front.
-
-    They are extrema of Chebyshev polynomials along each axis, between which polynomials keep closest to smooth
-    functions; each grid holds those before it.
-    """
-    found: dict[Place, None] = {}
-    for side in SIDES if refined else SIDES[:1]:
-        middle, half = (low + high) / 2, (high - low) / 2
-        line = [round(middle - half * math.cos(math.pi * step / (side - 1)), 6) for step in range(side)]
-        found |= dict.fromkeys(itertools.product(line, line))
-    return list(found)
-
-
-def between(low: float, high: float) -> list[Place]:
-    """Return the places at which what is interpolated in a plane is checked: off all grids, in its four quarters."""
-    near, far = low + 0.3 * (high - low), low + 0.7 * (high - low)
-    return [(round(x, 6), round(y, 6)) for x, y in itertools.product((near, far), repeat=2)]
-
-
-def tensor_lagrange(places: Sequence[Place], position: Place) -> list[float]:
-    """Return the weights of values at the `places` of a whole grid in the polynomial through them, at `position`."""
+def lagrange(places: Sequence[Place], place: Place) -> list[float]:
+    """Return the weights of values at the `places` of a whole grid in the polynomial through them, at `place`."""
     weights = []
-    for axis in range(2):
-        line = sorted({place[axis] for place in places})
-        weights.append(dict(zip(line, lagrange(line, position[axis]), strict=True)))
-    return [weights[0][x] * weights[1][y] for x, y in places]
+    for axis, value in enumerate(place):
+        line = {each[axis] for each in places}
+        weights.append({at: math.prod((value - other) / (at - other) for other in line if other != at) for at in line})
+    return [math.prod(by[value] for by, value in zip(weights, each, strict=True)) for each in places]
 
 
-def fill(
-    surrogates: list[PlaneSurrogate],
-    low: float,
-    high: float,
-    measure: Callable[[Place], list[Features]],
-    *,
-    refined: bool,
-) -> Iterator[int]:
-    """Measure a plane from coarse to fine: the first grid, what checks it, then the rest; yield how many after each."""
-    places, first = grid(low, high, refined), SIDES[0] ** 2
-    steps = [(place, False) for place in places[:first]] + [(place, True) for place in between(low, high)]
-    steps += [(place, False) for place in places[first:]]
-    for number, (place, check) in enumerate(steps, 1):
-        if place in (surrogates[0].checks if check else surrogates[0].points):
-            continue
-        for surrogate, features in zip(surrogates, measure(place), strict=True):
-            if check:
-                surrogate.checks = {**surrogate.checks, place: features}
-            else:
-                surrogate.points = {**surrogate.points, place: features}
-        yield number
+def fill(surrogates: list[Surrogate], measure: Callable[[Place], list[Features]]) -> Iterator[int]:
+    """Measure what is missing on the surrogates' grid until the error is good; yield a number after each place.
 
-
-def _within(position: Place, places: Iterable[Place]) -> bool:
-    return all(min(line) <= value <= max(line) for value, line in zip(position, zip(*places, strict=True), strict=True))
-
-
-def _mixed(sample: Sample, weights: Sequence[float], points: Sequence[Features]) -> Outcomes:
-    """Return what a model makes of the sample whose features are so mixed."""
-    found = {}
-    for task in points[0]:
-        total = sum(weight * features[task] for weight, features in zip(weights, points, strict=True))
-        found[task] = _unit(torch.as_tensor(total))
-    return sample.outcomes(found)
-
-
-def lagrange(positions: list[float], position: float) -> list[float]:
-    """Return the weights of values at `positions` in the polynomial through them, taken at `position`."""
-    return [
-        float(np.prod([(position - other) / (place - other) for other in positions if other != place]))
-        for place in positions
-    ]
-
-
-def refine(
-    surrogates: list[Surrogate],
-    low: float,
-    high: float,
-    measure: Callable[[float], list[Features]],
-    *,
-    first: float | None = None,
-    most: int = 9,
-    fitting: Callable[[float], float] = float,
-) -> Iterator[int]:
-    """Measure points until the error is good, or there are `most`; yield their number after each.
-
-    `measure` returns the features of each surrogate's model at a position; `first` is measured first, `fitting` rounds
-    a position to one that is allowed.
+    `measure` returns the features of each surrogate's model at a place.
     """
     lead = surrogates[0]
-    while len(lead.points) < most and not _all_good(surrogates, low, high):
-        position = first if first is not None and first not in lead.points else lead.next_position(low, high)
-        position = fitting(position)
-        if position in lead.points:
-            return  # there is no room for another point
-        for surrogate, features in zip(surrogates, measure(position), strict=True):
-            surrogate.points = {**surrogate.points, position: features}
-        yield len(lead.points)
+    ends = {len(level) for level in lead.grid.levels}
+    for number, (place, check) in enumerate(lead.grid.steps, 1):
+        if place not in (lead.checks if check else lead.points):
+            for surrogate, features in zip(surrogates, measure(place), strict=True):
+                if check:
+                    surrogate.checks = {**surrogate.checks, place: features}
+                else:
+                    surrogate.points = {**surrogate.points, place: features}
+            yield number
+        if len(lead.points) in ends and lead.checks and lead.usable and _all_good(surrogates):
+            return
 
 
-def _all_good(surrogates: list[Surrogate], low: float, high: float) -> bool:
-    known = surrogates[0].points
-    if len(known) <= LEAST or low not in known or high not in known:
-        return False
+def _all_good(surrogates: list[Surrogate]) -> bool:
     errors = [surrogate.error() for surrogate in surrogates]
     return all(error.mean_accuracy <= GOOD[0] and error.mean_interference <= GOOD[1] for error in errors)
 
@@ -273,10 +176,11 @@ def _apart(first: npt.NDArray[np.generic], second: npt.NDArray[np.generic]) -> f
     return float(first.mean(dtype=np.float64) - second.mean(dtype=np.float64))
 
 
-def _largest(errors: list[Error]) -> Error:
+def _largest(errors: list[Error], tasks: Iterable[str]) -> Error:
+    """Return the largest of each; zeros where there is no place between the points to be wrong at."""
     return Error(
-        max(error.mean_accuracy for error in errors),
-        max(error.mean_interference for error in errors),
-        {task: max(error.accuracy[task] for error in errors) for task in errors[0].accuracy},
-        {task: max(error.interference[task] for error in errors) for task in errors[0].interference},
+        max((error.mean_accuracy for error in errors), default=0.0),
+        max((error.mean_interference for error in errors), default=0.0),
+        {task: max((error.accuracy[task] for error in errors), default=0.0) for task in tasks},
+        {task: max((error.interference[task] for error in errors), default=0.0) for task in tasks},
     )

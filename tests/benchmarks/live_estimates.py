@@ -13,7 +13,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,13 +22,13 @@ from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.live.estimate import Estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import Features, Place, PlaneSurrogate, Surrogate, fill, refine
+from ri_analysis.live.surrogate import Features, Grid, Place, Surrogate, fill
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.suite import ORIGINAL, open_suite
 from ri_analysis.threads import one_thread
 
 METHODS = {"task-arithmetic": (0.05, 1.0), "ties": (0.1, 1.2), "iso-c": (0.2, 2.0)}
-SURROGATE_SIZE, POINTS, BETWEEN = 32, 7, 4  # images a task, points measured at most, positions tried on each line
+SURROGATE_SIZE, BETWEEN = 32, 4  # images a task, and places tried on each line and in each plane
 
 
 def main() -> int:
@@ -96,26 +95,25 @@ def _score(found: Estimate, truth: Evaluation, covered: dict[str, list[bool]], h
 
 def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.Generator) -> None:
     """Move one coefficient or λ of a recipe at random, and compare surrogates with the model on the same images."""
-    sample, errors = Sample.of(evaluator, SURROGATE_SIZE), Errors(list)
+    sample, errors, points = Sample.of(evaluator, SURROGATE_SIZE), Errors(list), []
     for number in range(lines):
         base = random_recipe(evaluator, experts, rng)
         task = str(rng.choice(evaluator.suite.tasks)) if number % 2 else None
 
-        def measured(position: float, base: MergeRecipe = base, task: str | None = task) -> Features:
-            changed = _changed(evaluator, base, {task: position} if task else {}, None if task else position)
+        def measured(place: Place, base: MergeRecipe = base, task: str | None = task) -> Features:
+            changed = _changed(evaluator, base, {task: place[0]} if task else {}, None if task else place[0])
             return _features(evaluator, changed)
 
         low, high = (-1.0, 2.0) if task else METHODS[base.method]
-        surrogate = Surrogate(sample)
-        for _ in refine([surrogate], low, high, lambda position: [measured(position)], most=POINTS):
-            pass
-        _compare(surrogate, [float(position) for position in rng.uniform(low, high, BETWEEN)], measured, errors)
-    _tell(f"{lines} lines", errors)
+        surrogate = Surrogate(sample, Grid((low,), (high,)))
+        points.append(_filled(surrogate, measured))
+        _compare(surrogate, [(float(value),) for value in rng.uniform(low, high, BETWEEN)], measured, errors)
+    _tell(f"{lines} lines, {np.mean(points):.1f} points and checks", errors)
 
 
 def _planes(evaluator: Evaluator, experts: str, planes: int, refined: bool, rng: np.random.Generator) -> None:
     """Move two coefficients of a recipe at random, as the pad does, and compare alike."""
-    sample, errors = Sample.of(evaluator, SURROGATE_SIZE), Errors(list)
+    sample, errors, points = Sample.of(evaluator, SURROGATE_SIZE), Errors(list), []
     for _ in range(planes):
         base = random_recipe(evaluator, experts, rng)
         tasks = [str(task) for task in rng.choice(evaluator.suite.tasks, 2, replace=False)]
@@ -123,12 +121,11 @@ def _planes(evaluator: Evaluator, experts: str, planes: int, refined: bool, rng:
         def measured(place: Place, base: MergeRecipe = base, tasks: list[str] = tasks) -> Features:
             return _features(evaluator, _changed(evaluator, base, dict(zip(tasks, place, strict=True)), None))
 
-        surrogate = PlaneSurrogate(sample)
-        for _ in fill([surrogate], -1.0, 2.0, lambda place: [measured(place)], refined=refined):
-            pass
-        places = [(float(x), float(y)) for x, y in rng.uniform(-1.0, 2.0, (BETWEEN, 2))]
+        surrogate = Surrogate(sample, Grid((-1.0, -1.0), (2.0, 2.0), (3, 5) if refined else (3,)))
+        points.append(_filled(surrogate, measured))
+        places: list[Place] = [(float(x), float(y)) for x, y in rng.uniform(-1.0, 2.0, (BETWEEN, 2))]
         _compare(surrogate, places, measured, errors)
-    _tell(f"{planes} planes, {len(surrogate.points)} points", errors)
+    _tell(f"{planes} planes, {np.mean(points):.1f} points and checks", errors)
 
 
 Errors = defaultdict[str, list[tuple[float, float]]]  # made and stated, of accuracies and of interference
@@ -145,10 +142,15 @@ def _features(evaluator: Evaluator, recipe: MergeRecipe) -> Features:
     return {name: each.features for name, each in made.items()}
 
 
-def _compare(surrogate: Any, positions: list[Any], measured: Callable[[Any], Features], errors: Errors) -> None:
+def _filled(surrogate: Surrogate, measured: Callable[[Place], Features]) -> int:
+    """Measure a surrogate; return at how many places."""
+    return max(fill([surrogate], lambda place: [measured(place)]))
+
+
+def _compare(surrogate: Surrogate, places: list[Place], measured: Callable[[Place], Features], errors: Errors) -> None:
     stated = surrogate.error()
-    for position in positions:
-        predicted, truth = surrogate.outcomes(position), surrogate.sample.outcomes(measured(position))
+    for place in places:
+        predicted, truth = surrogate.outcomes(place), surrogate.sample.outcomes(measured(place))
         for name in ("correct", "divergence"):
             off = abs(_mean(predicted, name) - _mean(truth, name))
             errors[name].append((off, stated.mean_accuracy if name == "correct" else stated.mean_interference))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -15,8 +17,8 @@ from ri_analysis.encoder import Head
 from ri_analysis.engine import Evaluation
 from ri_analysis.engine.comparison import Comparison
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import PlaneSurrogate, Surrogate, between, grid
-from ri_analysis.views.live.line import Line, Plane, SliderPath
+from ri_analysis.live.surrogate import Grid, Surrogate
+from ri_analysis.views.live.line import Direction, Line, Plane, SliderPath
 from ri_analysis.views.live.payload import rows
 from ri_analysis.views.live.session import View
 
@@ -43,30 +45,30 @@ def sample_of() -> tuple[Sample, torch.Generator, np.random.Generator]:
     return sample, generator, rng
 
 
-def line_of(points: int, *, known: bool) -> tuple[Line[float], Comparison]:
-    """A line of two models whose features turn smoothly, and what was measured last."""
+def line_of(direction: Direction, grid: Grid, *, known: bool) -> tuple[Line, Comparison]:
+    """A line of two models whose features turn smoothly with every axis, and what was measured last."""
     sample, generator, rng = sample_of()
-    line = Line(SliderPath((), "c.A", -1.0, 2.0, (("c.B", 0.5),)), SEEN, 2)
-    places = rng.permutation(np.linspace(-1, 2, points))
+    line = Line(direction, SEEN, 2)
     for _ in range(2):
-        starts, ways = (features(generator) for _ in range(2))
-        measured = {float(place): turned(starts, [(ways, place)]) for place in places}
-        line._surrogates.append(Surrogate(sample, measured))
+        starts, *ways = (features(generator) for _ in range(1 + len(grid.low)))
+        points, checks = (
+            {place: turned(starts, list(zip(ways, place, strict=True))) for place in places}
+            for places in (grid.levels[-1], [place for some in grid.checks for place in some])
+        )
+        line._surrogates.append(Surrogate(sample, grid, points, checks))
     return line, last_of(rng, known=known)
 
 
-def plane_of(*, refined: bool) -> tuple[Line[tuple[float, float]], Comparison]:
-    """A plane in which the features of two models turn in two ways."""
-    sample, generator, rng = sample_of()
-    line = Line(Plane((), ("c.A", "c.B")), SEEN, 2)
-    for _ in range(2):
-        starts, across, up = (features(generator) for _ in range(3))
-        points, checks = (
-            {(x, y): turned(starts, [(across, x), (up, y)]) for x, y in places}
-            for places in (grid(-1, 2, refined), between(-1, 2))
-        )
-        line._surrogates.append(PlaneSurrogate(sample, points, checks))
-    return line, last_of(rng, known=True)
+PATH = SliderPath((), "c.A", -1.0, 2.0, (("c.B", 0.5),))
+PLANE = Plane((), ("c.A", "c.B"))
+
+
+def path_of(side: int, *, known: bool) -> tuple[Line, Comparison]:
+    return line_of(PATH, Grid((-1.0,), (2.0,), (3, side)), known=known)
+
+
+def plane_of(*, refined: bool) -> tuple[Line, Comparison]:
+    return line_of(PLANE, PLANE.grid(live=refined), known=True)
 
 
 def features(generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -86,21 +88,21 @@ def last_of(rng: np.random.Generator, *, known: bool) -> Comparison:
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("count", [3, 7])
+@pytest.mark.parametrize("count", [3, 9])
 def test_the_page_computes_what_the_surrogate_says(browser: Browser, count: int, known: bool):
     page = blank(browser)
-    line, last = line_of(count, known=known)
-    sent = line.sent(("", 0, 0), last, 1, {"c.A": 0.0, "c.B": 0.5, "other": 0.3})
+    line, last = path_of(count, known=known)
+    sent = line.sent(("", 0, 0, 0), last, 1, {"c.A": 0.0, "c.B": 0.5, "other": 0.3})
     page.evaluate(ROWS, sent)
     for place in (-1.0, -0.73, 0.0, 0.41, 1.5, 1.999):
-        same_as_the_surrogate(page, line, last, place, {"c.A": place, "c.B": place + 0.5, "other": 0.3})
+        same_as_the_surrogate(page, line, last, (place,), {"c.A": place, "c.B": place + 0.5, "other": 0.3})
 
 
 @pytest.mark.parametrize("refined", [False, True])
 def test_the_page_computes_what_the_plane_says(browser: Browser, refined: bool):
     page = blank(browser)
     line, last = plane_of(refined=refined)
-    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, {"c.A": 1.0, "c.B": 1.0, "other": 0.3}))
+    page.evaluate(ROWS, line.sent(("", 0, 0, 0), last, 1, {"c.A": 1.0, "c.B": 1.0, "other": 0.3}))
     for place in ((-1.0, 2.0), (0.5, 0.5), (-0.73, 0.41), (1.3, 1.95)):
         same_as_the_surrogate(page, line, last, place, {"c.A": place[0], "c.B": place[1], "other": 0.3})
     for other in ({"c.A": 2.1, "c.B": 0}, {"c.A": 0, "c.B": 0, "other": 0.4}):  # beyond the edge, another recipe
@@ -111,17 +113,21 @@ def test_a_refined_plane_follows_the_first(browser: Browser):
     page = blank(browser)
     line, last = plane_of(refined=True)
     whole, base = line._surrogates, {"c.A": 1.0, "c.B": 1.0}
-    line._surrogates = [
-        PlaneSurrogate(each.sample, dict(list(each.points.items())[:11]), each.checks) for each in whole
-    ]
-    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, base))
+    line._surrogates = [few_of(each, 11) for each in whole]
+    page.evaluate(ROWS, line.sent(("", 0, 0, 0), last, 1, base))
     assert page.evaluate("path.nodes.length") == 9  # the two more are no whole grid
     line._surrogates = whole
     page.evaluate("(sent) => path.take(sent)", line.sent(tuple(page.evaluate("path.have()")), last, 1, base))
     same_as_the_surrogate(page, line, last, (0.2, 1.4), {"c.A": 0.2, "c.B": 1.4})
 
 
-def same_as_the_surrogate(page: Page, line: Line, last: Comparison, place: object, values: dict[str, float]) -> None:  # type: ignore[type-arg]
+def few_of(surrogate: Surrogate, count: int) -> Surrogate:
+    return replace(surrogate, points=dict(islice(surrogate.points.items(), count)))
+
+
+def same_as_the_surrogate(
+    page: Page, line: Line, last: Comparison, place: tuple[float, ...], values: dict[str, float]
+) -> None:
     found = page.evaluate(AT, values)
     estimates, says = line.estimates(place, last)
     assert page.evaluate("path.says") == says
@@ -134,18 +140,18 @@ def same_as_the_surrogate(page: Page, line: Line, last: Comparison, place: objec
 
 def test_points_come_one_by_one_and_a_path_is_left_where_another_slider_stands_elsewhere(browser: Browser):
     page = blank(browser)
-    line, last = line_of(7, known=True)
+    line, last = path_of(5, known=True)
     whole, base = line._surrogates, {"c.A": 0.0, "c.B": 0.5, "other": 0.3}
-    line._surrogates = [Surrogate(each.sample, dict(list(each.points.items())[:4])) for each in whole]
-    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, base))
+    line._surrogates = [few_of(each, 4) for each in whole]
+    page.evaluate(ROWS, line.sent(("", 0, 0, 0), last, 1, base))
     line._surrogates = whole
     rest = line.sent(tuple(page.evaluate("path.have()")), last, 1, base)
-    assert (rest["first"], len(rest["nodes"][0]), rest["constants"]) == (4, 3, None)
+    assert (rest["first"], len(rest["nodes"][0]), rest["constants"]) == (3, 2, None)  # the fourth makes no level
     page.evaluate("(sent) => path.take(sent)", rest)
     assert line.sent(tuple(page.evaluate("path.have()")), last, 1, base) is None
     values = {"c.A": 0.2, "c.B": 0.7, "other": 0.3}
     step_by_step = page.evaluate(AT, values)
-    page.evaluate(ROWS, line.sent(("", 0, 0), last, 1, base))
+    page.evaluate(ROWS, line.sent(("", 0, 0, 0), last, 1, base))
     assert page.evaluate(AT, values) == step_by_step
     for other in (
         {"other": 0.4},

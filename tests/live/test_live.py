@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import made
 import numpy as np
@@ -13,21 +13,11 @@ from ri_analysis.engine.merged_vectors import FEW
 from ri_analysis.engine.outcomes import Outcomes
 from ri_analysis.errors import Cancelled
 from ri_analysis.live import probe as live_module
+from ri_analysis.live import surrogate as surrogate_module
 from ri_analysis.live.estimate import estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Sample
-from ri_analysis.live.surrogate import (
-    LEAST,
-    SIDES,
-    PlaneSurrogate,
-    Surrogate,
-    between,
-    fill,
-    grid,
-    lagrange,
-    refine,
-    tensor_lagrange,
-)
+from ri_analysis.live.surrogate import Grid, Place, Surrogate, fill, lagrange
 from ri_analysis.merging import METHODS, MergeRecipe, direction
 from ri_analysis.suite import open_suite
 
@@ -171,24 +161,37 @@ def test_no_change_on_the_probe_still_leaves_an_interval():
 
 
 def test_the_weights_reproduce_polynomials():
-    places = [-1.0, 0.2, 0.5, 2.0]
-    for power in range(4):
-        value = sum(w * p**power for w, p in zip(lagrange(places, 0.8), places, strict=True))
+    places = Grid((-1.0,), (2.0,), (3, 5)).levels[-1]
+    for power in range(5):
+        value = sum(w * x**power for w, (x,) in zip(lagrange(places, (0.8,)), places, strict=True))
         assert value == pytest.approx(0.8**power)
 
 
-def along(evaluator: Evaluator, low: float, high: float, most: int) -> Iterator[tuple[Surrogate, int]]:
-    """Refine a surrogate of Task Arithmetic's λ."""
-    surrogate = Surrogate(Sample.of(evaluator, 24))
+def test_the_weights_in_a_plane_reproduce_products_of_polynomials():
+    (places,) = Grid((-1.0, -1.0), (2.0, 2.0), (3,)).levels
+    assert set(places) == {(x, y) for x in (-1.0, 0.5, 2.0) for y in (-1.0, 0.5, 2.0)}
+    for power, other in ((0, 0), (2, 1), (1, 2), (2, 2)):
+        weights = lagrange(places, (0.8, -0.3))
+        value = sum(w * x**power * y**other for w, (x, y) in zip(weights, places, strict=True))
+        assert value == pytest.approx(0.8**power * (-0.3) ** other)
 
-    def measure(scale: float) -> list[dict[str, torch.Tensor]]:
-        recipe = evaluator.recipe("task-arithmetic", {"scale": scale})
-        sets = [(evaluator.suite.task_data(task), None) for task in recipe.tasks]
-        features = evaluator.encoder.features_of_many(evaluator.merged(recipe), sets)
-        return [dict(zip(recipe.tasks, features, strict=True))]
 
-    for points in refine([surrogate], low, high, measure, first=0.3, most=most):
-        yield surrogate, points
+@pytest.mark.parametrize("grid", [Grid((0.1,), (1.0,)), Grid((-1.0, -1.0), (2.0, 2.0), (3, 5))])
+def test_each_level_begins_with_the_one_before_and_is_checked_off_all(grid: Grid):
+    axes = len(grid.low)
+    assert [len(level) for level in grid.levels] == [side**axes for side in grid.sides]
+    for level, finer in pairwise(grid.levels):
+        assert finer[: len(level)] == level
+    checks = {place for some in grid.checks for place in some}
+    assert len(checks) == 4
+    assert not checks & set(grid.levels[-1])
+    assert len(list(grid.steps)) == len(grid.levels[-1]) + 4
+
+
+def test_a_grid_of_whole_numbers_has_each_once_and_checks_none_of_them():
+    grid = Grid((1.0,), (4.0,), fitting=lambda place: (float(round(place[0])),))
+    assert sorted(grid.levels[-1]) == [(1.0,), (2.0,), (3.0,), (4.0,)]
+    assert grid.checks == [[], []]
 
 
 def test_a_sample_tells_how_far_it_is_and_can_be_given_up(evaluator: Evaluator):
@@ -204,79 +207,58 @@ def test_a_sample_tells_how_far_it_is_and_can_be_given_up(evaluator: Evaluator):
         Sample.of(evaluator, 9, give_up)
 
 
-def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):
-    errors = []
-    for surrogate, points in along(evaluator, 0.0, 1.0, 7):
-        if points < LEAST:
-            assert surrogate.outcomes(0.3) is None
-            continue
-        errors.append(surrogate.error())
-        measured = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.3}))
-        found = surrogate.outcomes(0.3)
-        assert found is not None
-        for task, values in measured.divergence.items():
-            assert found.divergence[task] == pytest.approx(values, abs=1e-4)
-    assert errors[-1].mean_interference <= errors[0].mean_interference
-    assert surrogate.outcomes(1.1) is None  # beyond what was measured
-    between = surrogate.outcomes(0.62)
-    truth = evaluator.measure(evaluator.recipe("task-arithmetic", {"scale": 0.62}))
-    assert between is not None
-    off = np.mean([between.divergence[task].mean() - values.mean() for task, values in truth.divergence.items()])
-    assert abs(off) <= errors[-1].mean_interference + 1e-3
+def on_grid(evaluator: Evaluator, place: Place):  # type: ignore[no-untyped-def]
+    """Task Arithmetic's recipe at λ, or at two tasks' coefficients."""
+    if len(place) == 1:
+        return evaluator.recipe("task-arithmetic", {"scale": place[0]})
+    pairs = zip(evaluator.suite.tasks[:2], place, strict=True)
+    return evaluator.recipe("task-arithmetic", coefficients=dict(pairs))
 
 
-def test_refining_ends_where_whole_numbers_leave_no_room():
-    sample = Sample({}, {}, {}, {}, {})
-    surrogate, asked = Surrogate(sample), []
-    list(refine([surrogate], 1, 2, lambda place: asked.append(place) or [{}], fitting=round))
-    assert asked == [1, 2]
+@pytest.mark.parametrize(
+    ("grid", "known", "between"),
+    [
+        (Grid((0.0,), (1.0,)), (0.5,), (0.62,)),
+        (Grid((-1.0, -1.0), (2.0, 2.0), (3, 5)), (0.5, 2.0), (1.1, 0.8)),
+    ],
+)
+def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(
+    evaluator: Evaluator, grid: Grid, known: Place, between: Place, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(surrogate_module, "GOOD", (0.0, 0.0))  # measure all of it
+    surrogate, asked = Surrogate(Sample.of(evaluator, 24), grid), []
 
-
-def test_the_weights_in_a_plane_reproduce_products_of_polynomials():
-    places = grid(-1, 2, refined=False)
-    assert set(places) == {(x, y) for x in (-1.0, 0.5, 2.0) for y in (-1.0, 0.5, 2.0)}
-    for power, other in ((0, 0), (2, 1), (1, 2), (2, 2)):
-        weights = tensor_lagrange(places, (0.8, -0.3))
-        value = sum(w * x**power * y**other for w, (x, y) in zip(weights, places, strict=True))
-        assert value == pytest.approx(0.8**power * (-0.3) ** other)
-
-
-def test_a_refined_grid_begins_with_the_first_and_is_checked_off_both():
-    first, refined = grid(-1, 2, refined=False), grid(-1, 2, refined=True)
-    assert (len(first), len(refined)) == tuple(side**2 for side in SIDES)
-    assert refined[: len(first)] == first
-    assert not set(between(-1, 2)) & set(refined)
-
-
-def test_a_plane_is_exact_where_it_was_measured_and_says_how_wrong_it_is_elsewhere(evaluator: Evaluator):
-    sample, names = Sample.of(evaluator, 24), evaluator.suite.tasks[:2]
-    surrogate = PlaneSurrogate(sample)
-
-    def recipe(place: tuple[float, float]):  # type: ignore[no-untyped-def]
-        return evaluator.recipe("task-arithmetic", coefficients=dict(zip(names, place, strict=True)))
-
-    def measure(place: tuple[float, float]) -> list[dict[str, torch.Tensor]]:
+    def measure(place: Place) -> list[dict[str, torch.Tensor]]:
+        asked.append(place)
         sets = [(evaluator.suite.task_data(task), None) for task in evaluator.suite.tasks]
-        features = evaluator.encoder.features_of_many(evaluator.merged(recipe(place)), sets)
+        features = evaluator.encoder.features_of_many(evaluator.merged(on_grid(evaluator, place)), sets)
         return [dict(zip(evaluator.suite.tasks, features, strict=True))]
 
-    errors, numbers = {}, []
-    for number in fill([surrogate], -1, 2, measure, refined=True):
-        numbers.append(number)
+    errors = {}
+    for _ in fill([surrogate], measure):
         if surrogate.usable:
             errors[surrogate.usable] = surrogate.error()
         else:
-            assert surrogate.outcomes((0.5, 0.5)) is None
-    assert (numbers, list(errors)) == (list(range(1, 30)), [9, 25])
-    assert errors[25].mean_interference < errors[9].mean_interference
-    for place in ((0.5, 2.0), (1.1, 0.8)):  # of the grid, and of none
-        truth, found = evaluator.measure(recipe(place)), surrogate.outcomes(place)
+            assert surrogate.outcomes(known) is None
+    assert list(errors) == [len(level) for level in grid.levels]
+    nats = [error.mean_interference for error in errors.values()]
+    assert nats[-1] < nats[0]
+    for place in (known, between):
+        truth, found = evaluator.measure(on_grid(evaluator, place)), surrogate.outcomes(place)
         assert found is not None
-        tolerance = 1e-4 if place in surrogate.points else errors[25].mean_interference + 1e-3
         off = [found.divergence[task].mean() - values.mean() for task, values in truth.divergence.items()]
-        assert abs(np.mean(off)) <= tolerance
-    assert surrogate.outcomes((0.5, 2.1)) is None  # beyond its edges
-    assert list(fill([surrogate], -1, 2, measure, refined=True)) == []  # nothing is measured again
+        assert abs(np.mean(off)) <= (1e-4 if place == known else nats[-1] + 1e-3)
+    assert surrogate.outcomes((*known[:-1], 2.1)) is None  # beyond the ends
+    count = len(asked)
+    assert (list(fill([surrogate], measure)), len(asked)) == ([], count)  # nothing is measured again
+
+
+def test_measuring_ends_where_the_error_is_good(evaluator: Evaluator):
+    surrogate = Surrogate(Sample.of(evaluator, 24), Grid((0.0,), (1.0,)))
+    sets = [(evaluator.suite.task_data(task), None) for task in evaluator.suite.tasks]
+    features = evaluator.encoder.features_of_many(evaluator.merged(on_grid(evaluator, (0.0,))), sets)
+    same = [dict(zip(evaluator.suite.tasks, features, strict=True))]
+    assert list(fill([surrogate], lambda place: same)) == [1, 2, 3, 4, 5]  # three points and two checks
 
 
 # --- the embedded suite -------------------------------------------------------------------------------------------

@@ -265,8 +265,8 @@ def test_points_are_measured_where_the_hand_is_and_sent_once(app: AppTest):
     path = data["path"]
     assert (data["kind"], data["on"], path["held"], path["first"]) == ("exact", path["id"], "c.Reds", 0)
     assert len(path["nodes"]) == 2
-    assert [each["position"] for each in path["nodes"][0]][:3] == [1.0, -1.0, 2.0]
-    have = [path["id"], len(path["nodes"][0]), path["reference"]]
+    assert [each["position"] for each in path["nodes"][0]][:3] == [[-1.0], [0.5], [2.0]]
+    have = [path["id"], len(path["nodes"][0]), path["checked"], path["reference"]]
     assert hand.send(app, "poll", **at_rest, have=have)["path"] is None
     muted = hand.until_exact(app, hand.send(app, "act", act="mute:Blues"))
     assert muted["on"] != path["id"]  # it leads through other recipes
@@ -275,11 +275,12 @@ def test_points_are_measured_where_the_hand_is_and_sent_once(app: AppTest):
 def test_the_direction_of_linked_coefficients_and_of_logarithms():
     linked = SliderPath.of({"c.A": "0.5"}, "c.A", {"c.A": "0.75", "c.B": "1.25"})
     assert linked is not None
-    assert linked.at(0.25) == {"c.A": "0.25", "c.B": "0.75"}
-    assert linked.at(1.0) == {"c.A": "1", "c.B": "1.5"}
+    assert linked.at((0.25,)) == {"c.A": "0.25", "c.B": "0.75"}
+    assert linked.at((1.0,)) == {"c.A": "1", "c.B": "1.5"}
     assert SliderPath.of({"c.A": "0.5"}, "c.A", {"c.A": "0.5"}, ("c.A", "c.B")) == linked  # before it moves
     images = SliderPath.of({"method": "fisher"}, "fisher.images", {"method": "fisher", "fisher.images": "512"})
     assert images is not None
-    assert images.at(images.low)["fisher.images"] == "32"
-    assert images.at((images.low + images.high) / 2) == {"method": "fisher", "fisher.images": "256"}
+    grid = images.grid(live=False)
+    assert images.at(grid.low)["fisher.images"] == "32"
+    assert images.at(grid.levels[0][1]) == {"method": "fisher", "fisher.images": "256"}
     assert SliderPath.of({}, "c", {}) is None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import uuid4
 
 from ri_analysis.engine import Evaluator
@@ -15,17 +15,7 @@ from ri_analysis.live import sliding
 from ri_analysis.live.estimate import Estimate, estimate
 from ri_analysis.live.probe import LiveProbe
 from ri_analysis.live.sample import Features, Sample
-from ri_analysis.live.surrogate import (
-    LEAST,
-    SIDES,
-    Error,
-    Interpolator,
-    Place,
-    PlaneSurrogate,
-    Surrogate,
-    fill,
-    refine,
-)
+from ri_analysis.live.surrogate import Error, Grid, Place, Surrogate, fill
 from ri_analysis.progress import Counter
 from ri_analysis.ui import recipes, resources, state
 from ri_analysis.ui.controls import track
@@ -34,15 +24,13 @@ from ri_analysis.ui.recipes import Pair
 from ri_analysis.views.live.exact import PURPOSE
 
 PURPOSE_SLIDE = "slide"
-POINTS, LOOKS = 9, 17  # measured along a path at most: models that take long, and looks at a probe
 SMOOTH = (0.02, 0.1)  # errors of mean accuracy and nats up to which a look is not better than what is interpolated
-Have = tuple[str, int, int]  # what the page knows: a path, how many of its points, the number of the reference
+Have = tuple[str, int, int, int]  # what the page knows: a path, its points and checks, the number of the reference
 PAD = "pad"
 _ENDS = (-10.0, 10.0)  # of a coefficient
-P = TypeVar("P")  # a position: a number along a path, two in a plane
 
 
-class Direction(Protocol[P]):
+class Direction(Protocol):
     """What a hand moves along, from a recipe to others."""
 
     @property
@@ -53,33 +41,24 @@ class Direction(Protocol[P]):
     def whole(self) -> bool:
         """Whether only whole numbers are allowed, between which nothing is smooth."""
 
-    def most(self, *, live: bool) -> int:
-        """Return how many points may be measured: fewer where each takes long."""
+    def grid(self, *, live: bool) -> Grid:
+        """Return where the models are measured; at fewer places where each takes long."""
 
-    def at(self, position: P) -> state.Texts:
-        """Return the recipe's entries at a position."""
+    def at(self, place: Place) -> state.Texts:
+        """Return the recipe's entries at a place."""
 
-    def here(self) -> P:
-        """Return the position of the recipe that is chosen now, if it lies on the way."""
-
-    def surrogate(self, sample: Sample) -> Interpolator[P]:
-        """Return what interpolates one model along the way."""
-
-    def measured(self, surrogates: list[Any], measure: Measure[P], first: P, *, live: bool) -> Iterator[int]:
-        """Measure points for the surrogates, from coarse to fine; yield a number after each."""
+    def here(self) -> Place:
+        """Return the place of the recipe that is chosen now, if it lies on the way."""
 
     def described(self) -> dict[str, Any]:
-        """Return how the page finds positions from the sliders' values (slide.js)."""
-
-
-Measure = Callable[[P], list[Features]]
+        """Return how the page finds places from the sliders' values (slide.js)."""
 
 
 @dataclass(frozen=True)
 class SliderPath:
     """From `base`, a recipe's entries, the entry `held` takes any value from `low` to `high`.
 
-    `offsets` are the other coefficients that move with it, as differences from it. Positions are values, or their
+    `offsets` are the other coefficients that move with it, as differences from it. Places are values, or their
     logarithms where the slider is logarithmic; `whole` numbers are rounded.
     """
 
@@ -115,49 +94,37 @@ class SliderPath:
                 return cls(_rest(base, held, ()), held, low, high, (), item.log, isinstance(item.default, int))
         return None
 
-    def most(self, *, live: bool) -> int:
-        """Return how many points may be measured: fewer where each takes long."""
-        return LOOKS if live else POINTS
+    def grid(self, *, live: bool) -> Grid:
+        """Return where the models are measured."""
+        return Grid((self.low,), (self.high,), fitting=lambda place: self._place(self._value(place)))
 
-    def at(self, position: float) -> state.Texts:
-        """Return the recipe's entries at a position."""
-        value = self._value(position)
+    def at(self, place: Place) -> state.Texts:
+        """Return the recipe's entries at a place."""
+        value = self._value(place)
         others = {name: min(_ENDS[1], max(_ENDS[0], value + by)) for name, by in self.offsets}
         texts = {self.held: str(int(value)) if self.whole else state.text_of(float(value))}
         return dict(self.base) | texts | {name: state.text_of(float(other)) for name, other in others.items()}
 
-    def here(self) -> float:
-        """Return the position of the slider's value now."""
+    def here(self) -> Place:
+        """Return the place of the slider's value now."""
         method = recipes.chosen_method()
         if self.held.startswith(recipes.COEFFICIENT):
-            value = _coefficient(self.held)
-        else:
-            values = {recipes.entry(method.name, item): item for item in method.hyperparameters}
-            known = self.held in values
-            value = float(recipes.chosen_value(method.name, values[self.held])) if known else math.nan
-        return math.log(value) if self.log else value
-
-    def surrogate(self, sample: Sample) -> Surrogate:
-        """Return what interpolates one model along the path."""
-        return Surrogate(sample)
-
-    def measured(
-        self, surrogates: list[Surrogate], measure: Measure[float], first: float, *, live: bool
-    ) -> Iterator[int]:
-        """Measure where the slider stands, then the ends, then where the surrogates are worst."""
-        low, high, first = (self._fitting(position) for position in (self.low, self.high, first))
-        return refine(surrogates, low, high, measure, first=first, most=self.most(live=live), fitting=self._fitting)
+            return self._place(_coefficient(self.held))
+        values = {recipes.entry(method.name, item): item for item in method.hyperparameters}
+        known = self.held in values
+        return self._place(float(recipes.chosen_value(method.name, values[self.held])) if known else math.nan)
 
     def described(self) -> dict[str, Any]:
-        """Return how the page finds positions from the sliders' values."""
+        """Return how the page finds places from the sliders' values."""
         return {"held": self.held, "axes": [self.held], "log": self.log, "offsets": dict(self.offsets)}
 
-    def _fitting(self, position: float) -> float:
-        value = self._value(position)
-        return math.log(value) if self.log else value
+    def _place(self, value: float) -> Place:
+        if self.log:
+            return (math.log(value) if value > 0 else math.nan,)  # a number typed may lie beyond the slider
+        return (value,)
 
-    def _value(self, position: float) -> float:
-        value = math.exp(position) if self.log else position
+    def _value(self, place: Place) -> float:
+        value = math.exp(place[0]) if self.log else place[0]
         return float(round(value)) if self.whole else value
 
 
@@ -183,29 +150,19 @@ class Plane:
         """The page's name of the pad."""
         return f"{PAD}:{'|'.join(self.entries)}"
 
-    def most(self, *, live: bool) -> int:
-        """Return how many points may be measured: the first grid where each takes long."""
-        return SIDES[-1 if live else 0] ** 2
+    def grid(self, *, live: bool) -> Grid:
+        """Return where the models are measured: at 9 places where each takes long, at 25 where not."""
+        low, high = recipes.COEFFICIENT_RANGE
+        return Grid((low, low), (high, high), (3, 5) if live else (3,))
 
-    def at(self, position: Place) -> state.Texts:
-        """Return the recipe's entries at a position."""
-        texts = {name: state.text_of(value) for name, value in zip(self.entries, position, strict=True)}
-        return dict(self.base) | texts
+    def at(self, place: Place) -> state.Texts:
+        """Return the recipe's entries at a place."""
+        return dict(self.base) | {name: state.text_of(value) for name, value in zip(self.entries, place, strict=True)}
 
     def here(self) -> Place:
         """Return the two coefficients now."""
         first, second = self.entries
         return _coefficient(first), _coefficient(second)
-
-    def surrogate(self, sample: Sample) -> PlaneSurrogate:
-        """Return what interpolates one model in the plane."""
-        return PlaneSurrogate(sample)
-
-    def measured(
-        self, surrogates: list[PlaneSurrogate], measure: Measure[Place], first: Place, *, live: bool
-    ) -> Iterator[int]:
-        """Measure the grid; where the hand is does not matter to it."""
-        return fill(surrogates, *recipes.COEFFICIENT_RANGE, measure, refined=live)
 
     def described(self) -> dict[str, Any]:
         """Return how the page finds positions from the sliders' values."""
@@ -221,13 +178,13 @@ def _rest(base: Mapping[str, str], held: str, others: object) -> tuple[tuple[str
     return tuple(sorted((name, text) for name, text in base.items() if name not in moved))
 
 
-class Line(Generic[P]):
+class Line:
     """The surrogates of a pair along one direction, measured in the background a point at a time."""
 
-    def __init__(self, direction: Direction[P], size: int, models: int, probe: LiveProbe | None = None) -> None:
+    def __init__(self, direction: Direction, size: int, models: int, probe: LiveProbe | None = None) -> None:
         self.direction, self._size, self._models, self._probe = direction, size, models, probe
         self.id = uuid4().hex
-        self._surrogates: list[Interpolator[P]] = []  # as many as models, as soon as the sample is there
+        self._surrogates: list[Surrogate] = []  # as many as models, as soon as the sample is there
         self._job: Job | None = None
         self._finished = False
 
@@ -241,20 +198,19 @@ class Line(Generic[P]):
         """Whether points are being measured."""
         return self._job is not None and self._job.running
 
-    def position_of(self, evaluator: Evaluator, pair: Pair) -> P | None:
+    def position_of(self, evaluator: Evaluator, pair: Pair) -> Place | None:
         """Return where on the line a pair lies that is chosen now; None where it does not."""
-        position = self.direction.here()
-        return position if recipes.chosen_pair(evaluator, self.direction.at(position)) == pair else None
+        place = self.direction.here()
+        return place if recipes.chosen_pair(evaluator, self.direction.at(place)) == pair else None
 
     def start(self, key: str) -> None:
         """Go on measuring points in the background; nothing where that is done."""
         if self.running or self._finished:
             return
-        first = self.direction.here()
         evaluator = resources.evaluator(PURPOSE)
         # A probe has towers of its own: what others measure on all images need not end before.
         self._job = resources.jobs(PURPOSE if self._probe is None else PURPOSE_SLIDE).start(
-            key, "Measuring along a direction", lambda job: self._work(job, evaluator, first)
+            key, "Measuring along a direction", lambda job: self._work(job, evaluator)
         )
 
     def stop(self) -> None:
@@ -262,13 +218,13 @@ class Line(Generic[P]):
         if self._job is not None:
             self._job.cancel()
 
-    def estimates(self, position: P, last: Comparison) -> tuple[list[Estimate], str] | None:
-        """Return the surrogates' estimates of all images at a position, and what their error is; None without any."""
+    def estimates(self, place: Place, last: Comparison) -> tuple[list[Estimate], str] | None:
+        """Return the surrogates' estimates of all images at a place, and what their error is; None without any."""
         found, errors, count = [], [], self.points
         if count == 0:
             return None
         for surrogate, reference in zip(self._surrogates, (last.before, last.last), strict=False):
-            outcome = surrogate.outcomes(position)
+            outcome = surrogate.outcomes(place)
             if outcome is None:
                 return None
             error = surrogate.error(count)
@@ -293,7 +249,8 @@ class Line(Generic[P]):
         `last` is what was measured last, `reference` its number; `base` are the sliders' values.
         """
         count = self.points
-        if count == 0 or self.direction.whole or have == (self.id, count, reference):
+        checked = min((len(surrogate.checks) for surrogate in self._surrogates), default=0)
+        if count == 0 or self.direction.whole or have == (self.id, count, checked, reference):
             return None
         first = have[1] if have[0] == self.id and have[1] <= count else 0
         sample, tasks = self._surrogates[0].sample, list(next(iter(self._surrogates[0].points.values())))
@@ -304,6 +261,7 @@ class Line(Generic[P]):
             **self.direction.described(),
             "base": dict(base),
             "reference": reference,
+            "checked": checked,
             "first": first,
             "constants": None if first else sliding.constants(sample, tasks),
             "nodes": [sliding.points(surrogate, first, count) for surrogate in self._surrogates],
@@ -325,22 +283,25 @@ class Line(Generic[P]):
             each.mean_accuracy <= SMOOTH[0] and each.mean_interference <= SMOOTH[1] for each in errors
         )
 
-    def _work(self, job: Job, evaluator: Evaluator, first: P) -> None:
-        way, alive = self.direction, Counter(job.progress, LEAST).alive
+    def _work(self, job: Job, evaluator: Evaluator) -> None:
+        way, live = self.direction, self._probe is not None
+        grid = way.grid(live=live)
+        first = len(grid.levels[0]) + len(grid.checks[0])
+        alive = Counter(job.progress, first).alive
         if not self._surrogates:
             sample = self._probe.sample if self._probe is not None else Sample.of(evaluator, self._size, alive)
-            self._surrogates = [way.surrogate(sample) for _ in range(self._models)]
+            self._surrogates = [Surrogate(sample, grid) for _ in range(self._models)]
 
-        def measure(position: P) -> list[Features]:
-            pair = recipes.chosen_pair(evaluator, way.at(position))
+        def measure(place: Place) -> list[Features]:
+            pair = recipes.chosen_pair(evaluator, way.at(place))
             if self._probe is not None:
                 return self._probe.features(pair.all)
             sections = evaluator.sections(pair.all[0].tasks)
             requests = [Request(evaluator.model(recipe), sections, self._size) for recipe in pair.all]
             return list(evaluator.measurement.features(requests, alive))
 
-        for points in way.measured(self._surrogates, measure, first, live=self._probe is not None):
-            job.progress(points, LEAST)
+        for number in fill(self._surrogates, measure):
+            job.progress(number, first)
         self._finished = True
 
 
@@ -348,7 +309,7 @@ def _said(points: int, images: int, errors: list[Error]) -> str:
     accuracy = max(error.mean_accuracy for error in errors)
     nats = max(error.mean_interference for error in errors)
     return (
-        f"Estimate, interpolated between {points} measured settings on {images} images. Settings left out "
-        f"were missed by at most {100 * accuracy:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
+        f"Estimate, interpolated between {points} measured settings on {images} images. Settings between "
+        f"them were missed by at most {100 * accuracy:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
         "include that."
     )

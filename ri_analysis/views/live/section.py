@@ -78,8 +78,9 @@ def section(evaluator: Evaluator) -> None:
 
 
 def _known_path(message: dict[str, Any]) -> Have:
-    name, count, reference = message.get("have") or ("", 0, 0)
-    return str(name), int(count), int(reference)
+    name, *counts = message.get("have") or ("", 0, 0, 0)
+    count, checked, reference = map(int, counts)
+    return str(name), count, checked, reference
 
 
 def _obey(session: LiveSession, message: dict[str, Any], evaluator: Evaluator) -> None:

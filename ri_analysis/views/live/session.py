@@ -64,7 +64,7 @@ class LiveSession:
     _taken: int = 0  # how often something was measured
     _job: Job | None = None
     _job_pair: Pair | None = None
-    _line: Line[Any] | None = None
+    _line: Line | None = None
     _looked: tuple[Pair, list[Estimate]] | None = None
 
     def view(self, evaluator: Evaluator, probe: LiveProbe | None, pair: Pair, *, moving: bool, held: str) -> View:
@@ -175,13 +175,14 @@ class LiveSession:
         if direction is not None and (self._line is None or self._line.direction != direction):
             self._stop_line()
             classes = [len(evaluator.heads[task].classes) for task in pair.before.tasks]
-            fitting = sliding.images_within(sliding.BUDGET, classes, direction.most(live=live), len(pair.all))
+            points = len(direction.grid(live=live).levels[-1])
+            fitting = sliding.images_within(sliding.BUDGET, classes, points, len(pair.all))
             size = min(fitting, probe.affordable(POINT, MOST))
             self._line = Line(direction, size, len(pair.all), probe if live and probe.size <= fitting else None)
         if self._line is not None and not (live and self._line.direction.whole):
             self._refine(self._line)
 
-    def _refine(self, line: Line[Any]) -> None:
+    def _refine(self, line: Line) -> None:
         """Go on measuring along a line, where the hand is to begin with."""
         line.start(f"{self._name}:line:{uuid4().hex}")
 

@@ -1,9 +1,9 @@
 // Estimates along a slider's path or in a pad's plane, computed in the page from a few measured points
 // (ri_analysis/live/sliding.py packs them and says why this is enough). No DOM here: numbers in, numbers out.
 //
-// A path, as it is sent: {id, held, axes, log, base, offsets, reference, first, nodes: [[{position, values}…]…] by model
+// A path, as it is sent: {id, held, axes, log, base, offsets, reference, checked, first, nodes: [[{position, values}…]…] by model
 // from number `first` on, constants (with the first node only), corrections and errors by model, smooth, says}. axes are
-// the entries whose values are free, one on a slider's path and two in a plane; there a position is a list of two.
+// the entries whose values are free, one on a slider's path and two in a plane; a position has a number for each.
 
 /** What is known along one slider's path, or in one plane. */
 class SlidePath {
@@ -16,15 +16,15 @@ class SlidePath {
 
   /** Add what is new. */
   take(sent) {
-    const { held, axes, log, base, offsets, reference, errors, smooth, says } = sent;
-    Object.assign(this, { held, axes, log, base, offsets, reference, errors, smooth, says });
+    const { held, axes, log, base, offsets, reference, checked, errors, smooth, says } = sent;
+    Object.assign(this, { held, axes, log, base, offsets, reference, checked, errors, smooth, says });
     if (sent.first > this.nodes.length) {
       return; // something between is missing; it is asked for again
     }
     this.nodes.length = sent.first;
     const models = sent.nodes;
     models[0].forEach((node, place) => this.nodes.push({
-      position: [node.position].flat(),
+      position: node.position,
       models: models.map((each) => unpackPoint(floats(each[place].values), this.tasks, sent.first + place + 1)),
     }));
     this.corrections = sent.corrections.map((each) => unpackCorrection(each, this.tasks, this.variables));
@@ -32,7 +32,7 @@ class SlidePath {
 
   /** Return what need not be sent again. */
   have() {
-    return [this.id, this.nodes.length, this.reference];
+    return [this.id, this.nodes.length, this.checked, this.reference];
   }
 
   /** Return where on the path the sliders' values lie, null where they do not or too little is known there. */
@@ -55,14 +55,8 @@ class SlidePath {
   /** Return which nodes make up the model at a position, and how much of each, as [number, weight]. */
   mix(position) {
     const places = this.nodes.map((node) => node.position);
-    if (this.axes.length === 1) {
-      return lagrange(places.map(([place]) => place), position[0], this.order + 1);
-    }
-    const lines = position.map((value, axis) => {
-      const line = [...new Set(places.map((place) => place[axis]))];
-      return new Map(lagrange(line, value, line.length).map(([at, weight]) => [line[at], weight]));
-    });
-    return places.map((place, at) => [at, lines[0].get(place[0]) * lines[1].get(place[1])]);
+    const weights = position.map((value, axis) => lagrange([...new Set(places.map((place) => place[axis]))], value));
+    return places.map((place, at) => [at, place.reduce((product, value, axis) => product * weights[axis].get(value), 1)]);
   }
 
   /** Return the rows of bars at a position: for each task and "mean", one [value, low, high] a model and measure. */
@@ -87,14 +81,10 @@ class SlidePath {
   }
 }
 
-/** Return the weights of the `count` points nearest to a position in the polynomial through them, as [number, weight]. */
-function lagrange(places, position, count) {
-  const order = places.map((_, at) => at).sort((one, other) => places[one] - places[other]);
-  const nearest = order
-    .sort((one, other) => Math.abs(places[one] - position) - Math.abs(places[other] - position))
-    .slice(0, count);
-  return nearest.map((at) => [at, nearest.filter((other) => other !== at).reduce(
-    (product, other) => (product * (position - places[other])) / (places[at] - places[other]), 1)]);
+/** Return the weight of each of some places in the polynomial through them, at a position. */
+function lagrange(places, position) {
+  return new Map(places.map((place) => [place, places.filter((other) => other !== place).reduce(
+    (product, other) => (product * (position - other)) / (place - other), 1)]));
 }
 
 /** Return which images of a task are right, and their KL(expert ‖ model) in nats, in a mix of points. */
