@@ -18,23 +18,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from base64 import b64decode
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-import numpy as np
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -42,6 +38,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from elements import Shown, kind
 from serve_wheel import answers, free_port
 
 PAGES = (
@@ -49,8 +46,7 @@ PAGES = (
     *("resolve", "figures"),
 )
 METHODS = ("task-arithmetic", "ties", "averaging", "tsv-m", "iso-c")
-SHARED = ("compare", "resolve", "figures")  # pages that show what others, or one before, measured or made, on purpose
-NUMBERS = ("plotly_chart", "metric")  # elements that are the same whenever the same recipe is asked for
+SHARED = ("compare", "resolve")  # pages that show what others measured or made, on purpose
 STAY, PATIENCE = 4.0, 120.0  # seconds on a page that is drawn, and until one that is not is left
 
 
@@ -63,7 +59,7 @@ class Seen:
     slow: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     crosstalk: Counter[str] = field(default_factory=Counter)
-    numbers: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))  # of a recipe's page
+    numbers: dict[tuple[int, str], set[Shown]] = field(default_factory=lambda: defaultdict(set))  # of a recipe's page
     messages: int = 0
     own: int = 0  # messages that name the session's own scale
 
@@ -72,12 +68,13 @@ class Session:
     """A visitor with a recipe, which is known by its scale."""
 
     def __init__(self, number: int, sessions: int, seen: Seen) -> None:
-        self.kind = kind = number % max(1, sessions // 2)
+        self.recipe = recipe = number % max(1, sessions // 2)
         self.number, self.seen = number, seen
-        self.method, self.scale = METHODS[kind % len(METHODS)], f"0.3{kind:02}7193"
-        self.others = re.compile(rb".{0,40}(?<![\d.])0\.3(?!%02d)\d\d7193(?!\d)" % kind, re.DOTALL)
+        self.method, self.scale = METHODS[recipe % len(METHODS)], f"0.3{recipe:02}7193"
+        self.others = re.compile(rb".{0,40}(?<![\d.])0\.3(?!%02d)\d\d7193(?!\d)" % recipe, re.DOTALL)
         self.page, self.fragments = "", dict[str, float]()
-        self.shown = dict[tuple[int, ...], str]()  # the numbers on the page, by their places
+        self.run, self.whole = 0, True  # of the page, and whether that under way is none of a fragment
+        self.shown = dict[tuple[int, ...], tuple[int, Shown]]()  # the numbers on the page, by place, and their run
 
     def query(self) -> str:
         return urlencode({"method": self.method, f"{self.method}.scale": self.scale})
@@ -111,7 +108,7 @@ class Session:
                 self.seen.drawn[page].append(time.monotonic() - started)
                 break
         await self.stay(socket, stay)
-        self.seen.numbers[self.kind, page].update(self.shown.values())
+        self.seen.numbers[self.recipe, page].update(shown for _, shown in self.shown.values())
 
     async def stay(self, socket: ClientConnection, seconds: float) -> None:
         """Answer for some seconds, and run the fragments that ask for it."""
@@ -128,20 +125,26 @@ class Session:
 
     def look(self, message: ForwardMsg) -> None:
         """Note what is wrong with a message."""
-        kind, page = message.WhichOneof("type"), self.page or "overview"
+        what, page = message.WhichOneof("type"), self.page or "overview"
         self.seen.messages += 1
-        if kind == "auto_rerun":
+        if what == "new_session":
+            self.whole = not message.new_session.fragment_ids_this_run
+            self.run += self.whole
+        elif what == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY and self.whole:
+            # What an earlier run left in places that this one does not fill is gone.
+            self.shown = {place: item for place, item in self.shown.items() if item[0] == self.run}
+        elif what == "auto_rerun":
             self.fragments[message.auto_rerun.fragment_id] = time.monotonic() + message.auto_rerun.interval
-        elif kind == "page_info_changed":
+        elif what == "page_info_changed":
             scale = parse_qs(message.page_info_changed.query_string).get(f"{self.method}.scale")
             if scale != [self.scale]:
                 self.seen.crosstalk[f"{page}: the address of another session"] += 1
-        elif kind == "delta" and message.delta.HasField("new_element"):
+        elif what == "delta" and message.delta.HasField("new_element"):
             element = message.delta.new_element
             place = tuple(message.metadata.delta_path)
             self.shown.pop(place, None)
-            if (what := element.WhichOneof("type")) in NUMBERS:
-                self.shown[place] = f"{what} {sha256(rounded(element.SerializeToString())).hexdigest()[:16]}"
+            if kind(element) is not None:
+                self.shown[place] = self.run, Shown.of(element)
             if element.HasField("exception"):
                 self.seen.errors[f"{page}: {element.exception.type}: {element.exception.message[:200]}"] += 1
             if element.HasField("alert") and element.alert.format == Alert.ERROR:
@@ -163,17 +166,6 @@ def taken(pid: int) -> str:
     """Return the memory of a process in MB: all, and what is not mapped from files."""
     found = dict(re.findall(r"(VmRSS|RssAnon):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii")))
     return f"{int(found['VmRSS']) / 1000:,.0f} MB ({int(found['RssAnon']) / 1000:,.0f} MB without mapped files)"
-
-
-def rounded(data: bytes) -> bytes:
-    """Return an element with its numbers to three digits: the last ones depend on the batch that an image was in."""
-
-    def unpacked(found: re.Match[bytes]) -> bytes:
-        text = b64decode(json.loads(b'"' + found[2] + b'"'))
-        return b" ".join(b"%.3g" % value for value in np.frombuffer(text, found[1].decode()))
-
-    data = re.sub(rb'"dtype":\s*"(f4|f8)",\s*"bdata":\s*"([^"]*)"', unpacked, data)
-    return re.sub(rb"\d+\.\d{4,}(e[+-]?\d+)?", lambda found: b"%.3g" % float(found[0]), data)
 
 
 def percentiles(values: list[float]) -> str:
@@ -198,11 +190,21 @@ async def hold(port: int, sessions: int, minutes: float, seen: Seen, over: async
 
 async def alone(port: int, sessions: int, seen: Seen, shown: Seen) -> None:
     """Add to `shown` what lone sessions are shown on the pages whose numbers are not all among that yet."""
-    for (kind, page), numbers in list(seen.numbers.items()):
+    for (recipe, page), numbers in list(seen.numbers.items()):
         for stay in (0.5, STAY):  # some of a page comes later
-            if page not in SHARED and not numbers <= shown.numbers[kind, page]:
+            if page not in SHARED and strangers(numbers, shown.numbers[recipe, page]):
                 async with connect(address(port), subprotocols=["streamlit"], max_size=None) as socket:
-                    await Session(kind, sessions, shown).open(socket, page, stay)
+                    await Session(recipe, sessions, shown).open(socket, page, stay)
+
+
+def strangers(numbers: Iterable[Shown], known: Iterable[Shown]) -> dict[Shown, Shown | None]:
+    """Return what shows nothing that is known, each with the nearest to it of what is known."""
+    titles = {each: each.title() for each in known}
+    nearest = {
+        each: min(titles, key=lambda other: (each.distance(other), titles[other] != each.title()), default=None)
+        for each in numbers
+    }
+    return {each: other for each, other in nearest.items() if other is None or each.distance(other) > 1}
 
 
 def compare(suite: str, workspace: str, sessions: int, seen: Seen) -> str:
@@ -212,10 +214,12 @@ def compare(suite: str, workspace: str, sessions: int, seen: Seen) -> str:
         with served(suite, workspace, how) as (port, _):
             asyncio.run(alone(port, sessions, seen, shown))
     agree = 0
-    for (kind, page), numbers in [item for item in seen.numbers.items() if item[0][1] not in SHARED]:
-        agree += len(numbers & shown.numbers[kind, page])
-        if other := numbers - shown.numbers[kind, page]:
-            seen.crosstalk[f"{page or 'overview'}: numbers that one alone is not shown"] += len(other)
+    for (recipe, page), numbers in [item for item in seen.numbers.items() if item[0][1] not in SHARED]:
+        other = strangers(numbers, shown.numbers[recipe, page])
+        agree += len(numbers) - len(other)
+        for each, nearest in other.items():
+            about = "nothing else" if nearest is None else each.difference(nearest)
+            seen.crosstalk[f"{page or 'overview'}: one alone is not shown {each.title()}: {about}"] += 1
     return f"{agree:,} different figures and headline numbers are those that one alone is shown"
 
 
@@ -264,7 +268,8 @@ def main() -> int:
                 print(f"{wave + 1}: {options.after:.0f} s after they left {taken(process)}", flush=True)
         table(seen)
         print(compare(options.suite, workspace, options.sessions, seen))
-    print(f"errors: {dict(seen.errors) or 'none'}\ncross-talk: {dict(seen.crosstalk) or 'none'}")
+    for name, found in (("errors", seen.errors), ("cross-talk", seen.crosstalk)):
+        print(f"{name}: {found.total() or 'none'}", *(f"  {count}: {what}" for what, count in found.items()), sep="\n")
     return 1 if seen.errors or seen.crosstalk or not seen.own else 0
 
 
