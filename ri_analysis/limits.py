@@ -1,4 +1,4 @@
-"""How much of a file is read: declared here, checked before the work, named in messages, changed by a variable."""
+"""How much of a file or text is read: declared here, checked before the work, named in messages, changed by a variable."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ LIMITS: dict[str, Limit] = {
     "unpacked-bytes": Limit(1 << 31, "bytes of unpacked arrays"),
     "generated-images": Limit(10_000_000, "generated images"),
     "folder-entries": Limit(100_000, "files and folders to draft a suite file from"),
+    "recipes": Limit(10_000, "recipes of one line of text"),
     "child-bytes": Limit(1 << 32, "bytes of memory to look through a file"),
     "child-seconds": Limit(60, "seconds to look through each GiB of a file"),
 }

@@ -6,8 +6,10 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
+from ri_analysis import limits
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.errors import InputError
 from ri_analysis.merging import METHODS, MergeRecipe
@@ -15,6 +17,7 @@ from ri_analysis.suite import ORIGINAL, Suite
 
 ALL = "all"
 _EXPERTS, _TASKS, _SEED, _LINES, _COEFFICIENT = "experts", "tasks", "seed", "lines", "coefficient."
+_SHOWN = 80  # characters of a text in a message about it
 _MODEL = re.compile(r"merged model \((.*)\)", re.DOTALL)  # see MergeRecipe.source
 
 
@@ -39,31 +42,34 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
 
     The text is METHOD[,METHOD…] and then, in any order, `experts=A,B`, `NAME=V1,V2…` for hyperparameters, `seed=0,1`,
     `tasks=A,B`, `coefficient.TASK=V` and `lines=ALPHA,BETA`. `all` stands for every method that can merge the tasks,
-    or every expert set. Raises InputError that names what does not fit.
+    or every expert set. Raises InputError that names what does not fit, and for more recipes than the limit `recipes`.
     """
     try:
         first, *rest = shlex.split(text)
     except ValueError:
         raise InputError(f"expected a recipe such as 'ties scale=0.3 experts=ri', found {text!r}") from None
     given = _given(rest)
-    sets = _listed(given.pop(_EXPERTS, ORIGINAL))
+    sets = _several(given.pop(_EXPERTS, ORIGINAL), _EXPERTS)
     sets = [*evaluator.suite.expert_sets] if sets == [ALL] else sets
-    tasks = _listed(given.pop(_TASKS)) if _TASKS in given else None
+    tasks = _several(given.pop(_TASKS), _TASKS) if _TASKS in given else None
     seeds = _numbers(given.pop(_SEED, "0"), _SEED, int)
     lines = _numbers(given.pop(_LINES), _LINES, float) if _LINES in given else None
     if lines is not None and len(lines) != 2:
         raise InputError(f"lines: expected ALPHA,BETA, found {lines!r}")
     coefficients = {
-        name.removeprefix(_COEFFICIENT): _numbers(given.pop(name), name, float)[0]
+        name.removeprefix(_COEFFICIENT): _one_number(given.pop(name), name)
         for name in list(given)
         if name.startswith(_COEFFICIENT)
     }
+    values = {name: _several(text, name) for name, text in given.items()}
     count = len(tasks or evaluator.suite.tasks)
-    methods = [item.name for item in METHODS.values() if item.merges(count)] if first == ALL else _listed(first)
+    methods = [item.name for item in METHODS.values() if item.merges(count)] if first == ALL else _several(first, "METHOD")
+    ways = len(methods) * len(sets) * len(seeds) * prod(map(len, values.values()))
+    limits.require("recipes", ways, text if len(text) < _SHOWN else f"{text[:_SHOWN]}…")
     found = [
         evaluator.recipe(
             method,
-            dict(zip(given, values, strict=True)),
+            dict(zip(values, chosen, strict=True)),
             experts=experts,
             tasks=tasks,
             coefficients=coefficients,
@@ -71,7 +77,7 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
             seed=int(seed) if method in METHODS and METHODS[method].seeded else 0,
         )
         for method in methods
-        for values in product(*map(_listed, given.values()))
+        for chosen in product(*values.values())
         for experts in sets
         for seed in seeds
     ]
@@ -94,6 +100,13 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _several(text: str, name: str) -> list[str]:
+    found = _listed(text)
+    if not found:
+        raise InputError(f"{name}: expected at least one, separated by commas, found {text!r}")
+    return found
+
+
 def _numbers(text: str, name: str, kind: type[int] | type[float]) -> list[float]:
     try:
         found = [kind(part) for part in _listed(text)]
@@ -102,6 +115,13 @@ def _numbers(text: str, name: str, kind: type[int] | type[float]) -> list[float]
     if not found:
         raise InputError(f"{name}: expected {'whole ' if kind is int else ''}numbers, found {text!r}")
     return found
+
+
+def _one_number(text: str, name: str) -> float:
+    found = _numbers(text, name, float)
+    if len(found) > 1:
+        raise InputError(f"{name}: expected one number, found {text!r}")
+    return found[0]
 
 
 def of_record(evaluator: Evaluator, model: str) -> MergeRecipe | None:

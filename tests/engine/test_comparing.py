@@ -122,12 +122,22 @@ def test_a_recipe_is_the_text_it_is_written_as(evaluator: Evaluator) -> None:
         ("dare seed=x", "expected whole numbers"),
         ("ties lines=1", "ALPHA,BETA"),
         ("ties 'scale=1", "expected a recipe"),
+        (",", "METHOD: expected at least one"),
+        ("ties scale=,", "scale: expected at least one"),
+        ("ties experts=,", "experts: expected at least one"),
+        ("ties coefficient.Reds=1,2", "coefficient.Reds: expected one number, found '1,2'"),
         ("", "expected a recipe"),
     ],
 )
 def test_a_text_that_is_no_recipe_is_one_message(evaluator: Evaluator, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         expand(evaluator, text)
+
+
+def test_more_recipes_than_a_table_holds_are_refused_before_one_is_made(evaluator: Evaluator) -> None:
+    many = ",".join(["0.1"] * 1000)
+    with pytest.raises(InputError, match=r"at most 10,000 recipes of one line of text, found 1,000,000,000;"):
+        expand(evaluator, f"ties scale={many} density={many} seed={','.join('1' * 1000)}")
 
 
 def test_what_was_measured_is_found_again_by_another_process(evaluator: Evaluator, tiny: Path, workspace: Path) -> None:
