@@ -73,7 +73,8 @@ class Session:
         self.method, self.scale = METHODS[recipe % len(METHODS)], f"0.3{recipe:02}7193"
         self.others = re.compile(rb".{0,40}(?<![\d.])0\.3(?!%02d)\d\d7193(?!\d)" % recipe, re.DOTALL)
         self.page, self.fragments = "", dict[str, float]()
-        self.run, self.whole = 0, True  # of the page, and whether that under way is none of a fragment
+        self.place, self.there = "", False  # Streamlit's name of the page, and whether that has come
+        self.run = 0
         self.shown = dict[tuple[int, ...], tuple[int, Shown]]()  # the numbers on the page, by place, and their run
 
     def query(self) -> str:
@@ -88,7 +89,7 @@ class Session:
 
     async def open(self, socket: ClientConnection, page: str, stay: float) -> None:
         """Open a page, wait until it is drawn, stay for so many seconds, and note the numbers on it."""
-        self.page, self.fragments, self.shown = page, {}, {}
+        self.page, self.fragments, self.shown, self.there = page, {}, {}, False
         started, first = time.monotonic(), None
         await socket.send(rerun(self.query(), page))
         while True:
@@ -99,6 +100,8 @@ class Session:
                 self.seen.slow[page] += 1
                 return
             self.look(message)
+            if not self.there:  # what the page before was still drawing
+                continue
             if first is None and message.WhichOneof("type") == "delta" and message.delta.HasField("new_element"):
                 first = time.monotonic() - started
                 self.seen.first[page].append(first)
@@ -117,7 +120,7 @@ class Session:
             for fragment, due in self.fragments.items():
                 if due <= now:
                     self.fragments[fragment] = now + 2
-                    await socket.send(rerun(self.query(), self.page, fragment))
+                    await socket.send(rerun(self.query(), place=self.place, fragment=fragment))
             try:
                 self.look(ForwardMsg.FromString(await asyncio.wait_for(socket.recv(), 0.2)))
             except TimeoutError:
@@ -127,11 +130,18 @@ class Session:
         """Note what is wrong with a message."""
         what, page = message.WhichOneof("type"), self.page or "overview"
         self.seen.messages += 1
-        if what == "new_session":
-            self.whole = not message.new_session.fragment_ids_this_run
-            self.run += self.whole
-        elif what == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY and self.whole:
-            # What an earlier run left in places that this one does not fill is gone.
+        if what == "navigation":
+            self.place = message.navigation.page_script_hash
+            paths = {item.page_script_hash: item.url_pathname for item in message.navigation.app_pages}
+            if self.there and paths[self.place] != self.page:
+                self.seen.errors[f"{page}: another page was drawn, {paths[self.place] or 'overview'}"] += 1
+            self.there = paths[self.place] == self.page
+        elif what == "new_session":
+            self.run += 1
+        elif not self.there:
+            return
+        elif what == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+            # What an earlier run left in places that this one, of the whole page, does not fill is gone.
             self.shown = {place: item for place, item in self.shown.items() if item[0] == self.run}
         elif what == "auto_rerun":
             self.fragments[message.auto_rerun.fragment_id] = time.monotonic() + message.auto_rerun.interval
@@ -154,11 +164,13 @@ class Session:
                 self.seen.crosstalk[f"{page}: the scale of another session: {found[0]!r}"] += 1
 
 
-def rerun(query: str, page: str, fragment: str = "") -> bytes:
+def rerun(query: str, page: str = "", place: str = "", fragment: str = "") -> bytes:
+    """Return the browser's message that asks for a page, or for a fragment of the page that is open, by its `place`."""
     message = BackMsg()
-    message.rerun_script.query_string, message.rerun_script.page_name = query, page
+    asked = message.rerun_script
+    asked.query_string, asked.page_name, asked.page_script_hash = query, page, place
     if fragment:
-        message.rerun_script.fragment_id, message.rerun_script.is_auto_rerun = fragment, True
+        asked.fragment_id, asked.is_auto_rerun = fragment, True
     return message.SerializeToString()
 
 
