@@ -1,4 +1,4 @@
-"""How much of a file or text is read: declared here, checked before the work, named in messages, changed by a variable."""
+"""How much is read and asked: declared here, checked before the work, named in messages, changed by a variable."""
 
 from __future__ import annotations
 

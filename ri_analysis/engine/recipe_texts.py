@@ -63,7 +63,8 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
     }
     values = {name: _several(text, name) for name, text in given.items()}
     count = len(tasks or evaluator.suite.tasks)
-    methods = [item.name for item in METHODS.values() if item.merges(count)] if first == ALL else _several(first, "METHOD")
+    every = [item.name for item in METHODS.values() if item.merges(count)]
+    methods = every if first == ALL else _several(first, "METHOD")
     ways = len(methods) * len(sets) * len(seeds) * prod(map(len, values.values()))
     limits.require("recipes", ways, text if len(text) < _SHOWN else f"{text[:_SHOWN]}…")
     found = [

@@ -6,14 +6,14 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.figures import words
-from ri_analysis.ui import recipes, state
+from ri_analysis.ui import frame, recipes, state
 
 
 def chosen_pair(evaluator: Evaluator) -> recipes.Pair:
     """Return the recipes to compare; where the choice makes none, the page offers another and goes no further."""
     if not mergeable(evaluator):
         offer(evaluator)
-        st.stop()
+        raise frame.PageEnd
     return recipes.chosen_pair(evaluator)
 
 

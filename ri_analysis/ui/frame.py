@@ -27,6 +27,10 @@ def dark() -> bool:
     return getattr(st.context.theme, "type", None) == "dark"
 
 
+class PageEnd(Exception):
+    """Raised where a page goes no further. What stands around it is still drawn, which `st.stop` would not do."""
+
+
 @contextmanager
 def boundary() -> Iterator[None]:
     """Show bad input as one clear message instead of a traceback."""

@@ -19,6 +19,7 @@ from ri_analysis.suite import EMBEDDED, suite_path
 from ri_analysis.ui import frame, kept, recipes, resources, state
 
 _SLOTS = ("A", "B", "C")
+_LISTED, _LONGEST = 20, 300  # parts of a link that a notice names, and characters of each
 
 
 def check_suite() -> None:
@@ -51,15 +52,22 @@ def notice() -> None:
     """Say what was left out, and why."""
     if not state.ignored():
         return
-    lines = [f"- **{frame.plain(entry)}**: {frame.plain(why)}" for entry, why in state.ignored().items()]
-    count = "One part" if len(lines) == 1 else f"{len(lines)} parts"
+    parts = [(_short(entry), _short(why)) for entry, why in state.ignored().items()]
+    lines = [f"- **{frame.plain(entry)}**: {frame.plain(why)}" for entry, why in parts[:_LISTED]]
+    lines += [f"- and {len(parts) - _LISTED} more"] if len(parts) > _LISTED else []
+    count = "One part" if len(parts) == 1 else f"{len(parts)} parts"
     with st.container(key="links.notice"):
         st.warning(
-            f"{count} of the link could not be used and {'was' if len(lines) == 1 else 'were'} ignored:\n\n"
+            f"{count} of the link could not be used and {'was' if len(parts) == 1 else 'were'} ignored:\n\n"
             + "\n".join(lines),
             icon=":material/link_off:",
         )
         st.button("Close", key="links.close", type="tertiary", on_click=state.ignored().clear)
+
+
+def _short(text: str) -> str:
+    """Return the beginning and the end of a text that quotes something endless."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def _known() -> Iterator[str]:

@@ -31,7 +31,7 @@ def evaluator() -> Evaluator:
         if report.findings:
             unusable(report)
             st.page_link("pages/experts.py", label="Open another suite", icon=":material/folder_open:")
-            st.stop()
+            raise frame.PageEnd
     return resources.evaluator()
 
 
@@ -64,7 +64,7 @@ def open_report() -> Report:
         else:
             stopped(job.title, seen.error)
             again()
-        st.stop()
+        raise frame.PageEnd
     if not report.findings and not st.session_state[_DRAWN]:
         st.rerun()  # it became known between the frame and the page: the frame lacks the recipe
     return report

@@ -120,6 +120,8 @@ def run(pages: Sequence[StreamlitPage]) -> None:
         guide.visited(page.url_path)
         try:
             page.run()
+        except frame.PageEnd:
+            pass
         except ChangedFile as error:
             opening.renew(str(error).partition(";")[0])
         finally:

@@ -65,7 +65,7 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
         return found
     pca = _pca(Question(evaluator, pair, ANALYSIS, chosen | {"map": "pca"}))
     if pca is None:
-        st.stop()
+        raise frame.PageEnd
     if chosen["map"] == "pca":
         return pca
     note = "Fitted once on the experts' features, then saved."

@@ -59,6 +59,23 @@ def test_the_rest_of_a_link_works_and_all_of_it_is_said_at_once(app: AppTest) ->
     assert notice(app) == ""
 
 
+@pytest.mark.parametrize(
+    ("page", "entries"),
+    [("accuracy", {"off": "Reds,Greens,Blues"}), ("embeddings", {}), ("interference", {"method": "slerp"})],
+)
+def test_a_page_that_goes_no_further_says_it_too(app: AppTest, page: str, entries: dict[str, str]) -> None:
+    follow(app, page, methd="ties", **entries)
+    assert "**methd=ties**: setting: there is no 'methd'" in notice(app)
+
+
+def test_what_is_endless_is_cut(app: AppTest) -> None:
+    follow(app, method="x" * 20_000, **{f"no{number}": "y" * 9_000 for number in range(30)})
+    assert "31 parts of the link" in notice(app)
+    assert notice(app).endswith("- and 11 more")
+    assert "Task Arithmetic is shown" in notice(app)
+    assert len(notice(app)) < 20 * 700
+
+
 def test_a_studys_name_and_its_settings_are_checked(app: AppTest) -> None:
     follow(app, "studies", **{"studies.name": "metods"})
     assert "**studies.name=metods**: study: there is no 'metods'; did you mean 'methods'?" in notice(app)
