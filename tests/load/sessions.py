@@ -74,7 +74,7 @@ class Session:
         self.others = re.compile(rb".{0,40}(?<![\d.])0\.3(?!%02d)\d\d7193(?!\d)" % recipe, re.DOTALL)
         self.page, self.fragments = "", dict[str, float]()
         self.place, self.there = "", False  # Streamlit's name of the page, and whether that has come
-        self.run = 0
+        self.run, self.running = 0, False
         self.shown = dict[tuple[int, ...], tuple[int, Shown]]()  # the numbers on the page, by place, and their run
 
     def query(self) -> str:
@@ -114,11 +114,11 @@ class Session:
         self.seen.numbers[self.recipe, page].update(shown for _, shown in self.shown.values())
 
     async def stay(self, socket: ClientConnection, seconds: float) -> None:
-        """Answer for some seconds, and run the fragments that ask for it."""
+        """Answer for some seconds and until the run under way has ended, and run the fragments that ask for it."""
         end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end:
+        while (now := time.monotonic()) < end or (self.running and now < end + PATIENCE):
             for fragment, due in self.fragments.items():
-                if due <= now:
+                if due <= now < end:
                     self.fragments[fragment] = now + 2
                     await socket.send(rerun(self.query(), place=self.place, fragment=fragment))
             try:
@@ -137,12 +137,11 @@ class Session:
                 self.seen.errors[f"{page}: another page was drawn, {paths[self.place] or 'overview'}"] += 1
             self.there = paths[self.place] == self.page
         elif what == "new_session":
-            self.run += 1
+            self.run, self.running = self.run + 1, True
+        elif what == "script_finished":
+            self._ended(message.script_finished)
         elif not self.there:
             return
-        elif what == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
-            # What an earlier run left in places that this one, of the whole page, does not fill is gone.
-            self.shown = {place: item for place, item in self.shown.items() if item[0] == self.run}
         elif what == "auto_rerun":
             self.fragments[message.auto_rerun.fragment_id] = time.monotonic() + message.auto_rerun.interval
         elif what == "page_info_changed":
@@ -162,6 +161,12 @@ class Session:
             self.seen.own += self.scale.encode() in element.SerializeToString()
             if page not in SHARED and (found := self.others.search(element.SerializeToString())):
                 self.seen.crosstalk[f"{page}: the scale of another session: {found[0]!r}"] += 1
+
+    def _ended(self, how: int) -> None:
+        self.running = False
+        if self.there and how == ForwardMsg.FINISHED_SUCCESSFULLY:
+            # What an earlier run left in places that this one, of the whole page, does not fill is gone.
+            self.shown = {place: item for place, item in self.shown.items() if item[0] == self.run}
 
 
 def rerun(query: str, page: str = "", place: str = "", fragment: str = "") -> bytes:
