@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Architecture:
         """Return the shape of each tensor of the vision tower's state dict, without the tower's memory."""
         return {name: tensor.shape for name, tensor in self._bare_tower().state_dict().items()}
 
-    @property
+    @cached_property
     def large(self) -> bool:
         """Whether the vision tower has at least LARGE parameters."""
         return sum(shape.numel() for shape in self.tower_shapes().values()) >= LARGE

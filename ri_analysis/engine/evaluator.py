@@ -64,7 +64,9 @@ class Evaluator:
         )
         # Caches of this evaluator alone: class-wide ones would keep every suite alive.
         self._vectors = lru_cache(maxsize=8)(suite.task_vectors)
-        self._digests = lru_cache(maxsize=256)(self._ingredients)
+        self._digests = lru_cache(maxsize=4096)(self._ingredients)  # all merges of 11 experts, of two sets
+        self._weights = lru_cache(maxsize=64)(suite.weight_digests)
+        self._require_fitting = lru_cache(maxsize=1024)(self._check_activation)
         self._sections = lru_cache(maxsize=128)(self._find_sections)
 
     @cached_property
@@ -141,9 +143,12 @@ class Evaluator:
         Raises InputError where an expert was made for another activation than the architecture's.
         """
         for task in bare.tasks:
-            expert = self.suite.expert(task)
-            require_activation(str(expert.path), self.suite.tower(expert), self.architecture)
-        return self.suite.weight_digests(bare.experts) | self._task_statistics.digests(bare)
+            self._require_fitting(task)
+        return self._weights(bare.experts) | self._task_statistics.digests(bare)
+
+    def _check_activation(self, task: str) -> None:
+        expert = self.suite.expert(task)
+        require_activation(str(expert.path), self.suite.tower(expert), self.architecture)
 
     def digest(self, recipe: MergeRecipe) -> str:
         """Return the name of the model that a recipe makes of this suite."""
