@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
@@ -176,11 +177,12 @@ _all: WeakSet[Recent[Any, Any]] = WeakSet()
 class Recent(Generic[Key, Value]):
     """The values used last, of `budget` together, and no more than `most`. Several threads may share it.
 
-    All of them together hold at most a quarter of the process's budget, where one is declared.
+    `measured` gives the size of a value that is put without one. All of them together hold at most a quarter of the
+    process's budget, where one is declared.
     """
 
-    def __init__(self, budget: int, most: int | None = None) -> None:
-        self._budget, self._least = budget, budget // most if most else 0
+    def __init__(self, budget: int, most: int | None = None, measured: Callable[[Value], int] = lambda _: 1) -> None:
+        self._budget, self._least, self._measured = budget, budget // most if most else 0, measured
         self._held: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         self._size = self._shares = 0  # bytes that are held, and those with the least that each counts
         with _lock:
@@ -202,8 +204,9 @@ class Recent(Generic[Key, Value]):
             self._held.move_to_end(key)
             return self._held[key][0]
 
-    def put(self, key: Key, value: Value, size: int = 1) -> None:
+    def put(self, key: Key, value: Value, size: int | None = None) -> None:
         """Hold a value of `size`, unless it alone exceeds the budget; each takes a share of `most` at the least."""
+        size = self._measured(value) if size is None else size
         with _lock:
             if key in self._held:
                 self._drop(key)
@@ -220,6 +223,28 @@ class Recent(Generic[Key, Value]):
     def _drop(self, key: Key) -> None:
         _, size = self._held.pop(key)
         self._size, self._shares = self._size - size, self._shares - max(size, self._least)
+
+
+def bytes_of(value: object) -> int:
+    """Return about how many bytes an answer holds: its arrays and tables, wherever they lie in it, each once."""
+    found: dict[int, int] = {}
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in found:
+            continue
+        found[id(one)] = 0
+        if isinstance(size := getattr(one, "nbytes", None), int):
+            found[id(one)] = size
+        elif callable(usage := getattr(one, "memory_usage", None)):  # a table's
+            found[id(one)] = int(usage(deep=True).sum())
+        elif isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, list | tuple | set | frozenset):
+            waiting += one
+        elif is_dataclass(one) and not isinstance(one, type):
+            waiting += vars(one).values()
+    return sum(found.values())
 
 
 def _together() -> int | None:

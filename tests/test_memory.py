@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -159,3 +162,22 @@ def test_no_more_than_most_are_held_however_small(budget: int, most: int) -> Non
         recent.put(number, number)
     assert len(recent) == most
     assert recent.get(19) == 19
+
+
+def test_an_answer_is_as_large_as_its_arrays_and_tables_each_once() -> None:
+    @dataclass
+    class Found:
+        values: np.ndarray
+        parts: dict[str, list[object]]
+
+    shared = np.zeros(10, np.float32)
+    table = pd.DataFrame({"a": np.zeros(5)}, index=pd.RangeIndex(5))
+    found = Found(shared, {"one": [shared, torch.zeros(3)], "two": [table, "text", None]})
+    assert memory.bytes_of(found) == 40 + 12 + int(table.memory_usage(deep=True).sum())
+
+
+def test_what_is_put_without_a_size_is_measured() -> None:
+    recent: Recent[str, int] = Recent(10, measured=lambda value: value)
+    for name, value in (("a", 6), ("b", 5)):
+        recent.put(name, value)
+    assert (recent.get("a"), recent.get("b")) == (None, 5)

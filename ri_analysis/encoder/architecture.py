@@ -98,7 +98,7 @@ class Architecture:
         count = sum(tensor.numel() for tensor in self._bare_tower().state_dict().values())
         limits.require("model-parameters", count, self.name)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """All that decides what the tower makes of weights and images, as text; the name is no part of it."""
         return json.dumps([self.config, self.image_size, self.mean, self.std], sort_keys=True)

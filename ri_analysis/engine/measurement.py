@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -379,8 +379,11 @@ class Measurement:
         return digest(self._name("features", model.digest, section.images.digest), str(section.count(limit)))
 
     def _name(self, kind: str, model: str, images: str) -> str:
-        tower = digest(self.encoder.architecture.fingerprint, str(self.encoder.dtype))
-        return digest(VERSION, kind, tower, model, images)
+        return digest(VERSION, kind, self._tower, model, images)
+
+    @cached_property
+    def _tower(self) -> str:
+        return digest(self.encoder.architecture.fingerprint, str(self.encoder.dtype))
 
     def _name_section(self, section: Section) -> str:
         heads = (self.heads[task].weight.numpy().tobytes() for task in section.tasks)

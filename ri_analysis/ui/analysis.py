@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from ri_analysis.analyses import Analysis, Answer, Option
 from ri_analysis.engine import Evaluator
+from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
+from ri_analysis.memory import Recent
 from ri_analysis.ui import controls, frame, headings, kept, terms
 from ri_analysis.ui.asking import Question, best_so_far
 from ri_analysis.ui.recipes import Pair, chosen_value
 
+_DRAWN = 128  # answers whose figures are held
 _FEW = 5  # choices shown as buttons rather than in a list
 
 Options = Mapping[str, Value]
@@ -49,7 +53,7 @@ def _draw(analysis: Analysis[Any], found: Answer[Any], then: Then | None) -> Non
 
 def charts(analysis: Analysis[Any], found: Answer[Any], names: tuple[str, ...] | None = None) -> None:
     """Draw an answer's figures, those called `names` where they are given; halves stand two in a row."""
-    drawn, tables = analysis.charts(found, frame.dark()), analysis.tables(found)
+    drawn, tables = _drawn(analysis, found, frame.dark())
     shown = {name: chart for name, chart in drawn.items() if names is None or name in names}
     row: list[Any] = []
     for name, chart in shown.items():
@@ -58,6 +62,20 @@ def charts(analysis: Analysis[Any], found: Answer[Any], names: tuple[str, ...] |
         place = row.pop(0) if chart.half else st.container()
         with place:
             frame.chart(chart, tables[name], name, found)
+
+
+def _drawn(analysis: Analysis[Any], found: Answer[Any], dark: bool) -> tuple[dict[str, Chart], dict[str, pd.DataFrame]]:
+    """Return an answer's figures and tables: sessions that are given the same results share them."""
+    # Results are known by where they lie, for as long as they are held here.
+    key = (analysis.name, id(found.results), found.recipes, tuple(found.options.items()), found.limit, dark)
+    held = _figures.get(key)
+    if held is None:
+        held = found.results, analysis.charts(found, dark), analysis.tables(found)
+        _figures.put(key, held)
+    return held[1:]
+
+
+_figures: Recent[Hashable, tuple[Any, dict[str, Chart], dict[str, pd.DataFrame]]] = Recent(_DRAWN)
 
 
 # --- options ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 from ri_analysis import plugins
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
-from ri_analysis.memory import Recent
+from ri_analysis.memory import Recent, bytes_of
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import EMBEDDED, open_suite, resource_root, suite_path
 from ri_analysis.ui import state
@@ -33,6 +33,10 @@ CHOSEN_SUITE = "suite"  # the entry of the reader's choice that names another su
 
 FOREGROUND, BACKGROUND = "pages", "jobs"
 AGAIN = "again"  # the purpose of an evaluator that measures what came with the suite
+
+# What is held of answers, together: twenty sessions ask for hundreds that differ, and a job's must still be there when
+# its page looks for it.
+_HELD, _MOST = 512 << 20, 1024  # bytes, and how many
 
 _REOPENING = Lock()
 
@@ -156,7 +160,8 @@ def _reopened() -> dict[str, tuple[int, str]]:
 @st.cache_resource(max_entries=1, show_spinner=False)
 def memory() -> Recent[Hashable, Any]:
     """Return what the app worked out last: the store keeps outcomes per image, this the tables made of them."""
-    return Recent(64)
+    # One that is large counts as less: a page that waits for it must find it.
+    return Recent(_HELD, most=_MOST, measured=lambda answer: min(bytes_of(answer), _HELD // 16))
 
 
 def remembered(key: Hashable, work: Callable[[], Answer]) -> Answer:

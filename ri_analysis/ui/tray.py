@@ -185,9 +185,14 @@ def _experts(suite: Suite) -> str:
 
 
 def pin_button(
-    chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source = None
+    chart: go.Figure | Callable[[], go.Figure],
+    how_to_read: str,
+    table: pd.DataFrame,
+    n: str,
+    name: str,
+    source: Source = None,
 ) -> None:
-    """Draw the button that puts a figure into the tray."""
+    """Draw the button that puts a figure, or what draws it only then, into the tray."""
     st.button(
         "Pin",
         key=f"pin.{name}",
@@ -201,7 +206,14 @@ def pin_button(
         st.rerun()
 
 
-def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: str, source: Source) -> None:
+def _pin(
+    chart: go.Figure | Callable[[], go.Figure],
+    how_to_read: str,
+    table: pd.DataFrame,
+    n: str,
+    name: str,
+    source: Source,
+) -> None:
     evaluator, suite = resources.evaluator(), resources.suite_name()
     if not source:
         origin = facts.origin(evaluator, recipes.chosen_pair(evaluator), suite, address())
@@ -213,7 +225,8 @@ def _pin(chart: go.Figure, how_to_read: str, table: pd.DataFrame, n: str, name: 
         origin = facts.origin(evaluator, source, suite, address())
     else:
         origin = facts.origin_of_answer(evaluator, source, suite, address())
-    add(Snapshot.of(chart, table, name, how_to_read, n, origin))
+    drawn = chart if isinstance(chart, go.Figure) else chart()
+    add(Snapshot.of(drawn, table, name, how_to_read, n, origin))
 
 
 def add(snapshot: Snapshot) -> None:

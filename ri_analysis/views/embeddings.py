@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
     options = dict(answer.options) | {"models": ",".join(models), "colour": colour}
     shown, n, table, name = replace(answer, options=options), based_on(len(rows)), found.table(), f"map-{kind}"
     with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
-        tray.pin_button(figures.clouds(data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
+        tray.pin_button(partial(figures.clouds, data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
     _selection(evaluator, answer.recipes, clouds, models, ids)
 
 

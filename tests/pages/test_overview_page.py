@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from shown import clean, text
 from streamlit.testing.v1 import AppTest
 from tiny import make_suite
@@ -11,7 +12,7 @@ from ri_analysis.analyses import summary
 from ri_analysis.engine import Comparison, Evaluator
 from ri_analysis.figures import words
 from ri_analysis.glossary import TERMS, find_term
-from ri_analysis.ui import headings
+from ri_analysis.ui import analysis, headings
 
 MARK = '<span class="term"'
 
@@ -66,3 +67,14 @@ def test_the_contents_name_the_sections_that_are_drawn(app: AppTest):
     (shown,) = [item.proto.body for item in app.get("html") if 'class="contents"' in item.proto.body]
     links = [f'<a href="#{anchor}" target="_self">{title}</a>' for title, anchor in anchors.items()]
     assert "".join(links) in shown
+
+
+def test_sessions_that_ask_for_the_same_share_its_figures(
+    start: Callable[[Path], AppTest], tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    drawn = clean(start(tiny).run()).get("plotly_chart")
+    put: list[object] = []
+    monkeypatch.setattr(analysis._figures, "put", lambda key, *_: put.append(key))
+    again = clean(start(tiny).run()).get("plotly_chart")
+    assert put == []
+    assert [chart.proto.spec for chart in again] == [chart.proto.spec for chart in drawn]
