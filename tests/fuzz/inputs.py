@@ -10,7 +10,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from functools import cache, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -628,6 +628,27 @@ def anything() -> Strategy:
     """What somebody may give in a suite file's place."""
     starts = [saved(False)[:600], save(weights())[:600], _png(), b"PK\x03\x04", b"\x93NUMPY", b"RIFF", b"name = 1"]
     return st.one_of(st.binary(max_size=600), *(damaged(start) for start in starts)).map(lambda data: {"x": data})
+
+
+_NAMES = (
+    *("x", 'q"u]o.t#e', "back\\slash", "\u202eevil", "tab\there", "~x", "-rf", " ", "[[task]]", "é" * 60, "resolved"),
+    *("test", "zeroshot", "A", "head_A", "<b>", "$(id)", "models--a--b", "snapshots", "\x7f"),
+)
+
+
+@st.composite
+def folder(draw: st.DrawFn) -> Files:
+    """A folder to draft a suite file from: a suite's files beside damaged ones of any kind, under telling names."""
+    known = (torch_zip(), safetensors(), hugging_face_folder(), adapter(), head(), model_config(), record(), npz())
+    found = dict(_beside())
+    for _ in range(draw(st.integers(1, 3))):
+        place = "/".join(draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3)))
+        beside = draw(st.one_of(*known, arrow(), parquet(), matlab(), tables(), idx(), cifar(), pictures(), anything()))
+        found |= {f"{place}/{name}": data for name, data in beside.items()}
+    if draw(st.booleans()):  # one of the suite's own, renamed
+        name = draw(st.sampled_from(sorted(found)))
+        found[f"{draw(st.sampled_from(_NAMES))}{PurePath(name).suffix}"] = found.pop(name)
+    return found
 
 
 def written(files: Files, folder: Path) -> None:

@@ -15,13 +15,16 @@ import numpy as np
 import torch
 
 from ri_analysis.checkpoints import read_checkpoint, read_tower, whole_model
+from ri_analysis.documents import read_toml
 from ri_analysis.encoder import load_head, read_architecture
 from ri_analysis.engine import Store
 from ri_analysis.engine.results import kept_table
 from ri_analysis.errors import InputError
+from ri_analysis.files import write_text
 from ri_analysis.resolving.plan import _read as read_plan
 from ri_analysis.suite import open_suite, suite_path
 from ri_analysis.suite.data import read_images
+from ri_analysis.suite.drafting import draft, to_toml
 from ri_analysis.suite.preprocessing import read_preprocessing
 
 SLOW = 20.0  # seconds of the processor that no input of this size may take
@@ -69,6 +72,15 @@ def _suite(folder: Path) -> None:
     for name in suite.expert_sets:
         suite.set_tasks(name)
     suite.digest()
+
+
+def _draft(folder: Path) -> None:
+    drafted = draft(folder)
+    for out in (folder / "drafted.toml", folder.parent / f"{folder.name}.toml"):
+        write_text(out, to_toml(drafted, out))
+        said = read_toml(out)
+        assert [task["name"] for task in said["task"]] == [task["name"].value for task in drafted.tasks]
+        out.unlink()
 
 
 def _record(folder: Path) -> None:
@@ -125,6 +137,7 @@ READERS: dict[str, Reader] = {
     "suite": Reader(inputs.suite, _suite),
     "record": Reader(inputs.record, _record),
     "anything": Reader(inputs.anything, lambda folder: suite_path(str(folder / "x"))),
+    "draft": Reader(inputs.folder, _draft),
     "npz": Reader(inputs.npz, _images("x.npz")),
     "arrow": Reader(inputs.arrow, _images()),
     "parquet": Reader(inputs.parquet, _images("x.parquet")),
