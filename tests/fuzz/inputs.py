@@ -642,7 +642,7 @@ def folder(draw: st.DrawFn) -> Files:
     known = (torch_zip(), safetensors(), hugging_face_folder(), adapter(), head(), model_config(), record(), npz())
     found = dict(_beside())
     for _ in range(draw(st.integers(1, 3))):
-        place = "/".join(draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3)))
+        place = "below/" + "/".join(draw(st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3)))
         beside = draw(st.one_of(*known, arrow(), parquet(), matlab(), tables(), idx(), cifar(), pictures(), anything()))
         found |= {f"{place}/{name}": data for name, data in beside.items()}
     if draw(st.booleans()):  # one of the suite's own, renamed

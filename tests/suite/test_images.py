@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
+import torchvision
 from PIL import Image, ImageOps
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import v2
@@ -134,9 +136,15 @@ def _modes() -> dict[str, bytes]:
     }
 
 
+def _version(module: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in module.__version__.split(".")[:2])
+
+
 @pytest.mark.parametrize("name", _modes())
 @pytest.mark.parametrize("size", [8, 30])
 def test_images_of_8_bits_are_read_as_torchvision_reads_them(tmp_path: Path, name: str, size: int) -> None:
+    if name == "lab.tiff" and _version(PIL) < (13, 0):
+        pytest.skip("older ones do not read such a TIFF")
     path = put(tmp_path / "set" / name, _modes()[name])
     prepare = v2.Compose([v2.Resize(size, v2.InterpolationMode.BICUBIC), v2.CenterCrop(size)])
     expected = np.asarray(prepare(pil_loader(path)))
@@ -173,8 +181,9 @@ def test_16_bits_become_8_by_their_high_byte(tmp_path: Path, name: str, content:
     assert images.remarks == (said,)
     import torch
 
-    scaled = v2.functional.to_dtype(torch.tensor([DEEP], dtype=torch.uint16), torch.uint8, scale=True)
-    assert scaled.tolist() == [HIGH_BYTES]  # torchvision's own scaling
+    if _version(torchvision) >= (0, 20):  # older ones scale no uint16
+        scaled = v2.functional.to_dtype(torch.tensor([DEEP], dtype=torch.uint16), torch.uint8, scale=True)
+        assert scaled.tolist() == [HIGH_BYTES]  # torchvision's own scaling
     colour = png(6, 1, 16, 2, b"\0" + struct.pack(">18H", *np.repeat(DEEP, 3)))
     assert first_row(opened(put(tmp_path / "colour" / "x.png", colour).parent), 6) == HIGH_BYTES  # and Pillow's
 
