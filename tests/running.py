@@ -27,16 +27,21 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """The app on a suite, before its first run; it may read all that lies beside the workspace."""
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every run of a page register its components: each AppTest is a server; Streamlit 1.65 tells it of none."""
     run = AppTest._run
 
     def registering(app: AppTest, *arguments: Any, **named: Any) -> AppTest:
-        for components in (component, map):  # each AppTest is a server; Streamlit 1.65 does not tell it of them
+        for components in (component, map):
             components._component.cache_clear()
         return run(app, *arguments, **named)
 
     monkeypatch.setattr(AppTest, "_run", registering)
+
+
+@pytest.fixture
+def start(workspace: Path, monkeypatch: pytest.MonkeyPatch, registered: None) -> Start:
+    """The app on a suite, before its first run; it may read all that lies beside the workspace."""
 
     def begin(suite: Path | str) -> AppTest:
         for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):

@@ -1,3 +1,3 @@
-from running import app, patience, start
+from running import app, patience, registered, start
 
-__all__ = ["app", "patience", "start"]
+__all__ = ["app", "patience", "registered", "start"]

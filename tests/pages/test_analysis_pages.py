@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from shown import text
+from shown import pinned, text
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
+from ri_analysis import figures
 from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.engine import Evaluator
 from ri_analysis.ui import asking, frame, opening, pace, resources
@@ -24,7 +25,7 @@ shell.run([st.Page("{pages}/{page}.py", default=True), st.Page("{pages}/resolve.
 
 
 @pytest.fixture
-def visit(tiny: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def visit(tiny: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registered: None):
     monkeypatch.setenv(resources.SUITE, str(tiny))
     monkeypatch.setenv(resources.WORKSPACE, str(workspace))
     monkeypatch.setenv(resources.DEVICE, "cpu")
@@ -170,3 +171,16 @@ def test_more_images_that_take_long_have_to_be_asked_for(visit, monkeypatch: pyt
         clean(app.run())
     assert "Based on all 72 test images of 3 tasks" in text(app)
     assert any(button.key == "start.crosstalk" for button in app.button)  # which nobody asked for
+
+
+def test_the_map_is_drawn_for_print_when_it_is_pinned(visit, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pace, "SHORT", 1e6)
+    drawn: list[object] = []
+    clouds = figures.clouds
+    monkeypatch.setattr(figures, "clouds", lambda *given: drawn.append(given) or clouds(*given))
+    app = visit("embeddings")
+    assert not drawn
+    clean(app.button(key="pin.map-pca").click().run())
+    assert len(drawn) == 1
+    [snapshot] = pinned()
+    assert len(snapshot.figure.data) > 0
