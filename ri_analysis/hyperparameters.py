@@ -57,7 +57,7 @@ class Hyperparameter:
     def help(self) -> str:
         """What it means, which values are allowed, and the default."""
         meaning = f"{self.meaning[0].upper()}{self.meaning[1:]}"
-        if self.choices or self.each is not None:
+        if self.choices or self.each is not None or isinstance(self.default, str):
             return f"{meaning}."
         return f"{meaning}: {self.range_text}, {_text(self.default)} by default."
 

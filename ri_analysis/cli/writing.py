@@ -45,6 +45,13 @@ def add_commands(commands: Any) -> None:
     )
     resolve.add_argument("--steps", type=whole(1, 1_000_000), help="optimisation steps for each expert")
     resolve.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of RI, listed below")
+    resolve.add_argument(
+        "--alpha",
+        action="append",
+        default=[],
+        metavar="TASK=V",
+        help="free weight α of one expert; may be given more than once, and is the setting alphas",
+    )
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
     resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
@@ -95,6 +102,8 @@ def _resolve(options: argparse.Namespace) -> int:
     given: dict[str, Any] = dict(pairs(options.set, "--set"))
     if options.steps is not None:
         given["steps"] = options.steps
+    if options.alpha:
+        given["alphas"] = ",".join(options.alpha)
     complete(HYPERPARAMETERS, given, "resolve")  # before a suite is opened
     if options.preset is not None:
         find_preset(options.preset)

@@ -17,7 +17,7 @@ from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.memory import fitting
 from ri_analysis.resolving import evidence, plan
 from ri_analysis.resolving.objective import Objective, Terms
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, order_seed, pool
+from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, free_weights, order_seed, pool
 from ri_analysis.suite import ORIGINAL, Suite, sample
 from ri_analysis.suite.images import Indices, KeptImages
 from ri_analysis.suite.suite import RECORD
@@ -104,6 +104,7 @@ def forecast(
     """
     names = tuple(tasks or suite.tasks)
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
+    free_weights(values, suite.tasks)
     folder, source = plan.folder_of(suite, name, directory), suite.auxiliary_data(auxiliary)
     plan.check_free(folder)
     taught = evidence.training_images(len(source), float(values["held_out"]), seed)

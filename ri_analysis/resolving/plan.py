@@ -28,6 +28,7 @@ from ri_analysis.suite.suite import RECORD
 PLAN = "run.json"
 _LOCK = ".lock"
 AS_EVER: Mapping[str, Value] = {
+    "alphas": "",
     "parameters": "all",
     "precision": "auto",
     "held_out": 0.0,

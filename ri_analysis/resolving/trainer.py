@@ -20,8 +20,9 @@ from ri_analysis.documents import read_json
 from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
+from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
-from ri_analysis.hyperparameters import Hyperparameter, Value, complete
+from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed, suggest
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import evidence, plan, together
@@ -68,6 +69,12 @@ HYPERPARAMETERS = (
         100.0,
         sweep=(0, 4),
         label="free weight α",
+    ),
+    Hyperparameter(
+        "alphas",
+        "free weight of single experts where theirs is another, such as MNIST=0.5, separated by commas",
+        "",
+        label="free weight of single experts",
     ),
     Hyperparameter(
         "distance",
@@ -188,6 +195,23 @@ def identity(settings: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in found.items() if name not in plan.AS_EVER or value != plan.AS_EVER[name]}
 
 
+def free_weights(settings: Mapping[str, Value], tasks: Sequence[str]) -> dict[str, float]:
+    """Return α of each of `tasks`: that of the setting `alphas` where it names the task, else `alpha`.
+
+    Raises InputError where `alphas` names another task, one twice, or gives it no such number.
+    """
+    [declared] = [item for item in HYPERPARAMETERS if item.name == "alpha"]
+    found: dict[str, float] = {}
+    for text in listed(settings.get("alphas", "")):
+        task, _, value = (part.strip() for part in text.rpartition("="))
+        if task not in tasks:
+            raise InputError(f"alphas: expected TASK=NUMBER, found {text!r}; {suggest(task, tasks)}")
+        if task in found:
+            raise InputError(f"alphas: expected every task once, found {task!r} twice")
+        found[task] = float(declared.validate(value, f"alphas, {task}"))
+    return {task: found.get(task, float(settings["alpha"])) for task in tasks}
+
+
 def default_settings(suite: Suite) -> dict[str, Value]:
     """Return the settings a run starts from: those of the suite's default RI set, the paper's where it has none."""
     name = suite.default_resolved
@@ -237,6 +261,7 @@ def resolve(
     """
     names = tuple(tasks or suite.tasks)
     values = complete(HYPERPARAMETERS, {**default_settings(suite), **(settings or {})}, "resolve")
+    free_weights(values, suite.tasks)
     folder = plan.folder_of(suite, name, directory)
     order = _Order(auxiliary, images, names, tuple(values.items()), folder, str(device), seed)
     source = order.source(suite)
@@ -477,7 +502,8 @@ class _Run:
         return begin(self.encoder, weights, images, rows, self.settings, self._scratch, source)
 
     def _objective(self, distance: str) -> Objective:
-        return Objective(self.heads, self.task, float(self.settings["alpha"]), self.encoder.device, distance)
+        alpha = free_weights(self.settings, self.suite.tasks)[self.task]
+        return Objective(self.heads, self.task, alpha, self.encoder.device, distance)
 
     def _write(self, output: Path) -> None:
         """Write the adapted expert; what was not trained is written as the original file has it."""

@@ -164,6 +164,8 @@ def _value(item: Hyperparameter, value: Value) -> str:
     """Return a value alone, as its widget shows it."""
     if item.titles:
         return item.titled[str(value)]
+    if isinstance(item.default, str):
+        return str(value) or "none"
     return f"{value:,}" if isinstance(value, int) else words.signed(float(value))
 
 

@@ -99,8 +99,9 @@ def test_resolve_makes_a_set_that_measure_finds(shell: Shell) -> None:
     assert found["settings"]["lr"] == 1e-4
     assert len(found["history"]["Reds"]) == 3
     assert shell.json("measure", "--experts", "mine")["recipe"]["experts"] == "mine"
-    quick = ["--preset", "quick", "--steps", "2", "--set", "blocks=1"]
+    quick = ["--preset", "quick", "--steps", "2", "--set", "blocks=1", "--alpha", "Reds=0.5", "--alpha", "Blues=2"]
     found = shell.json("resolve", "--auxiliary", "other", "--name", "quick", *quick)
+    assert found["settings"]["alphas"] == "Reds=0.5,Blues=2"
     assert {"parameters": "last-blocks", "blocks": 1, "steps": 2, "batch": 64}.items() <= found["settings"].items()
     assert "did you mean 'quick'" in shell("resolve", "--auxiliary", "other", "--name", "x", "--preset", "quik")[2]
     code, out, _ = shell("resolve", "--auxiliary", "noise", "--name", "two", "--steps", "2", "--tasks", "Reds,Blues")

@@ -164,6 +164,15 @@ def test_what_differs_from_the_preset_is_said_and_can_be_taken_back(app: AppTest
     assert "rank" not in {item.key.rpartition(".")[2] for item in app.select_slider if item.key}
 
 
+def test_an_expert_may_have_a_free_weight_of_its_own(app: AppTest):
+    visit(app, alphas="Reds=2")
+    assert "quick, but with free weight of single experts Reds=2 (not none)" in text(app)
+    app.text_input(key="widget.resolve.alphas").set_value("Pinks=2")
+    clean(app.run())
+    assert "found 'Pinks=2'; known: Reds" in warnings(app).replace("\\", "")
+    assert app.button(key="resolve.run").disabled
+
+
 def test_a_tower_that_cannot_be_trained_so_says_it_before_the_start(app: AppTest):
     visit(app, blocks="9")
     assert "has 2 blocks, found 9" in warnings(app)

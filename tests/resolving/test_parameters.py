@@ -10,12 +10,12 @@ import torch
 from plain import plain_run
 from safetensors.torch import load_file
 
-from ri_analysis.encoder import Encoder, architecture_of
+from ri_analysis.encoder import Encoder, architecture, architecture_of, products
 from ri_analysis.errors import InputError
 from ri_analysis.memory import VARIABLE
 from ri_analysis.resolving import Losses, resolve
 from ri_analysis.suite import Suite, open_suite
-from ri_analysis.training import parameters, parts, start
+from ri_analysis.training import descent, parameters, parts, precision, start
 from ri_analysis.training.parameters import LowRank, trained_weights
 
 QUICK = {"steps": 8, "lr": 1e-3, "batch": 16}
@@ -78,6 +78,32 @@ def test_every_choice_descends_as_a_plain_loop_does(suite: Suite, tmp_path: Path
                 torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=2e-4)
         else:
             assert torch.equal(tensor, original[name]), name
+
+
+def test_twenty_steps_as_large_towers_take_them_have_a_plain_loops_losses(
+    suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With oneDNN's products, blocks that multiply once, a last block for the class token and the fused optimiser."""
+    for module in (architecture, descent, precision):
+        monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(products, "pays", lambda: True)
+    layers = list[torch.Size]()
+    layer = products._layer
+
+    def note(inputs: torch.Tensor, *others: Any) -> torch.Tensor:
+        layers.append(inputs.shape)
+        return layer(inputs, *others)
+
+    monkeypatch.setattr(products, "_layer", note)
+    length = QUICK | {"steps": 20}
+    _, losses = adapted(suite, tmp_path, length | {"precision": "float32"})
+    _, steps = plain_run(suite, TASK, "other", lambda name, tensor: True, **length)
+    assert layers
+    assert len(losses) == 20
+    assert losses[-1].loss < 0.7 * losses[0].loss
+    for ours, (keep, free) in zip(losses, steps, strict=True):
+        assert ours.keep == pytest.approx(keep, rel=1e-4, abs=1e-6)
+        assert ours.free == pytest.approx(free, rel=1e-4)
 
 
 @pytest.mark.parametrize("large", [True, False])

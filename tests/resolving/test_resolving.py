@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from ri_analysis.encoder import Encoder, Head, architecture_of
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.hyperparameters import complete
+from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import (
     DISTANCES,
@@ -21,6 +21,7 @@ from ri_analysis.resolving import (
     cost,
     default_settings,
     evidence,
+    identity,
     resolve,
     unfinished,
 )
@@ -253,6 +254,11 @@ def test_bad_requests_write_nothing(suite: Suite, workspace: Path, tmp_path: Pat
         ({"auxiliary": "noise", "name": "mild"}, "exists already"),
         ({"auxiliary": "noise", "name": "x", "settings": {"step": 3}}, "did you mean 'steps'"),
         ({"auxiliary": "noise", "name": "x", "settings": {"alpha": -1}}, "alpha must be"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alphas": "Reds"}}, "alphas: expected TASK=NUMBER, found"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alphas": "Pinks=1"}}, "alphas: .* found 'Pinks=1'; known"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alphas": "Reds=1,Reds=2"}}, "found 'Reds' twice"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alphas": "Reds=many"}}, "alphas, Reds: .* found 'many'"),
+        ({"auxiliary": "noise", "name": "x", "settings": {"alphas": "Reds=-1"}}, "alphas, Reds: alpha must be .* 100"),
         ({"auxiliary": "noise", "name": "x", "tasks": ["Pinks"]}, "unknown task 'Pinks'"),
     ]
     for arguments, message in cases:
@@ -265,6 +271,34 @@ def test_bad_requests_write_nothing(suite: Suite, workspace: Path, tmp_path: Pat
     (tmp_path / "taken" / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="other files in it"):
         resolve(suite, auxiliary="noise", name="x", directory=tmp_path / "taken")
+
+
+def test_an_expert_has_an_alpha_of_its_own(suite: Suite, tmp_path: Path) -> None:
+    """Reds with α 3 of its own is Reds of a run with α 3; Blues stays as it was, and so do the names of sets."""
+
+    def made(name: str, **settings: Value) -> dict[str, dict[str, torch.Tensor]]:
+        tasks = ["Reds", "Blues"]
+        folder = resolve(
+            suite,
+            auxiliary="other",
+            name=name,
+            settings=QUICK | {"steps": 3} | settings,
+            directory=tmp_path / name,
+            tasks=tasks,
+        )
+        assert json.loads((folder / "resolve.json").read_text())["settings"]["alphas"] == settings.get("alphas", "")
+        return {task: load_file(folder / f"{task}.safetensors") for task in tasks}
+
+    def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(one[key], other[key]) for key in one)
+
+    plain, strong, single = made("a", alpha=0.5), made("b", alpha=3), made("c", alpha=0.5, alphas="Reds=3")
+    assert equal(single["Reds"], strong["Reds"])
+    assert equal(single["Blues"], plain["Blues"])
+    assert not equal(single["Reds"], plain["Reds"])
+    usual = default_settings(suite)
+    assert "alphas" not in identity(usual)
+    assert identity(usual | {"alphas": "Reds=3"}) == identity(usual) | {"alphas": "Reds=3"}
 
 
 def test_a_run_starts_from_the_default_sets_settings(suite: Suite) -> None:
