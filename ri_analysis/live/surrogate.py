@@ -134,22 +134,22 @@ def lagrange(places: Sequence[Place], place: Place) -> list[float]:
 
 
 def fill(surrogates: list[Surrogate], measure: Callable[[Place], list[Features]]) -> Iterator[int]:
-    """Measure what is missing on the surrogates' grid until the error is good; yield a number after each place.
+    """Measure what is missing on the surrogates' grid; yield a number after each place.
 
-    `measure` returns the features of each surrogate's model at a place.
+    Levels are left out once the error is good, checks never are. `measure` returns the features of each surrogate's
+    model at a place.
     """
-    lead = surrogates[0]
+    lead, good = surrogates[0], False
     ends = {len(level) for level in lead.grid.levels}
     for number, (place, check) in enumerate(lead.grid.steps, 1):
-        if place not in (lead.checks if check else lead.points):
+        if place not in (lead.checks if check else lead.points) and (check or not good):
             for surrogate, features in zip(surrogates, measure(place), strict=True):
                 if check:
                     surrogate.checks = {**surrogate.checks, place: features}
                 else:
                     surrogate.points = {**surrogate.points, place: features}
             yield number
-        if len(lead.points) in ends and lead.checks and lead.usable and _all_good(surrogates):
-            return
+        good = good or (len(lead.points) in ends and lead.usable > 0 and _all_good(surrogates))
 
 
 def _all_good(surrogates: list[Surrogate]) -> bool:

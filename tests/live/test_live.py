@@ -253,12 +253,13 @@ def test_a_surrogate_is_exact_where_it_was_measured_and_says_how_wrong_it_is_els
     assert (list(fill([surrogate], measure)), len(asked)) == ([], count)  # nothing is measured again
 
 
-def test_measuring_ends_where_the_error_is_good(evaluator: Evaluator):
+def test_no_finer_level_is_measured_where_the_error_is_good(evaluator: Evaluator):
     surrogate = Surrogate(Sample.of(evaluator, 24), Grid((0.0,), (1.0,)))
     sets = [(evaluator.suite.task_data(task), None) for task in evaluator.suite.tasks]
     features = evaluator.encoder.features_of_many(evaluator.merged(on_grid(evaluator, (0.0,))), sets)
     same = [dict(zip(evaluator.suite.tasks, features, strict=True))]
-    assert list(fill([surrogate], lambda place: same)) == [1, 2, 3, 4, 5]  # three points and two checks
+    assert list(fill([surrogate], lambda place: same)) == [1, 2, 3, 4, 5, 12, 13]  # no finer level, but all checks
+    assert (len(surrogate.points), len(surrogate.checks)) == (3, 4)
 
 
 # --- the embedded suite -------------------------------------------------------------------------------------------
