@@ -144,7 +144,7 @@ def _features(evaluator: Evaluator, recipe: MergeRecipe) -> Features:
 
 def _filled(surrogate: Surrogate, measured: Callable[[Place], Features]) -> int:
     """Measure a surrogate; return at how many places."""
-    return max(fill([surrogate], lambda place: [measured(place)]))
+    return sum(1 for _ in fill([surrogate], lambda place: [measured(place)]))
 
 
 def _compare(surrogate: Surrogate, places: list[Place], measured: Callable[[Place], Features], errors: Errors) -> None:
