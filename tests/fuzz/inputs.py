@@ -648,7 +648,8 @@ def folder(draw: st.DrawFn) -> Files:
     if draw(st.booleans()):  # one of the suite's own, renamed
         name = draw(st.sampled_from(sorted(found)))
         found[f"{draw(st.sampled_from(_NAMES))}{PurePath(name).suffix}"] = found.pop(name)
-    return found
+    folders = {str(parent) for name in found for parent in PurePath(name).parents}
+    return {name: data for name, data in found.items() if name not in folders}
 
 
 def written(files: Files, folder: Path) -> None:
