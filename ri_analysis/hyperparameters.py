@@ -21,7 +21,8 @@ class Hyperparameter:
     the allowed range and `sweep` the range worth looking at (it defaults to the allowed one); `choices` replaces the
     range for a named option, and `titles` says the choices in words; without them a text as the default means any text.
     `log` asks widgets and sweeps for a logarithmic scale. `each` makes it a choice of several: it declares one of them,
-    and the value is their text, separated by commas, as on the command line (see `listed`).
+    and the value is their text, separated by commas, as on the command line (see `listed`). `zero` says, before the
+    label, what 0 stands for where it is not none: "automatic".
     """
 
     name: str
@@ -37,6 +38,7 @@ class Hyperparameter:
     log: bool = False
     label: str = ""
     unit: str = ""
+    zero: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:

@@ -90,9 +90,11 @@ def saved(number: int, of: int | None = None) -> str:
 
 
 def chosen(item: Hyperparameter, value: Value) -> str:
-    """Return a hyperparameter with its value: "scale λ = 0.3", "150 steps per expert", "KL divergence"."""
+    """Return a setting in words: "scale λ = 0.3", "150 steps per expert", "KL divergence", "whole pool"."""
     if item.titles:
         return item.titled.get(str(value), str(value))
+    if item.zero and value == 0:
+        return f"{item.zero} {item.label}"
     if item.unit and item.label.startswith(item.unit):
         return count(int(value), item.unit.removesuffix("s")) + item.label.removeprefix(item.unit)
     equals = "= " if len(item.label.split()[-1]) == 1 else ""  # a symbol

@@ -97,6 +97,7 @@ HYPERPARAMETERS = (
         sweep=(0, 8192),
         label="pool of images",
         unit="images",
+        zero="whole",
     ),
     SCHEDULE,
     PARAMETERS,

@@ -41,6 +41,7 @@ RATE = Hyperparameter(
     1.0,
     step=1e-5,
     label="learning rate",
+    zero="the suite's own",
 )
 IMAGES = Hyperparameter(
     "images",

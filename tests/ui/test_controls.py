@@ -65,3 +65,15 @@ def test_settings_have_words_and_minus_signs():
     assert [words.setting(value) for value in (1e10, 2.5e20, 1e-10, 100.0)] == ["1e10", "2.5e20", "1e-10", "100"]
     assert (words.signed(-0.5), words.signed(2.0), words.signed(-1 / 3, ".3g")) == ("−0.5", "2", "−0.333")
     assert [words.saved(*counts) for counts in ((0, 9), (3, 9), (9, 9))] == ["none saved", "3 saved", "all saved"]
+
+
+def test_a_zero_that_is_not_none_is_said_in_words():
+    items = {item.name: item for item in METHODS["distilled"].hyperparameters}
+    said = {name: words.chosen(items[name], 0) for name in ("lr", "start_scale", "pool", "steps", "weight_decay")}
+    assert (said["lr"], said["start_scale"]) == ("automatic learning rate", "automatic scale λ of the start")
+    assert (said["pool"], said["steps"], said["weight_decay"]) == (
+        "whole pool of images",
+        "0 gradient steps",
+        "weight decay 0",
+    )
+    assert words.chosen(items["lr"], 1e-3) == "learning rate 0.001"
