@@ -62,10 +62,14 @@ class Architecture:
         """Return the shape of each tensor of the vision tower's state dict, without the tower's memory."""
         return {name: tensor.shape for name, tensor in self._bare_tower().state_dict().items()}
 
-    @cached_property
+    @property
     def large(self) -> bool:
         """Whether the vision tower has at least LARGE parameters."""
-        return sum(shape.numel() for shape in self.tower_shapes().values()) >= LARGE
+        return self._size >= LARGE
+
+    @cached_property
+    def _size(self) -> int:
+        return sum(shape.numel() for shape in self.tower_shapes().values())
 
     def _bare_tower(self) -> torch.nn.Module:
         """Return the vision tower with shapes only. Raises InputError when it takes images of another size."""
