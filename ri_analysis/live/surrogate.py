@@ -24,14 +24,17 @@ from ri_analysis.live.sample import Features, Sample
 
 GOOD = (0.005, 0.01)  # errors of mean accuracy and nats that are not worth another point
 Place = tuple[float, ...]  # one number along a path, two in a plane
-_CHECKS = (0.24, 0.76, 0.6, 0.07)  # along an axis, as shares of it: between the points of all levels
+# Places that are checked, as shares of the axes, between the points of all levels: at first, and further ones.
+_ON_PATH = (((0.24,), (0.76,)), ((0.6,), (0.07,)))
+_IN_PLANE = (((0.24, 0.24), (0.76, 0.76)), ((0.24, 0.76), (0.76, 0.24)))
 
 
 @dataclass(frozen=True)
 class Grid:
     """Places between the ends `low` and `high` of each axis, in levels, each of which holds those before.
 
-    `sides` says how many places a level has along an axis: 2 ** k + 1, rising. `fitting` rounds to what is allowed.
+    `sides` says how many places a level has along an axis: 2 (the ends), 3, 5, 9, rising. `fitting` rounds to what is
+    allowed.
     """
 
     low: Place
@@ -46,15 +49,15 @@ class Grid:
         levels = []
         for side in self.sides:
             shares = [(1 - math.cos(math.pi * step / (side - 1))) / 2 for step in range(side)]
-            found |= dict.fromkeys(self._places(shares))
+            found |= dict.fromkeys(self._at(itertools.product(shares, repeat=len(self.low))))
             levels.append(list(found))
         return levels
 
     @cached_property
     def checks(self) -> list[list[Place]]:
-        """Places off all levels at which what is interpolated is checked: those to begin with, and further ones."""
-        first, further = self._places(_CHECKS[:2]), self._places(_CHECKS[2:]) if len(self.low) == 1 else []
-        return [[place for place in places if place not in self.levels[-1]] for places in (first, further)]
+        """Places off all levels at which what is interpolated is checked: two to begin with, and two further ones."""
+        shares = _ON_PATH if len(self.low) == 1 else _IN_PLANE
+        return [[place for place in self._at(some) if place not in self.levels[-1]] for some in shares]
 
     @property
     def steps(self) -> Iterator[tuple[Place, bool]]:
@@ -65,11 +68,14 @@ class Grid:
         yield from ((place, False) for place in self.levels[-1][len(self.levels[0]) :])
         yield from ((place, True) for place in further)
 
-    def _places(self, shares: Sequence[float]) -> list[Place]:
-        ends = zip(self.low, self.high, strict=True)
-        lines = [[low + share * (high - low) for share in shares] for low, high in ends]
-        rounded = (tuple(round(value, 9) for value in place) for place in itertools.product(*lines))
-        return list(dict.fromkeys(map(self.fitting, rounded)))
+    def _at(self, shares: Iterable[Place]) -> list[Place]:
+        """Return the places at shares of each axis."""
+        ends = list(zip(self.low, self.high, strict=True))
+        places = (
+            tuple(round(low + share * (high - low), 9) for share, (low, high) in zip(some, ends, strict=True))
+            for some in shares
+        )
+        return list(dict.fromkeys(map(self.fitting, places)))
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ def main() -> int:
                 rng = np.random.default_rng(options.seed)  # the same recipes for both sizes: measured once
                 _estimates(evaluator, probe, experts, options.recipes, rng)
         _surrogates(evaluator, sets[-1], options.lines, rng)
-        for refined in (False, True):
-            _planes(evaluator, sets[-1], options.planes, refined, rng)
+        for sides in ((2,), (2, 3), (3, 5)):
+            _planes(evaluator, sets[-1], options.planes, sides, rng)
     return 0
 
 
@@ -111,7 +111,7 @@ def _surrogates(evaluator: Evaluator, experts: str, lines: int, rng: np.random.G
     _tell(f"{lines} lines, {np.mean(points):.1f} points and checks", errors)
 
 
-def _planes(evaluator: Evaluator, experts: str, planes: int, refined: bool, rng: np.random.Generator) -> None:
+def _planes(evaluator: Evaluator, experts: str, planes: int, sides: tuple[int, ...], rng: np.random.Generator) -> None:
     """Move two coefficients of a recipe at random, as the pad does, and compare alike."""
     sample, errors, points = Sample.of(evaluator, SURROGATE_SIZE), Errors(list), []
     for _ in range(planes):
@@ -121,7 +121,7 @@ def _planes(evaluator: Evaluator, experts: str, planes: int, refined: bool, rng:
         def measured(place: Place, base: MergeRecipe = base, tasks: list[str] = tasks) -> Features:
             return _features(evaluator, _changed(evaluator, base, dict(zip(tasks, place, strict=True)), None))
 
-        surrogate = Surrogate(sample, Grid((-1.0, -1.0), (2.0, 2.0), (3, 5) if refined else (3,)))
+        surrogate = Surrogate(sample, Grid((-1.0, -1.0), (2.0, 2.0), sides))
         points.append(_filled(surrogate, measured))
         places: list[Place] = [(float(x), float(y)) for x, y in rng.uniform(-1.0, 2.0, (BETWEEN, 2))]
         _compare(surrogate, places, measured, errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from importlib import resources
 from itertools import islice
@@ -109,6 +110,18 @@ def test_the_page_computes_what_the_plane_says(browser: Browser, refined: bool):
         assert page.evaluate(AT, {"other": 0.3} | other) is None
 
 
+def test_a_hand_at_the_very_end_is_on_the_path(browser: Browser):
+    page = blank(browser)
+    low, high = 0.003, 0.7  # whose logarithms are rounded
+    direction = SliderPath((), "x.rate", math.log(low), math.log(high), (), True)
+    line, last = line_of(direction, direction.grid(live=True), known=True)
+    page.evaluate(ROWS, line.sent(("", 0, 0, 0), last, 1, {"x.rate": 0.1}))
+    for value in (low, 0.1, high):
+        assert page.evaluate(AT, {"x.rate": value}) is not None
+    for value in (0.99 * low, 1.01 * high):
+        assert page.evaluate(AT, {"x.rate": value}) is None
+
+
 def test_a_refined_plane_follows_the_first(browser: Browser):
     page = blank(browser)
     line, last = plane_of(refined=True)
@@ -205,7 +218,12 @@ def test_a_hand_moves_two_coefficients_on_the_pad(visit: Visit):
     page.get_by_role("slider", name="two coefficients").first.press("Shift+ArrowLeft")
     expect(shown[0]).to_have_value("0.85")
     expect(page.locator(".ri-live-pad .scale")).to_contain_text("Mean accuracy, estimated")
+    opacity = "(canvas) => canvas.getContext('2d').getImageData(9, 9, 1, 1).data[3]"
+    canvas = page.locator(".ri-live-pad canvas").first
+    assert canvas.evaluate(opacity) == 255
     page.get_by_label("coefficient moved across").select_option(second)  # the two change places
+    expect(page.locator(".ri-live-pad .scale")).to_contain_text("Rest on a square")  # it was another plane's
+    assert canvas.evaluate(opacity) == 0
     expect(page.get_by_label("coefficient moved up and down").locator("option:checked")).to_have_text(first)
 
 

@@ -176,7 +176,9 @@ def test_the_weights_in_a_plane_reproduce_products_of_polynomials():
         assert value == pytest.approx(0.8**power * (-0.3) ** other)
 
 
-@pytest.mark.parametrize("grid", [Grid((0.1,), (1.0,)), Grid((-1.0, -1.0), (2.0, 2.0), (3, 5))])
+@pytest.mark.parametrize(
+    "grid", [Grid((0.1,), (1.0,)), *(Grid((-1.0, -1.0), (2.0, 2.0), sides) for sides in ((2, 3), (3, 5)))]
+)
 def test_each_level_begins_with_the_one_before_and_is_checked_off_all(grid: Grid):
     axes = len(grid.low)
     assert [len(level) for level in grid.levels] == [side**axes for side in grid.sides]

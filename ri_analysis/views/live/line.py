@@ -151,9 +151,9 @@ class Plane:
         return f"{PAD}:{'|'.join(self.entries)}"
 
     def grid(self, *, live: bool) -> Grid:
-        """Return where the models are measured: at 9 places where each takes long, at 25 where not."""
+        """Return where the models are measured: at 4 places and then 9 where each takes long, at 9 and 25 where not."""
         low, high = recipes.COEFFICIENT_RANGE
-        return Grid((low, low), (high, high), (3, 5) if live else (3,))
+        return Grid((low, low), (high, high), (3, 5) if live else (2, 3))
 
     def at(self, place: Place) -> state.Texts:
         """Return the recipe's entries at a place."""
@@ -165,7 +165,7 @@ class Plane:
         return _coefficient(first), _coefficient(second)
 
     def described(self) -> dict[str, Any]:
-        """Return how the page finds positions from the sliders' values."""
+        """Return how the page finds places from the sliders' values."""
         return {"held": self.held, "axes": list(self.entries), "log": False, "offsets": {}}
 
 

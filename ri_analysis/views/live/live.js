@@ -1,8 +1,9 @@
 // Sliders, a pad of two coefficients, and bars that follow them.
 //
 // In, as `data`: ack (the latest message carried out), controls, tasks, weighted, method, models, rows, kind, says,
-// change (what RI changed, with a colour where that is clear), pad ({low, high, colours}: its ends, and its shades from the least accuracy to the most; null where there is none), pins, undoable, query and copies (once the reader lets go), poll (exact values are on their way),
-// path (points along the slider at hand, see slide.js), on (the path on which the recipe lies), refining (more points follow).
+// change (what RI changed, with a colour where that is clear), pad ({low, high, colours}: its ends, and its shades from
+// the least accuracy to the most; null where there is none), pins, undoable, query and copies (once the reader lets go),
+// poll (exact values are on their way), path (points along the slider at hand, see slide.js), on (the path on which the recipe lies), refining (more points follow).
 // Out, as the state `message`: {seq, kind, held, holding, values, act, near, linked, have}. near is the slider, or the pad,
 // that the hand is at, have the path that is known here and how many of its points. kind is move (a slider is being moved), release,
 // act (a button), poll (is there more by now?) or settle (exact values are there and no slider moves: update the page);
@@ -717,6 +718,7 @@ class Pad {
       entries[axis] = choice.value;
       this.entries = entries;
       this.show();
+      this.shade(this.panel.path); // what is shaded is another plane
     };
     return choice;
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from plotly.colors import sample_colorscale
@@ -19,7 +20,7 @@ from ri_analysis.views.live.session import View
 
 MEAN = "mean"
 _MEASURES = ("accuracy", "interference")
-_SHADES = 64  # of the pad
+_SHADES = 32  # of the pad
 Bar = list[float]  # value, low, high
 
 
@@ -71,7 +72,12 @@ def pad(evaluator: Evaluator) -> dict[str, Any] | None:
     if not recipes.chosen_method().weighted or len(recipes.possible_tasks(evaluator)) < 2:
         return None
     low, high = recipes.COEFFICIENT_RANGE
-    return {"low": low, "high": high, "colours": sample_colorscale(look.SEQUENTIAL, _SHADES)}
+    return {"low": low, "high": high, "colours": _shades()}
+
+
+@lru_cache(maxsize=1)
+def _shades() -> list[str]:
+    return list(map(str, sample_colorscale(look.SEQUENTIAL, _SHADES)))
 
 
 def tasks(evaluator: Evaluator) -> list[dict[str, Any]]:

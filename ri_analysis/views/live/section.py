@@ -27,6 +27,8 @@ from ri_analysis.views.live.line import Have
 from ri_analysis.views.live.preview import preview
 from ri_analysis.views.live.session import LiveSession, live_session
 
+_NOTHING: Have = ("", 0, 0, 0)
+
 
 def opened(evaluator: Evaluator) -> None:
     """Have something measured for the live values to start from: all images where that is known, else a first look."""
@@ -78,9 +80,11 @@ def section(evaluator: Evaluator) -> None:
 
 
 def _known_path(message: dict[str, Any]) -> Have:
-    name, *counts = message.get("have") or ("", 0, 0, 0)
-    count, checked, reference = map(int, counts)
-    return str(name), count, checked, reference
+    have: list[Any] = message.get("have") or []
+    if len(have) != len(_NOTHING):  # also of a tab that was opened on another version
+        return _NOTHING
+    name, count, checked, reference = have
+    return str(name), int(count), int(checked), int(reference)
 
 
 def _obey(session: LiveSession, message: dict[str, Any], evaluator: Evaluator) -> None:

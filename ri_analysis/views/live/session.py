@@ -183,7 +183,7 @@ class LiveSession:
             self._refine(self._line)
 
     def _refine(self, line: Line) -> None:
-        """Go on measuring along a line, where the hand is to begin with."""
+        """Go on measuring along a line."""
         line.start(f"{self._name}:line:{uuid4().hex}")
 
     def _along(self, evaluator: Evaluator, pair: Pair) -> tuple[list[Estimate], str] | None:

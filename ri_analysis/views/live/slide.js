@@ -5,6 +5,8 @@
 // from number `first` on, constants (with the first node only), corrections and errors by model, smooth, says}. axes are
 // the entries whose values are free, one on a slider's path and two in a plane; a position has a number for each.
 
+const ROUNDED = 1e-8; // places are rounded: a hand at the very end is still on the path
+
 /** What is known along one slider's path, or in one plane. */
 class SlidePath {
   constructor(sent) {
@@ -47,7 +49,7 @@ class SlidePath {
     const position = this.axes.map((entry) => (this.log ? Math.log(values[entry]) : values[entry]));
     const within = position.every((value, axis) => {
       const places = this.nodes.map((node) => node.position[axis]);
-      return Math.min(...places) <= value && value <= Math.max(...places);
+      return Math.min(...places) - ROUNDED <= value && value <= Math.max(...places) + ROUNDED;
     });
     return this.smooth && within ? position : null;
   }
