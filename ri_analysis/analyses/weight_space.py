@@ -126,7 +126,7 @@ def _says(answer: Answer[WeightSpace]) -> str:
 
 def _by_chance(share: float) -> str:
     """Say how often chance alone gives a correlation as strong."""
-    return f"chance alone gives one as strong in {100 * share:.2g}% of cases"
+    return f"chance alone gives one as strong in {words.significant(100 * share, 2)}% of cases"
 
 
 def layer_interference(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:

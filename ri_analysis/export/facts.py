@@ -145,7 +145,7 @@ def gain_in_words(gain: Gain, method: str) -> str:
 
 def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: int) -> dict[str, str]:
     """Return what an RI run of some experts will take and write, each thing in words under its name."""
-    steps = f"{words.count(int(settings['steps']), 'step')} of {forecast.step_seconds:.2g} s"
+    steps = f"{words.count(int(settings['steps']), 'step')} of {words.significant(forecast.step_seconds, 2)} s"
     states = f", and up to {size(forecast.disk_meanwhile)} while it runs" if forecast.disk_meanwhile else ""
     aside = f"; {forecast.held_out:,} of them are never trained on and show how it fares" if forecast.held_out else ""
     files, folder = words.count(len(forecast.files) - 1, "expert"), told(forecast.folder)

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.intervals import clear
 from ri_analysis.progress import Pace
@@ -77,6 +79,11 @@ def exact(value: object) -> str:
     """
     text = setting(value)
     return text if not isinstance(value, float) or float(text) == value else f"{value:.12g}"
+
+
+def significant(value: float, digits: int) -> str:
+    """Return a number with so many significant digits and no exponent: "0.0042", "120"."""
+    return np.format_float_positional(value, digits, unique=False, fractional=False, trim="-")
 
 
 def signed(value: float, form: str = "g") -> str:

@@ -253,7 +253,7 @@ def _by_label(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _milliseconds(row: Mapping[Hashable, Any] | pd.Series) -> str:
-    return f"{1000 * row['step_seconds']:.3g} ms"
+    return f"{words.significant(1000 * row['step_seconds'], 3)} ms"
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

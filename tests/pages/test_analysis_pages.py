@@ -29,7 +29,9 @@ def visit(tiny: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv(resources.SUITE, str(tiny))
     monkeypatch.setenv(resources.WORKSPACE, str(workspace))
     monkeypatch.setenv(resources.DEVICE, "cpu")
-    monkeypatch.setattr(opening, "PATIENCE", 60.0)  # AppTest does not come back for fragments
+    # However slow the machine is: AppTest does not come back for fragments.
+    monkeypatch.setattr(opening, "PATIENCE", 60.0)
+    monkeypatch.setattr(asking, "MOMENT", 60.0)
     # Have AppTest run the script itself, not its pages alone.
     monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
 

@@ -64,6 +64,7 @@ def test_settings_have_words_and_minus_signs():
     assert words.settings(HYPERPARAMETERS, {"views": 1, "old": 2.0}) == ["1 augmented view per image", "old 2"]
     assert [words.setting(value) for value in (1e10, 2.5e20, 1e-10, 100.0)] == ["1e10", "2.5e20", "1e-10", "100"]
     assert (words.signed(-0.5), words.signed(2.0), words.signed(-1 / 3, ".3g")) == ("−0.5", "2", "−0.333")
+    assert [words.significant(value, 2) for value in (100.0, 123.0, 0.00456, 0.0)] == ["100", "120", "0.0046", "0"]
     assert [words.saved(*counts) for counts in ((0, 9), (3, 9), (9, 9))] == ["none saved", "3 saved", "all saved"]
 
 
