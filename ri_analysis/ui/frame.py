@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ri_analysis.figures import look
 from ri_analysis.figures.chart import Chart
 from ri_analysis.memory import explained
 from ri_analysis.ui import ahead, tray
+
+_MARKS = re.compile(r"[\\`*_{}\[\]#<>$~]|[:&](?=[#A-Za-z])")  # of Markdown: `:red` and `&lt;` among them
 
 
 def dark() -> bool:
@@ -119,8 +122,7 @@ def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table be
 
 def plain(text: str) -> str:
     """Return text that Markdown shows as it is: names and paths are no marks, and paths begin at an allowed folder."""
-    signs = (f"\\{sign}" if sign in "\\`*_{}[]#<>$~:&|" else sign for sign in shortened(text))
-    return "".join(signs).replace("\n", "  \n")
+    return _MARKS.sub(r"\\\g<0>", shortened(text)).replace("\n", "  \n")
 
 
 def sentence(text: str) -> str:

@@ -161,7 +161,7 @@ def _only_looks(scope: Scope) -> bool:
 
 
 def _without_origin(scope: Scope) -> Scope:
-    """Return a request without its origin, which was judged: to do it, Streamlit would ask other hosts for our address."""
+    """Return a request without its origin, which is judged by now: Streamlit would ask other hosts for our address."""
     if scope["type"] != "websocket":
         return scope
     return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"origin"]}
