@@ -40,11 +40,19 @@ def allow_file(path: Path) -> None:
 
 
 def is_allowed(path: Path) -> bool:
-    """Whether what `path` leads to, through links and `..`, may be read."""
+    """Whether what `path` leads to, through links and `..`, may be read.
+
+    A way back out of somewhere else may not be taken: whether it can be tells what lies there.
+    """
     if _folders is None:
         return True
-    real = _real(path)
-    return real in _files or any(real.is_relative_to(folder) for folder in _folders)
+    parts = path.parts
+    turns = [place for place in range(1, len(parts)) if parts[place] == ".." != parts[place - 1]]
+    return all(_lies_within(_real(each)) for each in (path, *(Path(*parts[:place]) for place in turns)))
+
+
+def _lies_within(real: Path) -> bool:
+    return real in _files or any(real.is_relative_to(folder) for folder in _folders or ())
 
 
 def require_allowed(path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ri_analysis import limits
+from ri_analysis.allowed import is_hidden
 from ri_analysis.errors import InputError, one_message
 from ri_analysis.stamps import reading
 
@@ -25,7 +26,8 @@ def place(folder: Path, name: str) -> Path:
     """Return the path that `name`, which somebody wrote, means in `folder`. Raises InputError for what can't be one."""
     try:
         longest = max(len(os.fsencode(part)) for part in name.split("/"))
-        path = folder / Path(name).expanduser()
+        # Where others write the name, who has a home here, and where, is told to no one.
+        path = folder / (Path(name) if is_hidden() else Path(name).expanduser())
     except UnicodeEncodeError as error:
         raise InputError(f"{name[:80]}: expected a path, found half a character") from error
     except RuntimeError as error:  # ~somebody

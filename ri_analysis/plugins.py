@@ -8,6 +8,7 @@ version. Files are loaded where their user names them, and installed modules by 
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
@@ -16,12 +17,16 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import lru_cache, wraps
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from importlib.util import find_spec
 from inspect import isgenerator
 from pathlib import Path
+from site import getusersitepackages
+from sysconfig import get_path
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from ri_analysis.allowed import is_hidden
 from ri_analysis.errors import Cancelled, InputError
@@ -249,7 +254,7 @@ def _module(name: str, content: Mapping[str, bytes]) -> ModuleType:
     """Run a plug-in's module. Raises InputError for whatever goes wrong in it."""
     entry = _entry_points().get(name)
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for results
+        with redirect_stdout(sys.stderr), _unchanged():  # stdout is for results
             return import_module(entry.module) if entry is not None else _run(Path(name), content[""])
     except (Exception, SystemExit) as error:
         if isinstance(error, InputError) and entry is None and str(error).startswith(name):
@@ -278,8 +283,10 @@ def _run(path: Path, source: bytes) -> ModuleType:
     # A name of its own, by which whatever is pickled is found where the same file is loaded.
     module = ModuleType(f"ri_analysis_plugin_{re.sub(r'[^0-9A-Za-z]', '_', path.stem)}_{digest(str(path))[:8]}")
     module.__file__ = str(path)
+    module.__dict__["print"] = _aside
     sys.modules[module.__name__] = module
     try:
+        _refuse_strangers(path, source)
         exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
         _refuse_neighbours(path, module)
     except BaseException:
@@ -288,16 +295,47 @@ def _run(path: Path, source: bytes) -> ModuleType:
     return module
 
 
+def _aside(*values: object, **named: Any) -> None:
+    """Print for a plug-in, whenever it does: stdout is for results."""
+    print(*values, **{"file": sys.stderr, **named})
+
+
 def _refuse_neighbours(path: Path, module: ModuleType) -> None:
     """Raise InputError where a plug-in uses a file beside it: its digest would not tell that one's changes."""
     for value in list(vars(module).values()):
         other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
         place = getattr(other, "__file__", None)
         if other is not module and place is not None and Path(place).parent == path.parent:
-            raise InputError(
-                f"{path}: expected a plug-in in one file, found that it imports {place}, whose changes would go "
-                f"unnoticed; put both into an installed package with an entry point in the group {GROUP!r}"
-            )
+            raise _uses(path, place)
+
+
+def _refuse_strangers(path: Path, source: bytes) -> None:
+    """Raise InputError where a plug-in imports, anywhere, what is in no installed package: see `_refuse_neighbours`."""
+    nodes = list(ast.walk(ast.parse(source, str(path))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    for name in dict.fromkeys(name.partition(".")[0] for name in names):
+        if name in sys.stdlib_module_names or name == __package__:
+            continue
+        spec = find_spec(name)
+        places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+        if all(any(Path(each).is_relative_to(home) for home in _homes()) for each in places if each):
+            continue
+        if name not in packages_distributions():
+            raise _uses(path, next(filter(None, places)))
+
+
+@lru_cache(maxsize=1)
+def _homes() -> tuple[str, ...]:
+    """Return the folders of installed packages."""
+    return tuple({get_path("purelib"), get_path("platlib"), getusersitepackages()})
+
+
+def _uses(path: Path, place: str) -> InputError:
+    return InputError(
+        f"{path}: expected a plug-in in one file, found that it imports {place}, whose changes would go unnoticed; "
+        f"put both into an installed package with an entry point in the group {GROUP!r}"
+    )
 
 
 # --- what goes wrong later --------------------------------------------------------------------------------
@@ -337,14 +375,65 @@ def _steps(generator: Generator[Any, Any, Any], name: str, what: str) -> Generat
         sent = yield value
 
 
+class _Changed(Exception):
+    """Something that holds for the whole process was changed."""
+
+
+@lru_cache(maxsize=1)
+def _process() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
+    """Return what all numbers of a process, or where it finds files, hang on: how each is asked for, and set."""
+    import torch  # takes seconds, and not every command needs it
+
+    return {
+        "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "whether torch computes gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+        "the precision of torch's products": (
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        "how NumPy treats errors": (np.geterr, lambda before: np.seterr(**before)),
+        "the current folder": (os.getcwd, os.chdir),
+        "variables RI_ANALYSIS_…": (_variables, _set_variables),
+    }
+
+
+def _variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("RI_ANALYSIS_")}
+
+
+def _set_variables(before: Mapping[str, str]) -> None:
+    for name in _variables().keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Raise _Changed where what is run within changes what holds for all others in the process; it is set back."""
+    before = {name: look() for name, (look, _) in _process().items()}
+    said = []
+    try:
+        yield
+    finally:
+        for name, (look, put) in _process().items():
+            if look() != before[name]:
+                said.append(name)
+                put(before[name])
+    if said:
+        raise _Changed(f"expected to leave the process as it is, found that it changed {' and '.join(said)}")
+
+
 @contextmanager
 def _explained(name: str, what: str) -> Iterator[None]:
     """Turn what goes wrong in a plug-in into one InputError; what is no fault of it passes unchanged."""
     try:
-        yield
+        with _unchanged():
+            yield
+    except _Changed as error:
+        raise InputError(f"{_told(name)}: {what}: {error}") from error
     except (InputError, Cancelled, MemoryError, StopIteration):
         raise
-    except Exception as error:
-        if is_full(error):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) and is_full(error):
             raise
         raise _said(error, name, f"{what} failed") from error

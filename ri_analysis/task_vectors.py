@@ -74,6 +74,12 @@ class Layer:
                 target.copy_(merge(piece))
         return merged
 
+    def apart(self) -> Layer:
+        """Return this layer with a θ₀ of its own: who writes into that changes no other merge."""
+        found = copy(self)
+        found.pretrained = self.pretrained.clone()
+        return found
+
     def every(self, stride: int, start: int) -> torch.Tensor:
         """Return every `stride`-th entry of the task vectors, from entry `start` on: (T, n)."""
         return self.deltas.reshape(len(self.deltas), -1)[:, start::stride]

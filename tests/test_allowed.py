@@ -15,6 +15,7 @@ from ri_analysis.allowed import (
     shortened,
     told,
 )
+from ri_analysis.documents import place
 from ri_analysis.errors import InputError
 from ri_analysis.files import file_digest
 from ri_analysis.stamps import reading
@@ -49,6 +50,25 @@ def test_links_and_dots_count_by_what_they_lead_to(inside: Path, tmp_path: Path)
             require_allowed(inside / name)
     for path in (inside, inside / "mine", inside / "nothing", inside / "folder/inside/mine", tmp_path / "way-in/mine"):
         require_allowed(path)
+
+
+def test_a_way_back_out_of_somewhere_else_tells_nothing(inside: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "below")
+    for name in ("there", "nothing", "link", "secret", "there/../nothing"):
+        for path in (tmp_path / name / ".." / "inside" / "mine", inside / ".." / name / ".." / "inside" / "mine"):
+            with pytest.raises(Outside):
+                require_allowed(path)
+    for path in (inside / ".." / "inside" / "mine", inside / "nothing" / ".." / "mine", inside / ".." / ".." / "x"):
+        assert is_allowed(path) is (path.name == "mine")
+
+
+def test_where_anybody_has_a_home_is_told_to_no_visitor(inside: Path) -> None:
+    allow_only([inside], hidden=True)
+    assert place(Path(), "~root/x") == Path("~root/x")
+    assert place(Path(), "~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+    allow_only([inside])
+    assert place(Path(), "~/x") == Path.home() / "x"
 
 
 def test_nothing_is_read_without_being_looked_at(inside: Path, tmp_path: Path) -> None:

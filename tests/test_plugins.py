@@ -230,6 +230,72 @@ def test_a_direction_may_be_a_view_and_of_another_type(files: list[Path], evalua
         torch.testing.assert_close(merged[name], 2 * tensor)
 
 
+def test_a_direction_that_is_no_dense_tensor_of_real_numbers_is_refused(files: list[Path], evaluator: Evaluator):
+    for how in (".to('meta')", ".to(torch.complex64)", ".to_sparse()"):
+        source = files[0].read_text("utf-8")
+        with_body(files[0], f"import torch; return layer.deltas.mean(0){how}")
+        assert load(files[0]) == []
+        with pytest.raises(InputError, match=f"{outside.METHOD}: expected a dense tensor of real numbers for visual"):
+            dict(evaluator.merged(evaluator.recipe(outside.METHOD)))
+        files[0].write_text(source, encoding="utf-8")
+
+
+def test_what_a_method_writes_into_changes_no_other_merge(files: list[Path], evaluator: Evaluator):
+    with_body(files[0], "layer.pretrained.zero_(); layer.deltas.zero_()")
+    assert load(files[0]) == []
+    before = {name: tensor.clone() for name, tensor in evaluator.merged(evaluator.recipe("ties"))}
+    list(evaluator.merged(evaluator.recipe(outside.METHOD)))
+    for name, tensor in evaluator.merged(evaluator.recipe("ties")):
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ("import torch; torch.set_default_dtype(torch.float64)", "torch's default dtype"),
+        ("import torch; torch.set_grad_enabled(not torch.is_grad_enabled())", "whether torch computes gradients"),
+        ("import torch; torch.set_float32_matmul_precision('medium')", "the precision of torch's products"),
+        ("import numpy; numpy.seterr(all='raise')", "how NumPy treats errors"),
+        ("import os; os.chdir(os.sep)", "the current folder"),
+        ("import os; os.environ['RI_ANALYSIS_LIMITS'] = 'recipes=1'", "variables RI_ANALYSIS_…"),
+    ],
+)
+def test_what_holds_for_the_whole_process_stays(files: list[Path], evaluator: Evaluator, body: str, what: str):
+    before = {name: look() for name, (look, _) in plugins._process().items()}
+    source = files[0].read_text("utf-8")
+    files[0].write_text(f"{source}\n{body}\n", encoding="utf-8")
+    (said,) = load(files[0])
+    assert str(files[0]) in said
+    assert f"it changed {what}" in said
+    assert {name: look() for name, (look, _) in plugins._process().items()} == before
+    files[0].write_text(source, encoding="utf-8")
+    with_body(files[0], body)
+    assert load(files[0]) == []
+    with pytest.raises(InputError, match=f"method '{outside.METHOD}': expected to leave the process .* changed {what}"):
+        dict(evaluator.merged(evaluator.recipe(outside.METHOD)))
+    assert {name: look() for name, (look, _) in plugins._process().items()} == before
+
+
+def test_a_method_does_not_end_the_process(files: list[Path], evaluator: Evaluator):
+    with_body(files[0], "raise SystemExit(3)")
+    assert load(files[0]) == []
+    with pytest.raises(InputError, match=f"method '{outside.METHOD}' failed: SystemExit: 3"):
+        dict(evaluator.merged(evaluator.recipe(outside.METHOD)))
+
+
+def test_another_file_that_is_imported_later_is_refused(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Answers are kept under a digest of the plug-in: that of the other file's changes would be unnoticed."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "some_helper.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    with_body(files[0], "from some_helper import VALUE")
+    (said,) = load(files[0])
+    assert "found that it imports" in said
+    assert "some_helper.py" in said
+
+
 def test_an_error_within_a_method_is_one_message(files: list[Path], evaluator: Evaluator):
     with_body(files[0], "return layer.deltas / None")
     assert load(files[0]) == []
@@ -259,11 +325,20 @@ def test_memory_that_runs_out_and_a_stop_are_no_fault_of_a_plug_in(files: list[P
         files[0].write_text(source, encoding="utf-8")
 
 
-def test_what_a_plug_in_prints_is_no_result(files: list[Path], capsys: pytest.CaptureFixture[str]):
+def test_what_a_plug_in_prints_is_no_result(
+    files: list[Path], evaluator: Evaluator, capsys: pytest.CaptureFixture[str]
+):
     capsys.readouterr()
     files[0].write_text(f"{files[0].read_text('utf-8')}\nprint('hello')\n", encoding="utf-8")
     assert load(files[0]) == []
     assert tuple(capsys.readouterr()) == ("", "hello\n")
+    with_body(files[0], "print('again')")
+    assert load(files[0]) == []
+    capsys.readouterr()
+    list(evaluator.merged(evaluator.recipe(outside.METHOD)))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "again" in err
 
 
 def test_a_worker_takes_no_other_version(files: list[Path]):

@@ -9,6 +9,7 @@ from ri_analysis.cli.flags import command
 from ri_analysis.cli.opening import open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
+from ri_analysis.markdown import csv_text
 from ri_analysis.progress import Parts
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _printed(
     if form == "markdown":
         return markdown(table, said)
     if form == "csv":
-        return str(table.to_csv(index=False))
+        return csv_text(table)
     columns = ["name", "accuracy", "worst_accuracy", "worst_task", "normalised_accuracy", "interference", "crosstalk"]
     columns += [] if baseline is None else ["difference", "difference_low", "difference_high"]
     return table[[*columns, "n"]].to_string(index=False, float_format="{:.4g}".format, na_rep="-") + "\n"

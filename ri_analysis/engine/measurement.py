@@ -322,6 +322,9 @@ class Measurement:
             held = self._read(model, section, *found)
             if found[0] > count:
                 held = _cut(held, self._rows(section.images, count))
+            for values in (held.predicted, held.divergence):
+                if values is not None:
+                    values.setflags(write=False)  # who asks next must find the same
             self._outcomes.put(key, held, held.predicted.nbytes * 8)
         return held
 

@@ -18,6 +18,7 @@ from ri_analysis.engine.recipe_texts import written
 from ri_analysis.engine.variance import explained
 from ri_analysis.figures import words
 from ri_analysis.intervals import clear
+from ri_analysis.markdown import cell
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import METHODS, MergeRecipe
 from ri_analysis.progress import Progress
@@ -235,7 +236,7 @@ def markdown(table: pd.DataFrame, baseline: str = "") -> str:
     """Return `recipe_rows` as a Markdown table, with the same marks as `latex`."""
     heads, rows = _cells(table, lambda text: f"**{text}**")
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(map(_markdown, line)) + " |" for line in lines) + f"\n\n{_note(baseline)}\n"
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + f"\n\n{_note(baseline)}\n"
 
 
 def _note(baseline: str) -> str:
@@ -301,7 +302,3 @@ def _latex(text: str) -> str:
     bold = _BOLD.fullmatch(text)
     escaped = "".join(_LATEX.get(sign, sign) for sign in (bold[1] if bold else text)).replace("\n", " ")
     return rf"\textbf{{{escaped}}}" if bold else escaped
-
-
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

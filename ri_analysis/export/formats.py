@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ri_analysis.export import browser, glyphs, paper
 from ri_analysis.export.snapshot import Snapshot
+from ri_analysis.markdown import csv_text
 
 DPI = 300  # of PNG
 
@@ -69,7 +70,7 @@ def _with_words(drawn: bytes, title: str, description: str) -> bytes:
 
 def csv(table: pd.DataFrame) -> bytes:
     """Return a table as CSV."""
-    return table.to_csv(index=False).encode()
+    return csv_text(table).encode()
 
 
 def parquet(table: pd.DataFrame, **words: str) -> bytes:

@@ -21,6 +21,7 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="ri-analysis">
+<meta http-equiv="Content-Security-Policy" content="default-src 'unsafe-inline' 'unsafe-eval' data: blob:">
 <title>$title</title>
 <link rel="icon" href="data:,">
 <style>$font$style</style>
@@ -45,6 +46,7 @@ addEventListener("beforeprint", () => document.querySelectorAll("details").forEa
 
 _STYLE = """
 @page { margin: 15mm; }
+.js-plotly-plot svg a { pointer-events: none; }
 :root { color-scheme: light; }
 body { margin: 0; background: #fff; color: #1c2733; font: 15px/1.5 "RI Sans", "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 7.08in; margin: 0 auto; padding: 2rem 1rem 4rem; }

@@ -54,7 +54,8 @@ def direction(
     blocks = 1 + max((block for name in floats if (block := block_index(name)) is not None), default=-1)
 
     def walk() -> Iterator[Layer]:
-        return vectors.walk(dict(recipe.coefficients))
+        layers = vectors.walk(dict(recipe.coefficients))
+        return map(Layer.apart, layers) if method.source else layers
 
     passes, options = _Passes(len(floats), method.passes, progress), _options(method, recipe)
     if method.gather is not None:
@@ -62,7 +63,8 @@ def direction(
     passes.gathered()
     for layer in walk():
         if method.statistic is not None:
-            options["statistics"] = _known(statistics, recipe)(layer.name)
+            known = _known(statistics, recipe)(layer.name)
+            options["statistics"] = [tensor.clone() for tensor in known] if method.source else known
         delta = method.direction(layer, **options)
         if method.source:
             delta = _own(delta, layer, method)
@@ -79,7 +81,10 @@ def _own(delta: object, layer: Layer, method: Method) -> torch.Tensor:
         raise InputError(
             f"{method.name}: expected a tensor of shape {tuple(layer.pretrained.shape)} for {layer.name}, found {found}"
         )
-    return delta.to(device=layer.pretrained.device, dtype=torch.float32, copy=True)
+    if delta.is_meta or delta.is_complex() or delta.layout != torch.strided:
+        found = f"{delta.dtype}, {delta.layout}, on {delta.device}"
+        raise InputError(f"{method.name}: expected a dense tensor of real numbers for {layer.name}, found {found}")
+    return delta.detach().to(device=layer.pretrained.device, dtype=torch.float32, copy=True)
 
 
 def _options(method: Method, recipe: MergeRecipe) -> dict[str, Any]:

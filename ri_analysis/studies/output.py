@@ -18,7 +18,7 @@ from ri_analysis.figures.chart import Chart
 from ri_analysis.files import atomic_path, write_text
 from ri_analysis.hyperparameters import Value
 from ri_analysis.json_text import to_json
-from ri_analysis.markdown import around_section, markdown_table, write_section
+from ri_analysis.markdown import around_section, csv_text, markdown_table, write_section
 from ri_analysis.studies.conducting.conduct import Plan, seconds_an_image
 from ri_analysis.studies.study import Study
 
@@ -36,7 +36,7 @@ def write(study: Study, table: pd.DataFrame, record: Mapping[str, Any], folder: 
     """
     with atomic_path(folder / "table.parquet") as path:
         table.to_parquet(path, index=False)
-    write_text(folder / "table.csv", table.to_csv(index=False))
+    write_text(folder / "table.csv", csv_text(table))
     charts = study.charts(table, False)
     for name, chart in charts.items():
         with atomic_path(folder / f"{name}.html") as path:

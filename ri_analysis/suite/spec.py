@@ -159,6 +159,7 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "a number"),
     bool: ((bool,), "true or false"),
 }
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # terminals act on them, and lines break
 RESERVED_SETS = ("original", "ri")
 
 
@@ -301,6 +302,8 @@ class _Reader:
             self.note("", "expected at least one [[task]], found none")
         for section, rows in sections.items():
             names = [row.name for row in rows]
+            for name in filter(_CONTROL.search, names):
+                self.note(f"[[{section}]]", f"a name must be one line of letters and signs, found {name!r}")
             for name in sorted({name for name in names if names.count(name) > 1}):
                 self.note(f"[[{section}]]", f"name {name!r} is used {names.count(name)} times")
         tasks = [task.name for task in sections["task"]]

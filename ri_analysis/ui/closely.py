@@ -10,7 +10,7 @@ import streamlit as st
 from ri_analysis.analyses import find_analysis
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError
-from ri_analysis.ui import analysis, frame, gallery, kept, state, terms
+from ri_analysis.ui import analysis, gallery, kept, state, terms
 from ri_analysis.ui.asking import Question
 from ri_analysis.ui.recipes import IMAGE, Pair
 
@@ -40,7 +40,7 @@ def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> tuple[s
     [picture] = gallery.thumbnails(evaluator, [task], [index])
     left.html(f'<img src="{picture}" width="{_SIDE}" style="image-rendering: pixelated; border-radius: 6px" alt="">')
     with right:
-        terms.prose(frame.plain(image.says(found).replace("**", "")))
+        terms.prose(image.says(found).replace("**", ""))
     analysis.charts(image, found)
     return task, index
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ri_analysis.figures import look
 from ri_analysis.figures.chart import Chart
 from ri_analysis.memory import explained
 from ri_analysis.ui import ahead, tray
+
+_MARKS = re.compile(r"[\\`*_{}\[\]#<>$~]|[:&](?=[#A-Za-z])")  # of Markdown: `:red` and `&lt;` among them
 
 
 def dark() -> bool:
@@ -52,7 +55,7 @@ class Click:
 def chart(drawn: Chart, table: pd.DataFrame, name: str, source: tray.Source, click: Click | None = None) -> None:
     """Show a chart under its title; see `figure`."""
     if drawn.title:
-        st.markdown(f"**{drawn.title}**")
+        st.markdown(f"**{plain(drawn.title)}**")
     figure(drawn.figure, drawn.how_to_read, table, drawn.n, name, source, click)
 
 
@@ -77,7 +80,7 @@ def figure(
     if click is not None:
         listening = {"on_select": partial(_clicked, key, click), "selection_mode": "points"}
     st.plotly_chart(chart, theme=None, config=config, key=key, alt=how_to_read, **listening)
-    said = [how_to_read, *([] if click is None else [click.says]), *([f"*{n}*"] if n else [])]
+    said = [sentence(how_to_read), *([] if click is None else [click.says]), *([f"*{plain(n)}*"] if n else [])]
     with caption(" ".join(said), table, name):
         tray.pin_button(chart, how_to_read, table, n, name, source)
     ahead.give_way()
@@ -119,5 +122,12 @@ def caption(text: str, table: pd.DataFrame, name: str, note: str = "The table be
 
 def plain(text: str) -> str:
     """Return text that Markdown shows as it is: names and paths are no marks, and paths begin at an allowed folder."""
-    signs = (f"\\{sign}" if sign in "\\`*_{}[]#<>$~" else sign for sign in shortened(text))
-    return "".join(signs).replace("\n", "  \n")
+    return _MARKS.sub(r"\\\g<0>", shortened(text)).replace("\n", "  \n")
+
+
+def sentence(text: str) -> str:
+    """Return a sentence of the program's for Markdown: `**` stands for bold, and all else for itself, as in `plain`.
+
+    Names of tasks, classes and files in it are strangers'.
+    """
+    return "**".join(map(plain, text.split("**")))

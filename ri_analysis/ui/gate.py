@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from fnmatch import fnmatchcase
@@ -15,6 +16,13 @@ from ri_analysis.errors import InputError
 TOKEN = "RI_ANALYSIS_TOKEN"  # a token of one's own, the same after each start
 PARAMETER = "token"  # the part of the address that carries it
 _SHORTEST = 16  # characters of a token
+_UPLOADS = "/_stcore/upload_file/"  # no page takes files, but Streamlit would hold as many as are sent
+# The front end runs scripts that stand in the page; but whatever a name or text holds, it loads nothing from elsewhere,
+# and no page of another site shows the app within itself, where clicks could be led to it.
+_POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'{sockets} data: blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'{origins}"
+)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,15 +46,21 @@ class Gate:
     Without a token a request must name this machine or one of `hosts` (patterns such as `*.example.org`): a page of
     another site whose name was made to lead here names that site. With a token it must bring that, once in the address,
     from then on in a cookie; the address is then opened again without it, so that it gets into no link or history.
+
+    A websocket, and what is more than a look, must come from a page of the app itself, or of one of `origins`
+    (addresses, `*` for all): pages of other ports of a machine get its cookies, too.
     """
 
-    def __init__(self, app: App, token: str | None, hosts: tuple[str, ...] = ()) -> None:
+    def __init__(self, app: App, token: str | None, hosts: tuple[str, ...] = (), origins: tuple[str, ...] = ()) -> None:
         self._app, self._token, self._hosts = app, token, tuple(host.lower() for host in hosts)
+        self._origins = tuple(origin.lower().rstrip("/") for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
-        if scope["type"] not in ("http", "websocket") or self._passes(scope):
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+        elif self._passes(scope) and self._from_here(scope):
+            await self._app(_without_origin(scope), receive, self._guarded(scope, send))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif self._brings_token(scope):
@@ -54,9 +68,40 @@ class Gate:
         else:
             await _answer(send, 403, self._why(scope))
 
-    def _passes(self, scope: Scope) -> bool:
-        if scope["path"].endswith("/_stcore/health"):  # it tells nothing else, and is asked by what watches a server
+    def _from_here(self, scope: Scope) -> bool:
+        """Whether a page of this app asks, or no browser, or for a look only."""
+        if scope["type"] == "http" and _UPLOADS in scope["path"]:
+            return False
+        if scope["type"] == "http" and _only_looks(scope):
             return True
+        origin = _header(scope, b"origin").lower()
+        if not origin or origin in self._origins or "*" in self._origins:
+            return True
+        return urlsplit(origin).netloc == _header(scope, b"host").lower() != ""
+
+    def _guarded(self, scope: Scope, send: Send) -> Send:
+        """Return `send` with headers that keep a page to this app."""
+        host = _header(scope, b"host")
+        sockets = f" ws://{host} wss://{host}" if re.fullmatch(r"[\w.:\[\]-]+", host, re.ASCII) else ""
+        policy = _POLICY.format(sockets=sockets, origins="".join(f" {origin}" for origin in self._origins))
+        guards = [
+            (b"content-security-policy", policy.encode()),
+            (b"referrer-policy", b"same-origin"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                own = {name for name, _ in guards}
+                rest = [pair for pair in message.get("headers", []) if pair[0].lower() not in own]
+                message = {**message, "headers": [*rest, *guards]}
+            await send(message)
+
+        return guarded
+
+    def _passes(self, scope: Scope) -> bool:
+        if scope["path"].endswith("/_stcore/health") and scope["type"] == "http" and _only_looks(scope):
+            return True  # it tells nothing else, and is asked by what watches a server
         if self._token is None:
             return self._known(_host(scope))
         if scope["type"] == "http" and self._brings_token(scope):
@@ -77,6 +122,8 @@ class Gate:
         return self._token is not None and secrets.compare_digest(value.encode(), self._token.encode())
 
     def _why(self, scope: Scope) -> str:
+        if self._passes(scope):
+            return "This was not asked for by a page of ri-analysis, or is nothing that it takes.\n"
         if self._token is not None:
             return "Open the address that ri-analysis printed when it was started: it ends with a token.\n"
         host = _host(scope)
@@ -107,6 +154,17 @@ def _host(scope: Scope) -> str:
         return (urlsplit(f"//{_header(scope, b'host')}").hostname or "").rstrip(".")
     except ValueError:
         return ""
+
+
+def _only_looks(scope: Scope) -> bool:
+    return scope.get("method", "GET") in ("GET", "HEAD", "OPTIONS")
+
+
+def _without_origin(scope: Scope) -> Scope:
+    """Return a request without its origin, which is judged by now: Streamlit would ask other hosts for our address."""
+    if scope["type"] != "websocket":
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"origin"]}
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from html import escape
 import streamlit as st
 
 from ri_analysis.figures import look
+from ri_analysis.ui import frame
 
 _PLACE, _SECTIONS = "ri.contents.place", "ri.contents.sections"
 _FEWEST = 2  # sections of which a list is of use
@@ -41,7 +42,7 @@ def contents() -> None:
 
 def header(title: str, *, help: str | None = None) -> None:
     """Draw the heading of a section, with an anchor that the list of contents leads to."""
-    st.header(title, anchor=anchor(title), divider="gray", help=help)
+    st.header(frame.plain(title), anchor=anchor(title), divider="gray", help=help)
     sections: dict[str, str] = st.session_state.setdefault(_SECTIONS, {})
     if anchor(title) not in sections:  # a fragment that runs again draws its headings again
         sections[anchor(title)] = title

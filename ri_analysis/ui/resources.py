@@ -39,6 +39,7 @@ AGAIN = "again"  # the purpose of an evaluator that measures what came with the 
 _HELD, _MOST = 512 << 20, 1024  # bytes, and how many
 
 _REOPENING = Lock()
+_opened: set[str] = set()  # paths of suites that something may be held of
 
 Answer = TypeVar("Answer")
 
@@ -111,6 +112,7 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
     be read.
     """
     path, opened = stamp(suite or suite_name())
+    _opened.add(path)
     return _evaluator(path, opened, str(workspace()), device(), purpose)
 
 
@@ -135,9 +137,19 @@ def _files(path: str, opened: str) -> Watch:
 def reopen(suite: str, reason: str = "") -> None:
     """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)
+    if place not in _opened and not _is_there(suite):  # a name that somebody types takes nothing from the others
+        return
     with _REOPENING:  # two sessions at once are two times
         _reopened()[place] = (_reopened().get(place, (0, ""))[0] + 1, reason)
-    forget()
+    if place in _opened:
+        forget()
+
+
+def _is_there(suite: str) -> bool:
+    try:
+        return suite_path(suite).is_file()
+    except (InputError, OSError):
+        return False
 
 
 def forget() -> None:

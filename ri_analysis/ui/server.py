@@ -31,6 +31,7 @@ from ri_analysis.ui.leaving import Leaving
 
 ADDRESS, PORT, BASE_PATH = "server.address", "server.port", "server.baseUrlPath"
 _SHOWN_ADDRESS, _HOSTS = "browser.serverAddress", "server.allowedHosts"
+_ORIGINS = "server.corsAllowedOrigins"
 
 
 def settings(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +77,8 @@ def serve(token: str | None, folders: Sequence[Path]) -> None:
     hosts = tuple(str(host) for host in (*own, *config.get_option(_HOSTS)) if host)
     if token is None:  # Streamlit looks at websockets only, and would leave out this machine's own names
         config.set_option(_HOSTS, ["*"])
-    gate = Middleware(Gate, token=token, hosts=hosts)
+    origins = tuple(config.get_option(_ORIGINS)) if config.get_option("server.enableCORS") else ("*",)
+    gate = Middleware(Gate, token=token, hosts=hosts, origins=origins)
     base = str(config.get_option(BASE_PATH)).strip("/")
     routes = [ahead.painted_route(f"/{base}" if base else "")]
     UvicornRunner(

@@ -58,6 +58,7 @@ _STYLE = """
 [data-testid="stMetricLabel"] p { white-space: normal; }
 [class*="st-key-below"] { flex-wrap: nowrap; }
 .katex-display { overflow: auto hidden; }
+.js-plotly-plot svg a { pointer-events: none; } /* a name that Plotly takes for a link leads nowhere */
 [data-testid="stForm"] [data-testid="InputInstructions"] { display: none; }
 [data-testid="stMultiSelect"] [data-tag], [data-testid^="stBaseButton-primary"]:not(:disabled) {
   color: light-dark(#FFFFFF, #12171E);

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from ri_analysis.allowed import is_hidden
+
 COMMAND = "RI_ANALYSIS_COMMAND"  # the shell command that started the app; set by `ri-analysis app`
 
 
@@ -22,7 +24,8 @@ def note_command() -> None:
 
 def watch() -> None:
     """Have the page look whether its server still answers."""
-    st.html(_script(os.environ.get(COMMAND, "ri-analysis app")), unsafe_allow_javascript=True)
+    plain = "ri-analysis app"  # others need not see where the operator's files lie
+    st.html(_script(plain if is_hidden() else os.environ.get(COMMAND, plain)), unsafe_allow_javascript=True)
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 from ri_analysis import glossary
 from ri_analysis.figures import look
 from ri_analysis.glossary import Term
+from ri_analysis.ui import frame
 
 _EXPLAINED = "ri.terms.explained"  # terms that the page has explained, by name: how the text begins where it did
 _OPENING = 40  # letters that tell a text, which may be drawn again with other numbers, from others
@@ -45,11 +45,11 @@ def begin() -> None:
 
 
 def prose(text: str) -> None:
-    """Show Markdown in which each term that is new to the page explains itself when hovered, tapped or focused."""
+    """Show a `frame.sentence` in which each term that is new to the page explains itself when hovered or focused."""
     explained: dict[str, str] = st.session_state.setdefault(_EXPLAINED, {})
     place = text[:_OPENING]
     elsewhere = {name for name, where in explained.items() if where != place}
-    shown, found = glossary.marked(re.sub(r"\\?<", "&lt;", text), _marked, elsewhere)
+    shown, found = glossary.marked(frame.sentence(text).replace("\\<", "&lt;"), _marked, elsewhere)
     explained |= dict.fromkeys(found, place)
     st.markdown(shown, unsafe_allow_html=True)
 

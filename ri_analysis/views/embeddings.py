@@ -245,7 +245,7 @@ def _neighbours(evaluator: Evaluator, recipes: Pair, task: str, index: int) -> N
     found = question.later("Find neighbours", "Compares all images of the map under every model.", at_once=at_once)
     if found is None:
         return
-    terms.prose(frame.plain(nearest.says(found)))
+    terms.prose(nearest.says(found))
     for model, rows in neighbour_table(found).groupby("model", sort=False):
         st.caption(TITLES[str(model)])
         notes = [f"cosine {cosine:.3f}" for cosine in rows["cosine"]]

@@ -90,7 +90,8 @@ def _usual_figures(evaluator: Evaluator) -> None:
     """Draw the usual figures of the recipe on the left, each with its own Pin button, and one that pins all of them."""
     pair = choosing.chosen_pair(evaluator)
     left, right = st.columns([3, 1], vertical_alignment="center")
-    left.markdown(f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}.")
+    said = f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}."
+    left.markdown(frame.sentence(said))
     answers = []
     for question in _questions(evaluator, pair):
         st.subheader(question.analysis.title, anchor=False)
@@ -172,7 +173,7 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
     # Of a fixed width, it scrolls sideways on a phone.
     kind = "printed" if snapshot.width * paper.INCH > _PHONE else "figure"
     st.plotly_chart(shown, theme=None, width="content", config=config, key=f"{kind}.{name}", alt=snapshot.caption)
-    st.caption(snapshot.n)
+    st.caption(frame.plain(snapshot.n))
     _text(st.text_area, "Caption", key, "caption", snapshot.caption, height="content")
     _size(key, snapshot)
     if paper.rastered(snapshot.printed):

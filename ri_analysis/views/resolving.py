@@ -510,9 +510,9 @@ def past_sets(evaluator: Evaluator) -> None:
         st.caption("None yet.")
     for item in suite.resolved:
         default = ", the default" if item.name == suite.default_resolved else ""
-        with st.expander(f"{item.name}{default}", expanded=len(suite.resolved) == 1):
+        with st.expander(f"{frame.plain(item.name)}{default}", expanded=len(suite.resolved) == 1):
             record = suite.record(item.name)
-            st.markdown(record_in_words(record))
+            st.markdown(frame.sentence(record_in_words(record)))
             table, looks = history_table(record), looks_table(record)
             if len(table):
                 settings = record.get("settings", {})

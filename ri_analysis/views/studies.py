@@ -112,9 +112,10 @@ def _outcome(study: Study, table: pd.DataFrame, command: str) -> None:
     st.markdown(f"**Here:** {frame.plain(study.verdict(table))}")
     for name, chart in study.charts(table, frame.dark()).items():
         if chart.title:
-            st.subheader(chart.title, anchor=False)
+            st.subheader(frame.plain(chart.title), anchor=False)
         frame.figure(chart.figure, chart.how_to_read, table, "", f"{study.name}-{name}", command)
-    st.table(study.summary(table), hide_index=True)  # which wraps what is too long for its column
+    summary = study.summary(table).map(lambda cell: frame.plain(cell) if isinstance(cell, str) else cell)
+    st.table(summary, hide_index=True)  # which wraps what is too long for its column
 
 
 def _merges(results: Mapping[Work, Any]) -> pd.DataFrame:

@@ -12,11 +12,18 @@ SECRET = "abcdefghijklmnop0123"
 
 
 def ask(
-    gate: Gate, path: str = "/", query: str = "", host: str | None = "localhost:8501", cookie: str = "", **more: Any
+    gate: Gate,
+    path: str = "/",
+    query: str = "",
+    host: str | None = "localhost:8501",
+    cookie: str = "",
+    origin: str | None = None,
+    **more: Any,
 ) -> tuple[int, dict[str, str], str]:
     """Return a request's status (101 for an accepted websocket, 200 for one passed on), headers and text."""
     headers = [] if host is None else [(b"host", host.encode())]
     headers += [(b"cookie", cookie.encode("latin-1"))] if cookie else []
+    headers += [] if origin is None else [(b"origin", origin.encode())]
     scope = {
         "type": "http", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": query.encode(),
         "headers": headers, "server": ("127.0.0.1", 8501), **more,
@@ -102,6 +109,49 @@ def test_a_websocket_takes_the_cookie_only() -> None:
 
 def test_whether_the_app_runs_is_no_secret() -> None:
     assert ask(gate(SECRET), "/base/_stcore/health", host="monitor")[0] == 200
+    assert ask(gate(SECRET), "/x/_stcore/health", host="monitor", method="PUT")[0] == 403
+    assert ask(gate(SECRET), "/x/_stcore/health", host="monitor", type="websocket")[0] == 403
+
+
+@pytest.mark.parametrize("token", [None, SECRET])
+@pytest.mark.parametrize("kind", [{"type": "websocket"}, {"method": "POST"}])
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200), ("http://localhost:8501", 200), ("https://LOCALHOST:8501", 200), ("https://site.example", 200),
+        ("http://localhost", 403), ("http://localhost:3000", 403), ("http://127.0.0.1:8501", 403), ("null", 403),
+        ("http://evil.example", 403), ("https://site.example:8501", 403), ("http://localhost:8501.evil.example", 403),
+    ],
+)  # fmt: skip
+def test_what_does_something_is_asked_for_by_pages_of_the_app(
+    origin: str | None, status: int, kind: dict[str, str], token: str | None
+) -> None:
+    asked = Gate(passed, token, (), ("https://site.example/",))
+    cookie = "" if token is None else f"ri-analysis-8501={token}"
+    assert ask(asked, "/_stcore/stream", origin=origin, cookie=cookie, **kind)[0] == status
+    assert ask(Gate(passed, token, (), ("*",)), origin=origin, cookie=cookie, **kind)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
+def test_no_file_is_taken(method: str) -> None:
+    assert ask(gate(), "/base/_stcore/upload_file/session/file", method=method)[0] == 403
+
+
+def test_pages_are_kept_to_this_app() -> None:
+    """Nothing is loaded from another host, and no other site shows a page within its own."""
+
+    async def answers(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Content-Type-Options", b"x")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    _, headers, _ = ask(Gate(answers, None, (), ("https://site.example",)))
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "X-Content-Type-Options" not in headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert policy["frame-ancestors"] == "'self' https://site.example"
+    assert policy["connect-src"] == "'self' ws://localhost:8501 wss://localhost:8501 data: blob:"
+    assert "http" not in policy["default-src"]
+    assert ask(Gate(answers, SECRET), cookie=f"ri-analysis-8501={SECRET}", host="a; b")[1]["content-security-policy"]
 
 
 def test_a_token_is_random_or_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,3 +19,20 @@ def test_float32_is_measured_in_where_it_was_asked_for(
     monkeypatch.setattr(resources, "Evaluator", lambda *_, number_format, **__: given.append(number_format))
     resources._evaluator.__wrapped__(str(tiny), "0", str(workspace), "cpu", resources.FOREGROUND)
     assert given == [torch.float32 if asked else None]
+
+
+def test_a_name_that_is_typed_takes_nothing_from_others(tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    forgotten: list[None] = []
+    monkeypatch.setattr(resources, "forget", lambda: forgotten.append(None))
+    monkeypatch.setattr(resources, "_evaluator", lambda *_: None)
+    monkeypatch.setattr(resources, "_opened", set[str]())
+    known = dict(resources._reopened())
+    for name in ("nowhere", "/etc/passwd/x", "\0", "x" * 5000):
+        resources.reopen(name)
+    assert resources._reopened() == known
+    resources.reopen(str(tiny))
+    assert not forgotten  # nobody has opened it
+    resources.evaluator(suite=str(tiny))
+    resources.reopen(str(tiny))
+    assert len(forgotten) == 1
+    resources._reopened().pop(str(tiny))

@@ -33,13 +33,17 @@ def open_another() -> None:
     others = [name for name in known_suites() if _place(name) != _place(resources.suite_name())]
     if others:
         st.pills(
-            "Other suites", others, format_func=resources.short, key=_PICKED, on_change=_open_picked,
+            "Other suites", others, format_func=_label, key=_PICKED, on_change=_open_picked,
             help="Suites that come with the program, and those opened last.",
         )  # fmt: skip
     drafting.draw(_begin)
     wanted = st.session_state.get(OPENING)
     if wanted is not None:
         _follow(wanted)
+
+
+def _label(suite: str) -> str:
+    return frame.plain(resources.short(suite))
 
 
 def known_suites() -> list[str]:

@@ -80,5 +80,5 @@ def changes(evaluator: Evaluator, report: Report) -> None:
         return
     # The check has read all weights: the answer is kept.
     found = TASK_VECTORS.ask(evaluator, pair)
-    st.markdown(TASK_VECTORS.says(found))
+    st.markdown(frame.sentence(TASK_VECTORS.says(found)))
     analysis.charts(TASK_VECTORS, found)

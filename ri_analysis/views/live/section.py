@@ -130,7 +130,7 @@ def figures_section(evaluator: Evaluator) -> None:
         st.caption("Numbers and figures with their tables follow as soon as all test images are measured.")
         return
     pair = recipes.chosen_pair(evaluator)
-    st.markdown(f"Merged by {recipes.describe(pair)}.")
+    st.markdown(frame.sentence(f"Merged by {recipes.describe(pair)}."))
     headline.numbers(comparison)
     sections.by_task(pair, comparison)
     sections.measured_before(evaluator, pair)
@@ -149,7 +149,7 @@ def pins_section(evaluator: Evaluator) -> None:
         except InputError as error:
             st.warning(frame.plain(f"{slot}: {error}"))
             continue
-        st.markdown(f"**{slot}** · {recipes.describe(pair)}")
+        st.markdown(frame.sentence(f"**{slot}** · {recipes.describe(pair)}"))
         with measuring.Meter(f"Measuring {slot}") as meter:
             parts = Parts(meter, len(pair.all))
             found = [
