@@ -60,7 +60,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path`, which the block may rename to it; else it is gone with the block.
 
-    What killed runs have left there is removed. Raises WriteError, naming `path`, where the system lets none be made.
+    What killed runs have left there is removed. Raises WriteError, naming `path`, where the system lets none be made,
+    or a file in it be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,10 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     try:
         with nullcontext() if handle is None else _held(handle):
             yield folder
+    except WriteError as error:
+        if not (isinstance(error.__cause__, OSError) and error.args[0].startswith(f"{folder}{os.sep}")):
+            raise
+        raise WriteError(f"{path}: can't be written: {in_words(error.__cause__)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

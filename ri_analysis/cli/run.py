@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from ri_analysis import __version__, memory
 from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
@@ -15,10 +17,46 @@ from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
 
 _LONGEST = 2000  # characters of an error message
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal that ends the process has come: like Ctrl-C, so that nothing half-written is left behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
+    """Run the command line; return the exit code: 0 done, 2 bad input, 141 nobody reads the output.
+
+    Ended by a signal, what a shell says of that: 129, 130 or 143.
+    """
+    with _ended_in_order():
+        return _run(arguments)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Raise _Ended where the process is told to end; the second time the system ends it. `nohup` stays in force."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Ended(number)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    taken = [number for number in _ENDING if in_main_thread and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         try:
             options = build_parser().parse_args(arguments)
@@ -46,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _close_output()
         return _failed(f"the output can't be written: {in_words(error)}")
-    except (KeyboardInterrupt, Cancelled):
+    except (KeyboardInterrupt, Cancelled) as stop:
         _say_last("stopped")
-        return 130
+        return 128 + (stop.number if isinstance(stop, _Ended) else signal.SIGINT)
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
@@ -70,7 +108,8 @@ def _failed(message: str) -> int:
 
 def _say_last(message: str) -> None:
     over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
-    print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
+    with suppress(OSError):  # a terminal that was closed, a full disk: the exit code says it as well
+        print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
 
 
 def _close_output() -> None:
