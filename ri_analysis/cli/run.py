@@ -17,15 +17,7 @@ from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
 
 _LONGEST = 2000  # characters of an error message
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class _Ended(KeyboardInterrupt):
-    """A signal that ends the process has come: like Ctrl-C, so that nothing half-written is left behind."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,60 +25,74 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Ended by a signal, what a shell says of that: 129, 130 or 143.
     """
-    with _ended_in_order():
-        return _run(arguments)
+    with _told_to_end() as told:
+        try:
+            return _run(arguments)
+        except (Exception, KeyboardInterrupt) as error:
+            # A library that the signal met may have made an error of its own of it.
+            if told or isinstance(error, KeyboardInterrupt | Cancelled):
+                _say_last("stopped")
+                return 128 + (told[0] if told else signal.SIGINT)
+            return _explained(error)
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Raise _Ended where the process is told to end; the second time the system ends it. `nohup` stays in force."""
+def _told_to_end() -> Iterator[list[int]]:
+    """Yield the signals that told the process to end, which raise KeyboardInterrupt: nothing half-written stays behind.
+
+    The second time the system ends it at once. `nohup` stays in force.
+    """
+    told: list[int] = []
 
     def end(number: int, _: object) -> None:
+        told.append(number)
         signal.signal(number, signal.SIG_DFL)
-        raise _Ended(number)
+        raise KeyboardInterrupt
 
+    usual = (signal.SIG_DFL, signal.default_int_handler)
     in_main_thread = threading.current_thread() is threading.main_thread()
-    taken = [number for number in _ENDING if in_main_thread and signal.getsignal(number) is signal.SIG_DFL]
+    taken = {number: found for number in _ENDING if in_main_thread and (found := signal.getsignal(number)) in usual}
     for number in taken:
         signal.signal(number, end)
     try:
-        yield
+        yield told
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, found in taken.items():
+            signal.signal(number, found)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        try:
-            options = build_parser().parse_args(arguments)
-            command: Callable[[argparse.Namespace], int] = options.run
-            if getattr(options, "memory", None) is not None:
-                memory.declare(options.memory)
-            with memory.explained():
-                memory.enforce()
-                if hasattr(options, "plugin"):
-                    _load_plugins(options)
-                return command(options)
-        finally:
-            sys.stdout.flush()  # here, where it is seen if that fails
-    except InputError as error:
+        options = build_parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.run
+        if getattr(options, "memory", None) is not None:
+            memory.declare(options.memory)
+        with memory.explained():
+            memory.enforce()
+            if hasattr(options, "plugin"):
+                _load_plugins(options)
+            return command(options)
+    finally:
+        sys.stdout.flush()  # here, where it is seen if that fails
+
+
+def _explained(error: BaseException) -> int:
+    """Say in one message what went wrong; return the exit code. Raises again what nobody but a programmer can mend."""
+    if isinstance(error, InputError):
         return _failed(str(error))
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _close_output()
         return 141  # what a shell says of a program that a closed pipe ends
-    except OSError as error:
-        from ri_analysis.files import in_words
+    if not isinstance(error, OSError):
+        raise error
+    from ri_analysis.files import in_words
 
-        if error.filename is not None:
-            return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        _close_output()
-        return _failed(f"the output can't be written: {in_words(error)}")
-    except (KeyboardInterrupt, Cancelled) as stop:
-        _say_last("stopped")
-        return 128 + (stop.number if isinstance(stop, _Ended) else signal.SIGINT)
+    if error.filename is not None:
+        return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise error
+    _close_output()
+    return _failed(f"the output can't be written: {in_words(error)}")
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
