@@ -33,7 +33,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The folder is created. After an error nothing is left behind and an older `path` stays as it was; what killed runs
     have left there is removed. Raises WriteError, naming `path`, where the system does not let it be written.
     """
-    beside: tuple[Path, ...] = (path, path.parent)
     try:
         _refuse_what_is_no_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +40,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         prefix, suffix = _temporary_name(path)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
         temporary = Path(name)
-        beside = (*beside, temporary)
         with _held(handle):
             try:
                 yield temporary
@@ -50,8 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             finally:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        about = None if error.filename is None else Path(os.fsdecode(error.filename))
-        if isinstance(error, WriteError) or not (about is None or about in (*beside, *path.parents)):
+        if isinstance(error, WriteError) or not _is_about(error, path):
             raise  # about another file, which the block reads
         raise WriteError(f"{path}: can't be written: {in_words(error)}") from error
 
@@ -106,6 +103,14 @@ def in_words(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename is not None:
         return f"{_nearest(Path(os.fsdecode(error.filename)))} is a file, not a folder"
     return (error.strerror or str(error)).lower()
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error is about `path`, a folder above it, or a temporary file beside it, even one that wasn't made."""
+    if error.filename is None:
+        return True
+    about, path = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
+    return about in (path, *path.parents) or (about.parent == path.parent and bool(_PART.fullmatch(about.name)))
 
 
 def _nearest(path: Path) -> Path:
