@@ -56,7 +56,7 @@ def test_a_bit_that_flipped_in_a_saved_state_is_one_message(tiny: Path, tmp_path
         adapt(tiny, tmp_path / "set")
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut"])
+@pytest.mark.parametrize("damage", ["zeroed", "cut"])
 def test_tokens_that_are_not_what_was_kept_are_made_again(tiny: Path, tmp_path: Path, damage: str) -> None:
     expected = adapt(tiny, tmp_path / "whole")
     with pytest.raises(Cancelled):
@@ -65,5 +65,5 @@ def test_tokens_that_are_not_what_was_kept_are_made_again(tiny: Path, tmp_path: 
     if damage == "cut":
         tokens.write_bytes(tokens.read_bytes()[:1000])
     else:
-        flip(tokens, tokens.stat().st_size // 2)
+        tokens.write_bytes(bytes(tokens.stat().st_size))
     assert adapt(tiny, tmp_path / "set") == expected
