@@ -158,7 +158,12 @@ def _hold(handle: int) -> bool:
     return True
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_left(folder: Path) -> None:
+    """Remove at once what killed runs have left in a folder that nobody else writes to."""
+    _remove_abandoned(folder, 0.0)
+
+
+def _remove_abandoned(folder: Path, left: float = _LEFT) -> None:
     """Remove temporary files whose writer was killed: nobody holds them, and nothing was written to them for a while.
 
     The while is for one that was made a moment ago, and is not held yet.
@@ -166,12 +171,12 @@ def _remove_abandoned(folder: Path) -> None:
     for name in os.listdir(folder):
         if _PART.fullmatch(name) is not None:
             with suppress(OSError):  # another process may be removing it too
-                _remove_if_abandoned(folder / name)
+                _remove_if_abandoned(folder / name, left)
 
 
-def _remove_if_abandoned(path: Path) -> None:
+def _remove_if_abandoned(path: Path, left: float) -> None:
     age = time.time() - path.stat().st_mtime
-    if age < _LEFT:
+    if age < left:
         return
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.files import atomic_path
 from ri_analysis.resolving import resolve
 from ri_analysis.suite import open_suite
 from ri_analysis.training import descent, start
@@ -54,6 +55,17 @@ def test_a_bit_that_flipped_in_a_saved_state_is_one_message(tiny: Path, tmp_path
     flip(state, state.stat().st_size // 2)
     with pytest.raises(InputError, match=r"Reds-state\.pt: expected a saved state, found: damaged .*; delete it"):
         adapt(tiny, tmp_path / "set")
+
+
+def test_a_finished_set_holds_no_temporary_file_of_a_run_that_was_killed(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(Cancelled):
+        adapt(tiny, tmp_path / "set", 2)
+    with atomic_path(tmp_path / "set" / "Reds-state.pt") as temporary:
+        temporary.write_text("whole")
+    temporary.write_text("half")
+    (tmp_path / "set" / "Reds-state.pt").unlink()
+    adapt(tiny, tmp_path / "set")
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {"Reds.safetensors", "resolve.json"}
 
 
 @pytest.mark.parametrize("damage", ["zeroed", "cut"])
