@@ -33,7 +33,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The folder is created. After an error nothing is left behind and an older `path` stays as it was; what killed runs
     have left there is removed. Raises WriteError, naming `path`, where the system does not let it be written.
     """
-    beside: tuple[Path, ...] = (path, path.parent)
     try:
         _refuse_what_is_no_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +40,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         prefix, suffix = _temporary_name(path)
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
         temporary = Path(name)
-        beside = (*beside, temporary)
         with _held(handle):
             try:
                 yield temporary
@@ -50,8 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             finally:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
-        about = None if error.filename is None else Path(os.fsdecode(error.filename))
-        if isinstance(error, WriteError) or not (about is None or about in (*beside, *path.parents)):
+        if isinstance(error, WriteError) or not _is_about(error, path):
             raise  # about another file, which the block reads
         raise WriteError(f"{path}: can't be written: {in_words(error)}") from error
 
@@ -60,7 +57,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path`, which the block may rename to it; else it is gone with the block.
 
-    What killed runs have left there is removed. Raises WriteError, naming `path`, where the system lets none be made.
+    What killed runs have left there is removed. Raises WriteError, naming `path`, where the system lets none be made,
+    or a file in it be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +71,10 @@ def temporary_folder(path: Path) -> Iterator[Path]:
     try:
         with nullcontext() if handle is None else _held(handle):
             yield folder
+    except WriteError as error:
+        if not (isinstance(error.__cause__, OSError) and error.args[0].startswith(f"{folder}{os.sep}")):
+            raise
+        raise WriteError(f"{path}: can't be written: {in_words(error.__cause__)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -101,6 +103,14 @@ def in_words(error: OSError) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError) and error.filename is not None:
         return f"{_nearest(Path(os.fsdecode(error.filename)))} is a file, not a folder"
     return (error.strerror or str(error)).lower()
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error is about `path`, a folder above it, or a temporary file beside it, even one that wasn't made."""
+    if error.filename is None:
+        return True
+    about, path = Path(os.fsdecode(error.filename)).absolute(), path.absolute()
+    return about in (path, *path.parents) or (about.parent == path.parent and bool(_PART.fullmatch(about.name)))
 
 
 def _nearest(path: Path) -> Path:
@@ -148,7 +158,12 @@ def _hold(handle: int) -> bool:
     return True
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_left(folder: Path) -> None:
+    """Remove at once what killed runs have left in a folder that nobody else writes to."""
+    _remove_abandoned(folder, 0.0)
+
+
+def _remove_abandoned(folder: Path, left: float = _LEFT) -> None:
     """Remove temporary files whose writer was killed: nobody holds them, and nothing was written to them for a while.
 
     The while is for one that was made a moment ago, and is not held yet.
@@ -156,12 +171,12 @@ def _remove_abandoned(folder: Path) -> None:
     for name in os.listdir(folder):
         if _PART.fullmatch(name) is not None:
             with suppress(OSError):  # another process may be removing it too
-                _remove_if_abandoned(folder / name)
+                _remove_if_abandoned(folder / name, left)
 
 
-def _remove_if_abandoned(path: Path) -> None:
+def _remove_if_abandoned(path: Path, left: float) -> None:
     age = time.time() - path.stat().st_mtime
-    if age < _LEFT:
+    if age < left:
         return
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:

@@ -33,7 +33,13 @@ _STACKS = 1 << 29  # bytes of address space for the stacks of threads to come
 _UNITS = {f"{letter}{binary}B": base**power for power, letter in enumerate("MGT", 2)
           for binary, base in (("", 1000), ("i", 1024))}  # fmt: skip
 _SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?([MGT]i?B)")
-_FULL = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
+_FULL = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "failed to map segment",  # of a library that is loaded
+)
 
 # --- the budget -------------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ def explained() -> Iterator[None]:
     """Raise InputError, which names the budget, where memory runs out within."""
     try:
         yield
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
         if isinstance(error, InputError) or not is_full(error):
             raise
         found = budget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 import numpy as np
@@ -49,5 +49,5 @@ def _reserve(file: int, size: int, folder: Path, doing: str) -> None:
         os.posix_fallocate(file, 0, size)
     except OSError as error:
         raise InputError(
-            f"{folder}: expected room for {size / 2**20:,.0f} MiB while {doing}, found: {error.strerror}"
+            f"{folder}: expected room for {ceil(size / 2**20):,} MiB while {doing}, found: {error.strerror}"
         ) from error

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
 from queue import Empty
-from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from loky.backend import get_context
 
 from ri_analysis.errors import InputError
+from ri_analysis.files import in_words
 from ri_analysis.memory import divide, require_for
 
 Item = TypeVar("Item")
@@ -58,6 +60,26 @@ def fresh_processes() -> Any:
 
 
 @contextmanager
+def starting() -> Iterator[None]:
+    """Start worker processes within. A command's ignore Ctrl-C, which a terminal sends to all: the command ends them.
+
+    Raises InputError where the system lets none be started.
+    """
+    inherited = threading.current_thread() is threading.main_thread()  # no other may set it
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if inherited else None
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"no worker processes can be started: {in_words(error)} (is there room in /dev/shm, and may more files and "
+            "processes be open?); use --jobs 1"
+        ) from error
+    finally:
+        if inherited:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def lifeline() -> Iterator[Any]:
     """Yield what workers hold on to, see `hold_on`; it is torn when this process ends, however that comes."""
     theirs, ours = connection.Pipe(duplex=False)
@@ -72,7 +94,7 @@ def hold_on(line: Any) -> None:
         connection.wait([line])
         os._exit(1)
 
-    Thread(target=wait, name="ri-analysis-end", daemon=True).start()
+    threading.Thread(target=wait, name="ri-analysis-end", daemon=True).start()
 
 
 def side_by_side(
@@ -91,7 +113,8 @@ def side_by_side(
     require_for(jobs)
     context = fresh_processes()
     with lifeline() as life:
-        line = _Line(context.Queue(), context.Queue(), life)
+        with starting():
+            line = _Line(context.Queue(), context.Queue(), life)
         count = min(jobs, len(items))
         for place in [*range(len(items)), *[None] * count]:
             line.places.put(place)
@@ -102,8 +125,9 @@ def side_by_side(
             for number in range(count)
         ]
         try:
-            for worker in workers:
-                worker.start()
+            with starting():
+                for worker in workers:
+                    worker.start()
             _wait_for(workers, line, hear, alive)
         finally:
             for worker in workers:

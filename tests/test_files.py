@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, WriteError
 from ri_analysis.files import atomic_path, digest, file_digest, temporary_folder, write_text
 
 
@@ -17,6 +18,15 @@ def test_an_aborted_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_text() == "old"
     assert [item.name for item in path.parent.iterdir()] == ["b.txt"]
+
+
+def test_a_folder_that_takes_no_file_is_said_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*, prefix: str, suffix: str, dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}abcdefgh{suffix}")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(WriteError, match=rf"^{tmp_path / 'x.txt'}: can't be written: permission denied$"):
+        write_text(tmp_path / "x.txt", "text")
 
 
 def test_digest_tells_parts_apart() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from ri_analysis import __version__, memory
 from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
@@ -15,40 +17,82 @@ from ri_analysis.cli.flags import Parser
 from ri_analysis.errors import Cancelled, InputError
 
 _LONGEST = 2000  # characters of an error message
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
-    try:
+    """Run the command line; return the exit code: 0 done, 2 bad input, 141 nobody reads the output.
+
+    Ended by a signal, what a shell says of that: 129, 130 or 143.
+    """
+    with _told_to_end() as told:
         try:
-            options = build_parser().parse_args(arguments)
-            command: Callable[[argparse.Namespace], int] = options.run
-            if getattr(options, "memory", None) is not None:
-                memory.declare(options.memory)
-            with memory.explained():
-                memory.enforce()
-                if hasattr(options, "plugin"):
-                    _load_plugins(options)
-                return command(options)
-        finally:
-            sys.stdout.flush()  # here, where it is seen if that fails
-    except InputError as error:
+            return _run(arguments)
+        except (Exception, KeyboardInterrupt) as error:
+            # A library that the signal met may have made an error of its own of it.
+            if told or isinstance(error, KeyboardInterrupt | Cancelled):
+                _say_last("stopped")
+                return 128 + (told[0] if told else signal.SIGINT)
+            return _explained(error)
+
+
+@contextmanager
+def _told_to_end() -> Iterator[list[int]]:
+    """Yield the signals that told the process to end, which raise KeyboardInterrupt: nothing half-written stays behind.
+
+    The second time the system ends it at once. `nohup` stays in force.
+    """
+    told: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        told.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    taken = {number: found for number in _ENDING if in_main_thread and (found := signal.getsignal(number)) in usual}
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield told
+    finally:
+        for number, found in taken.items():
+            signal.signal(number, found)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = build_parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.run
+        if getattr(options, "memory", None) is not None:
+            memory.declare(options.memory)
+        with memory.explained():
+            memory.enforce()
+            if hasattr(options, "plugin"):
+                _load_plugins(options)
+            return command(options)
+    finally:
+        sys.stdout.flush()  # here, where it is seen if that fails
+
+
+def _explained(error: BaseException) -> int:
+    """Say in one message what went wrong; return the exit code. Raises again what nobody but a programmer can mend."""
+    if isinstance(error, InputError):
         return _failed(str(error))
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _close_output()
         return 141  # what a shell says of a program that a closed pipe ends
-    except OSError as error:
-        from ri_analysis.files import in_words
+    if not isinstance(error, OSError):
+        raise error
+    from ri_analysis.files import in_words
 
-        if error.filename is not None:
-            return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        _close_output()
-        return _failed(f"the output can't be written: {in_words(error)}")
-    except (KeyboardInterrupt, Cancelled):
-        _say_last("stopped")
-        return 130
+    if error.filename is not None:
+        return _failed(f"{os.fsdecode(error.filename)}: {in_words(error)}")
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise error
+    _close_output()
+    return _failed(f"the output can't be written: {in_words(error)}")
 
 
 def _load_plugins(options: argparse.Namespace) -> None:
@@ -70,7 +114,8 @@ def _failed(message: str) -> int:
 
 def _say_last(message: str) -> None:
     over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
-    print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
+    with suppress(OSError):  # a terminal that was closed, a full disk: the exit code says it as well
+        print(f"{over_the_bar}ri-analysis: {message}", file=sys.stderr)
 
 
 def _close_output() -> None:

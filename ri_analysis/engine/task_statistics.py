@@ -16,6 +16,7 @@ from ri_analysis.encoder.device import within_memory
 from ri_analysis.engine.sections import usual_source
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
+from ri_analysis.locks import locked
 from ri_analysis.merging import MergeRecipe, find_method
 from ri_analysis.merging.method import AUXILIARY_IMAGES, Observed, Statistics, TaskStatistic
 from ri_analysis.merging.recipe import images_of
@@ -67,7 +68,10 @@ class TaskStatistics:
         files, missing = self._files(statistic, recipe), self._missing(statistic, recipe)
         counter = Counter(progress, sum(missing.values()))
         for group, cost in missing.items():
-            self._compute(statistic, recipe, group, files[group], counter.within)
+            path = files[group]
+            with locked(path, counter.alive):  # what another process or session computes is awaited
+                if not sealed(path, path.stem):
+                    self._compute(statistic, recipe, group, path, counter.within)
             counter.advance(cost)
         return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
 

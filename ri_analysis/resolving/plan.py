@@ -236,19 +236,19 @@ def plan(
 def begun(folder: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[None]:
     """Note the plan in `folder`, or check it against the run that lies there; others keep out until the block ends."""
     path = folder / PLAN
-    if not (resume and path.exists()):
-        check_free(folder)
-    elif differing := _differing(wanted, _read(path)):
-        raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
+    _check_fits(folder, wanted, resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK, timeout=0)
         lock.acquire()
     except Timeout:
         raise InputError(f"{folder}: is being worked on by another process") from None
+    except NotImplementedError:
+        pass  # a file system without locks
     except OSError as error:
         raise WriteError(f"{folder}: can't be written: {in_words(error)}") from error
     try:
+        _check_fits(folder, wanted, resume)  # another process may have finished the run before it let go
         if not path.exists():
             write_text(path, to_json(wanted))
         yield
@@ -256,6 +256,15 @@ def begun(folder: Path, wanted: Mapping[str, Any], resume: bool) -> Iterator[Non
         with suppress(OSError):  # some systems keep what is open
             (folder / _LOCK).unlink()
         lock.release()
+
+
+def _check_fits(folder: Path, wanted: Mapping[str, Any], resume: bool) -> None:
+    """Raise InputError where a folder neither is free nor, with `resume`, holds the run that is wanted, unfinished."""
+    path = folder / PLAN
+    if not (resume and path.exists()):
+        check_free(folder)
+    elif differing := _differing(wanted, _read(path)):
+        raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
 
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

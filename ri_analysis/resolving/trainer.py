@@ -21,7 +21,7 @@ from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
 from ri_analysis.errors import InputError
-from ri_analysis.files import write_text
+from ri_analysis.files import remove_left, write_text
 from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed, suggest
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
@@ -308,6 +308,7 @@ def resolve(
         rows_of = [path(folder, task) for task in names for path in (plan.history_path, plan.looks_path)]
         for leftover in (folder / plan.PLAN, *rows_of):
             leftover.unlink(missing_ok=True)
+        remove_left(folder)  # nothing is written here any more
     return folder
 
 

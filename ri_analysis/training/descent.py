@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -199,6 +200,7 @@ class Descent:
         if self.state is None or not self.state.exists():
             return 0, []
         try:
+            _require_whole(self.state)
             state = torch.load(self.state, map_location=self.encoder.device, weights_only=True)
             with torch.no_grad():
                 for name, item in moved.variables.items():
@@ -208,10 +210,17 @@ class Descent:
                 watch.restore(state["watch"])
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError) as error:
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError, BadZipFile) as error:
             raise InputError(f"{self.state}: expected a saved state, found: {str(error)[:200]}; delete it") from error
         moved.apply()
         return int(state["step"]), list(state["history"])
+
+
+def _require_whole(state: Path) -> None:
+    """Raise BadZipFile where a saved state is not what was saved: PyTorch writes checksums, but compares none."""
+    with ZipFile(state) as file:
+        if damaged := file.testzip():
+            raise BadZipFile(f"damaged {damaged}")
 
 
 def drawn(images: int, settings: Mapping[str, Value], seed: tuple[int, ...], only: int | None = None) -> Indices:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from ri_analysis.caches import seal, sealed
 from ri_analysis.encoder import Encoder
 from ri_analysis.encoder.tower import Weights, require_directions
 from ri_analysis.files import atomic_path, digest
@@ -126,9 +127,10 @@ def _held(
     if len(rows) * first.numel() * dtype.itemsize <= room():
         return _filled(torch.empty(shape, dtype=dtype), encoder, images, rows, last, progress)
     path = folder / _name(encoder, images, rows, last, dtype)
-    if not path.exists():
+    if not sealed(path, path.stem):
         with atomic_path(path) as temporary:
             _filled(tensor_in_file(temporary, shape, dtype), encoder, images, rows, last, progress)
+        seal(path, path.stem)
     return tensor_in_file(path, shape, dtype)
 
 

@@ -79,11 +79,11 @@ class Question:
         return Answer(self.analysis.name, self.recipes, found.results, self.options, self.limit)
 
     def _key(self) -> tuple[Hashable, ...]:
-        """Return the name of the answer: it changes with the weights, and with the options that are measured."""
+        """Return the name of the answer: it changes with the files, and with the options that are measured."""
         asked = [option.name for option in self.analysis.options if option.measured]
         chosen = tuple((name, self.options[name]) for name in asked)
         models = (self._model(side) for side in range(len(self.recipes)))
-        return (self.analysis.name, str(self.evaluator.suite.spec.path), *models, chosen, self.limit)
+        return (self.analysis.name, resources.opened(self.evaluator), *models, chosen, self.limit)
 
     def _model(self, side: int) -> Hashable:
         recipe = self.recipes.all[side]

@@ -41,8 +41,8 @@ class Meter:
 
 
 def memory_key(what: str, evaluator: Evaluator, recipe: MergeRecipe, limit: int | None = None) -> tuple[Hashable, ...]:
-    """Return the name of an answer about a recipe in the app's memory; it changes with the weights."""
-    return (what, str(evaluator.suite.spec.path), recipe, evaluator.digest(recipe), limit)
+    """Return the name of an answer about a recipe in the app's memory; it changes with the files."""
+    return (what, resources.opened(evaluator), recipe, evaluator.digest(recipe), limit)
 
 
 def measure(

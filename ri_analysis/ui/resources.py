@@ -134,6 +134,14 @@ def _files(path: str, opened: str) -> Watch:
     return Watch()
 
 
+def opened(evaluator: Evaluator) -> Hashable:
+    """Return what an answer in memory is about besides the weights: the suite's files as this evaluator opened them.
+
+    A page that began before the suite was reopened still asks the evaluator of before.
+    """
+    return evaluator.suite.files
+
+
 def reopen(suite: str, reason: str = "") -> None:
     """Have a suite's files read again, in every session, when they are next needed."""
     place, _ = stamp(suite)

@@ -547,7 +547,7 @@ def compared_sets(evaluator: Evaluator) -> None:
     method = kept.one_of(st.selectbox, "Merged by", entry, list(titles), recipes.DEFAULT_METHOD, format_func=shown_as)
     recipe = evaluator.recipe(method, tasks=evaluator.suite.tasks)
     sets = tuple(tuple(evaluator.suite.weight_digests(name).values()) for name in sets_to_compare(evaluator))
-    key = ("sets", str(evaluator.suite.spec.path), recipe, sets_to_compare(evaluator), sets)
+    key = ("sets", resources.opened(evaluator), recipe, sets_to_compare(evaluator), sets)
 
     def work(evaluator: Evaluator, progress: Progress) -> pd.DataFrame:
         return compare_sets(evaluator, recipe, progress=progress)

@@ -128,7 +128,7 @@ def _command(wanted: Sequence[Field]) -> str:
 
 def _key(evaluator: Evaluator, wanted: Sequence[Field]) -> tuple[Hashable, ...]:
     digests = tuple(evaluator.digest(field.base) for field in wanted)
-    return ("sensitivity", str(evaluator.suite.spec.path), digests, wanted[0].x, wanted[0].y)
+    return ("sensitivity", resources.opened(evaluator), digests, wanted[0].x, wanted[0].y)
 
 
 def _job_name(key: tuple[Hashable, ...], way: Way) -> str:
@@ -265,7 +265,7 @@ def methods_together(evaluator: Evaluator) -> None:
     headings.header("Several methods on one axis")
     study = sensitivity.STUDY
     settings = {item.name: item.default for item in study.settings}
-    about = str(evaluator.suite.spec.path), evaluator.suite.digest()
+    about = resources.opened(evaluator), evaluator.suite.digest()
     known = resources.remembered(
         ("sensitivity study", *about), lambda: KeptTable.of_study(study, settings, evaluator).find()
     )

@@ -43,7 +43,7 @@ def section(evaluator: Evaluator) -> None:
     settings = recipes.chosen_settings(owner, items)
     command = study.command(resources.suite_name(), settings)
     st.code(command, language="bash", wrap_lines=True)
-    key = ("study", str(evaluator.suite.spec.path), evaluator.suite.digest(), study.name, *settings.values())
+    key = ("study", resources.opened(evaluator), evaluator.suite.digest(), study.name, *settings.values())
     table = _table(evaluator, study, settings, key)
     if table is not None:
         _outcome(study, table, command)

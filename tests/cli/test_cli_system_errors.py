@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -110,6 +111,16 @@ def test_what_the_system_refuses_is_said_before_the_work(
     one_message(found, str(out), "can't be written", os.strerror(number).lower())
     assert "secret-temporary-name" not in found[2]
     assert not out.parent.exists()
+
+
+@pytest.mark.parametrize("layout", ["open-clip", "hugging-face"])
+def test_a_disk_full_of_what_a_whole_model_is_made_of_names_the_output(
+    layout: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_for(monkeypatch, tmp_path / "disk")
+    found = run("merge", "--layout", layout, "--out", str(tmp_path / "disk" / "out"))
+    one_message(found, f"ri-analysis: {tmp_path / 'disk' / 'out'}: can't be written: no space left on device")
+    assert contents(tmp_path / "disk") == {}
 
 
 @pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="no /dev/null here")
@@ -287,6 +298,27 @@ def test_a_target_is_checked_without_a_trace(tmp_path: Path) -> None:
     check_target(tmp_path / "new" / "deep" / "out")
     check_target(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_leaves_nothing_half_written(
+    number: int, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: object, **__: object) -> None:
+        with atomic_path(tmp_path / "out") as temporary:
+            temporary.write_text("half")
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(10)
+            except KeyboardInterrupt as error:  # as libraries do when they are met in the middle of something
+                raise InputError("damaged") from error
+
+    monkeypatch.setattr("ri_analysis.engine.Evaluator.measure", ended)
+    before, usual = contents(tmp_path).keys(), signal.getsignal(number)
+    assert run("measure") == (128 + number, "", "ri-analysis: stopped\n")
+    assert [name for name in contents(tmp_path).keys() - before if "store.sqlite" not in name] == []
+    assert signal.getsignal(number) is usual
 
 
 # --- the workspace ----------------------------------------------------------------------------------------
@@ -478,6 +510,11 @@ needs_bash = pytest.mark.skipif(sys.platform == "win32" or not Path("/dev/full")
 @pytest.mark.parametrize("command", ["methods", "methods --json", "measure $1 --workspace $2"])
 def test_a_reader_that_goes_away_ends_it_quietly(command: str, tiny: Path, workspace: Path) -> None:
     assert shell(f"ri-analysis {command} | true; exit ${{PIPESTATUS[0]}}", tiny, workspace) == (141, "")
+
+
+@needs_bash
+def test_where_no_message_can_be_written_the_exit_code_says_it() -> None:
+    assert shell("ri-analysis measure no-such-suite 2> /dev/full") == (2, "")
 
 
 @needs_bash

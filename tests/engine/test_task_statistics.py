@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from safetensors.torch import load_file
 from ri_analysis.analyses.drift import measure_drift
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
+from ri_analysis.engine.task_statistics import TaskStatistics
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.merging import METHODS
 from ri_analysis.suite import open_suite
@@ -107,6 +111,28 @@ def test_names_change_with_all_a_merge_is_made_of(method: str, evaluator: Evalua
     names.add(other.digest(recipe))
     assert len(names) == 3
     assert other.digest(other.recipe("ties")) == evaluator.digest(evaluator.recipe("ties"))
+
+
+def test_what_another_session_computes_is_awaited_and_not_computed_again(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, computed, begun, awaited = TaskStatistics._compute, list[Path](), Event(), Event()
+
+    def slowly(self: TaskStatistics, *arguments: Any) -> None:
+        computed.append(arguments[3])
+        begun.set()
+        assert awaited.wait(30)
+        compute(self, *arguments)
+
+    monkeypatch.setattr(TaskStatistics, "_compute", slowly)
+    recipe = evaluator.recipe("distilled", SETTINGS["distilled"])
+    other = Evaluator(evaluator.suite, evaluator.store.workspace, "cpu")
+    with ThreadPoolExecutor(2) as sessions:
+        first = sessions.submit(evaluator.statistics, recipe)
+        assert begun.wait(30)
+        sessions.submit(other.statistics, recipe, lambda *_: awaited.set()).result()
+        first.result()
+    assert len(computed) == 1
 
 
 def test_labels_and_test_images_play_no_part(evaluator: Evaluator, tiny: Path, tmp_path: Path) -> None:

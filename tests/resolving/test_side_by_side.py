@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ from tiny import make_suite
 
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.resolving import Losses, resolve
+from ri_analysis.studies.conducting.crew import process_pool
 from ri_analysis.suite import open_suite
 from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
 
@@ -115,6 +117,47 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+def _interrupt(item: int, tell: Tell) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    tell(item)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals here")
+def test_ctrl_c_ends_the_process_that_hands_out_the_work_and_reaches_no_worker():
+    heard = list[int]()
+    side_by_side(1, _interrupt, [7], heard.append)
+    assert heard == [7]
+
+
+def test_where_no_worker_can_be_started_that_is_one_message(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("loky.backend.synchronize._SemLock", refuse)
+    says = r"no worker processes can be started: no space left on device .*/dev/shm.*--jobs 1"
+    with pytest.raises(InputError, match=says):
+        side_by_side(2, _say, [1, 2], lambda _: None)
+    with pytest.raises(InputError, match=says), process_pool(2)():
+        pass
+
+
+def _rest(_: int) -> None:
+    time.sleep(600)
+
+
+def test_a_pool_that_is_left_ends_what_its_workers_are_doing():
+    started = time.monotonic()
+    with process_pool(1)() as pool:
+        assert pool.submit(abs, -3).result(120) == 3
+        works = [pool.submit(_rest, 0) for _ in range(4)]
+        while not works[0].running():
+            time.sleep(0.01)
+        for work in works:
+            work.cancel()  # as a crew does; what has begun goes on
+    assert works[0].exception(30) is not None
+    assert time.monotonic() - started < 150
 
 
 def _say(item: int, tell: Tell) -> None:

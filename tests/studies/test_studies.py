@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from filelock import FileLock
 from tiny import make_suite
 
 from ri_analysis.cli import main
@@ -29,7 +28,6 @@ from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.conduct import conduct, plan
 from ri_analysis.studies.conducting.distilled import distilled
-from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
@@ -382,20 +380,6 @@ def test_distilling_a_merge_is_the_method_with_the_settings_of_ri(evaluator: Eva
     assert work.cost(evaluator) == point.cost(evaluator)
     with pytest.raises(InputError, match=r"distilled: start must be one of averaging, .*found 'adamerging'"):
         distilled(evaluator, Point(evaluator.recipe("adamerging")), changed, 0)
-
-
-def test_a_run_that_another_process_makes_is_awaited(tmp_path: Path):
-    path, seen = tmp_path / "set", []
-    with FileLock(tmp_path / "set.lock") as held:
-
-        def waiting() -> None:
-            seen.append(len(seen))
-            held.release()
-
-        with locked(path, waiting):
-            assert seen == [0]
-    with locked(path, lambda: pytest.fail("nobody else is there")):
-        pass
 
 
 def test_scales_are_tried_beyond_an_end_that_is_the_best():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from ri_analysis.ui import resources
+from ri_analysis.engine import Evaluator
+from ri_analysis.suite import open_suite
+from ri_analysis.ui import measuring, resources
 
 
 @pytest.mark.parametrize("asked", ["1", ""])
@@ -36,3 +39,25 @@ def test_a_name_that_is_typed_takes_nothing_from_others(tiny: Path, workspace: P
     resources.reopen(str(tiny))
     assert len(forgotten) == 1
     resources._reopened().pop(str(tiny))
+
+
+def test_a_page_that_began_before_the_suite_was_reopened_leaves_no_number_for_those_after(
+    tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in ((resources.SUITE, tiny), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(resources, "suite_name", lambda: str(tiny))
+    for cache in (resources._evaluator, resources._files, resources.memory):
+        cache.clear()
+    before = resources.evaluator()
+    recipe = before.recipe("averaging")
+    old = before.measure(recipe)  # in the store
+    images = np.load(tiny.parent / "Reds-test.npz")
+    labels = (images["labels"] + 1) % 3
+    np.savez_compressed(tiny.parent / "Reds-test.npz", images=images["images"], labels=labels)
+    resources.reopen(str(tiny))  # by another session
+    assert measuring.measure(before, recipe).table.equals(old.table)
+    now = measuring.measure(resources.evaluator(), recipe)
+    expected = Evaluator(open_suite(str(tiny)), workspace.parent / "other", "cpu").measure(recipe)
+    assert now.table.equals(expected.table)
+    assert not now.table.equals(old.table)

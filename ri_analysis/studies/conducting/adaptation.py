@@ -9,9 +9,9 @@ from pathlib import Path
 from ri_analysis.engine import Evaluator
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import Value
+from ri_analysis.locks import locked
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import cost, identity, resolve
-from ri_analysis.studies.conducting.lock import locked
 from ri_analysis.studies.conducting.work import bytes_of_images, ri_settings
 from ri_analysis.suite import ImageSet, sample
 from ri_analysis.suite.suite import RECORD, STUDIES

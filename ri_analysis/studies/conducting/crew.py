@@ -22,7 +22,7 @@ from ri_analysis.memory import divide, require_for
 from ri_analysis.progress import Progress
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.suite import open_suite
-from ri_analysis.workers import fresh_processes, hold_on, lifeline
+from ri_analysis.workers import fresh_processes, hold_on, lifeline, starting
 
 Executors = Callable[[], AbstractContextManager[Executor]]
 
@@ -122,16 +122,25 @@ class Crew:
 
 
 def process_pool(jobs: int) -> Executors:
-    """Return the maker of a pool of `jobs` processes on this machine, which end when this one does."""
+    """Return the maker of a pool of `jobs` processes on this machine, which end with it, or when this one does.
+
+    What they are doing by then is not awaited.
+    """
     require_for(jobs)
 
     @contextmanager
     def executors() -> Iterator[Executor]:
-        with (
-            lifeline() as life,
-            ProcessPoolExecutor(jobs, mp_context=fresh_processes(), initializer=_begin, initargs=(jobs, life)) as pool,
-        ):
-            yield pool
+        with lifeline() as life:
+            with starting():
+                pool = ProcessPoolExecutor(
+                    jobs, mp_context=fresh_processes(), initializer=_begin, initargs=(jobs, life)
+                )
+                for _ in range(jobs):
+                    pool.submit(int)  # each starts a process
+            try:
+                yield pool
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     return executors
 

@@ -103,7 +103,7 @@ class Rows:
 
 def held(evaluator: Evaluator) -> Held:
     """Return what is held of the open suite, as long as it stays open as it is."""
-    key = ("comparing", *resources.stamp(resources.suite_name()))
+    key = ("comparing", resources.opened(evaluator))
     return resources.remembered(key, Held)
 
 
