@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ri_analysis import limits
 
@@ -42,6 +46,7 @@ DECODING = (
     struct.error,
     zlib.error,
 )
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)  # of a JPEG, with a length behind all but the last
 _ORIENTATION, _BITS, _ZERO, _SIGNED = 274, 258, 262, 339  # EXIF's and TIFF's tags
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -94,7 +99,61 @@ def open_image(source: IO[bytes] | Path) -> Image.Image:
         raise TooLarge(limits.beyond("pixels")) from error
     if image.width * image.height > limits.limit("pixels"):
         raise TooLarge(f"{image.width} × {image.height} pixels, {limits.beyond('pixels')}")
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(image)
     return image
+
+
+def _require_few_scans(image: JpegImageFile) -> None:
+    """Raise ValueError for a JPEG of too many scans: each passes over the whole image, and may be a few bytes long.
+
+    Where the first scan holds the whole image, there is no other, and nothing more is read of the file.
+    """
+    assert image.fp is not None
+    end = image.fp.tell()  # of the first scan's header
+    length = 6 + 2 * image.layers
+    image.fp.seek(end - length - 2)
+    whole = image.fp.read(5) == b"\xff\xda" + length.to_bytes(2, "big") + bytes([image.layers])
+    # Of four components, what precedes a shorter header could be made to look like a longer one's beginning.
+    if not whole or image.layers > 3 or "progressive" in image.info:
+        image.fp.seek(end)
+        if sum(1 for _ in islice(_scans(image.fp.read()), limits.limit("image-scans"))) == limits.limit("image-scans"):
+            raise ValueError(limits.beyond("image-scans"))
+    image.fp.seek(end)
+
+
+def _scans(data: bytes) -> Iterator[int]:
+    """Yield where the headers of a JPEG's further scans begin in what follows that of the first."""
+    place = 0
+    while (found := _MARKER.search(data, place)) and found[1] != b"\xd9":
+        if found[1] == b"\xda":
+            yield found.start()
+        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+
+
+def _load_tags(directory: ImageFileDirectory_v2, stream: IO[bytes]) -> None:
+    """Load a directory of tags, of a TIFF or of EXIF. Raises ValueError where they claim more than is read.
+
+    Before 13.0 Pillow reads the data of each tag, and thousands may claim the same bytes.
+    """
+    place, (count, entry) = stream.tell(), ("Q", "HHQ8s") if directory._bigtiff else ("H", "HHL4s")
+    order = directory._endian
+    head = stream.read(struct.calcsize(order + count))
+    entries = stream.read(struct.unpack(order + count, head)[0] * struct.calcsize(order + entry))
+    entries = entries[: len(entries) - len(entries) % struct.calcsize(order + entry)]
+    claimed = sum(
+        number * directory._load_dispatch[kind][0]
+        for _, kind, number, _ in struct.iter_unpack(order + entry, entries)
+        if kind in directory._load_dispatch
+    )
+    if claimed > limits.limit("image-tags"):
+        raise ValueError(limits.beyond("image-tags"))
+    stream.seek(place)
+    _LOAD_TAGS(directory, stream)
+
+
+_LOAD_TAGS = ImageFileDirectory_v2.load
+ImageFileDirectory_v2.load = _load_tags  # type: ignore[method-assign]
 
 
 @cache
