@@ -1,0 +1,31 @@
+"""Suite files of strangers: what there is too much of is said once, and quickly."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ri_analysis.suite.spec import parse_spec
+
+MODEL = '[model]\narchitecture = "ViT-B-32"\npretrained = "a.pt"\n'
+TASK = '[[task]]\nname = "{}"\nexpert = "a.pt"\nhead = "a.pt"\ndata = "a"\n'
+MANY = {
+    "unknown keys": TASK.format("a") + "".join(f"key{number} = 1\n" for number in range(5_000)),
+    "unknown tasks": "".join(map(TASK.format, range(300)))
+    + f'[[unseen]]\nname = "a"\ndata = "a"\ntasks = {[f"task {number}" for number in range(10_000)]}\n',
+    "tables": TASK.format("a") + "".join(f'[[auxiliary]]\nname = "{number}"\n' for number in range(6_000)),
+    "letters": TASK.format("a" * 500_000).replace("expert", "expart"),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_many_findings_are_few_lines(kind: str, tmp_path: Path) -> None:
+    path, start = tmp_path / "suite.toml", time.process_time()
+    path.write_text(MODEL + MANY[kind], encoding="utf-8")
+    spec, findings = parse_spec(path)
+    assert spec is None
+    assert 1 <= len(findings) <= 201
+    assert max(map(len, findings)) < 1_000
+    assert time.process_time() - start < 5
