@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,13 +13,14 @@ from contextlib import suppress
 from ri_analysis import __version__, memory
 from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
-from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.errors import Cancelled, InputError, bounded
 
 _LONGEST = 2000  # characters of an error message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 2 bad input, 130 interrupted, 141 nobody reads the output."""
+    _write_whatever()
     try:
         try:
             options = build_parser().parse_args(arguments)
@@ -51,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _write_whatever() -> None:
+    """Let names of files be printed that are no text, and all signs where the terminal's are few: as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # under a test or in a notebook it may be something else
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _load_plugins(options: argparse.Namespace) -> None:
     """Load what the environment and --plugin name, and all that is installed: but the app what its operator named."""
     from ri_analysis import plugins
@@ -61,6 +70,7 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 def _failed(message: str) -> int:
     """Print one message, cut in the middle where it is very long; return the exit code."""
+    message = bounded(message)
     if len(message) > _LONGEST:
         left_out = len(message) - _LONGEST
         message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"
