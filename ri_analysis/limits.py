@@ -42,6 +42,7 @@ LIMITS: dict[str, Limit] = {
     "image-bytes": Limit(1 << 29, "bytes of an encoded image"),
     "image-scans": Limit(200, "scans of a JPEG"),  # each passes over the whole image, and takes a few bytes
     "image-tags": Limit(1 << 26, "bytes of the tags of an image"),
+    "head-texts": Limit(5_000_000, "texts, classes times templates, to build a head from"),
     "unpacked-bytes": Limit(1 << 31, "bytes of unpacked arrays"),
     "generated-images": Limit(10_000_000, "generated images"),
     "folder-entries": Limit(100_000, "files and folders to draft a suite file from"),

@@ -162,6 +162,7 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
 }
 RESERVED_SETS = ("original", "ri")
+MEAN = "mean"  # what a table's row about all tasks, or all unseen domains, is called
 
 
 def read_spec(path: Path) -> SuiteSpec:
@@ -330,10 +331,14 @@ class _Reader:
         for item in sections["auxiliary"]:
             self.auxiliary(item)
         for domain in sections["unseen"]:
-            self.labels(f"[[unseen]] ({domain.name})", domain.labels)
+            where = f"[[unseen]] ({domain.name})"
+            self.labels(where, domain.labels)
+            self.reserved(where, domain.name)
+            if len(set(domain.tasks)) < max(1, len(domain.tasks)):
+                self.note(where, "expected tasks, each once, in 'tasks'")
             for name in domain.tasks:
                 if name not in known:
-                    self.note(f"[[unseen]] ({domain.name})", f"unknown task {name!r}; {suggest(name, tasks)}")
+                    self.note(where, f"unknown task {name!r}; {suggest(name, tasks)}")
         for item in sections["resolved"]:
             if item.name in RESERVED_SETS:
                 self.note("[[resolved]]", f"name {item.name!r} is reserved")
@@ -342,6 +347,7 @@ class _Reader:
 
     def task(self, task: TaskSpec) -> None:
         where = f"[[task]] ({task.name})"
+        self.reserved(where, task.name)
         if re.search(r"[=,/\\]", task.name):
             self.note(where, "a name must not hold '=', ',', '/' or a backslash")
         if task.head is None and not task.templates:
@@ -354,6 +360,10 @@ class _Reader:
         for template in task.templates:
             if template.count("{}") != 1:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")
+
+    def reserved(self, where: str, name: str) -> None:
+        if name == MEAN:
+            self.note(where, f"name {name!r} is reserved: tables call the mean of all so")
 
     def labels(self, where: str, how: str) -> None:
         if how not in (NAMES, ORDER):

@@ -29,3 +29,19 @@ def test_many_findings_are_few_lines(kind: str, tmp_path: Path) -> None:
     assert 1 <= len(findings) <= 201
     assert max(map(len, findings)) < 1_000
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TASK.format("mean"), "name 'mean' is reserved"),
+        (TASK.format("a") + '[[unseen]]\nname = "mean"\ntasks = ["a"]\ndata = "a"\n', "name 'mean' is reserved"),
+        (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = ["a", "a"]\ndata = "a"\n', "each once"),
+        (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = []\ndata = "a"\n', "expected tasks"),
+    ],
+)
+def test_names_that_would_mix_numbers_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(MODEL + text)
+    spec, findings = parse_spec(tmp_path / "suite.toml")
+    assert spec is None
+    assert [said in line for line in findings] == [True]
