@@ -163,6 +163,7 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 }
 RESERVED_SETS = ("original", "ri")
 MEAN = "mean"  # what a table's row about all tasks, or all unseen domains, is called
+PRETRAINED = "pretrained"  # what is measured against, where it is no task's expert
 
 
 def read_spec(path: Path) -> SuiteSpec:
@@ -362,8 +363,8 @@ class _Reader:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")
 
     def reserved(self, where: str, name: str) -> None:
-        if name == MEAN:
-            self.note(where, f"name {name!r} is reserved: tables call the mean of all so")
+        if name in (MEAN, PRETRAINED):
+            self.note(where, f"name {name!r} is reserved: what is measured has something else under it")
 
     def labels(self, where: str, how: str) -> None:
         if how not in (NAMES, ORDER):

@@ -35,6 +35,7 @@ def test_many_findings_are_few_lines(kind: str, tmp_path: Path) -> None:
     ("text", "said"),
     [
         (TASK.format("mean"), "name 'mean' is reserved"),
+        (TASK.format("pretrained"), "name 'pretrained' is reserved"),  # its drift would be from the pretrained model
         (TASK.format("a") + '[[unseen]]\nname = "mean"\ntasks = ["a"]\ndata = "a"\n', "name 'mean' is reserved"),
         (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = ["a", "a"]\ndata = "a"\n', "each once"),
         (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = []\ndata = "a"\n', "expected tasks"),
