@@ -110,46 +110,47 @@ def _require_few_scans(image: JpegImageFile) -> None:
     Where the first scan holds the whole image, there is no other, and nothing more is read of the file.
     """
     assert image.fp is not None
-    end = image.fp.tell()  # of the first scan's header
-    length = 6 + 2 * image.layers
-    image.fp.seek(end - length - 2)
-    whole = image.fp.read(5) == b"\xff\xda" + length.to_bytes(2, "big") + bytes([image.layers])
-    # Of four components, what precedes a shorter header could be made to look like a longer one's beginning.
-    if not whole or image.layers > 3 or "progressive" in image.info:
-        image.fp.seek(end)
-        if sum(1 for _ in islice(_scans(image.fp.read()), limits.limit("image-scans"))) == limits.limit("image-scans"):
+    end, length = image.fp.tell(), 6 + 2 * image.layers  # the end and length of the first scan's header
+    several = image.format != "JPEG" or image.layers > 3 or "progressive" in image.info
+    if not several:  # with four components, a comment could end so that a shorter header looks like a whole one
+        image.fp.seek(end - length - 2)
+        several = image.fp.read(5) != b"\xff\xda" + length.to_bytes(2, "big") + bytes([image.layers])
+    if several:
+        image.fp.seek(0)
+        most = limits.limit("image-scans")
+        if len(list(islice(_scans(image.fp.read()), most + 1))) > most:
             raise ValueError(limits.beyond("image-scans"))
     image.fp.seek(end)
 
 
 def _scans(data: bytes) -> Iterator[int]:
-    """Yield where the headers of a JPEG's further scans begin in what follows that of the first."""
-    place = 0
+    """Yield where the headers of a JPEG's scans begin."""
+    place = 2
     while (found := _MARKER.search(data, place)) and found[1] != b"\xd9":
         if found[1] == b"\xda":
             yield found.start()
         place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
 
 
-def _load_tags(directory: ImageFileDirectory_v2, stream: IO[bytes]) -> None:
+def _load_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
     """Load a directory of tags, of a TIFF or of EXIF. Raises ValueError where they claim more than is read.
 
     Before 13.0 Pillow reads the data of each tag, and thousands may claim the same bytes.
     """
-    place, (count, entry) = stream.tell(), ("Q", "HHQ8s") if directory._bigtiff else ("H", "HHL4s")
-    order = directory._endian
-    head = stream.read(struct.calcsize(order + count))
-    entries = stream.read(struct.unpack(order + count, head)[0] * struct.calcsize(order + entry))
-    entries = entries[: len(entries) - len(entries) % struct.calcsize(order + entry)]
-    claimed = sum(
-        number * directory._load_dispatch[kind][0]
-        for _, kind, number, _ in struct.iter_unpack(order + entry, entries)
-        if kind in directory._load_dispatch
-    )
+    place, (count, entry) = fp.tell(), ("Q", "HHQ8s") if self._bigtiff else ("H", "HHL4s")
+    whole, one = struct.Struct(self._endian + count), struct.Struct(self._endian + entry)
+    head = fp.read(whole.size)
+    [number] = whole.unpack(head) if len(head) == whole.size else [0]  # of a short one Pillow says what it says
+    claimed = number * one.size
+    if claimed <= limits.limit("image-tags"):
+        entries = fp.read(claimed)
+        found = one.iter_unpack(entries[: len(entries) - len(entries) % one.size])
+        known = self._load_dispatch
+        claimed += sum(length * known[kind][0] for _, kind, length, _ in found if kind in known)
     if claimed > limits.limit("image-tags"):
         raise ValueError(limits.beyond("image-tags"))
-    stream.seek(place)
-    _LOAD_TAGS(directory, stream)
+    fp.seek(place)
+    _LOAD_TAGS(self, fp)
 
 
 _LOAD_TAGS = ImageFileDirectory_v2.load

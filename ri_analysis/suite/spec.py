@@ -322,6 +322,10 @@ class _Reader:
         if not sections["task"]:
             self.note("", "expected at least one [[task]], found none")
         for section, rows in sections.items():
+            for row in rows:
+                if not row.name.isprintable() or not row.name or row.name != row.name.strip():
+                    text = "a name must be printable, and neither be empty nor begin or end with a space"
+                    self.note(f"[[{section}]]", f"{text}, found {row.name!r}")
             counts = Counter(row.name for row in rows)
             for name in sorted(name for name, count in counts.items() if count > 1):
                 self.note(f"[[{section}]]", f"name {name!r} is used {counts[name]} times")

@@ -36,6 +36,9 @@ def test_many_findings_are_few_lines(kind: str, tmp_path: Path) -> None:
     [
         (TASK.format("mean"), "name 'mean' is reserved"),
         (TASK.format("pretrained"), "name 'pretrained' is reserved"),  # its drift would be from the pretrained model
+        (TASK.format(""), "a name must be printable"),  # `--tasks` would leave it out
+        (TASK.format("a "), "a name must be printable"),
+        (TASK.format("\\u001b[2J"), "a name must be printable"),
         (TASK.format("a") + '[[unseen]]\nname = "mean"\ntasks = ["a"]\ndata = "a"\n', "name 'mean' is reserved"),
         (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = ["a", "a"]\ndata = "a"\n', "each once"),
         (TASK.format("a") + '[[unseen]]\nname = "b"\ntasks = []\ndata = "a"\n', "expected tasks"),

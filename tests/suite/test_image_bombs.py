@@ -42,7 +42,7 @@ def test_a_jpeg_of_many_scans_is_not_decoded(image: bytes) -> None:
 
 
 def test_jpegs_of_some_scans_are_decoded() -> None:
-    assert look(io.BytesIO(_jpeg(50))).damage == ""
+    assert [look(io.BytesIO(_jpeg(count))).damage for count in (50, 200)] == ["", ""]
     for options in ({"progressive": True}, {}, {"comment": b"\xff\xda" * 500}):
         stream = io.BytesIO()
         Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 50).convert("CMYK").save(stream, "JPEG", **options)
@@ -59,3 +59,8 @@ def test_tags_that_claim_the_same_bytes_are_not_all_read(count: int) -> None:
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHLL", *tag) for tag in tags) + bytes(4)
     found = look(io.BytesIO(b"II*\0" + struct.pack("<L", 8 + size) + bytes(size) + directory))
     assert found.damage == ("" if count == 1 else limits.beyond("image-tags"))
+
+
+def test_a_directory_that_declares_endless_tags_is_not_read() -> None:
+    image = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1 << 60) + bytes(64)
+    assert look(io.BytesIO(image)).damage == limits.beyond("image-tags")
