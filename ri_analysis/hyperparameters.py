@@ -137,6 +137,6 @@ def complete(declared: Sequence[Hyperparameter], given: Mapping[str, object], ow
 
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return the words that end an error about an unknown name: the near match, and all that is known."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known[:1000], n=1)  # to compare with more takes long
     listing = ", ".join(filter(None, known)) or "none"
     return f"did you mean {near[0]!r}? (known: {listing})" if near else f"known: {listing}"

@@ -22,6 +22,7 @@ class Limit:
 
 LIMITS: dict[str, Limit] = {
     "suite-bytes": Limit(1 << 20, "bytes of a suite file"),
+    "suite-tables": Limit(5_000, "tables of one kind in a suite file"),
     "document-bytes": Limit(1 << 26, "bytes of a JSON or text file"),
     "values": Limit(2_000_000, "values in a JSON or TOML file"),
     "levels": Limit(100, "levels of nesting"),
@@ -39,6 +40,9 @@ LIMITS: dict[str, Limit] = {
     "model-parameters": Limit(10_000_000_000, "parameters of a vision tower"),
     "pixels": Limit(89_478_485, "pixels"),  # where Pillow warns; RGB takes a quarter of a gigabyte there
     "image-bytes": Limit(1 << 29, "bytes of an encoded image"),
+    "image-scans": Limit(200, "scans of a JPEG"),  # each passes over the whole image, and takes a few bytes
+    "image-tags": Limit(1 << 26, "bytes of the tags of an image"),
+    "head-texts": Limit(5_000_000, "texts, classes times templates, to build a head from"),
     "unpacked-bytes": Limit(1 << 31, "bytes of unpacked arrays"),
     "generated-images": Limit(10_000_000, "generated images"),
     "folder-entries": Limit(100_000, "files and folders to draft a suite file from"),

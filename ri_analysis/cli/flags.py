@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, bounded
 from ri_analysis.memory import size
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one message instead of all flags."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {bounded(message)}; see {self.prog} --help\n")
 
 
 def command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from ri_analysis import __version__, memory
 from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
-from ri_analysis.errors import Cancelled, InputError
+from ri_analysis.errors import Cancelled, InputError, bounded
 
 _LONGEST = 2000  # characters of an error message
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Ended by a signal, what a shell says of that: 129, 130 or 143.
     """
+    _write_whatever()
     with _told_to_end() as told:
         try:
             return _run(arguments)
@@ -95,6 +97,13 @@ def _explained(error: BaseException) -> int:
     return _failed(f"the output can't be written: {in_words(error)}")
 
 
+def _write_whatever() -> None:
+    """Let names of files be printed that are no text, and all signs where the terminal's are few: as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # under a test or in a notebook it may be something else
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _load_plugins(options: argparse.Namespace) -> None:
     """Load what the environment and --plugin name, and all that is installed: but the app what its operator named."""
     from ri_analysis import plugins
@@ -105,6 +114,7 @@ def _load_plugins(options: argparse.Namespace) -> None:
 
 def _failed(message: str) -> int:
     """Print one message, cut in the middle where it is very long; return the exit code."""
+    message = bounded(message)
     if len(message) > _LONGEST:
         left_out = len(message) - _LONGEST
         message = f"{message[: _LONGEST // 2]} … ({left_out:,} characters) … {message[-_LONGEST // 2 :]}"

@@ -11,6 +11,7 @@ from pathlib import Path
 import open_clip
 import torch
 
+from ri_analysis import limits
 from ri_analysis.caches import seal, sealed
 from ri_analysis.checkpoints import (
     Checkpoint,
@@ -117,15 +118,19 @@ def load_head(path: Path, classes: Sequence[str] | None, width: int, logit_scale
     for key, tensor in tensors.items():
         if tensor.dtype not in FLOATS:
             raise InputError(f"{path}: {key!r} must be float16, bfloat16, float32 or float64, found {tensor.dtype}")
-    if not torch.isfinite(weight).all():
-        raise InputError(f"{path}: 'weight' must be finite, found NaN or infinite values")
+    scaled = (weight.float() * logit_scale).contiguous()
+    if not torch.isfinite(scaled).all():
+        times = "" if logit_scale == 1 else f" times logit_scale {logit_scale:g}"
+        raise InputError(f"{path}: 'weight'{times} must be finite in float32, found NaN or infinite values")
+    if weight.any() and not scaled.any():
+        raise InputError(f"{path}: 'weight' times logit_scale {logit_scale:g} must not vanish in float32")
     if any(bool(tensors[key].any()) for key in tensors if _last(key) == "bias"):
         raise InputError(f"{path}: expected a head without bias, found a 'bias' that is not zero")
     if classes is None:
         classes = [f"class {index}" for index in range(len(weight))]
     if len(classes) != len(weight):
         raise InputError(f"{path}: the head has {len(weight)} classes, the class names are {len(classes)}")
-    return Head((weight.float() * logit_scale).contiguous(), tuple(classes))
+    return Head(scaled, tuple(classes))
 
 
 def _last(key: str) -> str:
@@ -173,7 +178,8 @@ def build_head(tower: TextTower, classes: Sequence[str], templates: Sequence[str
 
     Radford et al. 2021 (arXiv 2103.00020), section 3.1.4.
     """
-    rows = [tower.embed([template.format(name) for template in templates]).mean(dim=0) for name in classes]
+    limits.require("head-texts", len(classes) * len(templates), "classes and templates")
+    rows = [tower.embed([template.replace("{}", name) for template in templates]).mean(dim=0) for name in classes]
     weight = torch.nn.functional.normalize(torch.stack(rows), dim=-1) * tower.logit_scale
     return Head(weight.clone(), tuple(classes))
 

@@ -14,9 +14,8 @@ from ri_analysis.files import digest
 from ri_analysis.progress import Progress
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, Suite
+from ri_analysis.suite.spec import PRETRAINED as PRETRAINED
 from ri_analysis.task_vectors import TaskVectors
-
-PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)

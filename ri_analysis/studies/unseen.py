@@ -21,10 +21,10 @@ from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.study import Rounds, Study, method_names, methods, over_seeds
 from ri_analysis.studies.surface import MARGIN
 from ri_analysis.studies.verdicts import NOTHING, above, beside_the_paper, in_points, mean_over, within
+from ri_analysis.suite.spec import MEAN
 
 KINDS = {UNSEEN: "unseen domain", LEFT_OUT: "task left out"}
 KINDS_IN_WORDS = {"unseen domain": "unseen domains", "task left out": "tasks left out of the merge"}
-MEAN = "mean"  # of all images of a kind
 Correct = dict[tuple[str, str, str], list[dict[str, Flags]]]
 """Which predictions are right, by method, stage and kind of images: a mapping from sections of it for each seed."""
 

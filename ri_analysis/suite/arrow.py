@@ -120,6 +120,7 @@ def _columns(path: Path, features: dict[str, Any], names: Sequence[str], labelle
 def _labels(path: Path, name: str, column: _Column) -> tuple[Indices, tuple[str, ...]]:
     """Return the labels of a column and, where they are texts, the class names."""
     values = column.whole()
+    limits.require("unpacked-bytes", values.nbytes, f"{path}: column {name!r}")
     found = np.array(values.to_pylist(), object) if values.null_count else values.to_numpy()
     return read_labels(f"{path}: column {name!r}", found, column.count)
 
@@ -202,7 +203,12 @@ def _open_parquet(path: Path, memory: Path | None) -> tuple[list[Path], dict[str
             return read(number)[index - before].as_py()
 
         def whole() -> Any:
-            return pa.chunked_array([c for n in range(len(groups)) for c in read(n).chunks])
+            chunks, size = list[Any](), 0
+            for number in range(len(groups)):  # each may unpack to what a child process may take
+                chunks += read(number).chunks
+                size += read(number).nbytes
+                limits.require("unpacked-bytes", size, f"{path}: column {name!r}")
+            return pa.chunked_array(chunks)
 
         return _Column(fetch, int(ends[-1]) if len(ends) else 0, whole)
 

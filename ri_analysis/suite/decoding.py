@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ri_analysis import limits
 
@@ -42,6 +46,7 @@ DECODING = (
     struct.error,
     zlib.error,
 )
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)  # of a JPEG, with a length behind all but the last
 _ORIENTATION, _BITS, _ZERO, _SIGNED = 274, 258, 262, 339  # EXIF's and TIFF's tags
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -94,7 +99,62 @@ def open_image(source: IO[bytes] | Path) -> Image.Image:
         raise TooLarge(limits.beyond("pixels")) from error
     if image.width * image.height > limits.limit("pixels"):
         raise TooLarge(f"{image.width} × {image.height} pixels, {limits.beyond('pixels')}")
+    if isinstance(image, JpegImageFile):
+        _require_few_scans(image)
     return image
+
+
+def _require_few_scans(image: JpegImageFile) -> None:
+    """Raise ValueError for a JPEG of too many scans: each passes over the whole image, and may be a few bytes long.
+
+    Where the first scan holds the whole image, there is no other, and nothing more is read of the file.
+    """
+    assert image.fp is not None
+    end, length = image.fp.tell(), 6 + 2 * image.layers  # the end and length of the first scan's header
+    several = image.format != "JPEG" or image.layers > 3 or "progressive" in image.info
+    if not several:  # with four components, a comment could end so that a shorter header looks like a whole one
+        image.fp.seek(end - length - 2)
+        several = image.fp.read(5) != b"\xff\xda" + length.to_bytes(2, "big") + bytes([image.layers])
+    if several:
+        image.fp.seek(0)
+        most = limits.limit("image-scans")
+        if len(list(islice(_scans(image.fp.read()), most + 1))) > most:
+            raise ValueError(limits.beyond("image-scans"))
+    image.fp.seek(end)
+
+
+def _scans(data: bytes) -> Iterator[int]:
+    """Yield where the headers of a JPEG's scans begin."""
+    place = 2
+    while (found := _MARKER.search(data, place)) and found[1] != b"\xd9":
+        if found[1] == b"\xda":
+            yield found.start()
+        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+
+
+def _load_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
+    """Load a directory of tags, of a TIFF or of EXIF. Raises ValueError where they claim more than is read.
+
+    Before 13.0 Pillow reads the data of each tag, and thousands may claim the same bytes.
+    """
+    place, (count, entry) = fp.tell(), ("Q", "HHQ8s") if self._bigtiff else ("H", "HHL4s")
+    whole, one = struct.Struct(self._endian + count), struct.Struct(self._endian + entry)
+    head = fp.read(whole.size)
+    [number] = whole.unpack(head) if len(head) == whole.size else [0]  # of a short one Pillow says what it says
+    claimed = number * one.size
+    if claimed <= limits.limit("image-tags"):
+        entries = fp.read(claimed)
+        found = one.iter_unpack(entries[: len(entries) - len(entries) % one.size])
+        known = self._load_dispatch
+        claimed += sum(length * known[kind][0] for _, kind, length, _ in found if kind in known)
+    if claimed > limits.limit("image-tags"):
+        raise ValueError(limits.beyond("image-tags"))
+    fp.seek(place)
+    _LOAD_TAGS(self, fp)
+
+
+_LOAD_TAGS = ImageFileDirectory_v2.load
+ImageFileDirectory_v2.load = _load_tags  # type: ignore[method-assign]
 
 
 @cache

@@ -28,6 +28,7 @@ from ri_analysis.suite.preprocessing import Preprocessing, fit
 
 Indices = npt.NDArray[np.int64]
 CLIP = Preprocessing()
+_LIMITS = ("pixels", "image-bytes", "image-scans", "image-tags")  # what is skipped depends on them
 
 
 class ImageSet(Protocol):
@@ -187,7 +188,7 @@ class Looks:
         turn: bool,
     ) -> None:
         self._source, self._names, self._turn = source, names, turn
-        most = [f"{name} {limits.limit(name)}" for name in ("pixels", "image-bytes") if limits.changed(name)]
+        most = [f"{name} {limits.limit(name)}" for name in _LIMITS if limits.changed(name)]
         self._found = self._kept(digest("look", "1", PIL.__version__, content, *most), opened, memory)
         self.skipped = [index for index, item in self._found.items() if item.damage or item.large]
         self.whole = np.setdiff1d(np.arange(len(names)), self.skipped)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ri_analysis import limits
 from ri_analysis.errors import InputError, listing
 from ri_analysis.suite.images import ImageSet, Indices, Relabelled
 from ri_analysis.suite.spec import NAMES, ORDER
@@ -35,10 +36,11 @@ def read_labels(what: str, values: object, count: int) -> tuple[Indices, tuple[s
         raise InputError(f"{wanted}, found {found.dtype} of shape {found.shape}")
     if found.dtype.kind == "O":
         found = _of_one_kind(found, wanted)
-    if found.dtype.kind == "U":
-        _refuse(wanted, np.char.strip(found) == "", lambda _: "an empty name")
+    if found.dtype.kind == "U" or (count and isinstance(found[0], str)):
         texts = [str(name) for name in found]
+        _refuse(wanted, np.array([not text.strip() for text in texts], bool), lambda _: "an empty name")
         names = sorted_names(texts)
+        limits.require("name-characters", max(map(len, names), default=0), what)
         place = {name: index for index, name in enumerate(names)}
         return np.array([place[name] for name in texts], np.int64), tuple(names)
     if found.dtype.kind == "b":
@@ -52,12 +54,12 @@ def read_labels(what: str, values: object, count: int) -> tuple[Indices, tuple[s
 
 
 def _of_one_kind(found: npt.NDArray[np.object_], wanted: str) -> npt.NDArray[np.generic]:
-    """Return Python objects as an array of texts or numbers."""
+    """Return Python objects that are all texts as they are, and others as an array of numbers."""
     _refuse(wanted, np.array([value is None for value in found], bool), lambda _: "none")
     texts = np.array([isinstance(value, str) for value in found], bool)
     if texts.any():
         _refuse(wanted, ~texts, lambda index: repr(found[index]))
-        return found.astype(str)
+        return found  # an array of numpy's texts would be as wide everywhere as the longest
     _refuse(
         wanted,
         np.array([not isinstance(value, int | float | np.number | np.bool_) for value in found], bool),

@@ -44,6 +44,7 @@ from ri_analysis.suite.trial import try_reading
 
 Indices = npt.NDArray[np.int64]
 _EXPECTED = "the data set this name stands for"
+_BESIDE = re.compile(r".*labels[-.]idx1-ubyte(\.gz)?|(train|test)_y\.bin|imagelabels\.mat|batches\.meta|meta")
 _LINE = 4096  # bytes of a first line that are looked at
 
 
@@ -96,6 +97,11 @@ def is_known(path: Path) -> bool:
     words = line.split()
     first = _locate(_listed_below(path)[1], words[0]) if words else None
     return first is not None and is_allowed(first)
+
+
+def is_read_beside(path: Path) -> bool:
+    """Whether the file at `path` is called like one that is read together with another, which `data` names."""
+    return _BESIDE.fullmatch(path.name) is not None
 
 
 Arrays = tuple[npt.NDArray[np.uint8], Indices, Sequence[str]]

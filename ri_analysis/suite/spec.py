@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 from ri_analysis import limits
 from ri_analysis.allowed import Outside, is_allowed
 from ri_analysis.documents import parse_toml, place, read_text, read_toml
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, bounded
 from ri_analysis.hyperparameters import suggest
 from ri_analysis.suite.generators import GENERATORS
 
 NAMES, ORDER = "names", "order"  # what `labels` may say
+_MOST = 200  # findings: whoever corrects these will find the others
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,9 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     float: ((int, float), "a number"),
     bool: ((bool,), "true or false"),
 }
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # terminals act on them, and lines break
 RESERVED_SETS = ("original", "ri")
+MEAN = "mean"  # what a table's row about all tasks, or all unseen domains, is called
+PRETRAINED = "pretrained"  # what is measured against, where it is no task's expert
 
 
 def read_spec(path: Path) -> SuiteSpec:
@@ -188,6 +191,16 @@ def parse_spec(path: Path, text: str | None = None) -> tuple[SuiteSpec | None, l
     except InputError as error:
         return None, [str(error)]
     reader = _Reader(path.resolve())
+    try:
+        return _read(reader, document, path), reader.findings
+    except _Refused:
+        return None, reader.findings
+    except InputError as error:  # too much of something
+        return None, [*reader.findings, str(error)]
+
+
+def _read(reader: _Reader, document: Mapping[str, Any], path: Path) -> SuiteSpec:
+    """Return what the document at `path` says. Raises _Refused where there are findings."""
     reader.unknown(document, ["name", "root", "model", *_TABLES], "")
     reader.root = reader.base(document.get("root", "."))
     model = reader.table(document.get("model"), _MODEL, "[model]")
@@ -196,15 +209,19 @@ def parse_spec(path: Path, text: str | None = None) -> tuple[SuiteSpec | None, l
     sections = {name: reader.section(document, name) for name in _TABLES}
     name = document.get("name", path.parent.name)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):  # it names a folder
-        reader.findings.append(f"{path}: name must be letters, digits, '.', '_' and '-', found {name!r}")
+        reader.note("", f"name must be letters, digits, '.', '_' and '-', found {name!r}")
     if not reader.findings:
         reader.relations(sections)
     if reader.findings:
-        return None, reader.findings
+        raise _Refused
     tasks, auxiliary, unseen, resolved = sections.values()
     return SuiteSpec(
         reader.path, reader.root, name, **model, tasks=tasks, auxiliary=auxiliary, unseen=unseen, resolved=resolved
-    ), []
+    )
+
+
+class _Refused(Exception):
+    """The suite file has findings, and no more of them are looked for."""
 
 
 class _Reader:
@@ -224,7 +241,10 @@ class _Reader:
         return folder
 
     def note(self, where: str, text: str) -> None:
-        self.findings.append(f"{self.path}: {where}: {text}" if where else f"{self.path}: {text}")
+        self.findings.append(bounded(f"{self.path}: {where}: {text}" if where else f"{self.path}: {text}"))
+        if len(self.findings) == _MOST:
+            self.findings.append(f"{self.path}: there may be more findings: these {_MOST} are the first")
+            raise _Refused
 
     def unknown(self, table: Mapping[str, object], known: list[str], where: str) -> None:
         for key in table:
@@ -236,6 +256,7 @@ class _Reader:
         if not isinstance(rows, list):
             self.note("", f"expected [[{name}]] tables, found [{name}]")
             return ()
+        limits.require("suite-tables", len(rows), f"{self.path}: [[{name}]]")
         kind, keys = _TABLES[name]
         found = []
         for number, row in enumerate(rows, 1):
@@ -301,21 +322,28 @@ class _Reader:
         if not sections["task"]:
             self.note("", "expected at least one [[task]], found none")
         for section, rows in sections.items():
-            names = [row.name for row in rows]
-            for name in filter(_CONTROL.search, names):
-                self.note(f"[[{section}]]", f"a name must be one line of letters and signs, found {name!r}")
-            for name in sorted({name for name in names if names.count(name) > 1}):
-                self.note(f"[[{section}]]", f"name {name!r} is used {names.count(name)} times")
+            for row in rows:
+                if not row.name.isprintable() or not row.name or row.name != row.name.strip():
+                    text = "a name must be printable, and neither be empty nor begin or end with a space"
+                    self.note(f"[[{section}]]", f"{text}, found {row.name!r}")
+            counts = Counter(row.name for row in rows)
+            for name in sorted(name for name, count in counts.items() if count > 1):
+                self.note(f"[[{section}]]", f"name {name!r} is used {counts[name]} times")
         tasks = [task.name for task in sections["task"]]
+        known = frozenset(tasks)
         for task in sections["task"]:
             self.task(task)
         for item in sections["auxiliary"]:
             self.auxiliary(item)
         for domain in sections["unseen"]:
-            self.labels(f"[[unseen]] ({domain.name})", domain.labels)
+            where = f"[[unseen]] ({domain.name})"
+            self.labels(where, domain.labels)
+            self.reserved(where, domain.name)
+            if len(set(domain.tasks)) < max(1, len(domain.tasks)):
+                self.note(where, "expected tasks, each once, in 'tasks'")
             for name in domain.tasks:
-                if name not in tasks:
-                    self.note(f"[[unseen]] ({domain.name})", f"unknown task {name!r}; {suggest(name, tasks)}")
+                if name not in known:
+                    self.note(where, f"unknown task {name!r}; {suggest(name, tasks)}")
         for item in sections["resolved"]:
             if item.name in RESERVED_SETS:
                 self.note("[[resolved]]", f"name {item.name!r} is reserved")
@@ -324,6 +352,7 @@ class _Reader:
 
     def task(self, task: TaskSpec) -> None:
         where = f"[[task]] ({task.name})"
+        self.reserved(where, task.name)
         if re.search(r"[=,/\\]", task.name):
             self.note(where, "a name must not hold '=', ',', '/' or a backslash")
         if task.head is None and not task.templates:
@@ -336,6 +365,10 @@ class _Reader:
         for template in task.templates:
             if template.count("{}") != 1:
                 self.note(where, f"a template holds '{{}}' once, found {template!r}")
+
+    def reserved(self, where: str, name: str) -> None:
+        if name in (MEAN, PRETRAINED):
+            self.note(where, f"name {name!r} is reserved: results use it for something else")
 
     def labels(self, where: str, how: str) -> None:
         if how not in (NAMES, ORDER):

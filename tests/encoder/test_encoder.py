@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from tiny import MODEL, TASKS
 
 from ri_analysis.checkpoints import read_checkpoint, vision_tower
-from ri_analysis.encoder import Encoder, load_head, load_heads, read_architecture
+from ri_analysis.encoder import Encoder, build_head, load_head, load_heads, read_architecture
+from ri_analysis.encoder.heads import TextTower
 from ri_analysis.errors import InputError
 from ri_analysis.suite import open_suite
 
@@ -73,6 +74,30 @@ def test_bad_heads_are_named(tmp_path: Path, tensors: dict[str, torch.Tensor], m
     save_file(tensors, tmp_path / "head.safetensors")
     with pytest.raises(InputError, match=message):
         load_head(tmp_path / "head.safetensors", ("a", "b", "c"), 16)
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "message"),
+    [(1.0, 1e300, "logit_scale 1e\\+300 must be finite"), (1.0, 1e-300, "vanish"), (1e300, 1.0, "finite in float32")],
+)
+def test_what_float32_can_not_hold_is_named(tmp_path: Path, value: float, scale: float, message: str) -> None:
+    save_file({"weight": torch.full((3, 16), value, dtype=torch.float64)}, tmp_path / "head.safetensors")
+    with pytest.raises(InputError, match=message):
+        load_head(tmp_path / "head.safetensors", None, 16, scale)
+
+
+def test_braces_of_a_template_are_text(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = read_architecture("model.json", tiny.parent)
+    tower = TextTower(architecture, read_checkpoint(tiny.parent / "pretrained.safetensors"))
+    embedded = list[str]()
+    embed = tower.embed
+    monkeypatch.setattr(tower, "embed", lambda captions: embedded.extend(captions) or embed(captions))
+    one, two = build_head(tower, ["a", "b"], ["{{}}", "{} {c}"]).weight
+    assert embedded == ["{a}", "a {c}", "{b}", "b {c}"]
+    assert not torch.equal(one, two)
+    monkeypatch.setenv("RI_ANALYSIS_LIMITS", "head-texts=3")
+    with pytest.raises(InputError, match="at most 3 texts, classes times templates"):
+        build_head(tower, ["a", "b"], ["{}", "a {}"])
 
 
 def test_a_raw_tensor_is_a_head(tmp_path: Path) -> None:

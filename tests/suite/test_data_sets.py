@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import pickle
 import struct
@@ -315,3 +316,16 @@ def test_tables_of_signs_and_faces(tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_bytes(b"")
     with pytest.raises(InputError, match="HDF5 is not read"):
         read_images(tmp_path / "x.h5", labelled=True)
+
+
+def test_labels_that_unpack_to_much_are_not_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "PNG")
+    table = pa.table({"image": [stream.getvalue()] * 400, "label": ["a" * 900] * 400})
+    pq.write_table(table, tmp_path / "test.parquet", row_group_size=10)
+    monkeypatch.setenv("RI_ANALYSIS_LIMITS", "unpacked-bytes=100000")
+    with pytest.raises(InputError, match=r"column 'label': expected at most 100,000 bytes of unpacked arrays, found"):
+        read_images(tmp_path / "test.parquet", labelled=True)

@@ -443,6 +443,29 @@ def test_paths_that_toml_and_shells_read_otherwise(tmp_path: Path) -> None:
     assert found.left_out[0].startswith("~mnist.npz: a suite file can't name it")
 
 
+def test_what_is_passed_over_is_counted_with_the_reason(tmp_path: Path) -> None:
+    folder = flat(tmp_path / "mine")
+    for name in (
+        "cars\n.npz",
+        "cars\x1b.safetensors",
+        "list.csv",
+        "names.csv",
+        "README",
+        "a-00001-of-00002.safetensors",
+    ):
+        (folder / name).write_bytes(b"a,b\n1,2\n")
+    (folder / "lost.npz").symlink_to(folder / "nothing.npz")
+    found, _ = written(folder)
+    assert found.left_out == (
+        "entries whose names can't be printed (2), .csv files (2), links to nothing, pipes and devices (1), files of "
+        "no known kind (1), parts of checkpoints without the index beside them that puts them together (1)",
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "list.csv").write_text("a,b\n")
+    with pytest.raises(InputError, match=r"expected experts.* found what can't be used: \.csv files \(1\)$"):
+        draft(tmp_path / "other")
+
+
 def test_a_suite_file_elsewhere_says_where_paths_begin(tmp_path: Path) -> None:
     folder = flat(tmp_path / "mine")
     (folder / "cars.txt").write_text("a\nb\nc\nd\n")

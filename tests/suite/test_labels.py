@@ -6,6 +6,7 @@ import gzip
 import json
 import pickle
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -763,3 +764,25 @@ def test_check_tries_every_expert_on_its_own_task(tiny: Path, workspace: Path) -
 def broken(tiny: Path) -> Path:
     (tiny.parent / "Reds-test.npz").write_bytes(b"cut")
     return tiny
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["a" * 2_000, *["b"] * 5], "at most 1,000 characters of a name, found 2,000"),
+        (["a", " ", "b"], "found an empty name in row 1"),
+        ([10**30, 1], "found object"),
+    ],
+)
+def test_odd_labels_of_a_table_are_refused(values: list[object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_labels("labels", np.array(values, object), len(values))
+
+
+def test_labels_of_a_table_are_no_wider_than_each_is() -> None:
+    values = np.array(["b"] * 200_000 + ["a" * 1_000], object)
+    tracemalloc.start()
+    labels, names = read_labels("labels", values, len(values))
+    assert tracemalloc.get_traced_memory()[1] < 50e6  # 800 MB as an array of texts
+    tracemalloc.stop()
+    assert (labels[-1], labels[0], len(names)) == (0, 1, 2)

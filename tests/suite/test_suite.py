@@ -34,7 +34,7 @@ def test_a_suite_file_is_read_whole(tiny: Path) -> None:
         ('expert = "original/Reds', 'exprt = "original/Reds', "[[task]] 1 (Reds): key 'expert' missing"),
         ('name = "Greens"', 'name = "Reds"', "name 'Reds' is used 2 times"),
         ('name = "Greens"', 'name = "a,b"', "a name must not hold"),
-        ('name = "Greens"', 'name = "a\\u001b[2J"', "one line of letters"),
+        ('name = "Greens"', 'name = "a\\u001b[2J"', "a name must be printable"),
         ("seed = 3", 'seed = "3"', "seed: must be an integer, found '3'"),
         ('generator = "noise"', 'generator = "nois"', "unknown generator 'nois'; did you mean 'noise'"),
         ("count = 32", "count = 0", "count must be from 1 to 10,000,000, found 0"),

@@ -117,6 +117,7 @@ class _Decision:
             {"name": Choice(path.name), "directory": Choice(path.as_posix())} for path in self.found.resolved
         )
         self.left_out += [f"{path.as_posix()}: {why}" for path, why in self.found.trouble]
+        self.left_out += [self._passed_over()] if self.found.passed else []
         return Draft(
             self.found.folder,
             re.sub(r"[^\w.-]+", "-", self.found.folder.resolve().name).strip("-.") or "suite",
@@ -139,7 +140,11 @@ class _Decision:
         counts = {"vision tower": len(self.found.models), "head": len(self.found.heads)}
         there = [counted_as(count, kind) for kind, count in counts.items() if count]
         there += [f"{path.as_posix()}, which can't be used: {why}" for path, why in self.found.trouble[:3]]
+        there += [f"what can't be used: {self._passed_over()}"] if self.found.passed else []
         return ", ".join(there) or "none"
+
+    def _passed_over(self) -> str:
+        return listing([f"{why} ({count:,})" for why, count in self.found.passed.most_common()], _LISTED)
 
     def _main_group(self) -> list[Model]:
         """Return the models of the one architecture that most are of; the others are left out, with a note."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +24,7 @@ from ri_analysis.suite.suite import RECORD
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl", ".tar")
 _SHARD = "-of-"  # in the names of files that an index puts together
+_LONGEST_SUFFIX = 12
 _FIRST = 64  # entries of a class's folder among which there must be an image
 _RESOLVED = "resolved"  # what the folder of sets of adapted experts is called
 
@@ -54,7 +56,10 @@ class Config:
 
 @dataclass
 class Survey:
-    """What was found in `folder`; paths begin there. `trouble` is what looks useful and can't be used, with why."""
+    """What was found in `folder`; paths begin there. `trouble` is what looks useful and can't be used, with why.
+
+    `passed` counts what else was passed over, by why: too much to name, and nothing whose name could be written.
+    """
 
     folder: Path
     models: list[Model] = field(default_factory=list)
@@ -65,6 +70,7 @@ class Survey:
     texts: list[Path] = field(default_factory=list)
     resolved: list[Path] = field(default_factory=list)
     trouble: list[tuple[Path, str]] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
 
 
 def survey(folder: Path, progress: Progress | None = None) -> Survey:
@@ -118,6 +124,15 @@ class _Walk:
     def note(self, path: Path, why: str) -> None:
         self.found.trouble.append((self._own(path), why))
 
+    def _pass_over(self, why: str, count: int = 1) -> None:
+        if count:
+            self.found.passed[why] += count
+
+    def _pass_over_kind(self, path: Path) -> None:
+        if not public_layouts.is_read_beside(path):
+            suffix = path.suffix.lower()
+            self._pass_over(f"{suffix} files" if 0 < len(suffix) <= _LONGEST_SUFFIX else "files of no known kind")
+
     def take_weights(self, path: Path) -> None:
         """Sort a checkpoint by what it is."""
         one = replace(what_is(path), path=self._own(path))
@@ -140,6 +155,7 @@ class _Walk:
         entries = self._listed(folder)
         files = [item for item in entries if item.is_file()]
         folders = [item for item in entries if item.is_dir()]
+        self._pass_over("links to nothing, pipes and devices", len(entries) - len(files) - len(folders))
         if (folder / RECORD).is_file() or (folder.parent.name == _RESOLVED and folder != self.found.folder):
             self.found.resolved.append(self._own(folder))
             return []
@@ -155,8 +171,11 @@ class _Walk:
         self._tables(folder)
         self._files(files)
         of_classes = self._classes(folder, folders)
-        if not of_classes and folder != self.found.folder and any(is_image(item) for item in files):
-            self._images(folder, "images", labelled=False)
+        if not of_classes and any(is_image(item) for item in files):
+            if folder == self.found.folder:
+                self._pass_over("images in no folder of their own", sum(map(is_image, files)))
+            else:
+                self._images(folder, "images", labelled=False)
         return [] if of_classes else folders
 
     def _listed(self, folder: Path) -> list[Path]:
@@ -167,9 +186,13 @@ class _Walk:
                 self._entries += 1
                 limits.require("folder-entries", self._entries, self.found.folder)
                 path = folder / entry.name
-                if hidden(entry.name) or not entry.name.isprintable() or not is_allowed(path):
+                if hidden(entry.name):
                     continue
-                if folder == self.found.folder and entry.name.startswith("~"):
+                if not entry.name.isprintable():
+                    self._pass_over("entries whose names can't be printed")
+                elif not is_allowed(path):
+                    self._pass_over("links out of the folders that may be read")
+                elif folder == self.found.folder and entry.name.startswith("~"):
                     self.note(path, "a suite file can't name it, as ~ begins a home folder; rename it")
                 else:
                     found.append(path)
@@ -179,7 +202,9 @@ class _Walk:
         for path in files:
             suffix = path.suffix.lower()
             if suffix in _WEIGHTS and not (suffix == ".bin" and public_layouts.is_known(path)):
-                if _SHARD not in path.name:
+                if _SHARD in path.name:
+                    self._pass_over("parts of checkpoints without the index beside them that puts them together")
+                else:
                     self.attempt(path, self._maybe_weights)
             elif suffix == ".npz":
                 self.attempt(path, self._npz)
@@ -187,13 +212,15 @@ class _Walk:
                 self._configs([path])
             elif suffix in (".h5", ".hdf5"):
                 self.note(path, "HDF5 is not read: save the images as an npz file or in folders, one a class")
-            elif suffix not in (".parquet", ".arrow") and not is_image(path):
+            elif suffix != ".parquet" and not is_image(path):
                 self.attempt(path, self._maybe_public)
 
     def _maybe_weights(self, path: Path) -> None:
         if is_weights(path) or path.suffix == ".safetensors":
             self.weights.append(path)
-        elif path.suffix not in (".bin", ".pkl", ".tar"):
+        elif path.suffix in (".bin", ".pkl", ".tar"):
+            self._pass_over_kind(path)
+        else:
             self.note(path, "expected a checkpoint by its name, found another kind of file; fetch it again")
 
     def _maybe_public(self, path: Path) -> None:
@@ -205,6 +232,8 @@ class _Walk:
             self._images(path, "a file of a public data set", split, public=True)
         elif path.suffix == ".txt":
             self.found.texts.append(self._own(path))
+        else:
+            self._pass_over_kind(path)
 
     def _npz(self, path: Path) -> None:
         arrays = arrays_of(path)

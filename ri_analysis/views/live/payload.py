@@ -13,12 +13,12 @@ from ri_analysis.engine.comparison import Comparison
 from ri_analysis.figures import look, words
 from ri_analysis.intervals import Interval
 from ri_analysis.live.estimate import Estimate
+from ri_analysis.suite.spec import MEAN
 from ri_analysis.ui import frame, recipes
 from ri_analysis.ui.controls import track
 from ri_analysis.views.live.acts import SLOTS, History, pinned
 from ri_analysis.views.live.session import View
 
-MEAN = "mean"
 _MEASURES = ("accuracy", "interference")
 _SHADES = 32  # of the pad
 Bar = list[float]  # value, low, high
