@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
@@ -135,7 +136,7 @@ def _scans(data: bytes) -> Iterator[int]:
 def _load_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
     """Load a directory of tags, of a TIFF or of EXIF. Raises ValueError where they claim more than is read.
 
-    Before 13.0 Pillow reads the data of each tag, and thousands may claim the same bytes.
+    Pillow before 13 reads the data of each tag, and thousands may claim the same bytes.
     """
     place, (count, entry) = fp.tell(), ("Q", "HHQ8s") if self._bigtiff else ("H", "HHL4s")
     whole, one = struct.Struct(self._endian + count), struct.Struct(self._endian + entry)
@@ -154,7 +155,8 @@ def _load_tags(self: ImageFileDirectory_v2, fp: IO[bytes]) -> None:
 
 
 _LOAD_TAGS = ImageFileDirectory_v2.load
-ImageFileDirectory_v2.load = _load_tags  # type: ignore[method-assign]
+if int(PIL.__version__.partition(".")[0]) < 13:  # later ones bound that themselves
+    ImageFileDirectory_v2.load = _load_tags  # type: ignore[method-assign]
 
 
 @cache

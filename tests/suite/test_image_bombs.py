@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 
+import PIL
 import pytest
 from PIL import Image
 
@@ -51,6 +52,10 @@ def test_jpegs_of_some_scans_are_decoded() -> None:
             assert to_rgb(image).size == (64, 48)
 
 
+before_13 = pytest.mark.skipif(int(PIL.__version__.partition(".")[0]) >= 13, reason="Pillow bounds that itself")
+
+
+@before_13
 @pytest.mark.parametrize("count", [1, 200])
 def test_tags_that_claim_the_same_bytes_are_not_all_read(count: int) -> None:
     size = 1 << 20
@@ -61,6 +66,7 @@ def test_tags_that_claim_the_same_bytes_are_not_all_read(count: int) -> None:
     assert found.damage == ("" if count == 1 else limits.beyond("image-tags"))
 
 
+@before_13
 def test_a_directory_that_declares_endless_tags_is_not_read() -> None:
     image = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1 << 60) + bytes(64)
     assert look(io.BytesIO(image)).damage == limits.beyond("image-tags")
