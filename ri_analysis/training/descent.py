@@ -216,6 +216,16 @@ class Descent:
         return int(state["step"]), list(state["history"])
 
 
+def drop_damaged(state: Path) -> None:
+    """Remove a saved state that is not what was saved, so that what it is of begins anew."""
+    try:
+        _require_whole(state)
+    except FileNotFoundError:
+        return
+    except (BadZipFile, RuntimeError, ValueError, EOFError):
+        state.unlink()
+
+
 def _require_whole(state: Path) -> None:
     """Raise BadZipFile where a saved state is not what was saved: PyTorch writes checksums, but compares none."""
     with ZipFile(state) as file:

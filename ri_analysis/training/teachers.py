@@ -17,7 +17,7 @@ from ri_analysis.scratch import zeros_on_disk
 from ri_analysis.suite import ImageSet
 from ri_analysis.suite.images import Indices, Subset, in_memory
 from ri_analysis.task_vectors import TaskVectors
-from ri_analysis.training.descent import Descent, Loss
+from ri_analysis.training.descent import Descent, Loss, drop_damaged
 from ri_analysis.training.precision import compute_in
 from ri_analysis.training.start import Rows, begin, clear, room
 from ri_analysis.training.variants import Variants, some
@@ -75,13 +75,14 @@ def teach(
     """Train what `model`, given a `progress`, returns, in the encoder, on `taught`'s loss over augmented `images`.
 
     `settings` are those of `training.settings`, `steps` and `pool`; products are computed in float32. A run that is
-    stopped resumes from the file `state`, beside which lies what is too large for memory. `seen` is called with the
-    number of images seen, and may raise Cancelled. Raises NotFinite for a loss that is not a finite number.
+    stopped resumes from the file `state`, unless that is damaged; beside it lies what is too large for memory. `seen`
+    is called with the number of images seen, and may raise Cancelled. Raises NotFinite for a loss that is not finite.
     """
     compute_in("float32", encoder)
     variants = Variants(images, int(settings["views"]), seed)
     pool = some(len(variants), min(len(variants), int(settings["pool"]) or len(variants)), seed)
     drawn = in_memory(Subset(variants, pool), encoder.image_size, room())
+    drop_damaged(state)  # where it lies, and that it can be deleted, is nothing that a user of the app can know
     descent, scratch = Descent(encoder, len(drawn), settings, (seed,), state), state.with_suffix("")
     rows, counter = descent.rows(), Counter(lambda done, _: seen(done), sys.maxsize)
     loss = taught(experts, encoder, drawn, rows, heads, state.parent, progress=counter.within)

@@ -112,8 +112,9 @@ def evaluator(purpose: str = FOREGROUND, suite: str | None = None) -> Evaluator:
     be read.
     """
     path, opened = stamp(suite or suite_name())
+    found = _evaluator(path, opened, str(workspace()), device(), purpose)
     _opened.add(path)
-    return _evaluator(path, opened, str(workspace()), device(), purpose)
+    return found
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)  # two suites for three purposes

@@ -172,8 +172,9 @@ def test_progress_counts_every_teachers_images_and_the_steps(evaluator: Evaluato
     assert images_seen([32] * 5, **SETTINGS | {"views": 2, "pool": 40}) == 6 * 40 + 45
 
 
-def test_a_stopped_run_resumes_where_it_was(
-    evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_stopped_run_resumes_where_it_was_and_begins_anew_where_its_state_is_damaged(
+    evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ) -> None:
     monkeypatch.setattr(descent, "SAVE_SECONDS", -1.0)  # save after every step
     recipe, folder = evaluator.recipe("distilled", SETTINGS), evaluator.store.workspace / "statistics"
@@ -188,10 +189,14 @@ def test_a_stopped_run_resumes_where_it_was(
     assert not evaluator.statistics_kept(recipe)
     (state,) = folder.glob("*.pt")
     assert 0 < torch.load(state, weights_only=True)["step"] < 9
+    if damaged:
+        data = bytearray(state.read_bytes())
+        data[len(data) // 2] ^= 64
+        state.write_bytes(data)
     resumed, whole = dict(evaluator.merged(recipe)), dict(other.merged(recipe))
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
     assert evaluator.statistics_kept(recipe)
-    assert [path.suffixes[-1] for path in sorted(folder.iterdir())] == [".safetensors", ".seal"]
+    assert [path.suffixes[-1] for path in sorted(folder.iterdir())] == [".safetensors", ".lock", ".seal"]
     (kept,) = folder.glob("*.safetensors")
     assert {tensor.dtype for tensor in load_file(kept).values()} == {torch.float32}
 
