@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from ri_analysis.task_vectors import FLOATS
 # A pickled ImageEncoder keeps the text projection but not the transformer before it.
 _TEXT_MARKERS = ("transformer.resblocks.0.ln_1.weight",)
 _SCRIPT_CONSTANTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own archives
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # terminals act on them, and lines break
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class HeadLoader:
                 head = load_head(task.head, names, self._width, task.logit_scale)
         else:
             head = self._built(names or _own_names(self._suite, name), task.templates)
+        for strange in filter(_CONTROL.search, head.classes):
+            raise InputError(f"{name}: expected class names of letters and signs, found {strange[:80]!r}")
         _check_labels(self._suite, name)
         return head
 

@@ -14,7 +14,7 @@ from tiny import TASKS
 from ri_analysis.encoder import HeadLoader, heads, read_architecture
 from ri_analysis.engine import Evaluator, check_suite
 from ri_analysis.engine.gram import Gram, task_vector_gram
-from ri_analysis.errors import Cancelled
+from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.suite import open_suite
 from ri_analysis.task_vectors import TaskVectors
 
@@ -121,6 +121,12 @@ def test_a_kept_head_is_the_one_that_was_built(tiny: Path, workspace: Path) -> N
     tiny.write_text(text.replace('["a photo of {}", "{}"]', '["an image of {}"]', 1))
     other = HeadLoader(open_suite(str(tiny), workspace), architecture).load("Reds")
     assert not torch.allclose(other.weight, built.weight, atol=1e-3)
+
+
+def test_class_names_hold_nothing_that_a_terminal_acts_on(tiny: Path, workspace: Path):
+    (tiny.parent / "Reds.txt").write_text("reds 0\nreds \x1b[2J\nreds 2\n")
+    with pytest.raises(InputError, match=r"Reds: expected class names of letters and signs, found 'reds \\x1b\[2J'"):
+        HeadLoader(open_suite(str(tiny), workspace), read_architecture("model.json", tiny.parent)).load("Reds")
 
 
 # --- norms and cosines --------------------------------------------------------------------------------------------
