@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -44,9 +45,14 @@ def run(tiny: Path, workspace: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         except SystemExit as stop:
             code = int(stop.code or 0)
         output = capsys.readouterr()
-        return code, output.out, output.err
+        return code, output.out, besides_progress(output.err)
 
     return run
+
+
+def besides_progress(err: str) -> str:
+    """Leave out how far the work is, which is said where the machine is slow."""
+    return re.sub(r"^ *\d+%  .*\n", "", err, flags=re.MULTILINE)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -500,7 +506,7 @@ def shell(line: str, *values: object) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    return done.returncode, besides_experts(done.stderr)
+    return done.returncode, besides_progress(besides_experts(done.stderr))
 
 
 needs_bash = pytest.mark.skipif(sys.platform == "win32" or not Path("/dev/full").exists(), reason="no such shell here")
