@@ -138,7 +138,8 @@ def test_what_does_something_is_asked_for_by_pages_of_the_app(
     [
         ("lab.localhost", "http://lab.localhost", 200), ("lab.localhost:80", "http://lab.localhost", 200),
         ("lab.localhost:443", "https://lab.localhost", 200), ("lab.localhost", "https://lab.localhost:443", 200),
-        ("[::1]:80", "http://[::1]", 200), ("[::1]:8501", "http://[::1]:8501", 200), ("[::1]", "http://[::1]:8501", 403),
+        ("[::1]:80", "http://[::1]", 200),
+        ("[::1]:8501", "http://[::1]:8501", 200), ("[::1]", "http://[::1]:8501", 403),
         ("lab.localhost:443", "http://lab.localhost", 403), ("lab.localhost:8080", "http://lab.localhost", 403),
     ],
 )  # fmt: skip
