@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ri_analysis.documents import own_text
 from ri_analysis.files import digest, file_digest, write_text
 from ri_analysis.json_text import from_json
 
@@ -21,9 +22,9 @@ def write_note(path: Path, made_from: str, value: Any) -> None:
 def read_note(path: Path, made_from: str) -> Any:
     """Return what `write_note` kept; None where there is no such note, or it is damaged, altered or about another."""
     try:
-        note = from_json(path.read_text(encoding="utf-8"))
+        note = from_json(own_text(path))
         fits = note["made_from"] == made_from and note["check"] == _check(made_from, note["value"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return note["value"] if fits else None
 

@@ -43,20 +43,45 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
     """Open the regular file at `path`; what goes wrong within the block is one InputError, see `one_message`."""
     with one_message(path, expected):
         reading(path)
-        # Without waiting: to open a pipe would wait for a writer.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise InputError(f"{path}: expected {expected}, found a device or pipe")
+        with _regular(path, expected) as stream:
             yield stream
+
+
+@contextmanager
+def _regular(path: Path, expected: str) -> Iterator[IO[bytes]]:
+    # Without waiting: to open a pipe would wait for a writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise InputError(f"{path}: expected {expected}, found a device or pipe")
+        yield stream
 
 
 def read_text(path: Path, expected: str, most: str = "document-bytes") -> str:
     """Return the UTF-8 text of a file of at most the limit called `most`. Raises InputError."""
     with opened(path, expected) as stream:
-        data = stream.read(limits.limit(most) + 1)
-        limits.require(most, len(data), path)
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return _bounded(stream, path, most).decode("utf-8").replace("\r\n", "\n")
+
+
+def own_bytes(path: Path, expected: str) -> bytes:
+    """Return the bytes of a file of our own, or of who runs us: wherever it is, and no input that may not change.
+
+    Raises InputError for what is no regular file of at most the limit for documents, or not there.
+    """
+    with one_message(path, expected), _regular(path, expected) as stream:
+        return _bounded(stream, path, "document-bytes")
+
+
+def own_text(path: Path, expected: str = "a note") -> str:
+    """Return the UTF-8 text of such a file, see `own_bytes`."""
+    with one_message(path, expected):
+        return own_bytes(path, expected).decode("utf-8").replace("\r\n", "\n")
+
+
+def _bounded(stream: IO[bytes], path: Path, most: str) -> bytes:
+    data = stream.read(limits.limit(most) + 1)
+    limits.require(most, len(data), path)
+    return data
 
 
 def read_json(path: Path, expected: str = "JSON") -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ri_analysis.documents import own_text
 from ri_analysis.errors import InputError
 from ri_analysis.files import write_text
 
@@ -51,10 +52,7 @@ def around_section(path: Path, name: str) -> tuple[str, str]:
     Call it before long work whose result is to stand there. Raises InputError when the document has no such marks.
     """
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
-    try:
-        document = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: expected a document with the mark {start}, found: {error.strerror}") from error
+    document = own_text(path, f"a document with the mark {start}")
     above, first, rest = document.partition(start)
     _, last, below = rest.partition(end)
     if not first or not last:

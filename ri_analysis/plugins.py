@@ -29,6 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from ri_analysis.allowed import is_hidden
+from ri_analysis.documents import own_bytes
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
@@ -239,7 +240,7 @@ def _content(name: str) -> dict[str, bytes]:
     entry = _entry_points().get(name)
     try:
         if entry is None:
-            return {"": Path(name).read_bytes()}
+            return {"": own_bytes(Path(name), "a plug-in")}
         spec = find_spec(entry.module.partition(".")[0])
         places = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
         files = {path.relative_to(place).as_posix(): path for place in places for path in place.rglob("*.py")}

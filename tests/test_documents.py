@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ri_analysis import limits
-from ri_analysis.documents import place, read_json, read_text, read_toml
+from ri_analysis.caches import read_note
+from ri_analysis.documents import own_text, place, read_json, read_text, read_toml
 from ri_analysis.errors import InputError, one_message
 
 
@@ -85,3 +86,19 @@ def test_messages_are_bounded_and_printable() -> None:
 def test_whatever_goes_wrong_is_one_message(error: Exception) -> None:
     with pytest.raises(InputError, match=r"^x: expected a file, found "), one_message("x", "a file"):
         raise error
+
+
+@pytest.mark.parametrize("kind", ["none", "folder", "pipe", "bytes", "loop"])
+def test_a_note_of_ours_that_was_damaged_is_one_message(kind: str, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    if kind == "folder":
+        note.mkdir()
+    elif kind == "pipe":
+        getattr(os, "mkfifo", Path.mkdir)(note)
+    elif kind == "bytes":
+        note.write_bytes(b"\xff")
+    elif kind == "loop":
+        note.symlink_to(note)
+    with pytest.raises(InputError, match="expected a note, found"):
+        own_text(note)
+    assert read_note(note, "anything") is None

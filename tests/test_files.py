@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def test_a_folder_that_takes_no_file_is_said_of_the_file(tmp_path: Path, monkeyp
 def test_digest_tells_parts_apart() -> None:
     assert digest("ab", "c") != digest("a", "bc")
     assert digest("ab") == digest(b"ab")
+
+
+def test_a_file_whose_name_is_no_text_is_written(tmp_path: Path) -> None:
+    assert digest(os.fsdecode(b"\xe9")) != digest(os.fsdecode(b"\xff"))
+    with suppress(WriteError):  # this system takes no such names
+        write_text(tmp_path / os.fsdecode(b"caf\xe9.txt"), "text")
 
 
 def test_file_digest_follows_the_content(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
 
-from ri_analysis.markdown import csv_text, markdown_table
+import pandas as pd
+import pytest
+
+from ri_analysis.errors import InputError
+from ri_analysis.markdown import around_section, csv_text, markdown_table
 
 
 def test_a_name_neither_ends_a_cell_nor_brings_a_picture_or_html() -> None:
@@ -19,3 +23,9 @@ def test_a_spreadsheet_computes_no_name() -> None:
         *("'=1+1,-1.5", "'@SUM(A1),-1.5", "'+cmd|x,-1.5", "'-a,-1.5", "'\tx,-1.5", "-0.5,-1.5", "+6 points,-1.5"),
         *("-,-1.5", "− 1,-1.5", "a=b,-1.5", ",-1.5"),
     ]
+
+
+def test_a_document_that_is_no_text_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes(b"<!-- x: start -->\xff<!-- x: end -->")
+    with pytest.raises(InputError, match="expected a document with the mark <!-- x: start -->, found damaged data"):
+        around_section(tmp_path / "a.md", "x")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ri_analysis.documents import own_text
 from ri_analysis.files import digest, file_digest, write_text
 from ri_analysis.json_text import from_json
 from ri_analysis.stamps import Stamp
@@ -41,7 +42,7 @@ def content_digest(path: Path, memory: Path | None, verify: Callable[[Path], Non
 
 def _read(note: Path) -> dict[str, object]:
     try:
-        found = from_json(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = from_json(own_text(note))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

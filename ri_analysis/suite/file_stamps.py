@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ri_analysis.errors import ChangedFile
+from ri_analysis.documents import own_text
+from ri_analysis.errors import ChangedFile, InputError
 from ri_analysis.files import digest, write_text
 from ri_analysis.stamps import Stamp, reading_many
 
@@ -70,9 +71,11 @@ def _hash(path: Path) -> int | None:
 
 def _seen_first(note: Path, own: str) -> str:
     """Return what the note says, which is `own` where there is no note yet."""
-    try:
-        return note.read_text(encoding="utf-8")
-    except OSError:
+    if not os.path.lexists(note):
         with suppress(OSError):  # a full or read-only disk
             write_text(note, own)
         return own
+    try:
+        return own_text(note)
+    except InputError:
+        return ""  # damaged: which files were seen first is not known

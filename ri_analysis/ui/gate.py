@@ -15,6 +15,7 @@ from ri_analysis.errors import InputError
 
 TOKEN = "RI_ANALYSIS_TOKEN"  # a token of one's own, the same after each start
 PARAMETER = "token"  # the part of the address that carries it
+_PORTS = {"http": ":80", "https": ":443"}
 _SHORTEST = 16  # characters of a token
 _UPLOADS = "/_stcore/upload_file/"  # no page takes files, but Streamlit would hold as many as are sent
 # The front end runs scripts that stand in the page; but whatever a name or text holds, it loads nothing from elsewhere,
@@ -77,7 +78,10 @@ class Gate:
         origin = _header(scope, b"origin").lower()
         if not origin or origin in self._origins or "*" in self._origins:
             return True
-        return urlsplit(origin).netloc == _header(scope, b"host").lower() != ""
+        scheme, _, named = origin.partition("://")
+        host = _header(scope, b"host").lower()
+        # Browsers leave out the usual port; what stands between may add it to Host.
+        return scheme in _PORTS and host.removesuffix(_PORTS[scheme]) == named.removesuffix(_PORTS[scheme]) != ""
 
     def _guarded(self, scope: Scope, send: Send) -> Send:
         """Return `send` with headers that keep a page to this app."""

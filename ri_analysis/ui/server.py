@@ -23,7 +23,7 @@ from streamlit.web import bootstrap
 from streamlit.web.cli import configurator_options
 from streamlit.web.server.starlette.starlette_server import UvicornRunner
 
-from ri_analysis.errors import InputError
+from ri_analysis.errors import InputError, one_message
 from ri_analysis.suite import EMBEDDED, resource_root
 from ri_analysis.ui import ahead
 from ri_analysis.ui.gate import PARAMETER, Gate
@@ -47,7 +47,8 @@ def settings(flags: Mapping[str, Any]) -> dict[str, Any]:
             for name, _ in _flat(_read(path)):
                 used.pop(name, None)  # Streamlit reads the file itself
     used |= _from_environment() | {name: value for name, value in flags.items() if value is not None}
-    bootstrap.load_config_options(used)
+    with one_message("Streamlit's settings", "such that it takes"):
+        bootstrap.load_config_options(used)
     _check()
     return used
 
@@ -148,6 +149,10 @@ def _check() -> None:
         raise InputError(f"{_named(PORT)}: expected a port from 1 to 65535, found {port!r}")
     if not re.fullmatch(r"[\w.~%@:/-]*", str(base), re.ASCII) or ".." in str(base).split("/"):
         raise InputError(f"{_named(BASE_PATH)}: expected a path of an address such as /ri-analysis, found {base!r}")
+    for name in (_HOSTS, _ORIGINS):  # the letters of a bare text would each be one, `*` among them
+        found = config.get_option(name)
+        if not isinstance(found, list | tuple) or not all(_is_word(item) for item in found):
+            raise InputError(f"{_named(name)}: expected a list of names or addresses, found {found!r}")
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -156,6 +161,10 @@ def _check() -> None:
     except (OSError, UnicodeError, AttributeError, TypeError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"the app can't listen on {address} port {port}: {str(why).lower()}") from error
+
+
+def _is_word(item: object) -> bool:
+    return isinstance(item, str) and re.fullmatch(r"[!-+\--:<-~]+", item) is not None
 
 
 def _named(option: str) -> str:

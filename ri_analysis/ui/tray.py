@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ri_analysis.analyses import Answer
+from ri_analysis.documents import own_text
 from ri_analysis.errors import WriteError
 from ri_analysis.export import facts, shelf
 from ri_analysis.export.shelf import Kept, Shelf
@@ -159,7 +160,7 @@ def take_over(suite: Suite) -> bool:
         return False
     for note in sorted(folder.parent.glob(f"*/{_NOTE}")):
         try:
-            said = from_json(note.read_text(encoding="utf-8"))
+            said = from_json(own_text(note))
             moved = said["experts"] == _experts(suite) and not Path(said["path"]).exists()
             if moved and note.parent != folder:
                 folder.mkdir(parents=True, exist_ok=True)

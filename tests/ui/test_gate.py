@@ -121,6 +121,7 @@ def test_whether_the_app_runs_is_no_secret() -> None:
         (None, 200), ("http://localhost:8501", 200), ("https://LOCALHOST:8501", 200), ("https://site.example", 200),
         ("http://localhost", 403), ("http://localhost:3000", 403), ("http://127.0.0.1:8501", 403), ("null", 403),
         ("http://evil.example", 403), ("https://site.example:8501", 403), ("http://localhost:8501.evil.example", 403),
+        ("http://[::1", 403), ("localhost:8501", 403), ("http://", 403), ("ftp://localhost:8501", 403),
     ],
 )  # fmt: skip
 def test_what_does_something_is_asked_for_by_pages_of_the_app(
@@ -130,6 +131,20 @@ def test_what_does_something_is_asked_for_by_pages_of_the_app(
     cookie = "" if token is None else f"ri-analysis-8501={token}"
     assert ask(asked, "/_stcore/stream", origin=origin, cookie=cookie, **kind)[0] == status
     assert ask(Gate(passed, token, (), ("*",)), origin=origin, cookie=cookie, **kind)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("lab.localhost", "http://lab.localhost", 200), ("lab.localhost:80", "http://lab.localhost", 200),
+        ("lab.localhost:443", "https://lab.localhost", 200), ("lab.localhost", "https://lab.localhost:443", 200),
+        ("[::1]:80", "http://[::1]", 200),
+        ("[::1]:8501", "http://[::1]:8501", 200), ("[::1]", "http://[::1]:8501", 403),
+        ("lab.localhost:443", "http://lab.localhost", 403), ("lab.localhost:8080", "http://lab.localhost", 403),
+    ],
+)  # fmt: skip
+def test_the_usual_port_need_not_be_named(host: str, origin: str, status: int) -> None:
+    assert ask(gate(), "/_stcore/stream", host=host, origin=origin, type="websocket")[0] == status
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])

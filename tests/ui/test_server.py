@@ -107,6 +107,21 @@ def test_a_damaged_config_file_is_one_message(tmp_path: Path) -> None:
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[server]\nallowedHosts = '*.example.org'", "[server]\nallowedHosts = [1]", "[server]\nallowedHosts = 3",
+        "[server]\ncorsAllowedOrigins = ['https://a\\nb']".replace("'", '"'), "[server]\ncorsAllowedOrigins = ['a; b']",
+        "server = 1",
+    ],
+)  # fmt: skip
+def test_settings_of_another_kind_are_one_message(text: str, tmp_path: Path) -> None:
+    """The letters of a bare text would each be a name, and `*` all names."""
+    write(tmp_path / "here", text)
+    with pytest.raises(InputError, match="expected"):
+        server.settings({})
+
+
 def test_a_port_in_use_is_one_message() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

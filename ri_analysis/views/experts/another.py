@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from ri_analysis.allowed import is_allowed
+from ri_analysis.documents import own_text
 from ri_analysis.engine import Report
 from ri_analysis.files import write_text
 from ri_analysis.json_text import from_json, to_json
@@ -54,8 +55,8 @@ def known_suites() -> list[str]:
 
 def _recent() -> list[str]:
     try:
-        found = from_json(_note().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = from_json(own_text(_note()))
+    except ValueError:
         return []
     return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
 
