@@ -56,9 +56,13 @@ def run(arguments: Sequence[str], strike: Callable[[int], None] | None = None) -
             _command(arguments, out.fileno(), err.fileno())
         with suppress(PermissionError):  # the child was first
             os.setpgid(process, process)
-        if strike is not None:
-            strike(process)
-        code = _awaited(process, started + LIMIT)
+        try:
+            if strike is not None:
+                strike(process)
+            code = _awaited(process, started + LIMIT)
+        except BaseException:  # such as Ctrl-C, which a group of its own does not hear
+            os.killpg(process, signal.SIGKILL)
+            raise
         seconds = time.monotonic() - started
         processes = _left(process)
         out.seek(0)

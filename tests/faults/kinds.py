@@ -17,7 +17,7 @@ from damage import damage, damage_store
 from forked import Outcome
 from works import WORKS, Answer, Room
 
-QUIET = {"kill": (signal.SIGKILL,), "signals": (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+SIGNALS = {"kill": (signal.SIGKILL,), "signals": (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 @dataclass
@@ -95,6 +95,11 @@ def struck(room: Room, times: int, random: Random, signals: tuple[int, ...]) -> 
         room.clear(only_made=True)
     room.age()
     tally.judge(room, room.run(), "to the end")
+    if room.parts():  # they go when something is written beside them: have all be written again
+        room.clear(only_made=True)
+        for path in [each for each in room.workspace.rglob("*") if each.is_file() and each not in room.parts()]:
+            path.unlink()
+        tally.judge(room, room.run(), "to the end, all made again")
     tally.look_for_parts(room, "to the end")
     return tally
 
@@ -196,8 +201,8 @@ def why_not(fault: str, home: Path) -> str:
 
 
 KINDS: dict[str, tuple[Callable[[Room, int, Random], Tally], tuple[str, ...]]] = {
-    "kill": (lambda *given: struck(*given, QUIET["kill"]), tuple(list(WORKS)[3:])),
-    "signals": (lambda *given: struck(*given, QUIET["signals"]), tuple(list(WORKS)[3:])),
+    "kill": (lambda *given: struck(*given, SIGNALS["kill"]), tuple(list(WORKS)[3:])),
+    "signals": (lambda *given: struck(*given, SIGNALS["signals"]), tuple(list(WORKS)[3:])),
     "store": (
         lambda *given: damaged(*given, damage_store, "store.sqlite"),
         ("measure", "measure fisher", "interference"),
