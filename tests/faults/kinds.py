@@ -43,6 +43,7 @@ class Tally:
         answer, said = room.answer(outcome), room.said(outcome)
         before = self.bad
         half = any(room.whole.get(name, digest) != digest for name, digest in answer.items())
+        half = half and not room.work.stages
         self.said += bool(said)
         self.left += outcome.processes
         self.tracebacks += "Traceback" in outcome.err

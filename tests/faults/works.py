@@ -23,6 +23,7 @@ class Work:
     command: str
     made: str = ""
     slow: bool = False  # it meets with a fifth of the faults
+    stages: bool = False  # its files change until it has ended
 
 
 _RESOLVE = "resolve {suite} --auxiliary noise --name x --steps 6 --set batch=16 --resume --out {out}/x"
@@ -38,7 +39,7 @@ WORKS = {
     "merge adamerging": Work(_MERGE + " --method adamerging --set steps=3", "m.safetensors"),
     "merge distilled": Work(_MERGE + " --method distilled --set steps=30", "m.safetensors"),
     "resolve": Work(_RESOLVE, "x"),
-    "resolve --alpha": Work(_RESOLVE + " --alpha Reds=0.5 --set together=6 --set held_out=0.25", "x"),
+    "resolve --alpha": Work(_RESOLVE + " --alpha Reds=0.5 --set together=6 --set held_out=0.25", "x", stages=True),
     "resolve --jobs 2": Work(_RESOLVE + " --jobs 2", "x", slow=True),
     "study": Work("study alone {suite} --no-images --set images=8 --out {out}/s", "s"),
     "report": Work("report {suite} --out {out}/r.html", "r.html", slow=True),
