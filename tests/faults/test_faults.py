@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-FAULTS = {"kill": "merge", "signals": "merge", "store": "measure", "statistics": "merge fisher", "disk": "merge"}
+FAULTS = {
+    "kill": "merge",
+    "signals": "merge",
+    "store": "measure fisher",
+    "statistics": "measure fisher",
+    "disk": "merge",
+}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for left processes in /proc")
