@@ -217,7 +217,7 @@ class Descent:
 
 
 def drop_damaged(state: Path) -> None:
-    """Remove a saved state that is not what was saved, so that what it is of begins anew."""
+    """Remove a saved state that is not what was saved, so that training starts from the beginning."""
     try:
         _require_whole(state)
     except FileNotFoundError:
