@@ -29,13 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write_whatever()
     with _told_to_end() as told:
         try:
-            return _run(arguments)
+            code = _run(arguments)
         except (Exception, KeyboardInterrupt) as error:
-            # A library that the signal met may have made an error of its own of it.
-            if told or isinstance(error, KeyboardInterrupt | Cancelled):
-                _say_last("stopped")
-                return 128 + (told[0] if told else signal.SIGINT)
-            return _explained(error)
+            if not told and not isinstance(error, KeyboardInterrupt | Cancelled):
+                return _explained(error)
+        else:
+            if not told:
+                return code
+        # A library that the signal met may have made an error of its own of it, and another part gone on without.
+        _say_last("stopped")
+        return 128 + (told[0] if told else signal.SIGINT)
 
 
 @contextmanager
