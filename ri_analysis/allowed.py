@@ -42,7 +42,7 @@ def allow_file(path: Path) -> None:
 def is_allowed(path: Path) -> bool:
     """Whether what `path` leads to, through links and `..`, may be read.
 
-    A way back out of somewhere else may not be taken: whether it can be tells what lies there.
+    The same holds for each folder that a later `..` leaves: whether such a path can be followed tells what lies there.
     """
     if _folders is None:
         return True

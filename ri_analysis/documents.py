@@ -64,9 +64,9 @@ def read_text(path: Path, expected: str, most: str = "document-bytes") -> str:
 
 
 def own_bytes(path: Path, expected: str) -> bytes:
-    """Return the bytes of a file of our own, or of who runs us: wherever it is, and no input that may not change.
+    """Return the bytes of a file that the program or its operator wrote: not an input that is watched for changes.
 
-    Raises InputError for what is no regular file of at most the limit for documents, or not there.
+    Raises InputError where there is no regular file within the limit for documents.
     """
     with one_message(path, expected), _regular(path, expected) as stream:
         return _bounded(stream, path, "document-bytes")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _LINE, _LINES = 600, 100  # characters of a message's line, and lines
+TOLD_TO_END: list[int] = []
+"""Signals that told this process to end: a library that one meets may make an error of its own of it."""
 
 
 class InputError(ValueError):
@@ -48,6 +50,8 @@ def one_message(source: object, expected: str) -> Iterator[None]:
     except (InputError, Cancelled):
         raise
     except Exception as error:  # a damaged or hostile file can make any library fail in any way
+        if TOLD_TO_END:
+            raise KeyboardInterrupt from error
         raise InputError(f"{source}: expected {expected}, found {in_short(error)}") from error
 
 

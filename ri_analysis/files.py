@@ -196,7 +196,7 @@ def digest(*parts: str | bytes) -> str:
     """Return 32 hex digits that name the sequence of `parts` (BLAKE2b; lengths are hashed too)."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
-        # Names of files need be no text.
+        # File names need not be valid text.
         data = part.encode(errors="surrogatepass") if isinstance(part, str) else part
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)

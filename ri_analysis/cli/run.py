@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from ri_analysis import __version__, memory
 from ri_analysis.cli import app, beginning, comparing, measuring, study, suites, writing
 from ri_analysis.cli.flags import Parser
-from ri_analysis.errors import Cancelled, InputError, bounded
+from ri_analysis.errors import TOLD_TO_END, Cancelled, InputError, bounded
 
 _LONGEST = 2000  # characters of an error message
 _ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -26,31 +26,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Ended by a signal, what a shell says of that: 129, 130 or 143.
     """
-    _write_whatever()
-    with _told_to_end() as told:
+    _escape_what_cannot_be_printed()
+    with _ended_by_signals():
         try:
             code = _run(arguments)
         except (Exception, KeyboardInterrupt) as error:
-            if not told and not isinstance(error, KeyboardInterrupt | Cancelled):
+            if not TOLD_TO_END and not isinstance(error, KeyboardInterrupt | Cancelled):
                 return _explained(error)
         else:
-            if not told:
+            if not TOLD_TO_END:
                 return code
-        # A library that the signal met may have made an error of its own of it, and another part gone on without.
+        # Also where a library that the signal met made an error of its own of it, or went on.
         _say_last("stopped")
-        return 128 + (told[0] if told else signal.SIGINT)
+        return 128 + (TOLD_TO_END[0] if TOLD_TO_END else signal.SIGINT)
 
 
 @contextmanager
-def _told_to_end() -> Iterator[list[int]]:
-    """Yield the signals that told the process to end, which raise KeyboardInterrupt: nothing half-written stays behind.
+def _ended_by_signals() -> Iterator[None]:
+    """Have the signals that tell a process to end raise KeyboardInterrupt: nothing half-written stays behind.
 
     The second time the system ends it at once. `nohup` stays in force.
     """
-    told: list[int] = []
 
     def end(number: int, _: object) -> None:
-        told.append(number)
+        TOLD_TO_END.append(number)
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
@@ -60,8 +59,9 @@ def _told_to_end() -> Iterator[list[int]]:
     for number in taken:
         signal.signal(number, end)
     try:
-        yield told
+        yield
     finally:
+        TOLD_TO_END.clear()
         for number, found in taken.items():
             signal.signal(number, found)
 
@@ -100,8 +100,8 @@ def _explained(error: BaseException) -> int:
     return _failed(f"the output can't be written: {in_words(error)}")
 
 
-def _write_whatever() -> None:
-    """Let names of files be printed that are no text, and all signs where the terminal's are few: as escapes."""
+def _escape_what_cannot_be_printed() -> None:
+    """Print what the terminal's encoding lacks, and file names that are not valid text, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # under a test or in a notebook it may be something else
             stream.reconfigure(errors="backslashreplace")

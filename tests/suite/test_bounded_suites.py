@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,12 @@ MANY = {
 
 @pytest.mark.parametrize("kind", MANY)
 def test_many_findings_are_few_lines(kind: str, tmp_path: Path) -> None:
-    path, start = tmp_path / "suite.toml", time.process_time()
+    path = tmp_path / "suite.toml"
     path.write_text(MODEL + MANY[kind], encoding="utf-8")
     spec, findings = parse_spec(path)
     assert spec is None
     assert 1 <= len(findings) <= 201
     assert max(map(len, findings)) < 1_000
-    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
