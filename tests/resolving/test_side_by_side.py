@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,7 +136,8 @@ def test_where_no_worker_can_be_started_that_is_one_message(monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("loky.backend.synchronize._SemLock", refuse)
+    # By its name in text it would be multiprocessing's, which `loky.backend` holds until its own is imported.
+    monkeypatch.setattr(import_module("loky.backend.synchronize"), "_SemLock", refuse)
     says = r"no worker processes can be started: no space left on device .*/dev/shm.*--jobs 1"
     with pytest.raises(InputError, match=says):
         side_by_side(2, _say, [1, 2], lambda _: None)
