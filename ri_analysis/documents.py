@@ -86,12 +86,16 @@ def _bounded(stream: IO[bytes], path: Path, most: str) -> bytes:
 
 def read_json(path: Path, expected: str = "JSON") -> Any:
     """Return the value of a JSON file. Raises InputError."""
-    text = read_text(path, expected)
+    return parse_json(read_text(path, expected), path, expected)
+
+
+def parse_json(text: str, path: Path, expected: str = "JSON") -> Any:
+    """Return the value that JSON is, which lies at `path`. Raises InputError."""
     with one_message(path, expected):
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise InputError(f"{path}: expected JSON, found: {error}") from error
+            raise InputError(f"{path}: expected {expected}, found: {error}") from error
         return _checked(found, path)
 
 

@@ -49,7 +49,7 @@ def start(workspace: Path, monkeypatch: pytest.MonkeyPatch, registered: None) ->
         monkeypatch.setenv(resources.ALLOW, str(workspace.parent))
         # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
         monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-        return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=60)
+        return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=300)
 
     return begin
 

@@ -23,7 +23,7 @@ def test_whatever_goes_wrong_is_one_message() -> None:
 def test_a_signal_that_a_library_takes_for_damaged_data_ends_the_command(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ri_analysis.checkpoints.reader import SafetensorsMapping
+    from ri_analysis.checkpoints.stored import StoredTensors
 
     def swallow(*_: object) -> None:
         with one_message("a", "a tensor"):
@@ -32,7 +32,7 @@ def test_a_signal_that_a_library_takes_for_damaged_data_ends_the_command(
             except KeyboardInterrupt:
                 raise ValueError("damaged") from None
 
-    monkeypatch.setattr(SafetensorsMapping, "__getitem__", swallow)
+    monkeypatch.setattr(StoredTensors, "__getitem__", swallow)
     assert main(["init", str(tiny.parent), "--out", str(tmp_path / "suite.toml")]) == 128 + signal.SIGTERM
     assert capsys.readouterr().err.endswith("ri-analysis: stopped\n")
     assert not (tmp_path / "suite.toml").exists()

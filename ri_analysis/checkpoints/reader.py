@@ -1,4 +1,4 @@
-"""Open a checkpoint without running anything in it: memory-mapped tensors under their names."""
+"""Open a checkpoint without running anything in it: tensors under their names, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from ri_analysis import limits
 from ri_analysis.checkpoints import lora
 from ri_analysis.checkpoints.stamps import content_digest
+from ri_analysis.checkpoints.stored import read_safetensors
 from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
 from ri_analysis.checkpoints.towers import Place, bare_name, choose_tower, find_towers, without_wrappers
 from ri_analysis.documents import opened, read_object
 from ri_analysis.errors import InputError, one_message
 from ri_analysis.files import digest
-from ri_analysis.memory import mapped
-from ri_analysis.stamps import Stamp, require_unchanged
+from ri_analysis.stamps import Stamp
 
 _FOLDER_FILES = (
     *("adapter_model.safetensors", "adapter_model.bin"),
@@ -32,38 +30,6 @@ _FOLDER_FILES = (
 # Names the content of a file; the second argument looks at the file's own checksums first.
 _Naming = Callable[[Path, Callable[[Path], None] | None], str]
 _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark in the oldest protocol
-
-
-class SafetensorsMapping(Mapping[str, torch.Tensor]):
-    """The tensors of a safetensors file, each read from the memory map when it is asked for.
-
-    `stamp` is the file's from before anything was read of it. A tensor raises ChangedFile once the file has changed:
-    the map would show what lies there now, or end the process where the file became shorter.
-    """
-
-    def __init__(self, path: Path, stamp: Stamp | None = None) -> None:
-        self._path, self._stamp = path, stamp or Stamp.settled(path)
-        _require_short_header(path)
-        mapped(self._stamp.size)
-        opened_file: Any = safe_open(path, framework="pt")
-        self._file = opened_file
-        self._order = tuple(self._file.keys())
-        self._keys = frozenset(self._order)
-        limits.require("name-characters", max(map(len, self._order), default=0), path)
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        if key not in self._keys:
-            raise KeyError(key)
-        require_unchanged(self._path, self._stamp)
-        with one_message(self._path, f"the tensor {key!r}"):
-            tensor: torch.Tensor = self._file.get_tensor(key)
-        return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._order)
-
-    def __len__(self) -> int:
-        return len(self._order)
 
 
 class _Gathered(Mapping[str, torch.Tensor]):
@@ -187,10 +153,7 @@ def _read_file(path: Path, naming: _Naming) -> Checkpoint:
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         _refuse_stand_ins(path, head)
         content = naming(path, None)
-        try:
-            return Checkpoint(path, SafetensorsMapping(path, stamp), content, size=path.stat().st_size)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: expected a whole safetensors file, found: {error}") from error
+        return Checkpoint(path, read_safetensors(path, stamp), content, size=stamp.size)
     if head[:4] != ZIP_MAGIC and head[:1] not in _PICKLE_STARTS:
         _refuse_stand_ins(path, head)
         raise InputError(
@@ -218,11 +181,6 @@ def _not_called(path: Path, functions: Sequence[str]) -> tuple[str, ...]:
         return ()
     more = f" and {len(functions) - 5} more" if functions[5:] else ""
     return (f"{path}: holds data made by {', '.join(functions[:5])}{more}; nothing was called, the data is left out.",)
-
-
-def _require_short_header(path: Path) -> None:
-    with opened(path, "a whole safetensors file") as stream:
-        limits.require("structure-bytes", int.from_bytes(stream.read(8), "little"), path)
 
 
 def _refuse_stand_ins(path: Path, head: bytes) -> None:

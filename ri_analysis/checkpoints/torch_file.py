@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-import mmap
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
-
-import torch
+from typing import IO, Any, NamedTuple
 
 from ri_analysis import limits
 from ri_analysis.archives import require_few_entries
+from ri_analysis.checkpoints.stored import DTYPES, Stored, StoredTensors
 from ri_analysis.checkpoints.structure import Flat, flatten
 from ri_analysis.checkpoints.unpickle import Found, TensorNote, unpickle
-from ri_analysis.errors import InputError, in_short, one_message
-from ri_analysis.memory import mapped
-from ri_analysis.stamps import Stamp, require_unchanged
+from ri_analysis.errors import InputError, in_short
+from ri_analysis.stamps import Stamp
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, lengths of name and extra field
-_DTYPES = {
-    name: getattr(torch, name)
-    for name in (
-        *("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"),
-        *("uint16", "uint32", "uint64", "complex64", "complex128"),
-        *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
-    )
-}
 
 
 class Extent(NamedTuple):
@@ -43,37 +32,7 @@ class Extent(NamedTuple):
     length: int
 
 
-class TorchTensors(Mapping[str, torch.Tensor]):
-    """The tensors of a torch file by name, each a view of the memory map; see SafetensorsMapping on `stamp`."""
-
-    def __init__(self, path: Path, stamp: Stamp, flat: Flat, records: Mapping[str, Extent]) -> None:
-        self._path, self._stamp = path, stamp
-        self._notes = flat.tensors
-        self._records = records
-        for name, note in self._notes.items():
-            _check(path, name, note, records)
-        require_unchanged(path, stamp)
-        mapped(stamp.size)
-        # A private map: writing to a tensor never reaches the file.
-        self._bytes = torch.UntypedStorage.from_file(str(path), False, stamp.size)
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        note = self._notes[key]
-        require_unchanged(self._path, self._stamp)
-        record = self._records[note.storage.key]
-        with one_message(self._path, f"the tensor {key!r}"):
-            data = cast(Any, self._bytes)[record.start : record.start + record.length]
-            empty = torch.empty(0, dtype=_DTYPES[note.storage.dtype])
-            return empty.set_(data, note.offset, note.shape, note.stride)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._notes)
-
-    def __len__(self) -> int:
-        return len(self._notes)
-
-
-def read_torch(path: Path, stamp: Stamp) -> tuple[TorchTensors, Flat, tuple[str, ...]]:
+def read_torch(path: Path, stamp: Stamp) -> tuple[StoredTensors, Flat, tuple[str, ...]]:
     """Return the tensors of the torch file at `path`, the rest of its structure, and functions it asks to call.
 
     Those functions are other libraries' and not known to make a plain value; nothing was called.
@@ -86,7 +45,8 @@ def read_torch(path: Path, stamp: Stamp) -> tuple[TorchTensors, Flat, tuple[str,
     found = Found()
     tree, records = _read_zip(path, found) if is_zip else _read_legacy(path, found)
     flat = flatten(tree, str(path))
-    return TorchTensors(path, stamp, flat, records), flat, tuple(sorted(found.asked))
+    stored = {name: _stored(path, name, note, records) for name, note in flat.tensors.items()}
+    return StoredTensors(path, stamp, stored), flat, tuple(sorted(found.asked))
 
 
 def verify_records(path: Path) -> None:
@@ -171,8 +131,7 @@ def _bytes(stream: IO[bytes], start: int, length: int) -> bytes:
 def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Extent]]:
     """Read the format before torch 1.6: five pickles, then the storages one after the other."""
     size = path.stat().st_size
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        stream = cast(IO[bytes], mapped)
+    with path.open("rb") as stream:
         if unpickle(stream, str(path)) != _LEGACY_MAGIC:
             raise InputError(
                 f"{path}: expected a torch checkpoint, found a plain pickle; save it with torch.save or as safetensors"
@@ -181,13 +140,13 @@ def _read_legacy(path: Path, found: Found) -> tuple[Any, dict[str, Extent]]:
         if version != _LEGACY_PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
             raise InputError(f"{path}: expected torch's format {_LEGACY_PROTOCOL}, little-endian, found another")
         tree, keys = unpickle(stream, str(path), found=found), unpickle(stream, str(path))
-        position = mapped.tell()
+        position = stream.tell()
         records = {}
         for key in map(_plain_key, keys if isinstance(keys, list) else ()):
-            head = mapped[position : position + 8]
+            head = _bytes(stream, position, 8)
             if len(head) < 8:
                 raise InputError(f"{path}: truncated: storage {key!r} is missing at byte {position} of {size}")
-            dtype = _DTYPES.get(found.storages[key].dtype) if key in found.storages else None
+            dtype = DTYPES.get(found.storages[key].dtype) if key in found.storages else None
             if dtype is None:
                 raise InputError(f"{path}: storage {key!r} must be of a plain type and belong to a tensor")
             length = int.from_bytes(head, "little", signed=True) * dtype.itemsize
@@ -202,18 +161,20 @@ def _plain_key(key: object) -> str:
     return str(key) if isinstance(key, str | int) else "?"
 
 
-def _check(path: Path, name: str, note: TensorNote, records: Mapping[str, Extent]) -> None:
-    """Raise InputError where a tensor's data can't lie in its record."""
-    dtype = _DTYPES.get(note.storage.dtype)
+def _stored(path: Path, name: str, note: TensorNote, records: Mapping[str, Extent]) -> Stored:
+    """Return where a tensor lies. Raises InputError where its data can't lie in its record."""
+    dtype = DTYPES.get(note.storage.dtype)
     if dtype is None:
         raise InputError(f"{path}: tensor {name!r} must be of a plain type, found {note.storage.dtype!r}")
     if len(note.shape) != len(note.stride) or min((note.offset, *note.shape, *note.stride)) < 0:
         raise InputError(f"{path}: tensor {name!r} can't have shape {note.shape}, strides {note.stride}")
-    reach = sum((side - 1) * step for side, step in zip(note.shape, note.stride, strict=True)) + 1
+    record = records.get(note.storage.key, Extent(0, 0))
+    found = Stored(record.start + note.offset * dtype.itemsize, note.storage.dtype, note.shape, note.stride)
     # An expanded tensor (stride 0) would claim memory that the file does not fill.
-    elements = max(note.offset + reach, math.prod(note.shape)) if 0 not in note.shape else 0
+    elements = max(note.offset + found.elements, math.prod(note.shape)) if found.elements else 0
     needed = elements * dtype.itemsize
-    record = records.get(note.storage.key)
-    held = 0 if record is None else record.length
-    if needed > held:
-        raise InputError(f"{path}: tensor {name!r} of shape {note.shape} needs {needed} bytes, its record holds {held}")
+    if needed > record.length:
+        raise InputError(
+            f"{path}: tensor {name!r} of shape {note.shape} needs {needed} bytes, its record holds {record.length}"
+        )
+    return found if found.elements else found._replace(start=record.start)

@@ -10,7 +10,7 @@ import torch
 
 from ri_analysis.caches import seal, sealed
 from ri_analysis.checkpoints import write_safetensors
-from ri_analysis.checkpoints.reader import SafetensorsMapping
+from ri_analysis.checkpoints.stored import StoredTensors, read_safetensors
 from ri_analysis.encoder import Architecture, Encoder, Head
 from ri_analysis.encoder.device import within_memory
 from ri_analysis.engine.sections import usual_source
@@ -73,7 +73,7 @@ class TaskStatistics:
                 if not sealed(path, path.stem):
                     self._compute(statistic, recipe, group, path, counter.within)
             counter.advance(cost)
-        return _reader([SafetensorsMapping(path) for path in files.values()], statistic.joint)
+        return _reader([read_safetensors(path) for path in files.values()], statistic.joint)
 
     def kept(self, recipe: MergeRecipe) -> bool:
         """Whether `of` would compute nothing, unless a file was damaged since."""
@@ -151,7 +151,7 @@ class TaskStatistics:
             raise InputError(f"{method} learns from unlabelled {SPLIT} images: {error}") from error
 
 
-def _reader(files: Sequence[SafetensorsMapping], joint: bool) -> Statistics:
+def _reader(files: Sequence[StoredTensors], joint: bool) -> Statistics:
     """Return the statistics that lie in `files`: one for each expert, or a joint one with a row for each expert."""
 
     def about(name: str) -> list[torch.Tensor]:

@@ -128,6 +128,6 @@ def test_nobody_loses_anothers_edit(tmp_path: Path):
     made = keep(tmp_path, replace(snapshot(), caption=""))
     with ThreadPoolExecutor(2) as sessions:
         for session in [sessions.submit(_append, tmp_path, 15) for _ in range(2)]:
-            session.result(timeout=60)
+            session.result(timeout=300)
     (kept,) = made.read()[0].values()
     assert kept.snapshot.caption == 30 * "x"

@@ -11,7 +11,7 @@ from ri_analysis.ui.jobs import Job, Jobs, Seen
 
 def wait(job):
     try:
-        job._future.result(timeout=10)
+        job._future.result(timeout=120)
     except BaseException:
         return job
     return job

@@ -226,7 +226,7 @@ def test_the_start_says_what_is_open_to_whom(
         status = answers(f"http://127.0.0.1:{port}/", running)
     finally:
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=120)
     address = re.search(rf"ri-analysis: http://[\w.-]+:{port}/(\?token=[\w-]{{32}})?\n", said)
     assert address is not None
     assert f"open to {who}: they can start computations as you" in said

@@ -1,0 +1,146 @@
+"""Tensors of a file, each made when it is asked for: of mapped bytes, or of copied ones in an app that others use.
+
+A map costs no memory and no time, but where the file is cut off while something uses a tensor of it, the system ends
+the process (SIGBUS). One's own command or app can run that risk; one that serves others can't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ri_analysis import limits
+from ri_analysis.allowed import is_hidden
+from ri_analysis.documents import opened, parse_json
+from ri_analysis.errors import ChangedFile, InputError, one_message
+from ri_analysis.memory import mapped
+from ri_analysis.stamps import Stamp, require_unchanged
+
+DTYPES = {
+    name: getattr(torch, name)
+    for name in (
+        *("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"),
+        *("uint16", "uint32", "uint64", "complex64", "complex128"),
+        *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+    )
+}
+_SAFETENSORS = {
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+    **{"BF16": "bfloat16", "BOOL": "bool", "C64": "complex64", "F8_E4M3": "float8_e4m3fn"},
+    **{f"F8_{kind}": f"float8_{kind.lower()}" for kind in ("E5M2", "E4M3FNUZ", "E5M2FNUZ")},
+}
+_EXPECTED = "a whole safetensors file"
+
+
+class Stored(NamedTuple):
+    """Where a tensor lies: the byte of its first element, its element type (torch's name), shape, and strides."""
+
+    start: int
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many elements lie from the first to the last one."""
+        if 0 in self.shape:
+            return 0
+        return sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True)) + 1
+
+
+class StoredTensors(Mapping[str, torch.Tensor]):
+    """The tensors of a file by name.
+
+    `stamp` is the file's from before anything was read of it. A tensor raises ChangedFile once the file has changed,
+    and InputError where it is of a type that is not read.
+    """
+
+    def __init__(self, path: Path, stamp: Stamp, stored: Mapping[str, Stored]) -> None:
+        self._path, self._stamp, self._stored = path, stamp, stored
+        limits.require("name-characters", max(map(len, stored), default=0), path)
+        require_unchanged(path, stamp)
+        self._map = None if is_hidden() else _map(path, stamp.size)
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        stored = self._stored[key]
+        dtype = DTYPES.get(stored.dtype)
+        if dtype is None:
+            raise InputError(f"{self._path}: tensor {key!r} must be of a plain type, found {stored.dtype!r}")
+        with one_message(self._path, f"the tensor {key!r}"):
+            data = self._bytes(stored.start, stored.elements * dtype.itemsize)
+            return torch.empty(0, dtype=dtype).set_(data, 0, stored.shape, stored.stride)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def _bytes(self, start: int, length: int) -> Any:
+        """Return a storage of some bytes of the file."""
+        if self._map is not None:
+            require_unchanged(self._path, self._stamp)
+            return self._map[start : start + length]
+        found = np.empty(length, np.uint8)
+        with self._path.open("rb") as stream:
+            stream.seek(start)
+            if stream.readinto(found.data) < length:
+                raise ChangedFile(f"{self._path}: cut off since it was opened; open the suite again")
+        require_unchanged(self._path, self._stamp)
+        return torch.from_numpy(found).untyped_storage()
+
+
+def _map(path: Path, size: int) -> Any:
+    mapped(size)
+    # A private map: writing to a tensor never reaches the file.
+    return torch.UntypedStorage.from_file(str(path), False, size)
+
+
+def read_safetensors(path: Path, stamp: Stamp | None = None) -> StoredTensors:
+    """Open a safetensors file: eight bytes, the length of a JSON header, the header, and the tensors' data.
+
+    Raises InputError where the header is none, or where the tensors' data does not fill the file without gaps.
+    """
+    with opened(path, _EXPECTED) as stream:
+        stamp = stamp or Stamp.settled(path)
+        length = int.from_bytes(stream.read(8), "little")
+        limits.require("structure-bytes", length, path)
+        header = parse_json(stream.read(length).decode("utf-8"), path, _EXPECTED)
+        stored = _places(header, 8 + length, stamp.size, path)
+    return StoredTensors(path, stamp, {name: stored[name] for name in sorted(stored)})
+
+
+def _places(header: object, start: int, size: int, path: Path) -> dict[str, Stored]:
+    """Return where each tensor of a safetensors file of `size` bytes lies, whose data begins at byte `start`."""
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: expected {_EXPECTED}, found a header that is no object")
+    entries = {name: _entry(entry, name, path) for name, entry in header.items() if name != "__metadata__"}
+    found, end = {}, 0
+    for name, (dtype, shape, begin, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
+        needed = prod(shape) * DTYPES[dtype].itemsize if dtype in DTYPES else stop - begin
+        if begin != end or stop - begin != needed or needed < 0:
+            raise InputError(
+                f"{path}: expected the {needed} bytes of tensor {name!r} from byte {end} of the data on, "
+                f"found bytes {begin} to {stop}"
+            )
+        found[name] = Stored(start + begin, dtype, shape, tuple(prod(shape[1 + side :]) for side in range(len(shape))))
+        end = stop
+    if start + end != size:
+        raise InputError(f"{path}: expected {_EXPECTED} of {start + end} bytes, found {size}; is it truncated?")
+    return found
+
+
+def _entry(entry: object, name: str, path: Path) -> tuple[str, tuple[int, ...], int, int]:
+    """Return a tensor's element type, its shape, the first byte of its data and the one after the last."""
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, stop]}:
+            if all(type(number) is int and number >= 0 for number in (*shape, begin, stop)):
+                return _SAFETENSORS.get(dtype, dtype), tuple(shape), begin, stop
+    raise InputError(f"{path}: expected type, shape and place of tensor {name!r} in the header, found others")
