@@ -95,7 +95,7 @@ def parse_json(text: str, path: Path, expected: str = "JSON") -> Any:
         try:
             found = json.loads(text)
         except ValueError as error:
-            raise InputError(f"{path}: expected {expected}, found: {error}") from error
+            raise InputError(f"{path}: expected JSON, found: {error}") from error
         return _checked(found, path)
 
 

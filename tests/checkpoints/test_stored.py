@@ -37,7 +37,7 @@ VALUE = st.sampled_from(["F32", "F16", "F4", "I8", "", None, True, [], [2], [3],
                          [8, 16], [8, 20], [0, 12], [0, 8, 8], [1 << 70], "shape"])  # fmt: skip
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=120, derandomize=True, deadline=None, database=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), ENTRY, VALUE), max_size=3),
     st.binary(max_size=4),
