@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -47,12 +47,22 @@ def load(home: Path) -> None:
     descent.SAVE_SECONDS = -1.0
 
 
-def run(arguments: Sequence[str], strike: Callable[[int], None] | None = None) -> Outcome:
-    """Run a command to its end; `strike` is given its process id, which is also that of its group, while it runs."""
+def run(
+    arguments: Sequence[str],
+    strike: Callable[[int], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path = Path(),
+) -> Outcome:
+    """Run a command in `folder` to its end, some variables of its environment other than here.
+
+    `strike` is given its process id, which is also that of its group, while it runs.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         process = os.fork()
         if not process:
+            os.chdir(folder)
+            os.environ |= environment or {}
             _command(arguments, out.fileno(), err.fileno())
         with suppress(PermissionError):  # the child was first
             os.setpgid(process, process)
