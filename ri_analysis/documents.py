@@ -27,15 +27,21 @@ def place(folder: Path, name: str) -> Path:
     try:
         longest = max(len(os.fsencode(part)) for part in name.split("/"))
         # Where others write the name, who has a home here, and where, is told to no one.
-        path = folder / (Path(name) if is_hidden() else Path(name).expanduser())
+        path = folder / (Path(name) if is_hidden() else own_path(name))
     except UnicodeEncodeError as error:
         raise InputError(f"{name[:80]}: expected a path, found half a character") from error
-    except RuntimeError as error:  # ~somebody
-        raise InputError(f"{name[:80]}: expected a path, found a user that is not known") from error
     if "\0" in name or longest > _LONGEST:
         what = "a null character" if "\0" in name else f"a name of {longest:,} bytes"
         raise InputError(f"{name[:80]}: expected a path of names of at most {_LONGEST} bytes, found {what}")
     return path
+
+
+def own_path(name: str | Path) -> Path:
+    """Return the path that the program's operator means, whose home is `~`. Raises InputError for an unknown user's."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise InputError(f"{str(name)[:80]}: expected a path, found a user that is not known") from error
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from ri_analysis.allowed import is_hidden
-from ri_analysis.documents import own_bytes
+from ri_analysis.documents import own_bytes, own_path
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
@@ -195,9 +195,9 @@ def flags(*sources: str) -> list[str]:
 
 def _each(name: str) -> list[str]:
     """Return the files in a folder, without their tests; what is no folder, or an empty one, as it is named."""
-    if name in _entry_points() or not Path(name).expanduser().is_dir():
+    if name in _entry_points() or not own_path(name).is_dir():
         return [name]
-    found = sorted(Path(name).expanduser().glob("*.py"))
+    found = sorted(own_path(name).glob("*.py"))
     return [str(path) for path in found if not path.name.startswith(("test_", "_", "."))] or [name]
 
 
@@ -227,7 +227,7 @@ def _load(name: str, say: Callable[[str], None]) -> None:
 
 def _full(name: str) -> str:
     """Return the absolute path of a file, or an entry point's name as it is."""
-    return name if name in _entry_points() else str(Path(name).expanduser().absolute())
+    return name if name in _entry_points() else str(own_path(name).absolute())
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from ri_analysis.analyses.report import USUAL, chosen
 from ri_analysis.api.progress import Progress
 from ri_analysis.api.results import Interference, Measured, Merged, Resolved, Studied
 from ri_analysis.api.studying import PlannedStudy
+from ri_analysis.documents import own_path
 from ri_analysis.encoder import load_heads
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.engine.merge_probe import MergeProbe
@@ -85,7 +86,7 @@ def open_suite(
     voice = voice or Voice()
     files = [plugins] if isinstance(plugins, str | Path) else plugins
     load([*named(), *map(str, files), *installed()], voice.remark)
-    folder = default_workspace() if workspace is None else Path(workspace).expanduser()
+    folder = default_workspace() if workspace is None else own_path(workspace)
     number_format = torch.float32 if float32 else None
     opened = read_suite(str(suite), folder)
     evaluator = Evaluator(opened, folder, device, number_format=number_format, fresh=fresh)

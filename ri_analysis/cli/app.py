@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ri_analysis.cli.flags import command, whole
+from ri_analysis.cli.flags import command, to_path, whole
 from ri_analysis.errors import InputError
 
 
@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
     app.add_argument("--base-path", metavar="P", help="path of the app's address behind a proxy, such as /ri-analysis")
     app.add_argument(
         "--allow",
-        type=Path,
+        type=to_path,
         action="append",
         default=[],
         metavar="FOLDER",
@@ -80,8 +80,8 @@ def _app(options: argparse.Namespace) -> int:
 def _folders(given: list[Path]) -> list[str]:
     """Return the folders of --allow, absolute."""
     for folder in given:
-        if not folder.expanduser().is_dir():
+        if not folder.is_dir():
             raise InputError(f"--allow {folder}: expected a folder, found none")
         if os.pathsep in str(folder):
             raise InputError(f"--allow {folder}: expected a name without {os.pathsep!r}")
-    return [str(folder.expanduser().resolve()) for folder in given]
+    return [str(folder.resolve()) for folder in given]

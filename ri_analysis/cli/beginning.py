@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from ri_analysis.cli.flags import to_path
 from ri_analysis.errors import InputError
 
 KINDS = ("method", "analysis", "study")
@@ -19,8 +20,8 @@ def add_commands(commands: Any) -> None:
     text = "write a suite file from the checkpoints, heads and images in a folder"
     more = " What could not be decided is said, with how to decide it, and stands in the file as comments."
     init = commands.add_parser("init", help=text, description=f"{text[0].upper() + text[1:]}.{more}")
-    init.add_argument("folder", type=Path, metavar="FOLDER", help="where to look, all folders below it included")
-    init.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: suite.toml in FOLDER)")
+    init.add_argument("folder", type=to_path, metavar="FOLDER", help="where to look, all folders below it included")
+    init.add_argument("--out", type=to_path, metavar="FILE", help="the file to write (default: suite.toml in FOLDER)")
     init.add_argument("--overwrite", action="store_true", help="replace the file where there is one")
     init.set_defaults(run=_init)
 
@@ -28,7 +29,7 @@ def add_commands(commands: Any) -> None:
     new = commands.add_parser("new", help=text, description=text[0].upper() + text[1:] + ".")
     new.add_argument("kind", choices=KINDS, help="what it is to be")
     new.add_argument("name", metavar="NAME", help="its name: letters a to z, digits and single -")
-    new.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    new.add_argument("--folder", type=to_path, default=Path(), metavar="DIR", help="where to write (default: here)")
     new.set_defaults(run=_new)
 
 

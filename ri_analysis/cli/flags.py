@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ri_analysis.documents import own_path
 from ri_analysis.errors import InputError, bounded
 from ri_analysis.memory import size
 
@@ -22,6 +23,13 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """Return the help; what it takes libraries to say is looked up only here."""
         return super().format_help() + (self.more() if self.more is not None else "")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as usual, but refuse `--flag=--`, of which some versions of Python make a list."""
+        for flag in args or ():
+            if flag.startswith("--") and flag.endswith("=--"):
+                self.error(f"argument {flag[:-3]}: expected a value, found '--'")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print one message instead of all flags."""
@@ -44,7 +52,7 @@ def seed_flag(parser: Any) -> None:
 def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
-    parser.add_argument("--workspace", type=Path, metavar="DIR", help="folder of stored answers and expert sets")
+    parser.add_argument("--workspace", type=to_path, metavar="DIR", help="folder of stored answers and expert sets")
     parser.add_argument(
         "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
     )
@@ -101,6 +109,14 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def to_path(text: str) -> Path:
+    """Return a flag's path, as argparse wants it: a shell leaves the `~` of `--flag=~/folder` as it is."""
+    try:
+        return own_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def memory_size(text: str) -> int:

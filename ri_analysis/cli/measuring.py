@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ri_analysis.cli.flags import command, limit_flag, pairs, recipe_flags
+from ri_analysis.cli.flags import command, limit_flag, pairs, recipe_flags, to_path
 from ri_analysis.cli.opening import another_recipe, chosen_recipe, open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
@@ -16,7 +15,7 @@ def add_commands(commands: Any) -> None:
     """Declare the commands."""
     measure = command(commands, "measure", _measure, "merge by a recipe and measure accuracy and interference")
     recipe_flags(measure)
-    measure.add_argument("--merged", type=Path, metavar="FILE", help="measure this merged checkpoint instead")
+    measure.add_argument("--merged", type=to_path, metavar="FILE", help="measure this merged checkpoint instead")
     measure.add_argument("--tower", metavar="PREFIX", help="which vision tower of --merged, if it holds several")
     measure.add_argument(
         "--split",

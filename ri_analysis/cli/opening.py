@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ri_analysis.cli.flags import Parser, names, number, pairs, recipe_flags, seed_flag
 from ri_analysis.errors import InputError
@@ -56,9 +56,16 @@ def chosen_recipe(opened: OpenedSuite, options: argparse.Namespace) -> MergeReci
     )
 
 
+class _FlagsInText(Parser):
+    """A parser of flags that are another flag's value: what is wrong with them is said of that."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
 def another_recipe(opened: OpenedSuite, text: str) -> MergeRecipe:
     """Return the recipe that a flag's text gives by the recipe's own flags."""
-    parser = Parser(prog="--against", add_help=False)
+    parser = _FlagsInText(add_help=False)
     recipe_flags(parser)
     seed_flag(parser)
     try:

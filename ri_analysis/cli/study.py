@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
-from ri_analysis.cli.flags import pairs, settings_in_words, shared_flags, whole
+from ri_analysis.cli.flags import pairs, settings_in_words, shared_flags, to_path, whole
 from ri_analysis.cli.opening import open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
@@ -25,7 +24,7 @@ def add_commands(commands: Any) -> None:
     study.add_argument("name", metavar="NAME", help="one of those below")
     study.more = _studies_in_words
     shared_flags(study, _study)
-    study.add_argument("--out", type=Path, metavar="DIR", help="folder for table, figures and manifest")
+    study.add_argument("--out", type=to_path, metavar="DIR", help="folder for table, figures and manifest")
     study.add_argument("--set", action="append", default=[], metavar="K=V", help="a setting of the study, listed below")
     study.add_argument(
         "--dry-run", action="store_true", help="print what is left to measure, with the time and memory it takes"
@@ -37,7 +36,7 @@ def add_commands(commands: Any) -> None:
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
         "--docs",
-        type=Path,
+        type=to_path,
         action="append",
         default=[],
         metavar="FILE",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ri_analysis.cli.flags import command, pairs, recipe_flags, settings_in_words, whole
+from ri_analysis.cli.flags import command, pairs, recipe_flags, settings_in_words, to_path, whole
 from ri_analysis.cli.opening import chosen_recipe, open_suite
 from ri_analysis.errors import InputError
 from ri_analysis.json_text import to_json
@@ -22,7 +21,7 @@ def add_commands(commands: Any) -> None:
     """Declare the commands."""
     merge = command(commands, "merge", _merge, "merge by a recipe into a safetensors file that open_clip loads")
     recipe_flags(merge)
-    merge.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    merge.add_argument("--out", type=to_path, required=True, metavar="FILE", help="the .safetensors file to write")
     merge.add_argument(
         "--layout",
         choices=("tower", "open-clip", "hugging-face"),
@@ -34,7 +33,7 @@ def add_commands(commands: Any) -> None:
     text = "write one HTML page on a suite, before and after RI; it works offline"
     report = command(commands, "report", _report, text)
     recipe_flags(report)
-    report.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .html file to write")
+    report.add_argument("--out", type=to_path, required=True, metavar="FILE", help="the .html file to write")
 
     resolve = command(commands, "resolve", _resolve, "adapt the experts by Resolving Interference (RI)")
     resolve.more = _settings_of_ri
@@ -53,7 +52,7 @@ def add_commands(commands: Any) -> None:
         help="free weight α of one expert; may be given more than once, and is the setting alphas",
     )
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
-    resolve.add_argument("--out", type=Path, metavar="DIR", help="folder of the set (default in the workspace)")
+    resolve.add_argument("--out", type=to_path, metavar="DIR", help="folder of the set (default in the workspace)")
     resolve.add_argument("--resume", action="store_true", help="resume an unfinished run")
     resolve.add_argument(
         "--jobs",

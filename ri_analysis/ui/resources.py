@@ -14,6 +14,7 @@ import streamlit as st
 import torch
 
 from ri_analysis import plugins
+from ri_analysis.documents import own_path
 from ri_analysis.engine import Evaluator, default_workspace
 from ri_analysis.errors import InputError
 from ri_analysis.memory import Recent, bytes_of
@@ -62,13 +63,13 @@ def short(suite: str) -> str:
 def workspace() -> Path:
     """Return the folder of stored answers and of what this app remembers."""
     folder = os.environ.get(WORKSPACE)
-    return Path(folder).expanduser() if folder else default_workspace()
+    return own_path(folder) if folder else default_workspace()
 
 
 def named_folders() -> list[Path]:
     """Return the folders whose suites may be opened: that of the suite the app was started on, and `--allow`'s."""
-    named = [Path(folder).expanduser() for folder in os.environ.get(ALLOW, "").split(os.pathsep) if folder]
-    first = Path(first_suite()).expanduser()
+    named = [own_path(folder) for folder in os.environ.get(ALLOW, "").split(os.pathsep) if folder]
+    first = own_path(first_suite())
     own = [] if first_suite() in EMBEDDED else [first if first.is_dir() else first.parent]
     return [*own, *named]
 

@@ -74,6 +74,8 @@ def test_measure_says_what_differs_from_another_recipe(shell: Shell) -> None:
     assert f"difference of accuracy: {value:+.4f}" in out
     assert "expected a recipe's flags" in shell("measure", "--against", "'")[2]
     assert "unknown" in shell("measure", "--against", "--method tise")[2]
+    expected = "--against: expected a recipe's flags, found 'ties': unrecognized arguments: ties"
+    assert shell("measure", "--against", "ties")[2].splitlines()[-1] == f"ri-analysis: {expected}"
 
 
 def test_measure_prints_a_table(shell: Shell) -> None:

@@ -583,6 +583,8 @@ def test_a_very_long_message_is_cut_in_the_middle(run: Run, monkeypatch: pytest.
         ("study", ["--jobs", "-2"]),
         ("study", []),
         ("measure", ["--no-such-flag"]),
+        ("measure", ["--coefficient=--"]),
+        ("merge", ["--out=~nobody-of-that-name/m.safetensors"]),
     ],
 )
 def test_an_absurd_flag_is_one_message(command: str, flags: list[str], run: Run, no_work: None) -> None:

@@ -62,3 +62,10 @@ def test_where_there_is_nothing_to_draft_from_nothing_is_written(
     assert main(["init", str(tmp_path / name)]) == 2
     assert capsys.readouterr().err == f"ri-analysis: {tmp_path / name}: {message}\n"
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "empty"]
+
+
+def test_a_flags_home_is_ones_own(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert main(["init", str(tiny.parent), "--out=~/drafted.toml"]) == 0  # a shell leaves it as it is
+    assert (tmp_path / "drafted.toml").is_file()

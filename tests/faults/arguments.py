@@ -27,7 +27,7 @@ from forked import Outcome, load, run  # noqa: E402
 COMMANDS = {
     "measure": "measure {suite} --limit 4",
     "interference": "interference {suite} --only crosstalk --limit 4",
-    "compare": "compare {suite} --recipe averaging --limit 4",
+    "compare": "compare {suite} --recipe averaging",
     "merge": "merge {suite} --out {out}/m.safetensors",
     "resolve": "resolve {suite} --auxiliary noise --name x --steps 2 --dry-run",
     "report": "report {suite} --out {out}/r.html",
@@ -109,7 +109,8 @@ def attack(command: str, options: list[str], home: Path, suite: Path, times: int
         variables = {random.choice(VARIABLES): drawn(random, places)} if random.random() < 0.2 else {}
         arguments = usual if variables else changed(usual, options, random, places)
         outcome = run(arguments, environment=variables, folder=out)
-        left = [path.name for path in out.rglob("*") if path.is_file()]
+        # A workspace under another name is one that is kept.
+        left = [path.name for path in out.rglob("*") if path.is_file() and not path.name.startswith("store.sqlite")]
         now = {path: path.read_bytes() if path.is_file() else b"" for path in inputs}
         wrong = what_is_wrong(outcome, left, now != inputs)
         found["other" if wrong else "answer" if outcome.code == 0 else "message"] += 1

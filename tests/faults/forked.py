@@ -94,6 +94,8 @@ def _command(arguments: Sequence[str], out: int, err: int) -> None:
         sys.stdout.flush()
     except KeyboardInterrupt:  # before or after the command
         code = 128 + signal.SIGINT
+    except SystemExit as ended:  # the parser of the command line
+        code = ended.code if isinstance(ended.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
