@@ -12,7 +12,7 @@ from multiprocessing import connection
 from queue import Empty
 from typing import Any, NamedTuple, TypeVar
 
-from loky.backend import get_context
+from loky.backend.context import LokyContext
 
 from ri_analysis.errors import InputError
 from ri_analysis.files import in_words
@@ -56,7 +56,7 @@ def fresh_processes() -> Any:
     Not forked: a forked child inherits the locks of PyTorch's threads. Nor spawned as Python does it, which runs the
     main script again in each child: under Streamlit that is the page, and its errors would end the child.
     """
-    return get_context("loky")
+    return LokyContext()  # not by its name: joblib brings a copy of its own, and what was imported last has that
 
 
 @contextmanager

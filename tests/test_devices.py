@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +98,20 @@ def test_features_and_tokens(opened: Opened, gpu: Counter[str]):
     assert gpu["aten.convolution"] > 0
 
 
+@pytest.fixture(scope="module")
+def opened_once(tiny_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Open the suite for a device with a workspace that all tests share: experts are encoded once."""
+    folder = tmp_path_factory.mktemp("shared")
+    suite = open_suite(str(tiny_template), folder)
+    return cache(lambda device: Evaluator(suite, folder / device, device))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_is_measured(method: str, opened: Opened, gpu: Counter[str]):
+def test_every_method_is_measured(method: str, opened_once: Opened, gpu: Counter[str]):
     tasks = ("Reds", "Blues") if METHODS[method].counts[1] == 2 else None
     found = []
     for device in ("cpu", "cuda"):
-        evaluator = opened(device)
+        evaluator = opened_once(device)
         recipe = evaluator.recipe(method, OPTIONS.get(method), tasks=tasks)
         assert gpu["aten.convolution"] == 0
         found.append(evaluator.measure(recipe, limit=8))

@@ -7,7 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from browsing import Visit, settle, turn_to
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 CAPTION = "What we saw, in our own words."
 
@@ -30,7 +30,7 @@ def test_files_have_what_was_typed_last_and_a_reload_keeps_it(visit: Visit, tmp_
         assert told("Ours at last", archive.read(drawing).decode())
     page.reload()
     settle(page, rest=0.6)
-    assert page.get_by_label("Title", exact=True).input_value() == "Ours at last"
+    expect(page.get_by_label("Title", exact=True)).to_have_value("Ours at last")
     page.get_by_role("button", name="Take out").click()
     page.get_by_role("button", name="Put back").click()
     page.get_by_label("Title", exact=True).wait_for()

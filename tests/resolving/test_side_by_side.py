@@ -136,7 +136,7 @@ def test_where_no_worker_can_be_started_that_is_one_message(monkeypatch: pytest.
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    # By its name in text it would be multiprocessing's, which `loky.backend` holds until its own is imported.
+    # A name in text would be looked up in `loky.backend`, which holds multiprocessing's until its own is imported.
     monkeypatch.setattr(import_module("loky.backend.synchronize"), "_SemLock", refuse)
     says = r"no worker processes can be started: no space left on device .*/dev/shm.*--jobs 1"
     with pytest.raises(InputError, match=says):
