@@ -3,6 +3,7 @@ from __future__ import annotations
 import runpy
 import time
 from pathlib import Path
+from threading import Event
 
 import pandas as pd
 import pytest
@@ -12,7 +13,10 @@ from streamlit.runtime.scriptrunner import script_runner
 from streamlit.testing.v1 import AppTest
 
 from ri_analysis import figures
+from ri_analysis.analyses import embeddings
+from ri_analysis.analyses.clouds import Clouds, Prototypes
 from ri_analysis.analyses.drift import measure_drift
+from ri_analysis.analyses.maps import Map, pca_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.ui import asking, frame, opening, pace, resources
 
@@ -88,11 +92,16 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     return found
 
 
-def test_every_table_of_the_pages_is_an_analysis(
+def test_what_is_asked_for_comes_and_every_table_of_the_pages_is_an_analysis(
     visit, tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ):
     """What analyses declare is tested over the registry; here nothing else is offered."""
-    press(press(visit("interference"), "Compute contributions"), "Compute the plane")
+    app = visit("interference")
+    assert "largest single contribution" not in text(app)
+    app = press(app, "Compute contributions")
+    assert "largest single contribution" in text(app)
+    app = press(app, "Compute the plane")
+    assert "At each point the two experts are added" in text(app)
     assert set(tables) == {
         "drift", "drift-images", "flips", "crosstalk", "drift-by-block", "contribution", "weight-cosine",
         "weight-interference", "overlap", "plane",
@@ -101,15 +110,6 @@ def test_every_table_of_the_pages_is_an_analysis(
     monkeypatch.setattr(pace, "SHORT", 1e6)
     visit("embeddings")
     assert set(tables) == {"map-pca", "feature-drift"}
-
-
-def test_contribution_and_plane_come_on_request(visit):
-    app = visit("interference")
-    assert "largest single contribution" not in text(app)
-    app = press(app, "Compute contributions")
-    assert "largest single contribution" in text(app)
-    app = press(app, "Compute the plane")
-    assert "At each point the two experts are added" in text(app)
 
 
 def test_features_that_take_long_are_measured_in_the_background(visit):
@@ -124,18 +124,28 @@ def test_features_that_take_long_are_measured_in_the_background(visit):
 
 
 def test_embeddings_page_draws_pca_at_once(visit, monkeypatch: pytest.MonkeyPatch):
+    ready = Event()
+
+    def slow(_: Evaluator, clouds: Clouds, prototypes: Prototypes, __: object) -> Map:
+        assert ready.wait(300)
+        return pca_map(clouds, prototypes)
+
+    monkeypatch.setattr(embeddings, "umap_map", slow)
     monkeypatch.setattr(pace, "SHORT", 1e6)
     app = visit("embeddings")
     assert "two main axes of the experts' features" in text(app)
     assert "never read off the map" in text(app)
     assert "Nothing is selected yet." in text(app)
+    monkeypatch.setattr(asking, "MOMENT", 0.1)
+    monkeypatch.setattr(opening, "PATIENCE", 0.1)
     app.segmented_control[0].set_value("umap")
     clean(app.run())
     assert "Showing PCA until UMAP is ready." in text(app)
     assert "two main axes of the experts' features" in text(app)
     assert [button.label for button in app.button if button.key.startswith("cancel.")] == ["Cancel"]
+    ready.set()
     for _ in range(600):
-        if "UMAP of the experts' features" in text(app):
+        if "Showing PCA" not in text(app):
             break
         time.sleep(0.2)
         clean(app.run())
