@@ -222,7 +222,7 @@ def safetensors(draw: st.DrawFn) -> Files:
         return {"x.safetensors": draw(damaged(whole))}
     length = int.from_bytes(whole[:8], "little")
     header = draw(json_file(json.loads(whole[8 : 8 + length])))
-    said = draw(st.sampled_from([len(header)] * 6 + [0, 8, len(header) - 1, 1 << 40, (1 << 64) - 1]))
+    said = draw(st.sampled_from([len(header)] * 6 + [0, 8, max(0, len(header) - 1), 1 << 40, (1 << 64) - 1]))
     return {"x.safetensors": struct.pack("<Q", said) + header + whole[8 + length :]}
 
 
