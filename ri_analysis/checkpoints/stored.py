@@ -6,10 +6,11 @@ the process (SIGBUS). One's own command or app can run that risk; one that serve
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -89,9 +90,9 @@ class StoredTensors(Mapping[str, torch.Tensor]):
             require_unchanged(self._path, self._stamp)
             return self._map[start : start + length]
         found = np.empty(length, np.uint8)
-        with self._path.open("rb") as stream:
+        with opened(self._path, "a checkpoint") as stream:
             stream.seek(start)
-            if stream.readinto(found.data) < length:
+            if cast(io.BufferedReader, stream).readinto(found.data) < length:
                 raise ChangedFile(f"{self._path}: cut off since it was opened; open the suite again")
         require_unchanged(self._path, self._stamp)
         return torch.from_numpy(found).untyped_storage()

@@ -96,3 +96,8 @@ def test_a_file_that_is_cut_off_ends_no_app_that_others_use(
     assert held.sum() == 200_000
     with pytest.raises(ChangedFile, match=f"{name}: cut off since it was opened; open the suite again"):
         found["a"]
+    if hasattr(os, "mkfifo"):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(InputError, match="found a device or pipe"):  # and no waiting for who writes to it
+            found["a"]
