@@ -1,8 +1,12 @@
-"""The command line with a fault that `sessions.py` is to find, or in a hurry: `altered_app.py HOW app …`."""
+"""The command line with a fault that `sessions.py` is to find, in a hurry, or disturbed: `altered_app.py HOW app …`."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
@@ -44,7 +48,24 @@ def hasty() -> None:
     analysis.best_so_far = figure_page.best_so_far = first_look
 
 
-WAYS = {"memory": memory, "session": session, "hasty": hasty}
+def clock() -> None:
+    """No fault of its own: while pages are drawn the clock is set back by 400 days."""
+    now = time.time
+
+    def set_back() -> None:
+        time.time = lambda: now() - 400 * 24 * 3600  # type: ignore[assignment]
+
+    threading.Timer(BEGUN, set_back).start()
+
+
+def asleep() -> None:
+    """No fault of its own: while pages are drawn the app's processes stand still for some seconds, and go on."""
+    pid = os.getpid()
+    subprocess.Popen(["sh", "-c", f"sleep {BEGUN}; kill -STOP {pid}; sleep {ASLEEP}; kill -CONT {pid}"])
+
+
+BEGUN, ASLEEP = 25.0, 12.0  # seconds from the start of the app; and until it goes on
+WAYS = {"memory": memory, "session": session, "hasty": hasty, "clock": clock, "asleep": asleep}
 
 if __name__ == "__main__":
     WAYS[sys.argv[1]]()

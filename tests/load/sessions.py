@@ -3,6 +3,7 @@
     python tests/load/sessions.py --sessions 20 --minutes 5
     python tests/load/sessions.py --sessions 8 --minutes 1.5 --waves 3     # come and go: does memory grow?
     python tests/load/sessions.py --sessions 6 --minutes 1 --fault memory  # must find it
+    python tests/load/sessions.py --sessions 6 --minutes 1 --fault clock   # must find nothing
 
 Each session is a WebSocket that speaks as the browser does. It opens one page after the other with a recipe of its own,
 or one that a second session has as well, stays on it for some seconds, and answers what asks to be run again. Printed
@@ -10,8 +11,8 @@ are how long pages took, errors, what one session saw of another's, and the memo
 
 What one sees of another's is an address or a text with another's λ, and above all numbers: afterwards every recipe is
 opened alone, in a new app, and each figure and headline number that a session was shown must be among those there, or
-among the first looks of one that stays with them. `--fault` breaks the app in one of the ways that this is to find
-(`altered_app.py`).
+among the first looks of one that stays with them. `--fault` breaks the app in one of the ways that this is to find, or
+disturbs it in one that it is to bear (`altered_app.py`).
 """
 
 from __future__ import annotations
@@ -273,7 +274,7 @@ def main() -> int:
     parser.add_argument("--after", type=float, default=60, help="seconds to wait after all have left")
     parser.add_argument("--suite", default="demo")
     parser.add_argument("--workspace", help="a folder that stays; by default a new one, so that all is measured")
-    parser.add_argument("--fault", help="what is to be wrong with the app: memory, or session")
+    parser.add_argument("--fault", help="to be found: memory, session; to be borne: clock, asleep")
     options = parser.parse_args()
     seen = Seen()
     with tempfile.TemporaryDirectory() as new:
