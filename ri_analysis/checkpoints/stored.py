@@ -113,6 +113,11 @@ def read_safetensors(path: Path, stamp: Stamp | None = None) -> StoredTensors:
         stamp = stamp or Stamp.settled(path)
         length = int.from_bytes(stream.read(8), "little")
         limits.require("structure-bytes", length, path)
+        if 8 + length > stamp.size:
+            raise InputError(
+                f"{path}: expected {_EXPECTED}, found a header of {length} bytes in a file of {stamp.size}; "
+                "is it truncated?"
+            )
         header = parse_json(stream.read(length).decode("utf-8"), path, _EXPECTED)
         stored = _places(header, 8 + length, stamp.size, path)
     return StoredTensors(path, stamp, {name: stored[name] for name in sorted(stored)})
