@@ -96,7 +96,7 @@ def read_json(path: Path, expected: str = "JSON") -> Any:
 
 
 def parse_json(text: str, path: Path, expected: str = "JSON") -> Any:
-    """Return the value that JSON is, which lies at `path`. Raises InputError."""
+    """Return the value of JSON text, which lies at `path`. Raises InputError."""
     with one_message(path, expected):
         try:
             found = json.loads(text)

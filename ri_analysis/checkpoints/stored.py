@@ -130,8 +130,8 @@ def _places(header: object, start: int, size: int, path: Path) -> dict[str, Stor
     entries = {name: _entry(entry, name, path) for name, entry in header.items() if name != "__metadata__"}
     found, end = {}, 0
     for name, (dtype, shape, begin, stop) in sorted(entries.items(), key=lambda item: item[1][2:]):
-        needed = prod(shape) * DTYPES[dtype].itemsize if dtype in DTYPES else stop - begin
-        if begin != end or stop - begin != needed or needed < 0:
+        needed = prod(shape) * DTYPES[dtype].itemsize if dtype in DTYPES else max(0, stop - begin)
+        if begin != end or stop - begin != needed:
             raise InputError(
                 f"{path}: expected the {needed} bytes of tensor {name!r} from byte {end} of the data on, "
                 f"found bytes {begin} to {stop}"

@@ -36,7 +36,7 @@ class Outcome:
 
 def load(home: Path) -> None:
     """Load what commands use; keep what they write in `home`; save training after every step."""
-    os.environ |= {"RI_ANALYSIS_HOME": str(home), "XDG_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"XDG_DATA_HOME": str(home), "OMP_NUM_THREADS": "1"}
     import torch
 
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
