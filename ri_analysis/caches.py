@@ -43,9 +43,19 @@ def sealed(path: Path, made_from: str, *, read: bool = True) -> bool:
     return content is not None and path.is_file() and (not read or file_digest(path) == content)
 
 
+def altered(path: Path, made_from: str) -> bool:
+    """Whether the file at `path` holds something else than when it was sealed; not where it never was."""
+    return _seal(path).exists() and not sealed(path, made_from)
+
+
 def discard(path: Path) -> None:
     """Remove a sealed file with its seal."""
     path.unlink(missing_ok=True)
+    discard_seal(path)
+
+
+def discard_seal(path: Path) -> None:
+    """Remove the seal of a file that stays."""
     _seal(path).unlink(missing_ok=True)
 
 

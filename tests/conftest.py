@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from streamlit.components.v2 import manifest_scanner
 from tiny import make_suite
 
 from ri_analysis.allowed import allow_only
@@ -14,17 +16,33 @@ from ri_analysis.suite import open_suite
 
 torch.set_num_threads(1)  # towers this small only lose by being shared between threads
 
+# Each AppTest looks for components in all installed packages, which takes longer than most pages: once will do.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+
 
 # Files that take longest go first: the last one would else run alone while the other workers wait.
 LONGEST = (
-    "test_killed_runs",
     "test_app",
     "test_states",
     "test_embedded",
-    "test_conduct",
-    "test_answers_before",
+    "test_killed_runs",
     "test_nothing_lost",
+    "test_side_by_side",
+    "test_conduct",
+    "test_site_pages",
+    "test_devices",
+    "test_map",
+    "test_resolve_page",
+    "test_answers_before",
+    "test_studies",
+    "test_server",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have xdist keep that order: by itself it begins with the files that hold most tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

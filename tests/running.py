@@ -28,6 +28,11 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every run of a page register its components."""
+    register_each_run(monkeypatch)
+
+
+def register_each_run(patch: pytest.MonkeyPatch) -> None:
     """Have every run of a page register its components: each AppTest is a server; Streamlit 1.65 tells it of none."""
     run = AppTest._run
 
@@ -36,22 +41,23 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
             components._component.cache_clear()
         return run(app, *arguments, **named)
 
-    monkeypatch.setattr(AppTest, "_run", registering)
+    patch.setattr(AppTest, "_run", registering)
 
 
 @pytest.fixture
 def start(workspace: Path, monkeypatch: pytest.MonkeyPatch, registered: None) -> Start:
     """The app on a suite, before its first run; it may read all that lies beside the workspace."""
+    return lambda suite: app_on(suite, workspace, monkeypatch)
 
-    def begin(suite: Path | str) -> AppTest:
-        for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
-            monkeypatch.setenv(name, str(value))
-        monkeypatch.setenv(resources.ALLOW, str(workspace.parent))
-        # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
-        monkeypatch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
-        return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=300)
 
-    return begin
+def app_on(suite: Path | str, workspace: Path, patch: pytest.MonkeyPatch) -> AppTest:
+    """Return the app on a suite, before its first run."""
+    for name, value in ((resources.SUITE, suite), (resources.WORKSPACE, workspace), (resources.DEVICE, "cpu")):
+        patch.setenv(name, str(value))
+    patch.setenv(resources.ALLOW, str(workspace.parent))
+    # Have AppTest run app.py: beside a folder pages/ it would run a page's script alone (see `preload`).
+    patch.setattr(script_runner, "_mpa_v1", lambda path: runpy.run_path(path, run_name="__main__"))
+    return AppTest.from_file(str(Path(__file__).resolve().parents[1] / "app.py"), default_timeout=300)
 
 
 @pytest.fixture

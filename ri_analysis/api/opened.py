@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -33,6 +32,7 @@ from ri_analysis.merging.method import AUXILIARY_IMAGES, TASK_DATA
 from ri_analysis.plugins import installed, load, named
 from ri_analysis.progress import Parts
 from ri_analysis.resolving import HYPERPARAMETERS, Losses, default_settings, find_preset, plan, resolve
+from ri_analysis.resolving.record import read_record
 from ri_analysis.sides import Sides
 from ri_analysis.studies import find_study
 from ri_analysis.studies.study import Study
@@ -364,7 +364,7 @@ class OpenedSuite:
                 report=report,
             )
             try_merge()
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_record(folder / RECORD)
         return Resolved(name, folder, record, suite.tasks, () if probing is None else tuple(probing.gains))
 
     def note_run(self, auxiliary: str, tasks: str | Sequence[str] | None = None) -> tuple[str, ...]:

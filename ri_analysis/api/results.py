@@ -27,7 +27,7 @@ from ri_analysis.figures import headline, loss_curves, losses, reading
 from ri_analysis.figures.chart import Chart
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import MergeRecipe
-from ri_analysis.resolving import unit
+from ri_analysis.resolving import Record, unit
 from ri_analysis.sides import AFTER, BEFORE, Sides
 from ri_analysis.studies import Study
 from ri_analysis.studies.conducting.conduct import Plan
@@ -265,7 +265,7 @@ class Resolved(Result):
 
     name: str
     folder: Path
-    record: dict[str, Any]
+    record: Record
     tasks: Sequence[str]
     gains: tuple[Gain, ...] = ()
 
@@ -283,7 +283,7 @@ class Resolved(Result):
     def charts(self) -> Mapping[str, Chart]:
         """See Result."""
         history, held_out = self.tables.values()
-        measure = unit(self.record["settings"]["distance"])
+        measure = unit(str(self.record["settings"]["distance"]))
         figure = loss_curves(history, self.tasks, held_out=held_out, unit=measure)
         return {"losses": Chart(figure, losses.HOW_TO_READ if held_out.empty else losses.WITH_HELD_OUT)}
 

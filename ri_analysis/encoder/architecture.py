@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ _LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "la
 class Architecture:
     """An open_clip architecture: its config, image size and the preprocessing's mean and standard deviation."""
 
-    name: str
-    config: dict[str, Any]
+    name: str = field(compare=False)
+    config: dict[str, Any] = field(hash=False)
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -46,7 +46,7 @@ class Architecture:
 
     def build_tower(self) -> torch.nn.Module:
         """Return the vision tower alone, float32, for weights to be loaded into. Needs nothing the text side needs."""
-        tower = self._bare_tower()
+        tower = deepcopy(_bare_tower(self))
         if any(True for _ in _transient(tower)):  # their values come from building
             tower = self._tower().float()
         else:
@@ -60,7 +60,7 @@ class Architecture:
 
     def tower_shapes(self) -> dict[str, torch.Size]:
         """Return the shape of each tensor of the vision tower's state dict, without the tower's memory."""
-        return {name: tensor.shape for name, tensor in self._bare_tower().state_dict().items()}
+        return {name: tensor.shape for name, tensor in _bare_tower(self).state_dict().items()}
 
     @property
     def large(self) -> bool:
@@ -70,19 +70,6 @@ class Architecture:
     @cached_property
     def _size(self) -> int:
         return sum(shape.numel() for shape in self.tower_shapes().values())
-
-    def _bare_tower(self) -> torch.nn.Module:
-        """Return the vision tower with shapes only. Raises InputError when it takes images of another size."""
-        size = self.image_size
-        with torch.device("meta"):
-            tower = self._tower()
-            try:
-                tower(torch.empty(1, 3, size, size))
-            except NotImplementedError:  # shapes can't be followed through every operation
-                return tower
-            except (AssertionError, RuntimeError, ValueError, TypeError) as error:
-                raise InputError(f"{self.name}: 'image_size' {size} does not fit the tower: {error}") from error
-        return tower
 
     def _tower(self) -> torch.nn.Module:
         return self._build(open_clip.CLIP, self.config | {"text_cfg": _LEAST_TEXT}).get_submodule("visual")
@@ -99,8 +86,7 @@ class Architecture:
 
     def require_parameters(self) -> None:
         """Raise InputError for a config that makes no tower, or a larger one than is read. Takes no tower's memory."""
-        count = sum(tensor.numel() for tensor in self._bare_tower().state_dict().values())
-        limits.require("model-parameters", count, self.name)
+        limits.require("model-parameters", sum(shape.numel() for shape in self.tower_shapes().values()), self.name)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,6 +109,21 @@ class Architecture:
     def context_length(self) -> int:
         """Tokens a caption may have."""
         return int(self.config.get("text_cfg", {}).get("context_length", 77))
+
+
+@lru_cache(maxsize=16)
+def _bare_tower(architecture: Architecture) -> torch.nn.Module:
+    """Return the vision tower with shapes only. Raises InputError when it takes images of another size."""
+    size = architecture.image_size
+    with torch.device("meta"):
+        tower = architecture._tower()
+        try:
+            tower(torch.empty(1, 3, size, size))
+        except NotImplementedError:  # shapes can't be followed through every operation
+            return tower
+        except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+            raise InputError(f"{architecture.name}: 'image_size' {size} does not fit the tower: {error}") from error
+    return tower
 
 
 def _transient(tower: torch.nn.Module) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,10 +23,11 @@ from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.wrong_weights import weight_remarks
 from ri_analysis.errors import InputError
 from ri_analysis.progress import Counter, Progress
+from ri_analysis.resolving import record_of
 from ri_analysis.stamps import Watch
 from ri_analysis.suite import ORIGINAL, ImageSet, Instead, NotASuite, Suite
 from ri_analysis.suite.spec import parse_spec
-from ri_analysis.suite.suite import suite_path
+from ri_analysis.suite.suite import RECORD, suite_path
 from ri_analysis.task_vectors import TaskVectors
 
 _AGAIN = "fetch or make the file again"
@@ -180,6 +182,9 @@ class _Check:
                         f"expert {task} ({experts})", partial(self.expert, task, experts), _expert_remedy(task, experts)
                     )
                 )
+            if experts != ORIGINAL:
+                remedy = f"correct its {RECORD}, or delete that file: how the set was made is then unknown"
+                found.append(_Step(f"record ({experts})", partial(self.record, experts), remedy))
             found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN, _READING))
         for task in suite.tasks:
             where = f"[[task]] {task!r}"
@@ -202,7 +207,13 @@ class _Check:
         suite = self.suite
         if experts in (ORIGINAL, *(item.name for item in suite.spec.resolved)):
             return suite.tasks
-        return tuple(task for task in suite.tasks if task in suite.record(experts).get("tasks", suite.tasks))
+        with suppress(InputError):  # the step that looks at the record says so
+            return tuple(task for task in suite.tasks if task in record_of(suite, experts).get("tasks", suite.tasks))
+        return suite.set_tasks(experts)
+
+    def record(self, experts: str, _: Progress) -> str:
+        record_of(self.suite, experts)
+        return ""
 
     @cached_property
     def architecture(self) -> Architecture:

@@ -8,6 +8,7 @@ from ri_analysis.encoder import Head
 from ri_analysis.engine.models import PRETRAINED
 from ri_analysis.engine.outcomes import Section
 from ri_analysis.errors import InputError
+from ri_analysis.resolving import record_of
 from ri_analysis.suite import Suite
 
 TEST, VALIDATION, UNSEEN, LEFT_OUT, JOINT, AUXILIARY = "test", "validation", "unseen", "left-out", "joint", "auxiliary:"
@@ -58,7 +59,7 @@ def usual_source(suite: Suite) -> str:
     Raises InputError where the suite has none.
     """
     name, sources = suite.default_resolved, [item.name for item in suite.spec.auxiliary]
-    recorded = {} if name is None else suite.record(name).get("auxiliary", {})
+    recorded = {} if name is None else record_of(suite, name).get("auxiliary", {})
     if not sources:
         raise InputError(f"{suite.spec.path}: expected an [[auxiliary]] source, found none")
     return str(recorded["name"]) if recorded.get("name") in sources else sources[0]

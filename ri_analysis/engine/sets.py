@@ -23,7 +23,7 @@ from ri_analysis.intervals import Interval
 from ri_analysis.measures import mean_accuracy
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Parts, Progress
-from ri_analysis.resolving import identity
+from ri_analysis.resolving import Record, identity, record_of
 from ri_analysis.suite import ORIGINAL
 
 Values = dict[str, npt.NDArray[Any]]
@@ -44,7 +44,7 @@ def compare_sets(
     `…_change`; and `n`, the test images. NaN where there is nothing to compare with.
     """
     names = [name for name in sets_to_compare(evaluator) if _tasks(evaluator, recipe, name)]
-    records = [{} if name == ORIGINAL else evaluator.suite.record(name) for name in names]
+    records: list[Record] = [{} if name == ORIGINAL else record_of(evaluator.suite, name) for name in names]
     parts = Parts(progress, len(names))
     rows = []
     for place, (name, record, settings) in enumerate(zip(names, records, _differing(records), strict=True)):
@@ -140,7 +140,7 @@ def _columns(one: tuple[Evaluation, Values, Values], before: tuple[Evaluation, V
     return found
 
 
-def _differing(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _differing(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the settings of each set that are not the same in all of those whose making is recorded."""
     known = [identity(record["settings"]) for record in records if record.get("settings")]
     same = {name for name in known[0] if all(one.get(name) == known[0][name] for one in known)} if known else set()

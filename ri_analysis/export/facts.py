@@ -19,7 +19,7 @@ from ri_analysis.export.snapshot import Origin, now, versions
 from ri_analysis.figures import words
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS, MergeRecipe, find_method
-from ri_analysis.resolving import HYPERPARAMETERS, Forecast, HeldOut, identity, unit
+from ri_analysis.resolving import HYPERPARAMETERS, Forecast, HeldOut, Record, identity, record_of, unit
 from ri_analysis.resolving.forecast import size
 from ri_analysis.suite import ORIGINAL
 from ri_analysis.suite.suite import RECORD
@@ -94,7 +94,7 @@ def _change(row: Mapping[Any, Any], name: str, one: Callable[[float], str], span
     return "" if pd.isna(value) else f"{one(value)} ({span(low, high)})"
 
 
-def record_in_words(record: dict[str, Any]) -> str:
+def record_in_words(record: Record) -> str:
     """Return how an RI-adapted expert set was made, from its record."""
     if not record:
         return "How this set was made is not recorded."
@@ -110,17 +110,19 @@ def record_in_words(record: dict[str, Any]) -> str:
     return text + "."
 
 
-def history_table(record: dict[str, Any]) -> pd.DataFrame:
+def history_table(record: Record) -> pd.DataFrame:
     """Return a record's loss history: the columns `task`, `step`, `keep`, `free`, `loss`."""
-    rows = [(task, *row) for task, history in record.get("history", {}).items() for row in history]
-    return pd.DataFrame(rows, columns=["task", "step", "keep", "free", "loss"])
+    return _rows(record.get("history", {}), ("step", "keep", "free", "loss"))
 
 
-def looks_table(record: dict[str, Any]) -> pd.DataFrame:
+def looks_table(record: Record) -> pd.DataFrame:
     """Return a record's looks at held-out images: the columns `task` and those of HeldOut."""
-    looks = record.get("held_out", {}).get("looks", {})
-    rows = [(task, *row) for task, found in looks.items() for row in found]
-    return pd.DataFrame(rows, columns=["task", *HeldOut._fields])
+    return _rows(record.get("held_out", {}).get("looks", {}), HeldOut._fields)
+
+
+def _rows(found: Mapping[str, Sequence[Sequence[object]]], columns: Sequence[str]) -> pd.DataFrame:
+    rows = [(task, *row) for task, of_task in found.items() for row in of_task]
+    return pd.DataFrame(rows, columns=["task", *columns]).astype(dict.fromkeys(columns[1:], float))
 
 
 def run_in_words(settings: Mapping[str, Any]) -> str:
@@ -181,7 +183,7 @@ def command(recipe: MergeRecipe, suite: str, verb: str = "measure", sources: Seq
     return " ".join([*words, *map(shlex.quote, plugins.flags(*sources, find_method(recipe.method).source))])
 
 
-def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
+def resolve_command(suite: str, name: str, record: Record) -> str:
     """Return the shell command that makes an RI-adapted expert set again, beside it, and prints its losses."""
     parts = ["ri-analysis", "resolve", told(suite), "--auxiliary", str(record["auxiliary"]["name"]), "--name", name]
     parts += ["--tasks", ",".join(record["tasks"])]
@@ -192,8 +194,8 @@ def resolve_command(suite: str, name: str, record: Mapping[str, Any]) -> str:
 
 def origin_of_losses(evaluator: Evaluator, name: str, suite: str) -> Origin:
     """Return where the losses of an RI-adapted expert set come from: its record, and a run that prints them again."""
-    record, sources = evaluator.suite.record(name), [item.name for item in evaluator.suite.spec.auxiliary]
-    complete = all(record.get(key) is not None for key in ("auxiliary", "tasks", "settings", "seed"))
+    record, sources = record_of(evaluator.suite, name), [item.name for item in evaluator.suite.spec.auxiliary]
+    complete = {"auxiliary", "tasks", "settings", "seed"} <= set(record)
     again = complete and record["auxiliary"].get("name") in sources and {*record["tasks"]} <= {*evaluator.suite.tasks}
     file = evaluator.suite.resolved_set(name).directory / RECORD
     commands = [resolve_command(suite, name, record)] if again else []

@@ -11,6 +11,7 @@ from ri_analysis.analyses import Answer, find_analysis
 from ri_analysis.engine import Evaluator
 from ri_analysis.export import facts, report
 from ri_analysis.export.snapshot import Snapshot, now, versions
+from ri_analysis.resolving import record_of
 
 LIMITS = {"accuracy": None, "crosstalk": 128}  # the analyses that it is made of, with the most images a task
 FIGURES = ("headline", "accuracy-by-task", "interference-by-task", "crosstalk")
@@ -38,7 +39,7 @@ def standard_set(evaluator: Evaluator, answers: Iterable[Answer[Any]], suite: st
 def summary(evaluator: Evaluator) -> str:
     """Return what the suite is and how numbers are computed, as HTML."""
     suite = evaluator.suite
-    sets = [(item.name, facts.record_in_words(suite.record(item.name))) for item in suite.resolved]
+    sets = [(item.name, facts.record_in_words(record_of(suite, item.name))) for item in suite.resolved]
     program = [("Digest", suite.digest()), ("Versions", ", ".join(f"{name} {version}" for name, version in versions()))]
     return (
         f"<p>{_bold(facts.suite_in_words(evaluator))}</p>{report.table(facts.task_table(evaluator))}"

@@ -5,16 +5,9 @@ from ri_analysis.resolving.forecast import Forecast, Pace, forecast, pace
 from ri_analysis.resolving.objective import DISTANCES, Objective, Terms, unit
 from ri_analysis.resolving.plan import Unfinished, unfinished
 from ri_analysis.resolving.presets import PRESETS, Preset, find_preset
-from ri_analysis.resolving.trainer import (
-    HYPERPARAMETERS,
-    Losses,
-    cost,
-    default_settings,
-    identity,
-    relevant,
-    resolve,
-    trained_passes,
-)
+from ri_analysis.resolving.record import Record, record_of
+from ri_analysis.resolving.settings import HYPERPARAMETERS, identity, relevant
+from ri_analysis.resolving.trainer import Losses, cost, default_settings, resolve, trained_passes
 
 __all__ = [
     "DISTANCES",
@@ -26,6 +19,7 @@ __all__ = [
     "Objective",
     "Pace",
     "Preset",
+    "Record",
     "Terms",
     "Unfinished",
     "cost",
@@ -34,6 +28,7 @@ __all__ = [
     "forecast",
     "identity",
     "pace",
+    "record_of",
     "relevant",
     "resolve",
     "trained_passes",

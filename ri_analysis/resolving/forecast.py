@@ -17,7 +17,8 @@ from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.memory import fitting
 from ri_analysis.resolving import evidence, plan
 from ri_analysis.resolving.objective import Objective, Terms
-from ri_analysis.resolving.trainer import HYPERPARAMETERS, default_settings, free_weights, order_seed, pool
+from ri_analysis.resolving.settings import HYPERPARAMETERS, free_weights
+from ri_analysis.resolving.trainer import default_settings, order_seed, pool
 from ri_analysis.suite import ORIGINAL, Suite, sample
 from ri_analysis.suite.images import Indices, KeptImages
 from ri_analysis.suite.suite import RECORD

@@ -15,33 +15,39 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from ri_analysis.documents import read_object
+from ri_analysis.caches import altered, discard_seal, seal
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.files import in_words, write_text
 from ri_analysis.hyperparameters import Value
 from ri_analysis.json_text import to_json
+from ri_analysis.resolving.record import Plan, read_plan
+from ri_analysis.resolving.settings import AS_EVER
 from ri_analysis.stamps import Stamp
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.suite.spec import RESERVED_SETS
 from ri_analysis.suite.suite import RECORD
 
 PLAN = "run.json"
+_FINISHED = "a step of an RI run"
 _LOCK = ".lock"
-AS_EVER: Mapping[str, Value] = {
-    "alphas": "",
-    "parameters": "all",
-    "precision": "auto",
-    "held_out": 0.0,
-    "patience": 0,
-    "pool": 0,
-    "together": 0,
-}
-"""Later hyperparameters, with the value that changes nothing: what an earlier version noted lacks them."""
 
 
 def expert_path(folder: Path, task: str) -> Path:
     """Return the file of an adapted expert: it is there once the expert is finished."""
     return folder / f"{task}.safetensors"
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a file is there, and holds what a run wrote; that of an earlier version's run has no seal."""
+    return path.exists() and not altered(path, _FINISHED)
+
+
+@contextmanager
+def sealing(path: Path) -> Iterator[None]:
+    """Seal a finished file once the block has written it; a kill in between leaves it without a seal."""
+    discard_seal(path)
+    yield
+    seal(path, _FINISHED)
 
 
 def state_path(folder: Path, task: str) -> Path:
@@ -78,7 +84,7 @@ class Unfinished:
 
     name: str
     folder: Path
-    plan: Mapping[str, Any]
+    plan: Plan
     damage: str = ""
 
     @property
@@ -153,18 +159,9 @@ def unfinished(suite: Suite) -> dict[str, Unfinished]:
 
 def _unfinished(path: Path) -> Unfinished:
     try:
-        return Unfinished(path.parent.name, path.parent, _read(path))
+        return Unfinished(path.parent.name, path.parent, read_plan(path))
     except InputError as error:
         return Unfinished(path.parent.name, path.parent, {}, str(error))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found = read_object(path, "the plan of an RI run")
-    try:
-        _ = [found["auxiliary"]["name"], int(found["seed"]), int(found["settings"]["steps"]), *map(str, found["tasks"])]
-        return found
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{path}: expected the plan of an RI run, found: {error!r}; delete the folder") from error
 
 
 def _step(path: Path) -> int:
@@ -263,7 +260,7 @@ def _check_fits(folder: Path, wanted: Mapping[str, Any], resume: bool) -> None:
     path = folder / PLAN
     if not (resume and path.exists()):
         check_free(folder)
-    elif differing := _differing(wanted, _read(path)):
+    elif differing := _differing(wanted, read_plan(path)):
         raise InputError(f"{folder}: the unfinished run there differs in {', '.join(differing)}; it can't be resumed")
 
 
@@ -274,7 +271,7 @@ def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]
 
 def decided(folder: Path, name: str, decide: Callable[[], str]) -> str:
     """Return what `decide` said when the run in `folder` began, so that it goes on with it wherever it is resumed."""
-    found = _read(folder / PLAN)
+    found = dict(read_plan(folder / PLAN))
     if name not in found:
         found[name] = decide()
         write_text(folder / PLAN, to_json(found))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ri_analysis.encoder import Architecture
 from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value, complete, suggest
-from ri_analysis.resolving.trainer import HYPERPARAMETERS
+from ri_analysis.resolving.settings import HYPERPARAMETERS
 from ri_analysis.training.settings import LARGE_RATE
 
 _SMALL: dict[str, Value] = {

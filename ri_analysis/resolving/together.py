@@ -8,7 +8,6 @@ experts know, and the stage mends what they break.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,11 +16,13 @@ import torch
 from ri_analysis.checkpoints import read_checkpoint, read_metadata, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head
+from ri_analysis.errors import InputError
 from ri_analysis.hyperparameters import Value
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter
 from ri_analysis.resolving import plan
 from ri_analysis.resolving.objective import DISTANCES
+from ri_analysis.resolving.record import parse_as
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite
 from ri_analysis.task_vectors import TaskVectors
 from ri_analysis.training import parameters
@@ -65,13 +66,17 @@ def correct(
         after, before = encoder.state(), dict(_sum(vectors, scale))
         moved = {name: (after[name].cpu() - before[name]) / (scale * len(heads)) for name in trained}
         layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in moved.items()}
-        write_safetensors(share, layout, moved.items(), {"history": to_json(history)})
+        with plan.sealing(share):
+            write_safetensors(share, layout, moved.items(), {"history": to_json(history)})
+    if not plan.is_finished(share):
+        raise InputError(
+            f"{share}: expected what the second stage wrote, found another file; delete {folder} to start over"
+        )
     clear(state.parent)
     for task in heads:
         _add(plan.expert_path(folder, task), task, share)
     counter.advance(int(settings["together"]))
-    found: list[list[float]] = json.loads(read_metadata(share)["history"])
-    return found
+    return parse_as(list[list[float]], read_metadata(share)["history"], share, "the losses of the second stage")
 
 
 def _sum(vectors: TaskVectors, scale: float) -> Iterator[tuple[str, torch.Tensor]]:
@@ -90,4 +95,5 @@ def _add(expert: Path, task: str, share: Path) -> None:
     tensors, change = read_checkpoint(expert).tensors, read_checkpoint(share).tensors
     layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
     changed = ((name, tensor.float() + change[name] if name in change else tensor) for name, tensor in tensors.items())
-    write_safetensors(expert, layout, changed, {"task": task, "method": METHOD})
+    with plan.sealing(expert):
+        write_safetensors(expert, layout, changed, {"task": task, "method": METHOD})

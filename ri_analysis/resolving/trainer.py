@@ -14,155 +14,30 @@ import numpy as np
 import torch
 
 from ri_analysis import __version__
-from ri_analysis.checkpoints import vision_tower, write_safetensors
+from ri_analysis.caches import discard_seal
+from ri_analysis.checkpoints import read_checkpoint, vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
-from ri_analysis.documents import read_json
 from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.encoder.device import within_memory
-from ri_analysis.errors import InputError
 from ri_analysis.files import remove_left, write_text
-from ri_analysis.hyperparameters import Hyperparameter, Value, complete, listed, suggest
+from ri_analysis.hyperparameters import Value, complete
 from ri_analysis.json_text import to_json
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import evidence, plan, together
 from ri_analysis.resolving.evidence import HeldOut, Watch
-from ri_analysis.resolving.objective import DISTANCES, Objective, Terms
+from ri_analysis.resolving.objective import Objective, Terms
+from ri_analysis.resolving.record import read_losses, record_of
+from ri_analysis.resolving.settings import HYPERPARAMETERS, free_weights, relevant
 from ri_analysis.scratch import tensor_in_file
 from ri_analysis.suite import ORIGINAL, ImageSet, Suite, open_suite, sample
 from ri_analysis.suite.images import Indices, Subset, in_memory
 from ri_analysis.suite.suite import RECORD
 from ri_analysis.training import parameters, precision
 from ri_analysis.training.descent import Descent
-from ri_analysis.training.settings import (
-    BATCH,
-    BLOCKS,
-    MEMORY,
-    PARAMETERS,
-    RANK,
-    RATE,
-    SCHEDULE,
-    VIEWS,
-    WEIGHT_DECAY,
-)
 from ri_analysis.training.start import Rows, Start, begin, clear, room
 from ri_analysis.training.variants import Variants, some
 from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
-
-HYPERPARAMETERS = (
-    Hyperparameter(
-        "steps",
-        "optimisation steps for each expert",
-        2500,
-        1,
-        1_000_000,
-        sweep=(50, 25000),
-        log=True,
-        label="steps per expert",
-        unit="steps",
-    ),
-    Hyperparameter(
-        "alpha",
-        "weight of the free term, which keeps the expert from changing the other tasks' predictions",
-        1.0,
-        0.0,
-        100.0,
-        sweep=(0, 4),
-        label="free weight α",
-    ),
-    Hyperparameter(
-        "alphas",
-        "free weight of single experts where theirs is another, such as MNIST=0.5, separated by commas",
-        "",
-        label="free weight of single experts",
-    ),
-    Hyperparameter(
-        "distance",
-        "distance between the outputs of two models",
-        "kl",
-        choices=tuple(DISTANCES),
-        titles=("KL divergence", "cross-entropy", "mean squared error"),
-    ),
-    RATE,
-    WEIGHT_DECAY,
-    BATCH,
-    VIEWS,
-    Hyperparameter(
-        "pool",
-        "different images, augmented views included, that the steps draw from, the same for all experts; 0: all, but "
-        "2,048 where the last blocks of a large tower are trained, as a new image there costs more than a step's share",
-        0,
-        0,
-        100_000_000,
-        sweep=(0, 8192),
-        label="pool of images",
-        unit="images",
-        zero="whole",
-    ),
-    SCHEDULE,
-    PARAMETERS,
-    BLOCKS,
-    RANK,
-    Hyperparameter(
-        "together",
-        "steps of a second stage, which corrects all experts together so that their sum answers what each of them "
-        "answers; 0: none",
-        0,
-        0,
-        1_000_000,
-        sweep=(0, 1000),
-        label="steps together",
-        unit="steps",
-    ),
-    Hyperparameter(
-        "together_scale",
-        "λ, the factor of that sum",
-        1.0,
-        0.01,
-        10.0,
-        sweep=(0.3, 2.0),
-        label="scale λ of the sum",
-    ),
-    Hyperparameter(
-        "together_lr",
-        "learning rate of the second stage, at which the sum moves",
-        1e-4,
-        1e-9,
-        1.0,
-        sweep=(1e-7, 1e-3),
-        log=True,
-        label="learning rate together",
-    ),
-    Hyperparameter(
-        "precision",
-        "number format that a step computes in; auto: bfloat16 where a short trial is faster and agrees",
-        "auto",
-        choices=precision.CHOICES,
-        titles=("automatic number format", "float32", "bfloat16"),
-        label="number format",
-    ),
-    MEMORY,
-    Hyperparameter(
-        "held_out",
-        "share of the auxiliary images that are set aside: never trained on, they show how the run fares; at 0, those "
-        "that it does not reach",
-        0.0,
-        0.0,
-        0.9,
-        sweep=(0, 0.5),
-        label="held-out share",
-    ),
-    Hyperparameter(
-        "patience",
-        "looks at the held-out images without progress after which an expert's run ends, 20 looks being a whole run; "
-        "its best weights are kept; 0 trains to the end and keeps the last",
-        0,
-        0,
-        1000,
-        sweep=(0, 10),
-        unit="looks",
-    ),
-)
 
 
 class Losses(NamedTuple):
@@ -177,46 +52,12 @@ class Losses(NamedTuple):
 
 
 POOL = 2048  # images that the last blocks of a large tower are trained on, unless `pool` says otherwise
-_ONLY = {"blocks": "last-blocks", "rank": "lora"}  # hyperparameters that matter for one choice of parameters
-
-
-def relevant(settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the settings that a run with them depends on."""
-    choice, stage = settings.get("parameters", "all"), settings.get("together", 0)
-    found = {name: value for name, value in settings.items() if _ONLY.get(name, choice) == choice}
-    return {name: value for name, value in found.items() if stage or not name.startswith("together_")}
-
-
-def identity(settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Return what of a run's settings names its result: not those that only say how it is computed.
-
-    Settings that came later count where they change something, so that sets made before keep their names.
-    """
-    found = {name: value for name, value in relevant(settings).items() if name != "memory"}
-    return {name: value for name, value in found.items() if name not in plan.AS_EVER or value != plan.AS_EVER[name]}
-
-
-def free_weights(settings: Mapping[str, Value], tasks: Sequence[str]) -> dict[str, float]:
-    """Return α of each of `tasks`: that of the setting `alphas` where it names the task, else `alpha`.
-
-    Raises InputError where `alphas` names another task, one twice, or gives it no such number.
-    """
-    [declared] = [item for item in HYPERPARAMETERS if item.name == "alpha"]
-    found: dict[str, float] = {}
-    for text in listed(settings.get("alphas", "")):
-        task, _, value = (part.strip() for part in text.rpartition("="))
-        if task not in tasks:
-            raise InputError(f"alphas: expected TASK=NUMBER, found {text!r}; {suggest(task, tasks)}")
-        if task in found:
-            raise InputError(f"alphas: expected every task once, found {task!r} twice")
-        found[task] = float(declared.validate(value, f"alphas, {task}"))
-    return {task: found.get(task, float(settings["alpha"])) for task in tasks}
 
 
 def default_settings(suite: Suite) -> dict[str, Value]:
     """Return the settings a run starts from: those of the suite's default RI set, the paper's where it has none."""
     name = suite.default_resolved
-    recorded = suite.record(name).get("settings", {}) if name is not None else {}
+    recorded = record_of(suite, name).get("settings", {}) if name is not None else {}
     known = {item.name for item in HYPERPARAMETERS}
     return complete(HYPERPARAMETERS, {key: value for key, value in recorded.items() if key in known}, "resolve")
 
@@ -292,12 +133,13 @@ def resolve(
         record = wanted | {
             "precision": number_format,
             "name": name,
-            "history": {task: _read_rows(plan.history_path(folder, task)) for task in names},
+            "history": {task: read_losses(plan.history_path(folder, task)) for task in names},
             **({"together": losses} if losses else {}),
             "held_out": {
                 "images": len(held),
-                "looks": {task: _read_rows(plan.looks_path(folder, task)) for task in names} if len(held) else {},
+                "looks": {task: read_losses(plan.looks_path(folder, task)) for task in names} if len(held) else {},
             },
+            "experts": {task: read_checkpoint(plan.expert_path(folder, task)).digest for task in names},
             "seconds": round(time.monotonic() - started, 1),
             "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"ri-analysis": __version__, "torch": torch.__version__},
@@ -308,6 +150,8 @@ def resolve(
         rows_of = [path(folder, task) for task in names for path in (plan.history_path, plan.looks_path)]
         for leftover in (folder / plan.PLAN, *rows_of):
             leftover.unlink(missing_ok=True)
+        for task in names:
+            discard_seal(plan.expert_path(folder, task))
         remove_left(folder)  # nothing is written here any more
     return folder
 
@@ -445,7 +289,7 @@ class _Run:
     ) -> None:
         """Train from θ_t, or from the last saved state, and write the adapted expert."""
         output, descent = plan.expert_path(self.folder, self.task), self.descent
-        if not output.exists():
+        if not plan.is_finished(output):
             watch = self._watch(*aside) if aside is not None else None
 
             def after(step: int, parts: tuple[float, ...]) -> None:
@@ -458,7 +302,8 @@ class _Run:
             write_text(plan.history_path(self.folder, self.task), to_json(history))
             if watch is not None:
                 write_text(plan.looks_path(self.folder, self.task), to_json(watch.looks))
-            self._write(output)
+            with plan.sealing(output):
+                self._write(output)
         clear(self._scratch)
         plan.state_path(self.folder, self.task).unlink(missing_ok=True)
         counter.advance(int(self.settings["steps"]))
@@ -519,12 +364,6 @@ class _Run:
     @property
     def _scratch(self) -> Path:
         return self.folder / f"{self.task}-scratch"
-
-
-def _read_rows(path: Path) -> list[list[float]]:
-    """Return what was noted of a finished expert, a row a step."""
-    rows: list[list[float]] = read_json(path, "what was noted of a finished expert")
-    return rows
 
 
 # --- several at once ------------------------------------------------------------------------------------------

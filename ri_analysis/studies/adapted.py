@@ -16,7 +16,7 @@ from ri_analysis.errors import InputError
 from ri_analysis.figures import spread
 from ri_analysis.hyperparameters import Hyperparameter, Value
 from ri_analysis.merging import METHODS, MergeRecipe
-from ri_analysis.resolving import default_settings
+from ri_analysis.resolving import default_settings, record_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.work import Work
@@ -122,7 +122,7 @@ def expert_sets(
     if seeds == 1 or "after" not in sets:
         return sets
     [own] = sets["after"]
-    record = evaluator.suite.record(own)
+    record = record_of(evaluator.suite, own)
     if not {"seed", "settings"} <= set(record):
         raise InputError(
             f"{RI_SEEDS.name}: expected 1, for how the set {own!r} was made is not recorded; found {seeds}"

@@ -187,7 +187,7 @@ def _open_parquet(path: Path, memory: Path | None) -> tuple[list[Path], dict[str
     for file in files:
         with opened(file, "a parquet file"):
             try_reading(file, "parquet", _EXPECTED, memory)
-    tables = [pq.ParquetFile(file, memory_map=True) for file in files]
+    tables = [pq.ParquetFile(file) for file in files]
     groups = [(file, group) for file in tables for group in range(file.num_row_groups)]
     ends = np.cumsum([file.metadata.row_group(group).num_rows for file, group in groups])
 

@@ -18,7 +18,7 @@ from ri_analysis.documents import place, read_object
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 from ri_analysis.hyperparameters import suggest
-from ri_analysis.stamps import Watch
+from ri_analysis.stamps import Stamp, Watch
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.images import GeneratedImages, ImageSet, Subset, per_class
 from ri_analysis.suite.instead import NotASuite, look
@@ -275,18 +275,19 @@ class Suite:
         made = folder is not None and name.startswith(f"{STUDIES}/") and ".." not in name.split("/")
         return ResolvedSpec(name, folder / name) if folder is not None and made else None
 
-    def record(self, name: str) -> dict[str, Any]:
-        """Return how an RI-adapted expert set was made, as its trainer wrote it down; empty when it did not."""
-        path = self.resolved_set(name).directory / RECORD
-        require_allowed(path)
-        return read_object(path, "the record of an RI run") if path.exists() else {}
-
     def expert(self, task: str, experts: str = ORIGINAL) -> Checkpoint:
         """Return the checkpoint of one expert of an expert set."""
         name = self.expert_set(experts)
         if name == ORIGINAL:
             return self._checkpoint(self.task(task).expert, tower=self.task(task).tower)
-        return self._checkpoint(self.resolved_set(name).directory / f"{self.task(task).name}.safetensors")
+        folder = self.resolved_set(name).directory
+        found = self._checkpoint(folder / f"{self.task(task).name}.safetensors")
+        if _as_made(folder / RECORD).get(task, found.digest) != found.digest:
+            raise InputError(
+                f"{found.path}: expected the expert that the RI run wrote, by the digest in {RECORD}, found another; "
+                "make the set again, or take 'experts' out of that file"
+            )
+        return found
 
     def set_tasks(self, experts: str) -> tuple[str, ...]:
         """Return the tasks an expert set has experts for."""
@@ -338,6 +339,20 @@ def _named(kind: str, name: str, rows: tuple[Any, ...]) -> Any:
         if row.name == name:
             return row
     raise InputError(f"unknown {kind} {name!r}; {suggest(name, [row.name for row in rows])}")
+
+
+def _as_made(record: Path) -> Mapping[str, str]:
+    """Return the digests of an RI-adapted set's experts by task; none where they were not recorded."""
+    try:
+        return _digests_of(record, Stamp.of(record))
+    except (OSError, InputError):  # who needs the record meets with that
+        return {}
+
+
+@lru_cache(maxsize=256)
+def _digests_of(record: Path, _: Stamp) -> Mapping[str, str]:
+    found = read_object(record).get("experts")
+    return found if isinstance(found, dict) else {}
 
 
 def _pretrained_tag(architecture: str, tag: str) -> Path:

@@ -32,7 +32,7 @@ def parquet(path: str) -> None:
     """Read a parquet file's row groups, one after the other."""
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path, memory_map=True)
+    file = pq.ParquetFile(path)
     for group in range(file.num_row_groups):
         table = file.read_row_group(group)
         table.validate(full=True)

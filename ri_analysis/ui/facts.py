@@ -6,6 +6,7 @@ import streamlit as st
 
 from ri_analysis.engine import Evaluator
 from ri_analysis.export.facts import record_in_words, task_table
+from ri_analysis.resolving import record_of
 from ri_analysis.ui import frame
 
 
@@ -14,5 +15,5 @@ def details(evaluator: Evaluator) -> None:
     st.dataframe(task_table(evaluator), hide_index=True, key="tasks")
     for item in evaluator.suite.resolved:
         st.markdown(
-            f"**{frame.plain(item.name)}**: {frame.sentence(record_in_words(evaluator.suite.record(item.name)))}"
+            f"**{frame.plain(item.name)}**: {frame.sentence(record_in_words(record_of(evaluator.suite, item.name)))}"
         )

@@ -15,6 +15,7 @@ import streamlit as st
 from ri_analysis.encoder import Architecture
 from ri_analysis.engine import Evaluator, pick_device
 from ri_analysis.engine.merge_probe import IMAGES, SHARE, Gain, MergeProbe
+from ri_analysis.engine.sections import usual_source
 from ri_analysis.engine.sets import CROSSTALK_IMAGES, compare_sets, sets_kept, sets_to_compare
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.export.facts import (
@@ -40,6 +41,7 @@ from ri_analysis.resolving import (
     Preset,
     Unfinished,
     plan,
+    record_of,
     relevant,
     resolve,
     unfinished,
@@ -171,8 +173,7 @@ def _value(item: Hyperparameter, value: Value) -> str:
 
 def _source_control(suite: Suite, names: list[str]) -> str:
     chosen = state.choice().get(_SOURCE, "")
-    default = suite.record(suite.default_resolved).get("auxiliary", {}).get("name") if suite.default_resolved else None
-    value = next((name for name in (chosen, default) if name in names), names[0])
+    value = next((name for name in (chosen, usual_source(suite)) if name in names), names[0])
     st.selectbox(
         "Auxiliary images",
         names,
@@ -511,12 +512,12 @@ def past_sets(evaluator: Evaluator) -> None:
     for item in suite.resolved:
         default = ", the default" if item.name == suite.default_resolved else ""
         with st.expander(f"{frame.plain(item.name)}{default}", expanded=len(suite.resolved) == 1):
-            record = suite.record(item.name)
+            record = record_of(suite, item.name)
             st.markdown(frame.sentence(record_in_words(record)))
             table, looks = history_table(record), looks_table(record)
             if len(table):
                 settings = record.get("settings", {})
-                measure = unit(settings.get("distance", "kl"))
+                measure = unit(str(settings.get("distance", "kl")))
                 chart = loss_curves(table, suite.tasks, held_out=looks, unit=measure, dark=frame.dark())
                 images = record.get("auxiliary", {}).get("images")
                 n = f"Each step uses a batch of {settings.get('batch', '?')} auxiliary images"

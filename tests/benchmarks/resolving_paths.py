@@ -27,7 +27,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.evaluation import paired_change
 from ri_analysis.errors import Cancelled
 from ri_analysis.hyperparameters import Value
-from ri_analysis.resolving import PRESETS, resolve
+from ri_analysis.resolving import PRESETS, record_of, resolve
 from ri_analysis.suite import open_suite
 
 METHODS = ("task-arithmetic", "tsv-m", "iso-c")
@@ -52,7 +52,7 @@ class Bench:
             "steps": steps,
             "precision": "float32",
         }
-        self.auxiliary = str(self.suite.record(self.suite.default_resolved or "")["auxiliary"]["name"])
+        self.auxiliary = str(record_of(self.suite, self.suite.default_resolved or "")["auxiliary"]["name"])
 
     def adapt(self, path: str, seed: int) -> str:
         """Return the name of the set that a path makes; "plain" is the way to compare with."""

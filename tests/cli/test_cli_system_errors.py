@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ri_analysis.api import opened, studying
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.store import Store
@@ -77,13 +78,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(*_: object, **__: object) -> None:
         raise AssertionError("the work was begun")
 
-    for name in (
-        "ri_analysis.merging.merge_to_file",
-        "ri_analysis.resolving.resolve",
-        "ri_analysis.engine.Evaluator.measure",
-        "ri_analysis.studies.conducting.conduct.plan",
-    ):
-        monkeypatch.setattr(name, begun)
+    for owner, name in ((opened, "merge_to_file"), (opened, "resolve"), (Evaluator, "measure"), (studying, "plan")):
+        monkeypatch.setattr(owner, name, begun)
 
 
 @pytest.mark.parametrize("command", WRITERS)

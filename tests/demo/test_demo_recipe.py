@@ -25,6 +25,7 @@ from ri_analysis.demo.pretrain import (
     pretrain,
 )
 from ri_analysis.demo.sources import Labelled, Sources
+from ri_analysis.resolving import record_of
 
 TINY = {
     **MODEL,
@@ -168,8 +169,8 @@ def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path
         for domain in suite.spec.unseen:
             assert len(suite.unseen_data(domain.name)) > 0
         assert suite.default_resolved == "mix"
-        assert suite.record("mix")["settings"].items() >= {"steps": 2, "batch": 8}.items()
-        assert set(suite.record("mix")["history"]) == set(suite.tasks)
+        assert record_of(suite, "mix")["settings"].items() >= {"steps": 2, "batch": 8}.items()
+        assert set(record_of(suite, "mix")["history"]) == set(suite.tasks)
 
     def count(word: str) -> int:
         return sum(word in line for line in lines)
@@ -180,10 +181,10 @@ def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path
     other = replace(recipe, resolving={"steps": 1, "batch": 8})
     build(materials, other, tmp_path / "assets", tmp_path / "work", lines.append)
     assert (count("validation"), count("RI on")) == (10, 20), "other settings make another set"
-    assert open_suite(str(tmp_path / "assets/demo/suite.toml")).record("mix")["settings"]["steps"] == 1
+    assert record_of(open_suite(str(tmp_path / "assets/demo/suite.toml")), "mix")["settings"]["steps"] == 1
     adapt(tmp_path / "assets/demo", {"steps": 2, "batch": 8}, 0, lines.append)
     again = open_suite(str(tmp_path / "assets/demo/suite.toml"))
-    assert (again.record("mix")["settings"]["steps"], again.expert_sets) == (2, ("original", "mix"))
+    assert (record_of(again, "mix")["settings"]["steps"], again.expert_sets) == (2, ("original", "mix"))
 
 
 def test_interrupted_pretraining_ends_where_an_uninterrupted_one_does(materials: Materials, tmp_path: Path) -> None:

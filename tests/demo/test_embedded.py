@@ -12,6 +12,7 @@ from ri_analysis.encoder import build_head
 from ri_analysis.encoder.heads import TextTower
 from ri_analysis.engine import Evaluation, Evaluator, check_suite
 from ri_analysis.measures import off_diagonal_mean
+from ri_analysis.resolving import record_of
 from ri_analysis.suite import EMBEDDED, ORIGINAL, open_suite, resource_root
 
 
@@ -38,8 +39,8 @@ def test_the_demo_has_what_a_study_needs(demo: Evaluator) -> None:
     assert sum(not item.oracle for item in suite.spec.auxiliary) >= 4
     assert sum(item.oracle for item in suite.spec.auxiliary) == 1
     assert len(suite.spec.unseen) >= 3
-    assert suite.record("ri")["auxiliary"]["oracle"] is False
-    assert set(suite.record("ri")["history"]) == set(suite.tasks)
+    assert record_of(suite, "ri")["auxiliary"]["oracle"] is False
+    assert set(record_of(suite, "ri")["history"]) == set(suite.tasks)
 
 
 def test_no_auxiliary_image_is_a_tasks(demo: Evaluator) -> None:

@@ -76,3 +76,20 @@ def damage_store(store: Path, random: Random) -> str:
     ways: tuple[Callable[[Path, Random], object], ...] = (_swapped, _miscounted, _journal, _folder)
     way = random.choice((damage, damage, damage, *ways))
     return str(way(store, random) or way.__name__[1:])
+
+
+def damage_store_in_use(store: Path, random: Random) -> str:
+    """Damage a store that others have open, but for the file that they have mapped, which SQLite trusts; return how."""
+    log = store.with_name(f"{store.name}-wal")
+    file = random.choice([each for each in (store, store, log) if each.is_file() and each.stat().st_size])
+    return f"{file.name} {random.choice((damage, _replaced))(file, random)}"
+
+
+def _replaced(file: Path, random: Random) -> str:
+    """Put another file in its place, whose bytes are damaged; who has it open keeps the old one."""
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes())
+    how = damage(other, random)
+    if other.exists():
+        other.replace(file)
+    return f"replaced by one that is {how}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from damage import damage, damage_store
+from damage import damage, damage_store, damage_store_in_use
 from forked import Outcome
 from works import WORKS, Answer, Room
 
@@ -130,6 +130,33 @@ def damaged(room: Room, times: int, random: Random, hurt: Callable[[Path, Random
     return tally
 
 
+def shared(room: Room, times: int, random: Random) -> Tally:
+    """Damage the store while two commands use it, one of which began a moment later; run it once more after them."""
+    tally = Tally()
+    store = room.workspace / "store.sqlite"
+    for _ in range(times):
+        if random.random() < 0.5:  # else they find answers there
+            room.clear()
+        told: list[str] = []
+
+        def strike(_: int, told: list[str] = told) -> None:
+            time.sleep(random.uniform(0, room.outcome.seconds / 2))
+            tally.judge(room, room.run(lambda _: told.append(hurt())), "the second")
+
+        def hurt() -> str:
+            time.sleep(random.uniform(0, room.outcome.seconds))
+            with suppress(OSError, IndexError):  # there is no store yet
+                return damage_store_in_use(store, random)
+            return "nothing"
+
+        outcome = room.run(strike)
+        tally.times += told != ["nothing"]
+        tally.judge(room, outcome, f"the first: {told}")
+        tally.judge(room, room.run(), f"after both: {told}")
+    tally.look_for_parts(room, "to the end")
+    return tally
+
+
 def stopped(room: Room, times: int, random: Random) -> Tally:
     """Damage the state from which a command that trains would go on."""
     tally, kept = Tally(), room.folder.with_name("kept")
@@ -208,6 +235,7 @@ KINDS: dict[str, tuple[Callable[[Room, int, Random], Tally], tuple[str, ...]]] =
         lambda *given: damaged(*given, damage_store, "store.sqlite"),
         ("measure", "measure fisher", "interference"),
     ),
+    "shared": (shared, ("measure", "measure fisher", "interference")),
     "statistics": (lambda *given: damaged(*given, damage, "statistics/*"), ("measure fisher", "merge fisher")),
     "state": (stopped, ("resolve", "resolve --alpha", "merge distilled")),
     "disk": (full, tuple(work for work in WORKS if work != "resolve --jobs 2")),

@@ -1,12 +1,12 @@
 """Inject faults into commands on the tiny suite, and print a table of what came of them (Linux).
 
-    python tests/faults/run.py --faults kill,store,statistics,state,disk,signals --times 30 --seed 1
+    python tests/faults/run.py --faults kill,store,shared,statistics,state,disk,signals --times 30 --seed 1
     python tests/faults/run.py --faults kill --works "resolve,resolve --alpha" --times 100
 
-Ended by SIGKILL, or by SIGINT, SIGTERM and SIGHUP, at random moments; the store of answers, kept statistics or saved
-training states damaged; a disk that is soon full (as root). What a command comes to afterwards is held against what it
-comes to undisturbed. Slow works meet with a fifth of `--times`. The exit code is 1 where an answer was wrong, something
-was left behind or lost, or Python's traceback was shown; stderr then says how.
+Ended by SIGKILL, or by SIGINT, SIGTERM and SIGHUP, at random moments; the store of answers (also while two commands
+use it), kept statistics or saved training states damaged; a disk that is soon full (as root). What a command comes to
+afterwards is held against what it comes to undisturbed. Slow works meet with a fifth of `--times`. The exit code is 1
+where an answer was wrong, something was left behind or lost, or Python's traceback was shown; stderr then says how.
 """
 
 from __future__ import annotations

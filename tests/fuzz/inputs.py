@@ -381,16 +381,21 @@ _RECORD = {
     "name": "mild",
     "suite": "tiny",
     "weights": {"pretrained": "00", "A": "11"},
-    "auxiliary": {"name": "noise"},
+    "auxiliary": {"name": "noise", "images": 32, "oracle": False},
     "tasks": ["A", "B"],
     "seed": 0,
-    "settings": {"steps": 3, "distance": "kl"},
+    "settings": {"steps": 3, "distance": "kl", "batch": 16},
+    "history": {"A": [[1, 0.5, 0.1, 0.6], [2, 0.4, 0.1, 0.5]]},
+    "held_out": {"images": 4, "looks": {"A": [[0, 0.5, 0.1, 0.6, 0.1]]}},
+    "seconds": 3.5,
+    "made": "2026-11-30T00:00:00+00:00",
 }
 
 
 def record() -> Strategy:
-    """The record and the plan of an RI run."""
-    return st.tuples(json_file(_RECORD), json_file(_RECORD)).map(
+    """The record and the plan of an RI run, one of them as it should be."""
+    whole = st.just(json.dumps(_RECORD).encode())
+    return st.one_of(st.tuples(json_file(_RECORD), whole), st.tuples(whole, json_file(_RECORD))).map(
         lambda two: {"resolve.json": two[0], "plan.json": two[1]}
     )
 

@@ -20,8 +20,10 @@ from ri_analysis.encoder import load_head, read_architecture
 from ri_analysis.engine import Store
 from ri_analysis.engine.results import kept_table
 from ri_analysis.errors import InputError
+from ri_analysis.export import facts
+from ri_analysis.figures import loss_curves
 from ri_analysis.files import write_text
-from ri_analysis.resolving.plan import _read as read_plan
+from ri_analysis.resolving.record import read_plan, record_of
 from ri_analysis.suite import open_suite, suite_path
 from ri_analysis.suite.data import read_images
 from ri_analysis.suite.drafting import draft, to_toml
@@ -91,7 +93,13 @@ def _record(folder: Path) -> None:
     inputs.written({"workspace/resolved/tiny/own/resolve.json": (folder / "resolve.json").read_bytes()}, folder)
     _ = suite.expert_sets
     read_plan(folder / "plan.json")
-    suite.record("mild")
+    record = record_of(suite, "mild")
+    assert facts.record_in_words(record)
+    history, looks = facts.history_table(record), facts.looks_table(record)
+    if len(history):
+        loss_curves(history, suite.tasks, held_out=looks)
+    if {"auxiliary", "tasks", "settings", "seed"} <= set(record) and "name" in record["auxiliary"]:
+        facts.resolve_command("suite.toml", "mild", record)
 
 
 def _answers(folder: Path) -> None:

@@ -18,7 +18,7 @@ from ri_analysis.engine import Evaluator
 from ri_analysis.engine.check import check_suite
 from ri_analysis.errors import Cancelled
 from ri_analysis.export.facts import origin_of_losses
-from ri_analysis.resolving import PRESETS, resolve, unfinished
+from ri_analysis.resolving import PRESETS, record_of, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
 from ri_analysis.ui import resources
 from ri_analysis.ui.jobs import Job
@@ -207,7 +207,7 @@ def test_a_run_shows_held_out_images_and_the_probe(app: AppTest, suite: Suite):
     clean(app.run())
     (snapshot,) = pinned()
     assert list(snapshot.table["images"].unique()) == ["training", "held-out"]
-    looks = suite.record("seen")["held_out"]["looks"]["Blues"]
+    looks = record_of(suite, "seen")["held_out"]["looks"]["Blues"]
     found = snapshot.table[(snapshot.table["task"] == "Blues") & (snapshot.table["images"] == "held-out")]
     assert found[["step", "keep", "free", "loss", "crosstalk"]].to_numpy().tolist() == looks
 
@@ -328,8 +328,9 @@ def test_a_pinned_loss_curve_names_where_its_numbers_are_and_what_prints_them(
 def test_where_a_run_cannot_be_repeated_only_the_file_is_named(evaluator: Evaluator):
     folder = resolve(evaluator.suite, auxiliary="other", name="mine", settings={"steps": 1})
     record = json.loads((folder / "resolve.json").read_text())
-    for other in ({"auxiliary": {"name": "gone"}}, {"tasks": ["Pinks"]}, {"settings": None}):
-        (folder / "resolve.json").write_text(json.dumps({**record, **other}))
+    without = {key: value for key, value in record.items() if key != "settings"}
+    for other in (record | {"auxiliary": {"name": "gone"}}, record | {"tasks": ["Pinks"]}, without):
+        (folder / "resolve.json").write_text(json.dumps(other))
         origin = origin_of_losses(evaluator, "mine", "tiny")
         assert origin.commands == ()
         assert str(folder / "resolve.json") in origin.file

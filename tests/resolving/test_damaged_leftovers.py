@@ -9,7 +9,7 @@ import pytest
 
 from ri_analysis.errors import Cancelled, InputError
 from ri_analysis.files import atomic_path
-from ri_analysis.resolving import resolve
+from ri_analysis.resolving import resolve, together
 from ri_analysis.suite import open_suite
 from ri_analysis.training import descent, start
 
@@ -79,3 +79,30 @@ def test_tokens_that_are_not_what_was_kept_are_made_again(tiny: Path, tmp_path: 
     else:
         tokens.write_bytes(bytes(tokens.stat().st_size))
     assert adapt(tiny, tmp_path / "set") == expected
+
+
+def test_a_share_of_the_second_stage_that_changed_is_one_message(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise Cancelled
+
+    def run() -> None:
+        settings = {"steps": 2, "batch": 16, "together": 2}
+        suite = open_suite(str(tiny))
+        resolve(suite, auxiliary="other", name="x", settings=settings, directory=tmp_path / "set", resume=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(together, "_add", stopped)
+        with pytest.raises(Cancelled):
+            run()
+    (share,) = (tmp_path / "set").rglob("share.safetensors")
+    flip(share, share.stat().st_size - 2)
+    with pytest.raises(InputError, match=r"share\.safetensors: expected what the second stage wrote, found another"):
+        run()
+    flip(share, share.stat().st_size - 2)
+    run()
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {
+        *(f"{task}.safetensors" for task in ("Reds", "Greens", "Blues")),
+        "resolve.json",
+    }

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.resolving import HeldOut, Losses, evidence, resolve, unfinished
+from ri_analysis.resolving import HeldOut, Losses, evidence, record_of, resolve, unfinished
 from ri_analysis.suite import Suite, open_suite
 from ri_analysis.training import descent
 
@@ -70,10 +70,10 @@ def test_training_is_the_same_to_the_bit_with_and_without_looks(
 ) -> None:
     settings = choice | {"held_out": held_out, "steps": 2, "batch": 4}  # which does not reach all images
     looked = weights(run(suite, "looked", settings))
-    assert suite.record("looked")["held_out"]["images"] > 0
+    assert record_of(suite, "looked")["held_out"]["images"] > 0
     monkeypatch.setattr(evidence, "MOST", 0)
     blind = weights(run(suite, "blind", settings))
-    assert suite.record("blind")["held_out"] == {"images": 0, "looks": {}}
+    assert record_of(suite, "blind")["held_out"] == {"images": 0, "looks": {}}
     assert all(torch.equal(looked[key], blind[key]) for key in looked)
 
 
@@ -81,7 +81,7 @@ def test_training_is_the_same_to_the_bit_with_and_without_looks(
 def test_looks_agree_with_a_plain_reading_of_the_objective(suite: Suite, distance: str) -> None:
     """The first look is at the expert, the last at what is written: computed here with probabilities and loops."""
     folder = run(suite, "watched", {"distance": distance, "alpha": 0.5})
-    record = suite.record("watched")
+    record = record_of(suite, "watched")
     looks = [HeldOut(*row) for row in record["held_out"]["looks"]["Blues"]]
     assert [look.step for look in looks] == list(range(7))
     architecture = architecture_of(suite)
@@ -148,7 +148,7 @@ def test_patience_ends_a_run_and_keeps_the_best(
 def test_a_run_that_only_gets_worse_is_ended_and_changes_nothing(suite: Suite) -> None:
     """With a rate that spoils the expert, the first look stays the best: what is written is the expert."""
     folder = run(suite, "spoilt", {"lr": 1.0, "patience": 2, "steps": 60})
-    record, vectors = suite.record("spoilt"), suite.task_vectors()
+    record, vectors = record_of(suite, "spoilt"), suite.task_vectors()
     looks = record["held_out"]["looks"]["Reds"]
     assert [look[0] for look in looks] == [0, 3, 6]
     assert record["history"]["Reds"][-1][0] == 6
@@ -171,7 +171,7 @@ def test_reports_hold_every_look_also_after_a_resumed_start(suite: Suite, monkey
     run(suite, "half", {}, report=reports.append, resume=True)
     assert reports[0].step == 4
     assert [look.step for look in reports[0].held_out] == [0, 1, 2, 3, 4]
-    assert [list(look) for look in reports[-1].held_out] == suite.record("half")["held_out"]["looks"]["Blues"]
+    assert [list(look) for look in reports[-1].held_out] == record_of(suite, "half")["held_out"]["looks"]["Blues"]
 
 
 def test_a_run_of_a_version_without_held_out_images_is_resumed(suite: Suite) -> None:
@@ -190,4 +190,4 @@ def test_a_run_of_a_version_without_held_out_images_is_resumed(suite: Suite) -> 
     with pytest.raises(InputError, match="differs in settings"):
         run(suite, "half", {"held_out": 0.25}, resume=True)
     run(suite, "half", {"held_out": 0.0}, resume=True)
-    assert suite.record("half")["settings"]["held_out"] == 0.0
+    assert record_of(suite, "half")["settings"]["held_out"] == 0.0

@@ -10,7 +10,7 @@ import pytest
 
 from ri_analysis.encoder import architecture_of, read_architecture
 from ri_analysis.errors import InputError
-from ri_analysis.resolving import PRESETS, find_preset, resolve
+from ri_analysis.resolving import PRESETS, find_preset, record_of, resolve
 from ri_analysis.resolving.forecast import Pace, forecast, pace, size
 from ri_analysis.suite import Suite, open_suite
 
@@ -104,7 +104,7 @@ def test_a_run_writes_what_was_expected(suite: Suite) -> None:
     settings = find_preset("quick").settings(architecture_of(suite)) | {"steps": 4, "batch": 4, "held_out": 0.2}
     expected = forecast(suite, auxiliary="other", name="new", pace=PACE, settings=settings)
     resolve(suite, auxiliary="other", name="new", settings=settings)
-    assert suite.record("new")["held_out"]["images"] == expected.held_out
+    assert record_of(suite, "new")["held_out"]["images"] == expected.held_out
     written = {path.name for path in Path(expected.folder).iterdir()}
     assert written == set(expected.files)
     size_on_disk = sum((Path(expected.folder) / name).stat().st_size for name in expected.files[:-1])

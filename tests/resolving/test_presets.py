@@ -6,7 +6,7 @@ import pytest
 
 from ri_analysis.encoder import architecture_of, read_architecture
 from ri_analysis.errors import InputError
-from ri_analysis.resolving import PRESETS, cost, default_settings, find_preset, resolve
+from ri_analysis.resolving import PRESETS, cost, default_settings, find_preset, record_of, resolve
 from ri_analysis.suite import EMBEDDED, open_suite
 
 VIT_B_32 = read_architecture("ViT-B-32", Path())
@@ -29,7 +29,7 @@ def test_quick_runs_on_a_small_suite(tiny: Path, workspace: Path) -> None:
     suite = open_suite(str(tiny), workspace)
     settings = find_preset("quick").settings(architecture_of(suite)) | {"steps": 3, "batch": 8}
     resolve(suite, auxiliary="other", name="fast", settings=settings)
-    record = suite.record("fast")
+    record = record_of(suite, "fast")
     assert record["settings"]["parameters"] == "last-blocks"
     assert record["settings"]["blocks"] == 2
     assert "rank" not in record["settings"]  # which plays no part

@@ -22,6 +22,7 @@ from ri_analysis.resolving import (
     default_settings,
     evidence,
     identity,
+    record_of,
     resolve,
     unfinished,
 )
@@ -110,7 +111,7 @@ def test_soft_cross_entropy_has_the_gradient_of_kl() -> None:
 @pytest.mark.parametrize("distance", [name for name in DISTANCES if name != "kl"])
 def test_every_distance_can_be_resolved_with(suite: Suite, distance: str) -> None:
     resolve(suite, auxiliary="other", name=distance, settings=QUICK | {"distance": distance})
-    record = suite.record(distance)
+    record = record_of(suite, distance)
     assert record["settings"]["distance"] == distance
     rows = next(iter(record["history"].values()))
     assert rows[-1][3] < rows[0][3]
@@ -150,7 +151,7 @@ def test_one_expert_has_nothing_to_free() -> None:
 def test_ri_lowers_crosstalk_and_its_set_joins_the_suite(suite: Suite, workspace: Path) -> None:
     folder = resolve(suite, auxiliary="other", name="mine", settings=QUICK | {"steps": 40})
     assert suite.expert_sets == ("original", "mild", "mine")
-    record = suite.record("mine")
+    record = record_of(suite, "mine")
     assert record["settings"]["steps"] == 40
     assert record["auxiliary"]["name"] == "other"
     assert set(record["history"]) == set(suite.tasks)

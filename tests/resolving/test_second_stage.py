@@ -12,7 +12,17 @@ from torch.nn.functional import normalize
 
 from ri_analysis.encoder import Encoder, architecture_of, load_heads
 from ri_analysis.errors import Cancelled, InputError
-from ri_analysis.resolving import cost, default_settings, forecast, identity, pace, resolve, together, unfinished
+from ri_analysis.resolving import (
+    cost,
+    default_settings,
+    forecast,
+    identity,
+    pace,
+    record_of,
+    resolve,
+    together,
+    unfinished,
+)
 from ri_analysis.suite import Suite, open_suite
 
 FIRST: dict[str, Any] = {"steps": 3, "lr": 1e-3, "batch": 16}
@@ -76,10 +86,10 @@ def test_the_experts_sum_to_what_a_plain_loop_makes_of_their_sum(suite: Suite) -
         total = start + 0.7 * (after - start).sum(dim=0)
         plain = expected[name.removeprefix("visual.")]
         torch.testing.assert_close(without_keys(name, total), without_keys(name, plain), rtol=1e-3, atol=1e-4)
-    record = suite.record("second")
+    record = record_of(suite, "second")
     assert record["together"][0][1] > record["together"][-1][1] == pytest.approx(loss, rel=1e-3)
     assert record["settings"]["together"] == 6
-    assert "together" not in suite.record("first")
+    assert "together" not in record_of(suite, "first")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from ri_analysis.hyperparameters import Value
 from ri_analysis.markdown import write_section
 from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.merging import METHODS
-from ri_analysis.resolving import default_settings, find_preset
+from ri_analysis.resolving import default_settings, find_preset, record_of
 from ri_analysis.studies import STUDIES
 from ri_analysis.studies.adapted import runs_of
 from ri_analysis.studies.conducting.adaptation import Adaptation
@@ -290,10 +290,10 @@ def test_a_method_that_draws_is_drawn_anew_with_each_seed(evaluator: Evaluator):
 def test_a_short_run_may_take_another_rate(evaluator: Evaluator, name: str, wanted: dict[str, Value]):
     table = run(evaluator, name, seeds=1, lr=1e-3)
     for experts in table.loc[table["stage"] == "after", "experts"]:
-        settings = evaluator.suite.record(experts)["settings"]
+        settings = record_of(evaluator.suite, experts)["settings"]
         assert {key: settings[key] for key in wanted} == wanted
     own = run(evaluator, name, seeds=1)
-    rate = evaluator.suite.record(own.loc[own["stage"] == "after", "experts"].iloc[0])["settings"]["lr"]
+    rate = record_of(evaluator.suite, own.loc[own["stage"] == "after", "experts"].iloc[0])["settings"]["lr"]
     assert rate == default_settings(evaluator.suite)["lr"] != 1e-3
 
 
@@ -303,7 +303,7 @@ def test_gain_by_number_of_images(evaluator: Evaluator):
     assert table.loc[table["source"] == "other", "images"].unique().tolist() == [40]
     for row in table.to_dict(orient="records"):
         for seed, name in enumerate(row["experts"].split(",")):
-            record = evaluator.suite.record(name)
+            record = record_of(evaluator.suite, name)
             assert record["auxiliary"]["images"] == row["images"]
             assert (record["seed"], record["settings"]["steps"]) == (seed, SMALL["steps"])
     charts = STUDIES["auxiliary"].charts(table, False)
@@ -343,8 +343,8 @@ def test_choices_of_weights_stand_side_by_side(evaluator: Evaluator):
     assert tried[whole["rate"].iloc[0]] == max(tried.values())
     for row in after.to_dict(orient="records"):
         first, second = row["experts"].split(",")
-        record = evaluator.suite.record(first)
-        assert record["settings"]["lr"] == evaluator.suite.record(second)["settings"]["lr"] == row["rate"]
+        record = record_of(evaluator.suite, first)
+        assert record["settings"]["lr"] == record_of(evaluator.suite, second)["settings"]["lr"] == row["rate"]
         assert row["lead"] == pytest.approx(row["accuracy"] - whole.loc[row["method"], "accuracy"], abs=1e-9)
         assert row["step_seconds"] > 0
         crosstalk = [off_diagonal_mean(evaluator.crosstalk(name, limit=SMALL["images"])) for name in (first, second)]

@@ -19,6 +19,7 @@ from tiny import make_suite
 from ri_analysis.allowed import Outside, allow_only
 from ri_analysis.engine import Report, check_suite
 from ri_analysis.errors import InputError
+from ri_analysis.resolving import record_of
 from ri_analysis.suite import open_suite, resource_root
 from ri_analysis.suite.drafting import draft, to_toml
 from ri_analysis.suite.suite import suite_path
@@ -152,7 +153,7 @@ def test_a_linked_expert_and_record_of_a_resolved_set(tiny: Path, outside: Path,
         (folder / name).symlink_to(outside / target)
     refused(tiny, workspace)
     with pytest.raises(Outside):
-        open_suite(str(tiny), workspace).record("mild")
+        record_of(open_suite(str(tiny), workspace), "mild")
 
 
 @pytest.mark.parametrize("way", ["suite.toml", "", "secret.toml", "secret.txt", "nothing", "../outside/suite.toml"])

@@ -15,6 +15,7 @@ from ri_analysis.engine.task_statistics import VERSION as STATISTICS
 from ri_analysis.files import file_digest
 from ri_analysis.hyperparameters import Value
 from ri_analysis.merging import METHODS
+from ri_analysis.resolving import record_of
 from ri_analysis.studies.conducting import adaptation
 from ri_analysis.studies.conducting.conduct import Plan
 from ri_analysis.studies.study import Study, names_method
@@ -93,7 +94,7 @@ def _surroundings(evaluator: Evaluator, about: object) -> list[object]:
     suite = evaluator.suite
     named = json.dumps(about, default=str)
     sets = [name for name in suite.expert_sets if name in (ORIGINAL, suite.default_resolved) or name in named]
-    records = {name: suite.record(name) for name in sets if name != ORIGINAL}
+    records = {name: record_of(suite, name) for name in sets if name != ORIGINAL}
     measured = evaluator.measurement
     return [
         [STATISTICS, adaptation.VERSION, "1", suite.preprocessing.digest],  # "1": tables of before keep their names
