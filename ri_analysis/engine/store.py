@@ -194,16 +194,23 @@ class Store:
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
-            if self._where == self._path and _inode(self._path) != self._file:
+            if self._elsewhere():
                 self._open_again()
             try:
                 return self._tell(statements)
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if self._elsewhere():  # since the moment before
+                    self._open_again()
+                elif _is_damage(error):
+                    self._set_aside(error)
+                    self._open()
+                else:
                     raise
-                self._set_aside(error)
-                self._open()
                 return self._tell(statements)
+
+    def _elsewhere(self) -> bool:
+        """Whether another file lies where the open one did, or none."""
+        return self._where == self._path and _inode(self._path) != self._file
 
     def _open_again(self) -> None:
         """Go on with the file that is there now: what is written to one that was removed would be lost unseen."""

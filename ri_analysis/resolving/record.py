@@ -101,9 +101,9 @@ def read_plan(path: Path) -> Plan:
     return found
 
 
-def read_losses(path: Path) -> list[list[float]]:
+def read_losses(path: Path) -> list[list[float | None]]:
     """Return what was noted of a finished expert, a row a step. Raises InputError."""
-    return read_as(list[list[float]], path, "what was noted of a finished expert")
+    return read_as(list[list[_Value]], path, "what was noted of a finished expert")
 
 
 def read_as(shape: type[Shape], path: Path, expected: str) -> Shape:

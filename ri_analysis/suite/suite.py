@@ -344,6 +344,7 @@ def _named(kind: str, name: str, rows: tuple[Any, ...]) -> Any:
 def _as_made(record: Path) -> Mapping[str, str]:
     """Return the digests of an RI-adapted set's experts by task; none where they were not recorded."""
     try:
+        require_allowed(record)
         return _digests_of(record, Stamp.of(record))
     except (OSError, InputError):  # who needs the record meets with that
         return {}

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 LIMIT = 180.0  # seconds a command may take, after which it hangs
-ENDING = 15.0  # seconds until the workers of a command that was killed have noticed
+ENDING = 60.0  # seconds until the workers of a command that was killed have noticed: first, they load all they need
 HUNG = 1000  # as an exit code
 LOADED = (
     *("cli", "api", "engine", "resolving", "studies.output", "analyses", "merging.with_data.distilled"),

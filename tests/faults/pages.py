@@ -57,8 +57,8 @@ TELLING = (
 )
 KINDS = re.compile(r"[0-9a-f]{12,}|\d{4}-\d\d-\d\d\S*")
 """Parts of file names that are other in each run."""
-PASSING = re.compile(r"[\d.]+ (?:s|ms|min|hours?|seconds?|minutes?|[kMG]?B|bytes)\b")
-"""Times and sizes, which may be others."""
+PASSING = re.compile(r"[\d.]+ (?:s|ms|min|hours?|seconds?|minutes?|[kMG]?B|bytes)\b|line \d+ column \d+ \(char \d+\)")
+"""Times and sizes, which may be others, and places in a damaged file."""
 
 
 def kept(home: Path) -> tuple[Path, Path]:
