@@ -50,6 +50,9 @@ def test_open_clip_loads_the_whole_clip(
     whole = merged.path
     config = tmp_path / "tiny.json"
     config.write_text(json.dumps(MODEL["model_cfg"]))
+    # Forgotten after the test: a draft of another one would take it for an architecture of open_clip.
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {**open_clip.factory._MODEL_CONFIGS})
     open_clip.add_model_config(config)
     clip = open_clip.create_model("tiny", pretrained=str(whole)).eval()
     with torch.no_grad():

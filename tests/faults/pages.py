@@ -2,8 +2,8 @@
 
     python tests/faults/pages.py --times 100 --seed 1
 
-Pinned figures, the table of recipes, suites opened last, plans, states and records of RI runs, resolved experts, heads
-made of texts, what was looked through before, and statistics of Fisher merging; the store is what `run.py` damages.
+Pinned figures, the table of recipes, suites opened last, plans, records and experts of RI runs, and statistics of
+Fisher merging; the store is what `run.py` damages.
 A page is to open, or to say in one message why not, and every number in it that is in no message, no time and no size
 must be one of those shown where nothing is damaged. The exit code is 1 where that was not so; stderr then says where.
 """
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -33,27 +34,15 @@ from tiny import make_suite  # noqa: E402
 from ri_analysis.engine import Evaluator  # noqa: E402
 from ri_analysis.errors import Cancelled  # noqa: E402
 from ri_analysis.resolving import resolve  # noqa: E402
-from ri_analysis.suite import open_suite  # noqa: E402
+from ri_analysis.suite import Suite, open_suite  # noqa: E402
 from ri_analysis.ui import opening, pace  # noqa: E402
 from ri_analysis.views import estimate  # noqa: E402
 
 PAGES = [file.name for file in sorted((Path(__file__).parents[2] / "pages").glob("*.py"))]
 TELLING = (
-    None,
-    True,
-    -1,
-    0,
-    1e308,
-    float("nan"),
-    "",
-    "\0",
-    "\ud800",
-    "../../x",
-    "x" * 20_000,
-    [],
-    {},
-    [[]],
-    {"": None},
+    *(None, True, -1, 0, 1e308, float("nan")),
+    *("", "\0", "\ud800", "../../x", "x" * 20_000),
+    *([], {}, [[]], {"": None}),
 )
 KINDS = re.compile(r"[0-9a-f]{12,}|\d{4}-\d\d-\d\d\S*")
 """Parts of file names that are other in each run."""
@@ -83,16 +72,16 @@ def kept(home: Path) -> tuple[Path, Path]:
     return suite, workspace
 
 
-def resolved(suite: object, name: str, share: float) -> None:
+def resolved(suite: Suite, name: str, share: float) -> None:
+    """Make a set by RI, or stop after a share of the steps."""
+
     def stop(done: int, total: int) -> None:
         if done > total * share:
             raise Cancelled
 
     settings = {"steps": 2, "lr": 3e-5, "views": 8}
-    try:
-        resolve(suite, auxiliary="noise", name=name, settings=settings, progress=stop)  # type: ignore[arg-type]
-    except Cancelled:
-        return
+    with suppress(Cancelled):
+        resolve(suite, auxiliary="noise", name=name, settings=settings, progress=stop)
 
 
 def field(app: AppTest, key: str) -> object:
