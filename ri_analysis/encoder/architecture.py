@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,24 @@ LARGE = 16 << 20  # parameters of a tower; a smaller one is quick in float32
 _LEAST_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
-    """An open_clip architecture: its config, image size and the preprocessing's mean and standard deviation."""
+    """An open_clip architecture: its config, image size and the preprocessing's mean and standard deviation.
 
-    name: str = field(compare=False)
-    config: dict[str, Any] = field(hash=False)
+    Two are equal that have the same fingerprint.
+    """
+
+    name: str
+    config: dict[str, Any]
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
 
     def build(self) -> torch.nn.Module:
         """Return the whole CLIP, randomly initialised; `.visual` is the vision tower."""
@@ -46,11 +55,11 @@ class Architecture:
 
     def build_tower(self) -> torch.nn.Module:
         """Return the vision tower alone, float32, for weights to be loaded into. Needs nothing the text side needs."""
-        tower = deepcopy(_bare_tower(self))
-        if any(True for _ in _transient(tower)):  # their values come from building
+        bare = _bare_tower(self)
+        if any(True for _ in _transient(bare)):  # their values come from building
             tower = self._tower().float()
         else:
-            tower = tower.float().to_empty(device="cpu")
+            tower = deepcopy(bare).float().to_empty(device="cpu")
             for tensor in tower.state_dict().values():
                 tensor.zero_()
         spare_patches(tower)

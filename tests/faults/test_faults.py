@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FAULTS = ("kill", "signals", "store", "disk")
+FAULTS = ("kill", "signals", "store", "shared", "disk")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for left processes in /proc")
@@ -18,5 +18,5 @@ def test_faults_leave_nothing_wrong() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(" | ")[0].removeprefix("| ") for line in done.stdout.splitlines()[2:]]
-    assert {"kill", "signals", "store"} <= {*rows}, done.stdout
+    assert {"kill", "signals", "store", "shared"} <= {*rows}, done.stdout
     assert "disk" in rows or "only root may mount" in done.stderr
