@@ -47,7 +47,7 @@ class Plan(TypedDict, total=False):
     weights: dict[str, str]
 
 
-class Looked(TypedDict, total=False):
+class Looked(TypedDict):
     """Looks at held-out images: how many those are, and by task a HeldOut for each look."""
 
     images: _Count

@@ -79,6 +79,7 @@ def put(*keys: str, value: object) -> Callable[[Record], None]:
         (put("auxiliary", "images", value=-1), r"found \w+ as auxiliary\.images: "),
         (put("seconds", value="1"), r"found \w+ as seconds: "),
         (put("seconds", value=float("inf")), r"found \w+ as seconds: "),
+        (put("held_out", value={"looks": {}}), r"found dict as held_out\.images: field required"),
         (put("seed", value=1.5), r"found \w+ as seed: "),
         (put("made", value=None), r"found \w+ as made: "),
         (put("settings", "steps", value="x"), r"resolve\.json: settings: steps must be a whole number"),
