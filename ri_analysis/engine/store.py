@@ -194,19 +194,30 @@ class Store:
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
+            for mend in (self._read_again, self._replace):
+                if self._elsewhere():
+                    self._open_again()
+                try:
+                    return self._tell(statements)
+                except sqlite3.DatabaseError as error:
+                    if not self._elsewhere():  # since the moment before
+                        mend(error)
             if self._elsewhere():
                 self._open_again()
-            try:
-                return self._tell(statements)
-            except sqlite3.DatabaseError as error:
-                if self._elsewhere():  # since the moment before
-                    self._open_again()
-                elif _is_damage(error):
-                    self._set_aside(error)
-                    self._open()
-                else:
-                    raise
-                return self._tell(statements)
+            return self._tell(statements)
+
+    def _read_again(self, error: sqlite3.DatabaseError) -> None:
+        """Open a file again that ended too early: its log is mended by that where no other process has it open."""
+        if _code(error) != sqlite3.SQLITE_IOERR_SHORT_READ:
+            return self._replace(error)
+        self._connection.close()
+        self._open()
+
+    def _replace(self, error: sqlite3.DatabaseError) -> None:
+        if not _is_damage(error):
+            raise error
+        self._set_aside(error)
+        self._open()
 
     def _elsewhere(self) -> bool:
         """Whether another file lies where the open one did, or none."""
@@ -438,7 +449,11 @@ def _noting(key: str, record: Record | None) -> list[Statement]:
 def _is_damage(error: sqlite3.Error) -> bool:
     # SQLITE_ERROR is what a statement gets whose tables or columns are not there.
     damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in damage
+    return _code(error) & 0xFF in damage or _code(error) == sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))  # what Python itself raises has none
 
 
 def _inode(path: Path) -> int:

@@ -23,7 +23,7 @@ from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 from ri_analysis.studies.output import REPORTED, estimate
 from ri_analysis.suite import ORIGINAL
-from ri_analysis.ui import background, controls, frame, kept, pace, recipes, resources, state
+from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
 
 CHOSEN, FIRST = state.entry("studies.name"), "methods"
 _SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
@@ -65,22 +65,21 @@ def _table(
             resources.memory().put((*key, "left"), None)  # it has changed
             resources.memory().put((*key, "so far"), None)  # every image's outcome, needed no longer
 
-    def look_ahead() -> tuple[str, bool]:
+    def look_ahead() -> str:
         planned = plan(study.rounds(evaluator, settings), evaluator)
         if planned.kept == planned.works:
             resources.memory().put(key, conduct(study.rounds(evaluator, settings), evaluator, planned=planned))
-        recipe = evaluator.recipe("averaging")
-        expected = pace.seconds(evaluator, recipe, planned.images, planned.works - planned.kept)
-        return estimate(study, evaluator, planned, 1), expected <= pace.SHORT
+        return estimate(study, evaluator, planned, 1)
 
     with st.spinner("Looking for saved results"):
         if resources.memory().get(key) is None:
             known = KeptTable.of_study(study, settings, evaluator).find()
             resources.memory().put(key, None if known is None else known.table)
         there = resources.memory().get(key) is not None
-        left, short = ("", False) if there else resources.remembered((*key, "left"), look_ahead)
+        left = "" if there else resources.remembered((*key, "left"), look_ahead)
+    # Never by itself: how long its merges take isn't known ahead, and by some methods that is longest.
     table: pd.DataFrame | None = background.on_request(
-        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), at_once=short, long=not short
+        key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), long=True
     )
     return table
 

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, Playwright
 
@@ -48,15 +49,19 @@ def open_chromium(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=binary, args=CHROMIUM)
 
 
+def start(words: Sequence[str], *, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a command of ri-analysis as a shell would."""
+    program = "import sys; from ri_analysis.cli import main; sys.exit(main())"
+    variables = {**environment, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", program, *words], env=variables, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
-def served(suite: str, workspace: Path, *flags: str) -> Iterator[str]:
-    """Serve the app on a free port, with more flags; yield its address."""
+def served(suite: str, workspace: Path, *flags: str, begin: Callable[..., Any] = start) -> Iterator[str]:
+    """Serve the app on a free port, with more flags; yield its address. `begin` starts the command, see `start`."""
     port = free_port()
-    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", start, "app", suite, "--port", str(port), "--workspace", str(workspace)]
-    command += flags
-    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
-    server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
+    words = ["app", suite, "--port", str(port), "--workspace", str(workspace), *flags]
+    server = begin(words, environment=os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"})
     address = f"http://127.0.0.1:{port}"
     try:
         await_health(address)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import started
 from browsing import PAGES, Visit, chromium, open_chromium, served, settle
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 from tiny import make_suite
@@ -48,7 +49,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app, served on the tiny suite."""
     folder = tmp_path_factory.mktemp("served")
     allow = ("--allow", str(tmp_path_factory.getbasetemp()))
-    with served(str(make_suite(folder / "suite")), folder / "workspace", *allow) as found:
+    with served(str(make_suite(folder / "suite")), folder / "workspace", *allow, begin=started.command) as found:
         yield found
 
 

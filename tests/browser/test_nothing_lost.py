@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import started
 from browsing import Visit, served, settle
 from playwright.sync_api import Locator, Page, expect
 from tiny import TASKS, images, make_suite
@@ -35,7 +36,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     suite = make_suite(folder / "suite")
     for channel, (task, classes) in enumerate(TASKS.items()):
         np.savez_compressed(suite.parent / f"{task}-test.npz", **images(96, classes, channel, channel))  # type: ignore[arg-type]
-    with served(str(suite), folder / "workspace") as found:
+    with served(str(suite), folder / "workspace", begin=started.command) as found:
         yield found
 
 

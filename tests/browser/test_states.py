@@ -6,11 +6,10 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-from browsing import ROOT, Visit, await_health, free_port, settle, turn_to
+import started
+from browsing import Visit, await_health, free_port, settle, turn_to
 from playwright.sync_api import Browser, Page, expect
 from tiny import make_suite
 
@@ -69,13 +68,10 @@ def open_suite(page: Page, path: Path) -> None:
 
 def test_a_stopped_server_says_how_to_start_this_app_again(browser: Browser, tmp_path: Path) -> None:
     path, port = make_suite(tmp_path / "suite"), free_port()
-    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
     words = ["app", str(path), "--port", str(port), "--workspace", str(tmp_path / "with space")]
-    command = [sys.executable, "-c", start, *words]
-    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true"}
 
-    def serve() -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(command, env=os.environ | variables, stdout=subprocess.DEVNULL)
+    def serve() -> started.Started:
+        server = started.command(words, environment=os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"})
         await_health(f"http://127.0.0.1:{port}")
         return server
 
@@ -104,10 +100,9 @@ def test_a_stopped_server_says_how_to_start_this_app_again(browser: Browser, tmp
 
 def test_a_token_lets_in_whoever_opens_its_address(browser: Browser, tmp_path: Path) -> None:
     path, port, token = make_suite(tmp_path / "suite"), free_port(), "abcdefghijklmnop0123"
-    start = "import sys; from ri_analysis.cli import main; sys.exit(main())"
     words = ["app", str(path), "--port", str(port), "--workspace", str(tmp_path / "workspace"), "--host", "0.0.0.0"]
-    variables = {"PYTHONPATH": str(ROOT), "STREAMLIT_SERVER_HEADLESS": "true", "RI_ANALYSIS_TOKEN": token}
-    server = subprocess.Popen([sys.executable, "-c", start, *words], env=os.environ | variables)
+    variables = {"STREAMLIT_SERVER_HEADLESS": "true", "RI_ANALYSIS_TOKEN": token}
+    server = started.command(words, environment=os.environ | variables)
     stranger, guest = browser.new_context(), browser.new_context()
     try:
         await_health(f"http://127.0.0.1:{port}")

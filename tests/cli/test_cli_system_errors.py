@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import started
 
 from ri_analysis.api import opened, studying
 from ri_analysis.cli import main
@@ -25,6 +26,7 @@ from ri_analysis.engine.store import Store
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.files import atomic_path, check_target, write_text
 from ri_analysis.suite import open_suite, resource_root
+from ri_analysis.training import descent
 
 Run = Callable[..., tuple[int, str, str]]
 WRITERS = {
@@ -194,15 +196,11 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(
     assert contents(disk) == {}
 
 
-RESOURCE = """
-import resource, sys
-from ri_analysis.cli import main
-from ri_analysis.training import descent
+def allow_small_files_only() -> None:
+    import resource
 
-descent.SAVE_SECONDS = -1.0  # a state after every step
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.exit(main(sys.argv[2:]))
-"""
+    descent.SAVE_SECONDS = -1.0  # a state after every step
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of processes here")
@@ -211,16 +209,13 @@ def test_a_real_limit_of_the_system_is_one_message(command: str, tiny: Path, wor
     Evaluator(open_suite(str(tiny), workspace), workspace, "cpu").store.close()
     out, flags = tmp_path / "disk" / "out", ["--workspace", str(workspace), "--device", "cpu"]
     arguments = [command, str(tiny), *flags, *WRITERS[command], str(out)]
-    done = subprocess.run(
-        [sys.executable, "-c", RESOURCE, "20000", *arguments],
-        env=os.environ | {"PYTHONPATH": str(resource_root())},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Traceback" not in done.stderr
-    assert "file too large" in done.stderr.splitlines()[-1]
-    assert str(out) in done.stderr.splitlines()[-1]
+    written = tmp_path / "written"
+    done = started.command(arguments, out=written, err=tmp_path / "said", before=allow_small_files_only)
+    assert (done.wait(300), written.read_text()) == (2, "")
+    *_, last = lines = (tmp_path / "said").read_text().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    assert "file too large" in last
+    assert str(out) in last
     assert [name for name in contents(tmp_path / "disk") if not name.endswith(".json")] == []
 
 
@@ -498,37 +493,37 @@ def besides_experts(err: str) -> str:
     return "".join(line for line in err.splitlines(keepends=True) if "of its own task" not in line)
 
 
-def shell(line: str, *values: object) -> tuple[int, str]:
-    """Run a line of a shell, where "$0" is the command and "$1" … are `values`; return the first status and stderr."""
-    command = f"{sys.executable} -m ri_analysis.cli"
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell here")
+@pytest.mark.parametrize("command", ["methods", "methods --json", "measure $1 --workspace $2"])
+def test_a_reader_that_goes_away_ends_it_quietly(command: str, tiny: Path, workspace: Path) -> None:
+    line = f"{sys.executable} -m ri_analysis.cli {command} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
-        ["bash", "-c", line.replace("ri-analysis", command), "shell", *map(str, values)],
+        ["bash", "-c", line, "shell", str(tiny), str(workspace)],
         env=os.environ | {"PYTHONPATH": str(resource_root())},
         capture_output=True,
         text=True,
     )
-    return done.returncode, besides_progress(besides_experts(done.stderr))
+    assert (done.returncode, besides_progress(besides_experts(done.stderr))) == (141, "")
 
 
-needs_bash = pytest.mark.skipif(sys.platform == "win32" or not Path("/dev/full").exists(), reason="no such shell here")
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no such device here")
 
 
-@needs_bash
-@pytest.mark.parametrize("command", ["methods", "methods --json", "measure $1 --workspace $2"])
-def test_a_reader_that_goes_away_ends_it_quietly(command: str, tiny: Path, workspace: Path) -> None:
-    assert shell(f"ri-analysis {command} | true; exit ${{PIPESTATUS[0]}}", tiny, workspace) == (141, "")
-
-
-@needs_bash
+@needs_full
 def test_where_no_message_can_be_written_the_exit_code_says_it() -> None:
-    assert shell("ri-analysis measure no-such-suite 2> /dev/full") == (2, "")
+    assert started.command(["measure", "no-such-suite"], err=FULL).wait(300) == 2
 
 
-@needs_bash
-@pytest.mark.parametrize("command", ["methods", "measure $1 --workspace $2"])
-def test_a_full_disk_under_the_output_is_one_message(command: str, tiny: Path, workspace: Path) -> None:
-    found = shell(f"ri-analysis {command} > /dev/full", tiny, workspace)
-    assert found == (2, "ri-analysis: the output can't be written: no space left on device\n")
+@needs_full
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_full_disk_under_the_output_is_one_message(
+    measured: bool, tiny: Path, workspace: Path, tmp_path: Path
+) -> None:
+    words = ["measure", str(tiny), "--workspace", str(workspace)] if measured else ["methods"]
+    code = started.command(words, out=FULL, err=tmp_path / "said").wait(300)
+    said = besides_progress(besides_experts((tmp_path / "said").read_text()))
+    assert (code, said) == (2, "ri-analysis: the output can't be written: no space left on device\n")
 
 
 def raising(error: Exception) -> Callable[..., None]:

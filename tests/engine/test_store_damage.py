@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,27 @@ def test_a_store_that_another_process_has_set_aside_is_not_set_aside_again(tmp_p
     first.put("new", ANSWER)
     assert second.has("new")
     assert len(list(tmp_path.glob("store.sqlite.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_log_that_is_cut_off_under_an_open_store_is_no_end_of_it(
+    others: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for number in range(40):
+        store.put(f"key {number}", ANSWER)
+    others_open = [Store(tmp_path) for _ in range(others)]
+    log = tmp_path / "store.sqlite-wal"
+    os.truncate(log, log.stat().st_size // 2)
+    for asked in (store, *others_open):
+        found = [asked.get(f"key {number}") for number in range(40)]
+        assert all(np.array_equal(answer["a"], ANSWER["a"]) for answer in found if answer is not None)
+        assert others or any(answer is not None for answer in found), "what lies before the cut is still there"
+        asked.put("new", ANSWER)
+        assert Store(tmp_path).has("new")
+    aside = [path for path in tmp_path.glob("store.sqlite.damaged-*") if path.name[-4:] not in ("-wal", "-shm")]
+    assert len(aside) == others
+    assert ("can't be read" in capsys.readouterr().err) == bool(others)
 
 
 def test_a_workspace_that_cannot_be_written_is_still_one_message(tmp_path: Path) -> None:

@@ -91,17 +91,12 @@ def test_without_them_everything_is_measured_here(tiny: Path, workspace: Path, s
 
 @pytest.mark.parametrize(
     ("page", "drawn"),
-    [
-        ("interference", "largest single contribution"),
-        ("sensitivity", "The plateau is the range"),
-        ("studies", "Here:"),
-    ],
+    [("interference", "largest single contribution"), ("sensitivity", "The plateau is the range")],
 )
 def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "SHORT", 1e6)
     monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
     monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)
-    app.session_state["ri.choice"] = {"studies.name": "averaging"}
     of_others = resources.jobs().starting_with("")  # tests before this one
     clean(app.run())
     clean(app.switch_page(f"pages/{page}.py").run())

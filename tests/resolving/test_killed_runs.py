@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import killed
 import pytest
+import started
 from tiny import make_suite
 
 LAST: dict[str, Any] = {"parameters": "last-blocks", "blocks": 1}
@@ -27,28 +24,14 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_suite(tmp_path_factory.mktemp("tiny")))
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[Any]:
-    """Processes that begin with everything imported and no thread started."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ri_analysis.resolving"])
-    with pytest.MonkeyPatch.context() as patch:
-        # Tests of pages leave their script as the main module, which a new process would run.
-        patch.setitem(sys.modules, "__main__", ModuleType("__main__"))
-        yield context
-
-
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
-    suite: str, processes: Any, tmp_path: Path, subtests: pytest.Subtests
+    suite: str, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     """Killed over and over, in other places each time, until it is done; for every choice of parameters."""
 
     def run(folder: Path, settings: dict[str, Any], moment: str) -> int:
         arguments = (suite, folder, {"steps": 6, "lr": 1e-3, "batch": 16} | settings, moment, "block" in folder.name)
-        process = processes.Process(target=killed.run, args=arguments)
-        process.start()
-        process.join()
-        return int(process.exitcode)
+        return started.call(killed.run, *arguments).wait()
 
     for choice, settings in CHOICES.items():
         with subtests.test(choice):

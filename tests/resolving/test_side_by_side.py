@@ -4,7 +4,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib import import_module
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import started
 from tiny import make_suite
 
 from ri_analysis.errors import Cancelled, InputError
@@ -91,19 +91,15 @@ def test_a_worker_that_is_killed_is_named_and_the_run_resumes(suite: str, tmp_pa
     assert len(killed) == 2
 
 
+def adapt_and_tell(suite: str, folder: Path, told: Path) -> None:
+    adapt(suite, folder, LONG, report=lambda _: told.touch())
+
+
 def test_workers_end_with_the_process_that_started_them(suite: str, tmp_path: Path):
-    code = (
-        "from pathlib import Path; import test_side_by_side as t;"
-        f"t.adapt({suite!r}, Path({str(tmp_path / 'set')!r}), t.LONG, report=lambda l: print(l.step, flush=True))"
-    )
-    path = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
-    )
-    assert parent.stdout is not None
-    parent.stdout.readline()  # a step was taken
+    parent = started.call(adapt_and_tell, suite, tmp_path / "set", tmp_path / "told")
+    while not (tmp_path / "told").exists():  # a step was taken
+        assert parent.poll() is None
+        time.sleep(0.05)
     children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
     parent.kill()
     parent.wait()

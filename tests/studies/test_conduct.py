@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from started import Started, command
 
 from ri_analysis.cli import main
 from ri_analysis.engine import Evaluator
@@ -37,9 +38,8 @@ def arguments(suite: Path, workspace: Path, out: Path, *more: str) -> list[str]:
     return ["study", "sensitivity", str(suite), *STUDY, *options, *more]
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    code = "import sys; from ri_analysis.cli import main; sys.exit(main())"
-    return subprocess.Popen([sys.executable, "-c", code, *words], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+def start(*words: str) -> Started:
+    return command(words, environment=ENVIRONMENT)
 
 
 def assert_same(found: Path, expected: Path) -> None:
@@ -65,7 +65,7 @@ def points_kept(workspace: Path) -> int:
     return outcomes // 3  # the tasks of the tiny suite
 
 
-def wait_for_points(workspace: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for_points(workspace: Path, count: int, process: Started) -> None:
     end = time.monotonic() + 300
     while points_kept(workspace) < count:
         assert process.poll() is None, "the study ended before it could be disturbed"

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import started
+from started import Started
 from streamlit import config
 
 from ri_analysis.cli import main
 from ri_analysis.errors import InputError
-from ri_analysis.suite import resource_root
 from ri_analysis.ui import server
 
 
@@ -193,9 +192,8 @@ def test_a_bad_flag_is_one_message_before_anything_is_served(
 def test_a_server_obeys_a_variable_and_the_folder(tiny: Path, workspace: Path, tmp_path: Path) -> None:
     write(tmp_path / "here", '[server]\nbaseUrlPath = "deep/down"\nheadless = true\n')
     port = free_port()
-    environment = os.environ | {"STREAMLIT_SERVER_PORT": str(port), "PYTHONPATH": str(resource_root())}
-    command = [sys.executable, "-m", "ri_analysis.cli", "app", str(tiny), "--workspace", str(workspace)]
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    variables = os.environ | {"STREAMLIT_SERVER_PORT": str(port)}
+    running = started.command(["app", str(tiny), "--workspace", str(workspace)], environment=variables)
     try:
         assert answers(f"http://127.0.0.1:{port}/deep/down/_stcore/health", running) == 200
         assert answers(f"http://127.0.0.1:{port}/_stcore/health", running) == 404
@@ -217,16 +215,16 @@ def test_the_start_says_what_is_open_to_whom(
     flags: list[str], who: str, tiny: Path, workspace: Path, tmp_path: Path
 ) -> None:
     port = free_port("0.0.0.0")
-    environment = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true", "PYTHONPATH": str(resource_root())}
-    command = [sys.executable, "-m", "ri_analysis.cli", "app", str(tiny), "--workspace", str(workspace)]
-    command += ["--port", str(port), "--allow", str(tmp_path / "home"), *flags]
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    variables = os.environ | {"STREAMLIT_SERVER_HEADLESS": "true"}
+    words = ["app", str(tiny), "--workspace", str(workspace), "--port", str(port), "--allow", str(tmp_path / "home")]
+    running = started.command([*words, *flags], environment=variables, err=tmp_path / "said")
     try:
         assert answers(f"http://127.0.0.1:{port}/_stcore/health", running) == 200
         status = answers(f"http://127.0.0.1:{port}/", running)
     finally:
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=120)
+        running.wait(120)
+    said = (tmp_path / "said").read_text()
     address = re.search(rf"ri-analysis: http://[\w.-]+:{port}/(\?token=[\w-]{{32}})?\n", said)
     assert address is not None
     assert f"open to {who}: they can start computations as you" in said
@@ -236,7 +234,7 @@ def test_the_start_says_what_is_open_to_whom(
     assert running.returncode == 0
 
 
-def answers(address: str, running: subprocess.Popen[Any]) -> int | None:
+def answers(address: str, running: Started) -> int | None:
     """Return the status a server answers with, once it does; None when it ends or takes two minutes."""
     end = time.monotonic() + 120
     while time.monotonic() < end and running.poll() is None:
