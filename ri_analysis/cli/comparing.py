@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING, Any
 
 from ri_analysis.cli.flags import command
@@ -86,13 +87,15 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _named(evaluator: Evaluator, text: str) -> tuple[str | None, list[MergeRecipe]]:
     """Return the name in front of a recipe's text, None without one, and its recipes."""
-    from ri_analysis.engine.recipe_texts import expand
+    from ri_analysis.engine.recipe_texts import begins_recipe, expand
 
-    name, colon, rest = text.rpartition(": ")
-    found = expand(evaluator, rest)
-    if colon and len(found) > 1:
+    # Both the name and a task may hold ": "; a recipe begins with a method.
+    starts = [0, *(each.end() for each in re.finditer(": ", text))]
+    start = max((each for each in starts if begins_recipe(text[each:])), default=starts[-1])
+    name, found = text[: max(0, start - 2)], expand(evaluator, text[start:])
+    if start and len(found) > 1:
         raise InputError(f"--recipe: expected one recipe after the name {name!r}, found {len(found)}")
-    return (name if colon else None), found
+    return (name if start else None), found
 
 
 def _one(evaluator: Evaluator, text: str) -> MergeRecipe:

@@ -85,6 +85,12 @@ def expand(evaluator: Evaluator, text: str) -> list[MergeRecipe]:
     return list(dict.fromkeys(found))
 
 
+def begins_recipe(text: str) -> bool:
+    """Whether the first word of a text is a method, or several."""
+    first, *_ = text.split(maxsplit=1) or [""]
+    return first == ALL or all(name in METHODS for name in first.split(","))
+
+
 def _given(words: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:

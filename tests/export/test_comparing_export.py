@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ri_analysis.cli import main
+from ri_analysis.cli import comparing, main
 from ri_analysis.engine import Evaluator
 from ri_analysis.engine.comparing import Collection
 from ri_analysis.engine.recipe_texts import expand
+from ri_analysis.errors import InputError
 from ri_analysis.export.comparing import (
     NUMBERS,
     RECIPE_COLUMNS,
@@ -113,3 +114,11 @@ def test_the_command_says_what_it_can_t_read(evaluator: Evaluator, capsys: pytes
     ):
         assert main(["compare", *suite, *flags]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_name_before_a_recipe_may_hold_colons_and_so_may_a_task(evaluator: Evaluator) -> None:
+    for text, name in (("averaging", None), ("ties: averaging", "ties"), ("a: b: averaging seed=0", "a: b")):
+        assert comparing._named(evaluator, text) == (name, [evaluator.recipe("averaging")])
+    for text in ("averaging 'tasks=Reds,x: y'", "Mine: averaging 'tasks=Reds,x: y'"):
+        with pytest.raises(InputError, match="x: y"):
+            comparing._named(evaluator, text)
