@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +15,9 @@ from ri_analysis.allowed import allow_only
 from ri_analysis.engine import Evaluator
 from ri_analysis.suite import open_suite
 
-torch.set_num_threads(1)  # towers this small only lose by being shared between threads
+# Towers this small only lose by being shared between threads, here and in the processes that tests start.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Each AppTest looks for components in all installed packages, which takes longer than most pages: once will do.
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)

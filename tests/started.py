@@ -103,15 +103,12 @@ def _command(
         os.dup2(file, number)
         os.close(file)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-    import torch
-
     from ri_analysis.cli import main
 
-    if threads := variables.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(int(threads))  # PyTorch has read it before
     if before is not None:
         before()
-    code = main(words)
+    sys.argv = ["ri-analysis", *words]
+    code = main()
     with suppress(OSError):
         sys.stderr.flush()
     sys.stderr = None  # as Python does it at the end, no matter whether that could be written

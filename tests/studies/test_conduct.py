@@ -30,7 +30,7 @@ from ri_analysis.studies.conducting.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ["--set", "methods=task-arithmetic,ties,iso-c", "--set", "levels=5", "--set", "images=24"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def arguments(suite: Path, workspace: Path, out: Path, *more: str) -> list[str]:
@@ -39,7 +39,7 @@ def arguments(suite: Path, workspace: Path, out: Path, *more: str) -> list[str]:
 
 
 def start(*words: str) -> Started:
-    return command(words, environment=ENVIRONMENT)
+    return command(words)
 
 
 def assert_same(found: Path, expected: Path) -> None:
