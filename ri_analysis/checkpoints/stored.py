@@ -82,6 +82,7 @@ class StoredTensors(Mapping[str, torch.Tensor]):
 
     def _bytes(self, start: int, length: int) -> Any:
         """Return a storage of some bytes of the file."""
+        require_unchanged(self._path, self._stamp)
         found = np.empty(length, np.uint8)
         with opened(self._path, "a checkpoint") as stream:
             stream.seek(start)
