@@ -1,4 +1,4 @@
-"""θ₀ and the task vectors τ_t = θ_t − θ₀, walked tensor by tensor."""
+"""θ₀ and the task vectors τ_t = θ_t − θ₀, walked tensor by tensor over memory-mapped files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Layer:
 
 
 class _StoredLayer(Layer):
-    """A layer of experts as they were stored: task vectors are computed where they are asked for.
+    """A layer whose experts lie in memory-mapped files: task vectors are computed where they are asked for.
 
     `experts` maps a task to its raw tensor and its coefficient; `read` reads it again and
     raises the error for a NaN or infinity.

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 from unittest import mock
+
+from ri_analysis import views
 
 # Elsewhere each process loads all by itself: PyTorch can't be forked there.
 _CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
@@ -22,7 +25,6 @@ _LOADED = [
     "ri_analysis.ui.shell",
     "sklearn.decomposition",
 ]
-_PAGES = Path(__file__).resolve().parents[1] / "ri_analysis" / "views"
 
 
 class Started:
@@ -66,7 +68,7 @@ class Started:
 def call(function: Callable[..., None], *arguments: Any) -> Started:
     """Start a process that calls an importable function."""
     _CONTEXT.set_forkserver_preload(
-        [*_LOADED, *(f"ri_analysis.views.{file.stem}" for file in _PAGES.glob("[a-z]*.py"))]
+        [*_LOADED, *(f"ri_analysis.views.{each.name}" for each in iter_modules(views.__path__))]
     )
     process = _CONTEXT.Process(target=function, args=arguments)
     # Tests of pages leave their script as the main module, which a new process would run.

@@ -1,6 +1,7 @@
-"""Tensors of a file, each read when it is asked for.
+"""Tensors of a file, each made when it is asked for: of mapped bytes, or of copied ones in an app that others use.
 
-Copied, not mapped: where somebody writes over a mapped file whose tensors are in use, the system ends the process.
+A map costs no memory and no time, but where the file is cut off while something uses a tensor of it, the system ends
+the process (SIGBUS). One's own command or app can run that risk; one that serves others can't.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 
 from ri_analysis import limits
+from ri_analysis.allowed import is_hidden
 from ri_analysis.documents import opened, parse_json
 from ri_analysis.errors import ChangedFile, InputError, one_message
+from ri_analysis.memory import mapped
 from ri_analysis.stamps import Stamp, require_unchanged
 
 DTYPES = {
@@ -64,6 +67,7 @@ class StoredTensors(Mapping[str, torch.Tensor]):
         self._path, self._stamp, self._stored = path, stamp, stored
         limits.require("name-characters", max(map(len, stored), default=0), path)
         require_unchanged(path, stamp)
+        self._map = None if is_hidden() else _map(path, stamp.size)
 
     def __getitem__(self, key: str) -> torch.Tensor:
         stored = self._stored[key]
@@ -83,6 +87,8 @@ class StoredTensors(Mapping[str, torch.Tensor]):
     def _bytes(self, start: int, length: int) -> Any:
         """Return a storage of some bytes of the file."""
         require_unchanged(self._path, self._stamp)
+        if self._map is not None:
+            return self._map[start : start + length]
         found = np.empty(length, np.uint8)
         with opened(self._path, "a checkpoint") as stream:
             stream.seek(start)
@@ -90,6 +96,12 @@ class StoredTensors(Mapping[str, torch.Tensor]):
                 raise ChangedFile(f"{self._path}: cut off since it was opened; open the suite again")
         require_unchanged(self._path, self._stamp)
         return torch.from_numpy(found).untyped_storage()
+
+
+def _map(path: Path, size: int) -> Any:
+    mapped(size)
+    # A private map: writing to a tensor never reaches the file.
+    return torch.UntypedStorage.from_file(str(path), False, size)
 
 
 def read_safetensors(path: Path, stamp: Stamp | None = None) -> StoredTensors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
 
+from ri_analysis.allowed import allow_only
 from ri_analysis.checkpoints import read_checkpoint
 from ri_analysis.checkpoints.stored import DTYPES, read_safetensors
 from ri_analysis.errors import ChangedFile, InputError
@@ -64,8 +66,18 @@ def test_a_header_is_taken_where_the_formats_library_takes_it(
         assert all(torch.equal(found[name].double(), expected[name].double()) for name in expected)
 
 
+@pytest.fixture
+def shared() -> Iterator[None]:
+    allow_only(None, hidden=True)
+    yield
+    allow_only(None)
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("name", ["x.safetensors", "zip.pt", "legacy.pt"])
-def test_a_file_that_is_cut_off_ends_no_process(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_cut_off_ends_no_app_that_others_use(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors, path = (
         {"a": torch.full((100_000,), 2.0), "b": torch.ones(100, 1_000)[:, ::2], "c": torch.ones(0)},
         tmp_path / name,
