@@ -194,26 +194,31 @@ class Store:
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
         with self._lock:
-            for mend in (self._read_again, self._replace):
-                if self._elsewhere():
-                    self._open_again()
-                try:
-                    return self._tell(statements)
-                except sqlite3.DatabaseError as error:
-                    if not self._elsewhere():  # since the moment before
-                        mend(error)
             if self._elsewhere():
                 self._open_again()
-            return self._tell(statements)
+            try:
+                return self._tell(statements)
+            except sqlite3.DatabaseError as error:
+                if self._elsewhere():  # since the moment before
+                    self._open_again()
+                elif _code(error) == sqlite3.SQLITE_IOERR_SHORT_READ:
+                    return self._ask_again(statements)
+                else:
+                    self._replace(error)
+                return self._tell(statements)
 
-    def _read_again(self, error: sqlite3.DatabaseError) -> None:
+    def _ask_again(self, statements: Sequence[Statement]) -> tuple[Any, ...] | None:
         """Open a file again that ended too early: its log is mended by that where no other process has it open."""
-        if _code(error) != sqlite3.SQLITE_IOERR_SHORT_READ:
-            return self._replace(error)
         self._connection.close()
         self._open()
+        try:
+            return self._tell(statements)
+        except sqlite3.DatabaseError as error:
+            self._replace(error)
+            return self._tell(statements)
 
     def _replace(self, error: sqlite3.DatabaseError) -> None:
+        """Set a damaged file aside for a new one. Raises the error where it is of another kind."""
         if not _is_damage(error):
             raise error
         self._set_aside(error)

@@ -77,7 +77,7 @@ def _table(
             resources.memory().put(key, None if known is None else known.table)
         there = resources.memory().get(key) is not None
         left = "" if there else resources.remembered((*key, "left"), look_ahead)
-    # Never by itself: how long its merges take isn't known ahead, and by some methods that is longest.
+    # Never by itself: how long merging takes isn't known ahead, and with some methods it takes longer than measuring.
     table: pd.DataFrame | None = background.on_request(
         key, "Run study", study.title, work, frame.plain(left), lambda: _so_far(key), long=True
     )

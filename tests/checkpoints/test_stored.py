@@ -74,6 +74,16 @@ def shared() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("shared")
+def test_a_file_that_is_removed_under_an_app_that_others_use_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.ones(3)}, path)
+    found = read_checkpoint(path).tensors
+    path.unlink()
+    with pytest.raises(ChangedFile):  # on which the suite is opened again
+        found["a"]
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("name", ["x.safetensors", "zip.pt", "legacy.pt"])
 def test_a_file_that_is_cut_off_ends_no_app_that_others_use(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

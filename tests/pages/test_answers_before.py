@@ -108,6 +108,14 @@ def test_what_is_short_starts_by_itself(app: AppTest, page: str, drawn: str, mon
     assert drawn in text(app) + "".join(item.value for item in app.subheader)
 
 
+def test_a_study_waits_for_its_button(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "SHORT", 1e6)
+    clean(app.run())
+    clean(app.switch_page("pages/studies.py").run())
+    assert app.button(key="start.study").label == "Run study"
+    assert not [job for job in resources.jobs().starting_with("study:") if job.look().running]
+
+
 def test_a_coarse_grid_is_there_while_the_whole_would_take_long(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensitivity, "OWN_LEVELS", 4)
     monkeypatch.setattr(sensitivity, "OWN_IMAGES", 6)

@@ -38,10 +38,6 @@ def arguments(suite: Path, workspace: Path, out: Path, *more: str) -> list[str]:
     return ["study", "sensitivity", str(suite), *STUDY, *options, *more]
 
 
-def start(*words: str) -> Started:
-    return command(words)
-
-
 def assert_same(found: Path, expected: Path) -> None:
     left, right = (pd.read_parquet(folder / "table.parquet") for folder in (found, expected))
     pd.testing.assert_frame_equal(left, right, atol=1e-5)
@@ -74,7 +70,7 @@ def wait_for_points(workspace: Path, count: int, process: Started) -> None:
 
 
 def test_a_killed_study_resumes_and_ends_with_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path):
-    first = start(*arguments(tiny, workspace, tmp_path / "never"))
+    first = command(arguments(tiny, workspace, tmp_path / "never"))
     wait_for_points(workspace, 10, first)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -88,14 +84,14 @@ def test_a_killed_study_resumes_and_ends_with_the_same_table(tiny: Path, workspa
 
 def test_two_processes_share_a_store(tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path):
     outs = [tmp_path / name for name in ("one", "two")]
-    both = [start(*arguments(tiny, workspace, out)) for out in outs]
+    both = [command(arguments(tiny, workspace, out)) for out in outs]
     assert [process.wait(timeout=400) for process in both] == [0, 0]
     for out in outs:
         assert_same(out, undisturbed)
 
 
 def test_a_pool_of_processes_gives_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path):
-    pool = start(*arguments(tiny, workspace, tmp_path / "pool", "--jobs", "2"))
+    pool = command(arguments(tiny, workspace, tmp_path / "pool", "--jobs", "2"))
     assert pool.wait(timeout=400) == 0
     assert_same(tmp_path / "pool", undisturbed)
 
@@ -129,7 +125,7 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
 ):
     pytest.importorskip("distributed")
     with cluster(tmp_path) as (address, workers):
-        study = start(*arguments(tiny, workspace, tmp_path / "dask", "--scheduler", address))
+        study = command(arguments(tiny, workspace, tmp_path / "dask", "--scheduler", address))
         wait_for_points(workspace, 12, study)
         workers[0].send_signal(signal.SIGKILL)
         assert study.wait(timeout=400) == 0
