@@ -117,8 +117,6 @@ def divide(jobs: int) -> None:
 
 # --- keeping it -------------------------------------------------------------------------------------------
 
-_enforced: int | None = None  # bytes of address space
-
 
 def enforce() -> None:
     """Have what would exceed the budget fail, with a message, before the system ends the process without one.
@@ -135,17 +133,9 @@ def enforce() -> None:
         _limit(found + 1024 * (int(status["VmData"]) - int(status["RssAnon"])) + _STACKS)
 
 
-def mapped(count: int) -> None:
-    """Say that a file of so many bytes is about to be mapped: that counts as address space, but takes no memory."""
-    if _enforced is not None:
-        _limit(_enforced + count)
-
-
 def _limit(count: int) -> None:
-    global _enforced
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    _enforced = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (_enforced, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (count if hard == resource.RLIM_INFINITY else min(count, hard), hard))
 
 
 @contextmanager

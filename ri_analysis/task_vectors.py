@@ -1,4 +1,4 @@
-"""θ₀ and the task vectors τ_t = θ_t − θ₀, walked tensor by tensor over memory-mapped files."""
+"""θ₀ and the task vectors τ_t = θ_t − θ₀, walked tensor by tensor, and piece by piece, through files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ri_analysis.checkpoints import Tensors, outline, outlines, pieces
 from ri_analysis.errors import InputError
 from ri_analysis.stamps import Watch
 from ri_analysis.threads import one_thread
-
-Tensors = Mapping[str, torch.Tensor]
 
 PIECE = 1 << 15  # entries: a row and its temporaries stay in the cache, and torch takes no second thread for it
 
@@ -86,57 +85,61 @@ class Layer:
 
 
 class _StoredLayer(Layer):
-    """A layer whose experts lie in memory-mapped files: task vectors are computed where they are asked for.
+    """A layer whose experts lie in files: task vectors are computed where they are asked for.
 
-    `experts` maps a task to its raw tensor and its coefficient; `read` reads it again and
-    raises the error for a NaN or infinity.
+    `experts` maps a task to its tensors; `read` reads one of them as a whole and raises the error for a NaN or
+    infinity.
     """
 
     def __init__(
         self,
         name: str,
         pretrained: torch.Tensor,
-        experts: Mapping[str, torch.Tensor],
+        experts: Mapping[str, Tensors],
         coefficients: Sequence[float],
         read: Callable[[str, str], torch.Tensor],
     ) -> None:
         self.name, self.pretrained = name, pretrained
         self._experts, self._coefficients, self._read = experts, coefficients, read
-        self._flat = [tensor.reshape(-1) for tensor in experts.values()]
 
     @cached_property
     def deltas(self) -> torch.Tensor:
         """The stacked task vectors (T, *shape)."""
-        stack = _empty((len(self._flat), *self.pretrained.shape), torch.float32)
-        flat = stack.view(len(self._flat), -1)
-        for target, *parts in zip(torch.split(flat, PIECE, dim=1), *self._split(), strict=True):
+        stack = _empty((self.count, *self.pretrained.shape), torch.float32)
+        targets = torch.split(stack.view(self.count, -1), PIECE, dim=1)
+        for target, parts in zip(targets, self._read_pieces(), strict=True):
             self._subtract(target, *parts)
         return stack
 
     @property
     def count(self) -> int:
         """See Layer."""
-        return len(self._flat)
+        return len(self._experts)
 
     def each(self) -> Iterator[torch.Tensor]:
         """See Layer."""
-        for (task, tensor), coefficient in zip(self._experts.items(), self._coefficients, strict=True):
-            yield _StoredLayer(self.name, self.pretrained, {task: tensor}, [coefficient], self._read).deltas[0]
+        for (task, tensors), coefficient in zip(self._experts.items(), self._coefficients, strict=True):
+            yield _StoredLayer(self.name, self.pretrained, {task: tensors}, [coefficient], self._read).deltas[0]
 
     def pieces(self) -> Iterator[torch.Tensor]:
         """See Layer."""
-        buffer = torch.empty(len(self._flat), min(PIECE, self.pretrained.numel()))
-        for parts in zip(*self._split(), strict=True):
+        buffer = torch.empty(self.count, min(PIECE, self.pretrained.numel()))
+        for parts in self._read_pieces():
             yield self._subtract(buffer[:, : len(parts[0])], *parts)
 
     def every(self, stride: int, start: int) -> torch.Tensor:
         """See Layer."""
-        parts = [tensor[start::stride] for tensor in (self.pretrained.reshape(-1), *self._flat)]
-        return self._subtract(torch.empty(len(self._flat), len(parts[0])), *parts)
+        found = []
+        for parts in self._read_pieces():
+            chosen = [part[start::stride] for part in parts]
+            found.append(self._subtract(torch.empty(self.count, len(chosen[0])), *chosen))
+            start = (start - len(parts[0])) % stride
+        return torch.cat(found, dim=1)
 
-    def _split(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Return θ₀ and every expert, each in pieces."""
-        return (torch.split(tensor, PIECE) for tensor in (self.pretrained.reshape(-1), *self._flat))
+    def _read_pieces(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield θ₀ and every expert, a piece of each at a time."""
+        experts = (pieces(tensors, self.name, PIECE) for tensors in self._experts.values())
+        return zip(torch.split(self.pretrained.reshape(-1), PIECE), *experts, strict=True)
 
     def _subtract(self, target: torch.Tensor, pretrained: torch.Tensor, *experts: torch.Tensor) -> torch.Tensor:
         for row, expert, coefficient in zip(target, experts, self._coefficients, strict=True):
@@ -191,7 +194,7 @@ class TaskVectors:
     @cached_property
     def size(self) -> int:
         """Floating-point parameters of one model."""
-        return sum(tensor.numel() for tensor in self._pretrained.values() if tensor.is_floating_point())
+        return sum(tensor.numel() for tensor in outlines(self._pretrained).values() if tensor.is_floating_point())
 
     def source(self, owner: str) -> str:
         """Return what an error calls a task's expert, or "pretrained"."""
@@ -209,11 +212,11 @@ class TaskVectors:
 
     def is_float(self, name: str) -> bool:
         """Whether tensor `name` is merged; integer buffers are kept from the pretrained model."""
-        return self._pretrained[name].is_floating_point()
+        return outline(self._pretrained, name).is_floating_point()
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of tensor `name`."""
-        return tuple(self._pretrained[name].shape)
+        return tuple(outline(self._pretrained, name).shape)
 
     def pretrained(self, name: str) -> torch.Tensor:
         """Return θ₀'s tensor `name`, float32 where it is a float."""
@@ -225,9 +228,8 @@ class TaskVectors:
 
     def layer(self, name: str, coefficients: Mapping[str, float] | None = None) -> Layer:
         """Return tensor `name` of θ₀ with every task vector's, times the task's coefficient (1 by default)."""
-        experts = {task: tensors[name] for task, tensors in self._experts.items()}
         factors = [(coefficients or {}).get(task, 1.0) for task in self.tasks]
-        return _StoredLayer(name, self.pretrained(name), experts, factors, self.expert)
+        return _StoredLayer(name, self.pretrained(name), self._experts, factors, self.expert)
 
     def walk(self, coefficients: Mapping[str, float] | None = None) -> Iterator[Layer]:
         """Yield every floating-point tensor as a Layer, in the model's order."""
@@ -256,16 +258,16 @@ class TaskVectors:
             raise InputError(f"{source}: expected the pretrained model's tensors, {_listing(missing)} missing")
         if extra:
             raise InputError(f"{source}: tensors the pretrained model does not have: {_listing(extra)}")
-        for name, reference in self._pretrained.items():
-            if tensors[name].shape != reference.shape:
+        for name, reference in outlines(self._pretrained).items():
+            found = outline(tensors, name)
+            if found.shape != reference.shape:
                 raise InputError(
                     f"{source}: tensor {name!r} must have the pretrained model's shape {tuple(reference.shape)}, "
-                    f"found {tuple(tensors[name].shape)}"
+                    f"found {tuple(found.shape)}"
                 )
-            if reference.is_floating_point() and tensors[name].dtype not in FLOATS:
+            if reference.is_floating_point() and found.dtype not in FLOATS:
                 raise InputError(
-                    f"{source}: tensor {name!r} must be float16, bfloat16, float32 or float64, "
-                    f"found {tensors[name].dtype}"
+                    f"{source}: tensor {name!r} must be float16, bfloat16, float32 or float64, found {found.dtype}"
                 )
 
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from random_experts import model, task_vectors
+from safetensors.torch import save_file
 
+from ri_analysis.checkpoints import read_checkpoint
 from ri_analysis.errors import InputError
-from ri_analysis.task_vectors import TaskVectors
+from ri_analysis.task_vectors import PIECE, TaskVectors
 
 PRETRAINED = {"visual.a": torch.zeros(2, 3), "visual.b": torch.zeros(4), "visual.n": torch.tensor([1])}
 
@@ -107,3 +111,31 @@ def test_selection_keeps_the_order_asked_for() -> None:
 @pytest.mark.parametrize(("name", "matrix"), [("visual.a", True), ("visual.b", False)])
 def test_two_dimensions_make_a_matrix(name: str, matrix: bool) -> None:
     assert TaskVectors(PRETRAINED, {"a": expert()}).layer(name).is_matrix is matrix
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_read_from_files_are_those_of_whole_tensors(dtype: torch.dtype, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"visual.a": (3, PIECE // 2 + 7), "visual.b": (5,), "visual.c": ()}
+    models = {
+        name: {key: torch.randn(size, generator=generator).to(dtype) for key, size in sizes.items()}
+        for name in ("pretrained", "digits", "cars")
+    }
+    for name, tensors in models.items():
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    pretrained, *experts = (read_checkpoint(tmp_path / f"{name}.safetensors").tensors for name in models)
+    vectors = TaskVectors(pretrained, dict(zip(("digits", "cars"), experts, strict=True)))
+    for layer in vectors.walk({"cars": 0.5}):
+        start = models["pretrained"][layer.name].float()
+        wanted = torch.stack(
+            [
+                models["digits"][layer.name].float() - start,
+                (models["cars"][layer.name].float() - start) * 0.5,
+            ]
+        )
+        flat = wanted.reshape(2, -1)
+        assert torch.equal(layer.deltas, wanted)
+        assert torch.equal(torch.stack(list(layer.each())), wanted)
+        assert torch.equal(torch.cat([piece.clone() for piece in layer.pieces()], dim=1), flat)
+        for start_at in (0, 3, 16):
+            assert torch.equal(layer.every(17, start_at), flat[:, start_at::17])

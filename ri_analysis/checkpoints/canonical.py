@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-
 from ri_analysis.checkpoints import hugging_face, lora
-from ri_analysis.checkpoints.hugging_face import pick
+from ri_analysis.checkpoints.lazy import Computed, Same, Tensors
 from ri_analysis.checkpoints.reader import Checkpoint
 from ri_analysis.checkpoints.towers import (
     PREFIX,
@@ -23,29 +21,7 @@ from ri_analysis.checkpoints.towers import (
 )
 from ri_analysis.errors import InputError, one_message
 
-Tensors = Mapping[str, torch.Tensor]
 _LINEARISED = re.compile(r"(^|\.)params0?\.\d+$|(^|\.)params0\.")
-
-
-class Computed(Mapping[str, torch.Tensor]):
-    """Tensors that are read or put together when they are asked for; `source` is what errors call them."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]], source: str) -> None:
-        self._makers, self._source = dict(makers), source
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        maker = self._makers[key]
-        with one_message(self._source, f"a tensor {key!r} that can be put together"):
-            return maker()
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._makers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
 
 
 @dataclass(frozen=True)
@@ -141,11 +117,11 @@ def whole_model(checkpoint: Checkpoint) -> Tensors:
         return _renamed(checkpoint, names)
     vision = read_tower(checkpoint).tensors
     text = hugging_face.text_makers(_renamed(checkpoint, names), source)
-    return Computed({**{key: partial(pick, vision, key) for key in vision}, **text}, source)
+    return Computed({**{key: Same(vision, key) for key in vision}, **text}, source)
 
 
 def _renamed(checkpoint: Checkpoint, names: Mapping[str, str]) -> Tensors:
-    makers = {new: partial(pick, checkpoint.tensors, old) for new, old in names.items()}
+    makers = {new: Same(checkpoint.tensors, old) for new, old in names.items()}
     return Computed(makers, str(checkpoint.path))
 
 
@@ -175,7 +151,7 @@ def _hugging_face(checkpoint: Checkpoint, names: Mapping[str, str], pretrained: 
     filled: tuple[str, ...] = ()
     projection = PREFIX + "proj"
     if projection not in makers and pretrained is not None and projection in pretrained:
-        makers[projection] = partial(pick, pretrained, projection)
+        makers[projection] = Same(pretrained, projection)
         filled = (projection,)
     order = [name for name in pretrained or () if name in makers]
     makers = {name: makers[name] for name in (*order, *(name for name in makers if name not in set(order)))}
@@ -194,7 +170,7 @@ def _adapted(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     makers = {
         name: partial(lora.apply, pretrained, name, adapter.steps[name], source)
         if name in adapter.steps
-        else partial(pick, pretrained, name)
+        else Same(pretrained, name)
         for name in pretrained
     }
     filled = tuple(name for name in pretrained if name not in adapter.steps)

@@ -7,18 +7,18 @@ transposed. Names as in transformers' `modeling_clip.py` (`pre_layrnorm` is spel
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from ri_analysis.checkpoints.lazy import Maker, Read, Same, Tensors, outline
 from ri_analysis.checkpoints.towers import HUGGING_FACE, PROJECTION
 from ri_analysis.errors import InputError
 
-Tensors = Mapping[str, torch.Tensor]
-Makers = dict[str, Callable[[], torch.Tensor]]
+Makers = dict[str, Maker]
 
 _VISION = {
     "embeddings.class_embedding": "class_embedding",
@@ -118,7 +118,7 @@ def text_makers(tensors: Tensors, source: str) -> Makers:
     if "text_projection.weight" in tensors and makers:
         makers["text_projection"] = partial(_transposed, tensors, "text_projection.weight")
     if "logit_scale" in tensors:
-        makers["logit_scale"] = partial(pick, tensors, "logit_scale")
+        makers["logit_scale"] = Same(tensors, "logit_scale")
     return makers
 
 
@@ -130,12 +130,12 @@ def _makers(tensors: Tensors, root: str, names: Mapping[str, str], prefix: str, 
         if not key.startswith(root):
             continue
         if inner in names:
-            makers[prefix + names[inner]] = partial(pick, tensors, key)
+            makers[prefix + names[inner]] = Same(tensors, key)
             used.add(key)
         elif layer := _LAYER.fullmatch(inner):
             block, kind = f"{prefix}transformer.resblocks.{layer[1]}", layer[3]
             if layer[2] in _BLOCK:
-                makers[f"{block}.{_BLOCK[layer[2]]}.{kind}"] = partial(pick, tensors, key)
+                makers[f"{block}.{_BLOCK[layer[2]]}.{kind}"] = Same(tensors, key)
             elif layer[2] == "self_attn.q_proj":
                 parts = [key.replace("q_proj", part) for part in _QKV]
                 missing = next((part for part in parts if part not in tensors), None)
@@ -173,7 +173,7 @@ def split(name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
 
 def _require_alike(tensors: Tensors, names: Sequence[str], source: str) -> None:
     """Raise InputError where q, k and v can't be rows of one matrix."""
-    first, *others = ((tensors[name].shape, tensors[name].dtype) for name in names)
+    first, *others = ((found.shape, found.dtype) for found in (outline(tensors, name) for name in names))
     other = next((index for index, found in enumerate(others, 1) if found != first), None)
     if other is not None or not first[0]:
         raise InputError(
@@ -182,14 +182,9 @@ def _require_alike(tensors: Tensors, names: Sequence[str], source: str) -> None:
         )
 
 
-def pick(tensors: Tensors, name: str) -> torch.Tensor:
-    """Return one tensor; what a lazy mapping calls when it is asked for."""
-    return tensors[name]
+def _joined(tensors: Tensors, names: Sequence[str], read: Read) -> torch.Tensor:
+    return torch.cat([read(tensors, name) for name in names])
 
 
-def _joined(tensors: Tensors, names: Sequence[str]) -> torch.Tensor:
-    return torch.cat([tensors[name] for name in names])
-
-
-def _transposed(tensors: Tensors, name: str) -> torch.Tensor:
-    return tensors[name].T.contiguous()
+def _transposed(tensors: Tensors, name: str, read: Read) -> torch.Tensor:
+    return read(tensors, name).T.contiguous()

@@ -18,11 +18,11 @@ import torch
 
 from ri_analysis.checkpoints import hugging_face
 from ri_analysis.checkpoints.hugging_face import Place
+from ri_analysis.checkpoints.lazy import Read, Tensors, outline
 from ri_analysis.checkpoints.lora_names import Name, vision_names
 from ri_analysis.checkpoints.lora_settings import Settings, read_settings
 from ri_analysis.errors import InputError
 
-Tensors = Mapping[str, torch.Tensor]
 Step = Callable[[torch.Tensor], None]
 
 _FACTOR = re.compile(r"(.+)\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)((?:\.[^.]+)*)")
@@ -63,9 +63,11 @@ def read_adapter(tensors: Tensors, config: Mapping[str, Any], pretrained: Tensor
     return Adapter(steps, frozenset(names), tuple(remarks))
 
 
-def apply(pretrained: Tensors, name: str, steps: Sequence[Step], source: str) -> torch.Tensor:
+def apply(pretrained: Tensors, name: str, steps: Sequence[Step], source: str, read: Read) -> torch.Tensor:
     """Return the pretrained tensor `name` with `steps` made to it, computed in float32."""
-    tensor = pretrained[name].float().clone()
+    tensor = read(pretrained, name).float().clone()
+    if tensor.is_meta:  # no step changes its shape
+        return tensor
     for step in steps:
         step(tensor)
     if not torch.isfinite(tensor).all():
@@ -203,7 +205,7 @@ class _Reader:
         return place if place is not None and place.name in self.pretrained else None
 
     def _shape(self, place: Place) -> torch.Size:
-        return place.of(self.pretrained[place.name]).shape
+        return place.of(outline(self.pretrained, place.name)).shape
 
     def _value(self, key: str) -> torch.Tensor:
         value = self.tensors[key]

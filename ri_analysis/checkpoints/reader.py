@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ri_analysis.checkpoints import lora
+from ri_analysis.checkpoints.lazy import Computed, Same, Tensors
 from ri_analysis.checkpoints.stamps import content_digest
 from ri_analysis.checkpoints.stored import read_safetensors
 from ri_analysis.checkpoints.torch_file import ZIP_MAGIC, read_torch, verify_records
@@ -30,23 +29,6 @@ _FOLDER_FILES = (
 # Names the content of a file; the second argument looks at the file's own checksums first.
 _Naming = Callable[[Path, Callable[[Path], None] | None], str]
 _PICKLE_STARTS = (b"\x80", b"c", b"(")  # a protocol number; a class or a mark in the oldest protocol
-
-
-class _Gathered(Mapping[str, torch.Tensor]):
-    """Tensors of one or several files under other names: name → where it lies, and what it is called there."""
-
-    def __init__(self, owners: Mapping[str, tuple[Mapping[str, torch.Tensor], str]]) -> None:
-        self._owners = owners
-
-    def __getitem__(self, key: str) -> torch.Tensor:
-        tensors, name = self._owners[key]
-        return tensors[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._owners)
-
-    def __len__(self) -> int:
-        return len(self._owners)
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class Checkpoint:
     """
 
     path: Path
-    tensors: Mapping[str, torch.Tensor]
+    tensors: Tensors
     digest: str
     ignored: tuple[str, ...] = ()
     module: str = ""
@@ -132,7 +114,7 @@ def _without_wrappers(found: Checkpoint) -> Checkpoint:
     names = without_wrappers(found.tensors, str(found.path))
     if all(new == old for new, old in names.items()):
         return found
-    tensors = _Gathered({new: (found.tensors, old) for new, old in names.items()})
+    tensors = Computed({new: Same(found.tensors, old) for new, old in names.items()}, str(found.path))
     return replace(found, tensors=tensors, unread={bare_name(name): kind for name, kind in found.unread.items()})
 
 
@@ -224,15 +206,13 @@ def _read_shards(folder: Path, name: str, config: Mapping[str, Any], naming: _Na
     for key, item in index.items():
         if key not in shards[item].tensors:
             raise InputError(f"{folder / item}: expected tensor {key!r}, which {name!r} places there, found none")
-    owners = {key: (shards[item].tensors, key) for key, item in index.items()}
+    tensors = Computed({key: Same(shards[item].tensors, key) for key, item in index.items()}, str(folder))
     content = digest(*(shards[item].digest for item in shards), json.dumps([index, config], sort_keys=True))
     size = sum(shard.size for shard in shards.values())
     unread = {key: kind for shard in shards.values() for key, kind in shard.unread.items()}
     ignored = tuple(key for shard in shards.values() for key in shard.ignored)
     remarks = tuple(remark for shard in shards.values() for remark in shard.remarks)
-    return Checkpoint(
-        folder, _Gathered(owners), content, ignored, config=config, size=size, unread=unread, remarks=remarks
-    )
+    return Checkpoint(folder, tensors, content, ignored, config=config, size=size, unread=unread, remarks=remarks)
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:

@@ -1,28 +1,29 @@
-"""Tensors of a file, each made when it is asked for: of mapped bytes, or of copied ones in an app that others use.
+"""Tensors of a file, each read when it is asked for.
 
-A map costs no memory and no time, but where the file is cut off while something uses a tensor of it, the system ends
-the process (SIGBUS). One's own command or app can run that risk; one that serves others can't.
+Copied, not mapped: where somebody writes over a mapped file whose tensors are in use, the system ends the process.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ri_analysis import limits
-from ri_analysis.allowed import is_hidden
+from ri_analysis.checkpoints.lazy import LazyTensors
 from ri_analysis.documents import opened, parse_json
 from ri_analysis.errors import ChangedFile, InputError, one_message
-from ri_analysis.memory import mapped
 from ri_analysis.stamps import Stamp, require_unchanged
 
-DTYPES = {
+DTYPES: Mapping[str, torch.dtype] = {
     name: getattr(torch, name)
     for name in (
         *("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"),
@@ -56,7 +57,7 @@ class Stored(NamedTuple):
         return sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True)) + 1
 
 
-class StoredTensors(Mapping[str, torch.Tensor]):
+class StoredTensors(LazyTensors[Stored]):
     """The tensors of a file by name.
 
     `stamp` is the file's from before anything was read of it. A tensor raises ChangedFile once the file has changed,
@@ -64,44 +65,64 @@ class StoredTensors(Mapping[str, torch.Tensor]):
     """
 
     def __init__(self, path: Path, stamp: Stamp, stored: Mapping[str, Stored]) -> None:
-        self._path, self._stamp, self._stored = path, stamp, stored
+        super().__init__(stored)
+        self._path, self._stamp = path, stamp
         limits.require("name-characters", max(map(len, stored), default=0), path)
         require_unchanged(path, stamp)
-        self._map = None if is_hidden() else _map(path, stamp.size)
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        stored = self._stored[key]
-        dtype = DTYPES.get(stored.dtype)
-        if dtype is None:
-            raise InputError(f"{self._path}: tensor {key!r} must be of a plain type, found {stored.dtype!r}")
+        stored, dtype = self._entries[key], self._dtype(key)
         with one_message(self._path, f"the tensor {key!r}"):
-            data = self._bytes(stored.start, stored.elements * dtype.itemsize)
+            found = np.empty(stored.elements * dtype.itemsize, np.uint8)
+            with self._at(stored.start) as fill:
+                fill(found)
+            data: Any = torch.from_numpy(found).untyped_storage()
             return torch.empty(0, dtype=dtype).set_(data, 0, stored.shape, stored.stride)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
+    def outline(self, key: str) -> torch.Tensor:
+        """See LazyTensors."""
+        stored, dtype = self._entries[key], self._dtype(key)
+        with one_message(self._path, f"the tensor {key!r}"):
+            return torch.empty_strided(stored.shape, stored.stride, dtype=dtype, device="meta")
 
-    def __len__(self) -> int:
-        return len(self._stored)
+    def _dtype(self, key: str) -> torch.dtype:
+        name = self._entries[key].dtype
+        if name not in DTYPES:
+            raise InputError(f"{self._path}: tensor {key!r} must be of a plain type, found {name!r}")
+        return DTYPES[name]
 
-    def _bytes(self, start: int, length: int) -> Any:
-        """Return a storage of some bytes of the file."""
+    def pieces(self, key: str, size: int) -> Iterator[torch.Tensor]:
+        """See LazyTensors; no more than a piece is held of a tensor that lies in the file in order."""
+        stored, dtype = self._entries[key], self._dtype(key)
+        if stored.stride != _in_order(stored.shape):
+            yield from super().pieces(key, size)
+            return
+        elements = stored.elements
+        buffer = torch.empty(min(size, elements), dtype=dtype)
+        raw = buffer.view(torch.uint8).numpy()
+        with self._at(stored.start) as fill:
+            for start in range(0, elements, size):
+                count = min(size, elements - start)
+                fill(raw[: count * dtype.itemsize])
+                yield buffer[:count]
+
+    @contextmanager
+    def _at(self, start: int) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
+        """Return what fills an array with the file's next bytes, from byte `start` on."""
         require_unchanged(self._path, self._stamp)
-        if self._map is not None:
-            return self._map[start : start + length]
-        found = np.empty(length, np.uint8)
         with opened(self._path, "a checkpoint") as stream:
             stream.seek(start)
-            if cast(io.BufferedReader, stream).readinto(found.data) < length:
-                raise ChangedFile(f"{self._path}: cut off since it was opened; open the suite again")
+            yield partial(self._fill, cast(io.BufferedReader, stream))
         require_unchanged(self._path, self._stamp)
-        return torch.from_numpy(found).untyped_storage()
+
+    def _fill(self, stream: io.BufferedReader, array: npt.NDArray[np.uint8]) -> None:
+        if stream.readinto(array.data) < len(array):
+            raise ChangedFile(f"{self._path}: cut off since it was opened; open the suite again")
 
 
-def _map(path: Path, size: int) -> Any:
-    mapped(size)
-    # A private map: writing to a tensor never reaches the file.
-    return torch.UntypedStorage.from_file(str(path), False, size)
+def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a tensor whose elements lie one after the other."""
+    return tuple(prod(shape[1 + side :]) for side in range(len(shape)))
 
 
 def read_safetensors(path: Path, stamp: Stamp | None = None) -> StoredTensors:
@@ -136,7 +157,7 @@ def _places(header: object, start: int, size: int, path: Path) -> dict[str, Stor
                 f"{path}: expected the {needed} bytes of tensor {name!r} from byte {end} of the data on, "
                 f"found bytes {begin} to {stop}"
             )
-        found[name] = Stored(start + begin, dtype, shape, tuple(prod(shape[1 + side :]) for side in range(len(shape))))
+        found[name] = Stored(start + begin, dtype, shape, _in_order(shape))
         end = stop
     if start + end != size:
         raise InputError(f"{path}: expected {_EXPECTED} of {start + end} bytes, found {size}; is it truncated?")

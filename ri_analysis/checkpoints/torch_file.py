@@ -1,4 +1,4 @@
-"""Torch files, zip archives and the older sequential format, as memory-mapped tensors; nothing in them is run."""
+"""Torch files, zip archives and the older sequential format: tensors that are read when asked for; nothing is run."""
 
 from __future__ import annotations
 

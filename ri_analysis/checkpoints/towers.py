@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ri_analysis import limits
+from ri_analysis.checkpoints.lazy import Tensors, outline
 from ri_analysis.errors import InputError
 
 PREFIX = "visual."  # open_clip's
@@ -192,14 +193,16 @@ def _quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def _equal(tensors: Mapping[str, torch.Tensor], one: Mapping[str, str], two: Mapping[str, str]) -> bool:
+def _equal(tensors: Tensors, one: Mapping[str, str], two: Mapping[str, str]) -> bool:
     """Whether two towers hold the same names and the same bits."""
-    return one.keys() == two.keys() and all(_same(tensors[one[name]], tensors[two[name]]) for name in one)
+    return one.keys() == two.keys() and all(_same(tensors, one[name], two[name]) for name in one)
 
 
-def _same(one: torch.Tensor, two: torch.Tensor) -> bool:
-    if one.shape != two.shape or one.dtype != two.dtype:
+def _same(tensors: Tensors, *names: str) -> bool:
+    outlines = [outline(tensors, name) for name in names]
+    if outlines[0].shape != outlines[1].shape or outlines[0].dtype != outlines[1].dtype:
         return False
+    one, two = (tensors[name] for name in names)
     if one.data_ptr() == two.data_ptr() and one.stride() == two.stride():
         return True
     return torch.equal(one.reshape(-1).view(torch.uint8), two.reshape(-1).view(torch.uint8))

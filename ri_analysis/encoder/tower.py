@@ -14,6 +14,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch.utils.checkpoint import checkpoint
 
+from ri_analysis.checkpoints import outlines
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder.architecture import Architecture
 from ri_analysis.encoder.device import compute_alike, within_memory
@@ -33,7 +34,7 @@ Chosen = Sequence[tuple[ImageSet, Sequence[int] | npt.NDArray[np.int64] | None]]
 def check_fit(architecture: Architecture, weights: Mapping[str, torch.Tensor], source: str) -> None:
     """Raise InputError for a missing, extra or misshapen tensor among canonical `visual.` ones."""
     shapes = architecture.tower_shapes()
-    found = {_fitting(key, tensor.shape, shapes, architecture, source) for key, tensor in weights.items()}
+    found = {_fitting(key, found.shape, shapes, architecture, source) for key, found in outlines(weights).items()}
     _refuse_missing(set(shapes) - found, source)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, Tower, read_tower
+from ri_analysis.checkpoints import Checkpoint, Tower, outlines, read_tower
 from ri_analysis.encoder import Architecture, HeadLoader, architecture_of, check_fit, pick_device
 from ri_analysis.encoder.activation import require_activation, require_tags_activation
 from ri_analysis.engine.evaluator import Evaluator
@@ -230,7 +230,7 @@ class _Check:
         self.report.remarks += tower.remarks
         require_activation(str(source.path), tower, self.architecture)
         require_tags_activation(self.suite, self.architecture)
-        count = sum(tensor.numel() for tensor in tower.tensors.values())
+        count = sum(tensor.numel() for tensor in outlines(tower.tensors).values())
         return f"{self.suite.spec.architecture}, {tower.kind}, {count / 1e6:.2f} M parameters in the vision tower"
 
     def expert(self, task: str, experts: str, _progress: Progress) -> str:
@@ -262,7 +262,7 @@ class _Check:
         return f"all values of {len(tasks)} experts are finite"
 
     def account(self, model: str, experts: str, checkpoint: Checkpoint, tower: Tower) -> None:
-        tensors = list(checkpoint.tensors.values())
+        tensors = list(outlines(checkpoint.tensors).values())
         dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors if tensor.is_floating_point()})
         self.report.files.append(
             FileAccount(

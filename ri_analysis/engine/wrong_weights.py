@@ -7,6 +7,7 @@ from itertools import combinations
 
 import torch
 
+from ri_analysis.checkpoints import outlines
 from ri_analysis.engine.gram import Gram, kept_gram
 from ri_analysis.engine.store import Store
 from ri_analysis.suite import ORIGINAL, Suite
@@ -106,7 +107,7 @@ class _Weights:
 def _rounding(suite: Suite, task: str, experts: str) -> float:
     """Return how far, in ‖θ₀‖, saving in its number format may have moved an expert more than the pretrained model."""
     kinds = [
-        next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+        next(tensor.dtype for tensor in outlines(tensors).values() if tensor.is_floating_point())
         for tensors in (suite.zero_shot, suite.tower(suite.expert(task, experts)).tensors)
     ]
     # Rounding moves a number by eps / 2 of it at most, and by less than eps / 4 in the mean square.

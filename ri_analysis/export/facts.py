@@ -12,7 +12,7 @@ import pandas as pd
 from ri_analysis import plugins
 from ri_analysis.allowed import told
 from ri_analysis.analyses import Answer, find_analysis
-from ri_analysis.checkpoints import vision_tower
+from ri_analysis.checkpoints import outlines
 from ri_analysis.engine import Comparison, Evaluator, default_workspace
 from ri_analysis.engine.merge_probe import Gain
 from ri_analysis.export.snapshot import Origin, now, versions
@@ -28,7 +28,7 @@ from ri_analysis.suite.suite import RECORD
 def suite_in_words(evaluator: Evaluator) -> str:
     """Return two sentences: what there is to merge, and what it is measured on."""
     suite, table = evaluator.suite, task_table(evaluator)
-    parameters = sum(tensor.numel() for tensor in vision_tower(suite.pretrained).values())
+    parameters = sum(tensor.numel() for tensor in outlines(suite.zero_shot).values())
     size = f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else f"{parameters:,}"
     text = (
         f"Suite **{suite.name}**: {words.count(len(suite.tasks), 'expert')} fine-tuned from one CLIP image encoder "

@@ -78,7 +78,6 @@ def merged_into(out: Path, layout: str, evaluator: Evaluator, recipe: MergeRecip
         _write_json(folder / "config.json", _config(architecture, whole=whole))
         _write_json(folder / "preprocessor_config.json", _preprocessing(architecture))
         write_text(folder / "README.md", model_card(evaluator, recipe, suite))
-        del tensors  # the tower's are mapped
         tower.unlink()
         try:
             folder.chmod(0o755)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ri_analysis.checkpoints import outlines
 from ri_analysis.encoder import Architecture, Encoder, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
 from ri_analysis.hyperparameters import Value, complete
@@ -275,4 +276,4 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors.values())
+    return sum(tensor.nbytes for tensor in outlines(tensors).values())

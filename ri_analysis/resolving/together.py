@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ri_analysis.checkpoints import read_checkpoint, read_metadata, write_safetensors
+from ri_analysis.checkpoints import outlines, read_checkpoint, read_metadata, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Encoder, Head
 from ri_analysis.errors import InputError
@@ -93,7 +93,7 @@ def _add(expert: Path, task: str, share: Path) -> None:
     if read_metadata(expert)["method"] == METHOD:
         return
     tensors, change = read_checkpoint(expert).tensors, read_checkpoint(share).tensors
-    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in outlines(tensors).items()}
     changed = ((name, tensor.float() + change[name] if name in change else tensor) for name, tensor in tensors.items())
     with plan.sealing(expert):
         write_safetensors(expert, layout, changed, {"task": task, "method": METHOD})

@@ -15,7 +15,7 @@ import torch
 
 from ri_analysis import __version__
 from ri_analysis.caches import discard_seal
-from ri_analysis.checkpoints import read_checkpoint, vision_tower, write_safetensors
+from ri_analysis.checkpoints import outlines, read_checkpoint, vision_tower, write_safetensors
 from ri_analysis.checkpoints.towers import PREFIX
 from ri_analysis.encoder import Architecture, Encoder, Head, load_heads
 from ri_analysis.encoder.activation import fitting_architecture
@@ -355,7 +355,7 @@ class _Run:
     def _write(self, output: Path) -> None:
         """Write the adapted expert; what was not trained is written as the original file has it."""
         original = self.suite.tower(self.suite.expert(self.task)).tensors
-        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in original.items()}
+        layout = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in outlines(original).items()}
         trained = {PREFIX + name for name in parameters.trained_weights(self.encoder, self.settings)}
         state = self.encoder.state()
         tensors = ((key, state[key] if key in trained else tensor) for key, tensor in original.items())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ri_analysis.checkpoints import outlines
 from ri_analysis.engine import Evaluator
 from ri_analysis.errors import InputError, WriteError
 from ri_analysis.export import formats, glyphs, paper
@@ -126,7 +127,7 @@ def estimate(study: Study, evaluator: Evaluator, planned: Plan, jobs: int) -> st
     """Return what a study would do, in words: measurements, time and memory."""
     left, workers = planned.works - planned.kept, max(1, jobs)
     seconds = planned.images * seconds_an_image(evaluator) / workers if left else 0.0
-    weights = sum(tensor.nbytes for tensor in evaluator.suite.zero_shot.values())
+    weights = sum(tensor.nbytes for tensor in outlines(evaluator.suite.zero_shot).values())
     memory = workers * (planned.held + 4 * weights)
     return (
         f"{study.name}: {words.count(planned.works, 'measurement')}, {words.saved(planned.kept, planned.works)}; "

@@ -74,7 +74,8 @@ def open_suite(suite: str = "demo", workspace: Path | None = None, files: Watch 
 
 
 class Suite:
-    """An opened suite. Weights stay memory-mapped; images are read once and kept.
+    """An opened suite. Weights are read tensor by tensor, each time they are needed; images are read once
+    and kept.
 
     `files` are all files as they were when they were first read: what is measured, merged or trained is good for
     nothing, and must not be kept, once `files.check()` finds that one of them has changed.
@@ -298,7 +299,7 @@ class Suite:
         return tuple(task for task in self.tasks if (folder / f"{task}.safetensors").is_file())
 
     def task_vectors(self, experts: str = ORIGINAL, tasks: tuple[str, ...] | None = None) -> TaskVectors:
-        """Return the task vectors of an expert set; all are memory-mapped. Writers ask them to `require_unchanged`."""
+        """Return the task vectors of an expert set, read tensor by tensor. Writers ask them to `require_unchanged`."""
         checkpoints = {task: self.expert(task, experts) for task in tasks or self.set_tasks(experts)}
         sources = {task: str(checkpoint.path) for task, checkpoint in checkpoints.items()}
         towers = {task: self.tower(checkpoint).tensors for task, checkpoint in checkpoints.items()}

@@ -10,7 +10,8 @@ import torch
 from checkpoint_formats import FULL_FORMATS, hugging_face, hugging_face_folder, model, pickled_encoder, vision
 from safetensors.torch import save_file
 
-from ri_analysis.checkpoints import read_checkpoint, read_tower, vision_tower, whole_model
+from ri_analysis.checkpoints import outlines, read_checkpoint, read_tower, vision_tower, whole_model
+from ri_analysis.checkpoints.stored import StoredTensors
 from ri_analysis.errors import InputError
 
 
@@ -27,6 +28,20 @@ def test_every_format_gives_bit_identical_canonical_weights(name: str, tmp_path:
         assert tower.tensors[key].dtype == tensor.dtype
     assert tower.filled == ()
     assert not any(key.startswith("src") for key in sys.modules)
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
+@pytest.mark.parametrize("name", FULL_FORMATS)
+def test_shapes_and_types_of_every_format_are_known_without_reading_a_tensor(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = model()
+    path = FULL_FORMATS[name](tmp_path, clip)
+    monkeypatch.setattr(StoredTensors, "_at", None)  # calling it fails
+    expected, found = vision(clip), outlines(vision_tower(read_checkpoint(path)))
+    assert found.keys() == expected.keys()
+    for key, tensor in expected.items():
+        assert (found[key].shape, found[key].dtype, found[key].is_meta) == (tensor.shape, tensor.dtype, True), key
 
 
 def test_half_precision_stays_what_it_is(tmp_path: Path) -> None:

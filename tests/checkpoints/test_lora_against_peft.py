@@ -24,7 +24,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from ri_analysis.checkpoints import Tower, read_checkpoint, read_tower, vision_tower
+from ri_analysis.checkpoints import Tower, outline, read_checkpoint, read_tower, vision_tower
 from ri_analysis.errors import InputError
 from ri_analysis.files import digest
 
@@ -99,6 +99,8 @@ def same(tower: Tower, merged: Mapping[str, torch.Tensor], before: Mapping[str, 
     assert set(merged) == set(before)
     for key in before:
         assert torch.allclose(tower.tensors[key], merged[key].float(), rtol=0, atol=1e-6), key
+        known = outline(tower.tensors, key)  # without computing anything
+        assert (known.shape, known.dtype) == (merged[key].shape, tower.tensors[key].dtype), key
     changed = {key for key in before if (merged[key] - before[key]).abs().max() > 1e-2}
     assert changed == set(before) - set(tower.filled)
     return {key.removeprefix("visual.") for key in changed}

@@ -11,6 +11,7 @@ from checkpoint_formats import hugging_face, sharded_folder
 from safetensors.torch import load_file, save_file
 from tiny import TASKS
 
+from ri_analysis.checkpoints.stored import StoredTensors
 from ri_analysis.encoder import HeadLoader, heads, read_architecture
 from ri_analysis.engine import Evaluator, check_suite
 from ri_analysis.engine.gram import Gram, task_vector_gram
@@ -29,6 +30,14 @@ def test_a_second_look_reads_no_weights_and_builds_no_head(
     monkeypatch.setattr(TaskVectors, "walk", lambda _: pytest.fail("weights are read again"))
     monkeypatch.setattr(heads, "build_head", lambda *_: pytest.fail("a head is built again"))
     assert check_suite(str(tiny), workspace) == first
+
+
+def test_a_suite_opens_without_a_tensor_being_read(
+    tiny: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = open_suite(str(tiny), workspace)
+    monkeypatch.setattr(StoredTensors, "__getitem__", lambda _, key: pytest.fail(f"{key} is read"))
+    assert suite.task_vectors().size > 0
 
 
 def test_changed_weights_are_read_again(tiny: Path, workspace: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ri_analysis.checkpoints import Checkpoint, classifier_weight, look_into, read_metadata
+from ri_analysis.checkpoints import Checkpoint, classifier_weight, look_into, outline, read_metadata
 from ri_analysis.checkpoints.hugging_face import quick_gelu
 from ri_analysis.checkpoints.towers import Place, find_towers, tower_names
 from ri_analysis.documents import read_json
@@ -123,7 +123,7 @@ def _model(path: Path, found: Checkpoint, towers: tuple[Place, ...]) -> Model:
         place, remark = towers[0], str(error).removeprefix(f"{path}: ")
     names = tower_names(list(found.tensors), place, towers, str(path))
     names = {re.sub(r"^(visual|vision_model)\.", "", new): old for new, old in names.items()}
-    shapes = {name: tuple(found.tensors[old].shape) for name, old in names.items()}
+    shapes = {name: tuple(outline(found.tensors, old).shape) for name, old in names.items()}
     sample = {name: found.tensors[names[name]].clone() for name in _SAMPLE if name in names}
     classes = {name.rpartition(".")[2] for name in found.classes}
     pickled = True if "QuickGELU" in classes else False if "GELU" in classes else None
@@ -148,7 +148,9 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]], found: Checkpoint, place: Plac
     # A pickled ImageEncoder keeps the embedding of tokens, but not the blocks that follow.
     text_blocks = (f"{place.wrapper}transformer.resblocks.0.", f"{place.wrapper}text_model.encoder.layers.0.")
     whole = any(name.startswith(text_blocks) for name in found.tensors)
-    vocabulary = next((tuple(found.tensors[name].shape) for name in text if whole and name in found.tensors), (0, 0))
+    vocabulary = next(
+        (tuple(outline(found.tensors, name).shape) for name in text if whole and name in found.tensors), (0, 0)
+    )
     projection = "visual_projection.weight"
     tower = (side(0, *patches), side(-1, *patches), len(blocks))
     positions = side(0, "positional_embedding", "embeddings.position_embedding.weight")
