@@ -49,12 +49,13 @@ def opened(path: Path, expected: str) -> Iterator[IO[bytes]]:
     """Open the regular file at `path`; what goes wrong within the block is one InputError, see `one_message`."""
     with one_message(path, expected):
         reading(path)
-        with _regular(path, expected) as stream:
+        with regular(path, expected) as stream:
             yield stream
 
 
 @contextmanager
-def _regular(path: Path, expected: str) -> Iterator[IO[bytes]]:
+def regular(path: Path, expected: str) -> Iterator[IO[bytes]]:
+    """Open the regular file at `path` without asking whether it may be read, as for one that was opened before."""
     # Without waiting: to open a pipe would wait for a writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as stream:
@@ -74,7 +75,7 @@ def own_bytes(path: Path, expected: str) -> bytes:
 
     Raises InputError where there is no regular file within the limit for documents.
     """
-    with one_message(path, expected), _regular(path, expected) as stream:
+    with one_message(path, expected), regular(path, expected) as stream:
         return _bounded(stream, path, "document-bytes")
 
 

@@ -30,9 +30,9 @@ class Stamp(NamedTuple):
     changed: int
 
     @classmethod
-    def of(cls, path: Path) -> Stamp:
-        """Return the stamp of the file at `path`. Raises OSError."""
-        found = os.stat(path)
+    def of(cls, file: Path | int) -> Stamp:
+        """Return the stamp of the file at a path, or of the one that an open handle leads to. Raises OSError."""
+        found = os.stat(file)
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     @classmethod
@@ -50,9 +50,9 @@ class Stamp(NamedTuple):
         return found
 
 
-def require_unchanged(path: Path, stamp: Stamp) -> None:
-    """Raise ChangedFile where the file at `path` is not the one that had `stamp`, or not as it was."""
-    if not _is(path, stamp):
+def require_unchanged(path: Path, stamp: Stamp, handle: int | None = None) -> None:
+    """Raise ChangedFile where the file at `path`, or its open `handle`, is not the one that had `stamp`, or not as it was."""
+    if not _is(path if handle is None else handle, stamp):
         raise ChangedFile(f"{path}: changed since it was opened; open the suite again")
 
 
@@ -135,8 +135,8 @@ def reading_many(files: Many) -> None:
         watch.note_many(files)
 
 
-def _is(path: Path, stamp: Stamp) -> bool:
+def _is(file: Path | int, stamp: Stamp) -> bool:
     try:
-        return Stamp.of(path) == stamp
+        return Stamp.of(file) == stamp
     except OSError:
         return False

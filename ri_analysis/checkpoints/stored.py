@@ -19,7 +19,7 @@ import torch
 
 from ri_analysis import limits
 from ri_analysis.checkpoints.lazy import LazyTensors
-from ri_analysis.documents import opened, parse_json
+from ri_analysis.documents import opened, parse_json, regular
 from ri_analysis.errors import ChangedFile, InputError, one_message
 from ri_analysis.stamps import Stamp, require_unchanged
 
@@ -110,7 +110,8 @@ class StoredTensors(LazyTensors[Stored]):
     def _at(self, start: int) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
         """Return what fills an array with the file's next bytes, from byte `start` on."""
         require_unchanged(self._path, self._stamp)
-        with opened(self._path, "a checkpoint") as stream:
+        with one_message(self._path, "a checkpoint"), regular(self._path, "a checkpoint") as stream:
+            require_unchanged(self._path, self._stamp, stream.fileno())
             stream.seek(start)
             yield partial(self._fill, cast(io.BufferedReader, stream))
         require_unchanged(self._path, self._stamp)
