@@ -51,7 +51,7 @@ class Stamp(NamedTuple):
 
 
 def require_unchanged(path: Path, stamp: Stamp, handle: int | None = None) -> None:
-    """Raise ChangedFile where the file at `path`, or its open `handle`, is not the one that had `stamp`, or not as it was."""
+    """Raise ChangedFile where the file at `path` (or an open `handle` of it) is not the one with `stamp`, unchanged."""
     if not _is(path if handle is None else handle, stamp):
         raise ChangedFile(f"{path}: changed since it was opened; open the suite again")
 
