@@ -42,14 +42,30 @@ LONGEST = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", default="1/1", help="run one part of the tests marked long, of several: 2/3")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Have xdist keep that order: by itself it begins with the files that hold most tests."""
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    part, parts = map(int, config.getoption("part").split("/"))
+    long = dict.fromkeys(_unit(item) for item in items if item.get_closest_marker("long"))
+    left_out = {unit for number, unit in enumerate(long) if number % parts != part - 1}
+    config.hook.pytest_deselected(items=[item for item in items if _unit(item) in left_out])
+    items[:] = [item for item in items if _unit(item) not in left_out]
+
+
+def _unit(item: pytest.Item) -> str:
+    """Return the name of what runs or is left out as one: a file that is marked long as a whole, else a test."""
+    module = item.getparent(pytest.Module)
+    whole = module is not None and any(mark.name == "long" for mark in module.own_markers)
+    return str(item.path) if whole else item.nodeid
 
 
 @pytest.fixture(autouse=True)

@@ -129,6 +129,7 @@ def printed(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     return out
 
 
+@pytest.mark.long
 def test_every_analysis_and_command(tiny: Path, tmp_path: Path, gpu: Counter[str], capsys: pytest.CaptureFixture[str]):
     def run(device: str, command: str, *flags: str) -> str:
         return printed(

@@ -13,6 +13,7 @@ import ri_analysis as ri
 pytestmark = pytest.mark.filterwarnings("ignore::ri_analysis.api.Remark")
 
 
+@pytest.mark.long
 def test_a_notebook_shows_tables_and_figures(tiny: Path, workspace: Path):
     place = f"ri.open_suite({str(tiny)!r}, workspace={str(workspace)!r}, device='cpu')"
     cells = [

@@ -6,6 +6,8 @@ import pytest
 from browsing import Visit, settle
 from playwright.sync_api import Locator, Page
 
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
+
 SENTENCE = "[data-testid=stMain] [data-testid=stMarkdown] h3"
 PLAIN_WORDS = "[data-testid=stMain] [data-testid=stMarkdown] p:has(.term)"
 TERM = "[data-testid=stMain] .term"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from browsing import Visit, settle
 from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
 
 TABLE = "[data-testid=stDataFrame]"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from browsing import Visit, settle
 from playwright.sync_api import expect
+
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
 
 
 def test_keys_open_the_sheet_and_other_pages_but_not_from_a_field(visit: Visit) -> None:

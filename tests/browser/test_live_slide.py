@@ -23,6 +23,8 @@ from ri_analysis.views.live.line import Direction, Line, Plane, SliderPath
 from ri_analysis.views.live.payload import rows
 from ri_analysis.views.live.session import View
 
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
+
 CLASSES = {"A": 3, "B": 7}
 SEEN, ALL = 12, 60
 ROWS = "(sent) => { window.path = new SlidePath(sent); }"

@@ -6,6 +6,8 @@ import pytest
 from browsing import Visit, settle
 from playwright.sync_api import Page, expect
 
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
+
 SHOWN = """(root) => {
   const plot = root.querySelector(".ri-live-row:not(.ri-live-mean):not(.ri-live-header) .ri-live-plot");
   const shown = (mark) => getComputedStyle(plot.querySelector(mark)).visibility === "visible";

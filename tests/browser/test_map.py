@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from browsing import Visit, settle, turn_to
 from playwright.sync_api import Locator, expect
+
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
 
 # What the component holds.
 VIEW = """(root, work) => {

@@ -12,6 +12,8 @@ from browsing import Visit, served, settle
 from playwright.sync_api import Locator, Page, expect
 from tiny import TASKS, images, make_suite
 
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
+
 LONG = 600_000  # milliseconds: the machine may be busy
 # Every text that the progress bar shows from now on, with the share that the bar is filled.
 WATCH_PROGRESS = """() => {

@@ -8,10 +8,13 @@ import shlex
 import signal
 from pathlib import Path
 
+import pytest
 import started
 from browsing import Visit, await_health, free_port, settle, turn_to
 from playwright.sync_api import Browser, Page, expect
 from tiny import make_suite
+
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
 
 ERROR = "[data-testid=stAlertContentError]"
 # What takes work: figures, numbers, files and every button with a name.

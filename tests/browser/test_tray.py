@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
 from browsing import Visit, settle, turn_to
 from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.long  # one server and one Chromium for all of the file
 
 CAPTION = "What we saw, in our own words."
 

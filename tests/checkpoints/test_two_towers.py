@@ -185,6 +185,7 @@ def test_the_digest_names_the_choice_and_only_where_there_is_one(tmp_path: Path)
     assert single[0] == single[1]
 
 
+@pytest.mark.long
 def test_nothing_depends_on_the_seed_of_hashes(tmp_path: Path) -> None:
     torch.save(under("net.", ONE) | under("ref.", TWO), tmp_path / "x.pt")
     torch.save(under("net.", ONE) | under("ref.", ONE), tmp_path / "tied.pt")

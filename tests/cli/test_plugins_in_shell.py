@@ -49,6 +49,7 @@ def test_every_kind_is_in_its_command(
     )
 
 
+@pytest.mark.long
 def test_two_processes_know_them_too(files: list[Path], tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     place = [str(tiny), "--workspace", str(tmp_path / "w"), "--device", "cpu", *flags(files)]
     asked = [

@@ -137,6 +137,7 @@ def test_unseen_domains_bring_labels_of_their_tasks(materials: Materials) -> Non
         assert not np.array_equal(version.images, test.images)
 
 
+@pytest.mark.long
 def test_recipe_builds_two_suites_that_open(materials: Materials, tmp_path: Path) -> None:
     from ri_analysis.encoder import load_heads, read_architecture
     from ri_analysis.encoder.heads import TextTower

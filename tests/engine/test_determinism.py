@@ -56,6 +56,7 @@ def require_alike(one: pd.DataFrame, other: pd.DataFrame) -> None:
     np.testing.assert_allclose(other[numbers], one[numbers], atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.long
 def test_processes_and_threads_give_the_same_bits_of_merges_and_the_same_numbers(tiny: Path, tmp_path: Path) -> None:
     running = []
     for number, threads in enumerate((1, 3)):

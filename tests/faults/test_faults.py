@@ -12,6 +12,7 @@ FAULTS = ("kill", "signals", "store", "shared", "disk")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for left processes in /proc")
+@pytest.mark.long
 def test_faults_leave_nothing_wrong() -> None:
     chosen = "--faults", ",".join(FAULTS), "--works", "merge,measure"
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *chosen, "--times", "1"]

@@ -273,6 +273,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     return Evaluator(open_suite("demo", workspace), workspace, "cpu")
 
 
+@pytest.mark.long
 def test_the_probes_interval_covers_the_exact_value(demo: Evaluator):
     """Six random recipes, each estimated from the one before; tests/benchmarks/live_estimates.py draws many."""
     rng, covered, widths = np.random.default_rng(0), [], []

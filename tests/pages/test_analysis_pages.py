@@ -92,6 +92,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     return found
 
 
+@pytest.mark.long
 def test_what_is_asked_for_comes_and_every_table_of_the_pages_is_an_analysis(
     visit, tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ):

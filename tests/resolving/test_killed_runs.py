@@ -24,6 +24,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(make_suite(tmp_path_factory.mktemp("tiny")))
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
     suite: str, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:

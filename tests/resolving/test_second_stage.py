@@ -95,6 +95,7 @@ def test_the_experts_sum_to_what_a_plain_loop_makes_of_their_sum(suite: Suite) -
 @pytest.mark.parametrize(
     ("changed", "jobs"), [({"parameters": "last-blocks", "blocks": 1}, 2), ({"parameters": "lora", "rank": 2}, 1)]
 )
+@pytest.mark.long
 def test_only_what_is_trained_is_corrected(suite: Suite, changed: dict[str, Any], jobs: int) -> None:
     folder = resolve(suite, auxiliary="other", name="part", settings=SECOND | changed, jobs=jobs)
     vectors = suite.task_vectors()

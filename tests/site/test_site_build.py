@@ -69,6 +69,7 @@ def pages(site: Path) -> dict[str, Page]:
     return found
 
 
+@pytest.mark.long
 def test_every_method_analysis_and_study_has_its_page(pages: dict[str, Page]):
     for folder, registry in (("methods", METHODS), ("analyses", ANALYSES), ("studies", STUDIES)):
         assert {f"{folder}/{name}.html" for name in registry} <= set(pages)

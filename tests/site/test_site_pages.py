@@ -144,6 +144,7 @@ def run(page: str, text: str, tiny: Path, workspace: Path) -> dict[str, object]:
     return names
 
 
+@pytest.mark.long
 def test_python_of_methods_runs(pages: dict[str, str], tiny: Path, workspace: Path):
     for name in METHODS:
         run(name, pages[f"methods/{name}.md"], tiny, workspace)
@@ -155,6 +156,7 @@ def differ_by_name_alone(pages: dict[str, str], folder: str, names: Iterable[str
     return len({text.replace(f'"{name}"', "NAME") for name, text in python.items()}) == 1
 
 
+@pytest.mark.long
 def test_python_of_studies_runs(pages: dict[str, str], tiny: Path, workspace: Path):
     assert differ_by_name_alone(pages, "studies", STUDIES)
     for name in ("alone", "averaging", "joint", "unseen"):  # a second each

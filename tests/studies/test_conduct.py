@@ -69,6 +69,7 @@ def wait_for_points(workspace: Path, count: int, process: Started) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_a_killed_study_resumes_and_ends_with_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path):
     first = command(arguments(tiny, workspace, tmp_path / "never"))
     wait_for_points(workspace, 10, first)
@@ -90,6 +91,7 @@ def test_two_processes_share_a_store(tiny: Path, workspace: Path, undisturbed: P
         assert_same(out, undisturbed)
 
 
+@pytest.mark.long
 def test_a_pool_of_processes_gives_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path):
     pool = command(arguments(tiny, workspace, tmp_path / "pool", "--jobs", "2"))
     assert pool.wait(timeout=400) == 0
@@ -120,6 +122,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
             process.wait()
 
 
+@pytest.mark.long
 def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
     tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path
 ):

@@ -318,6 +318,7 @@ def test_gain_by_number_of_images(evaluator: Evaluator):
         STUDIES["auxiliary"].complete(evaluator.suite, {"counts": "64,few"})
 
 
+@pytest.mark.long
 def test_choices_of_weights_stand_side_by_side(evaluator: Evaluator):
     table = run(evaluator, "parameters")
     after = table[table["stage"] == "after"]
@@ -510,6 +511,7 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
     assert not out.exists()
 
 
+@pytest.mark.long
 def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
     from ri_analysis.studies import beyond
 
