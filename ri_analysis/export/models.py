@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 
 from ri_analysis import __version__
-from ri_analysis.checkpoints import Checkpoint, read_checkpoint, whole_model
+from ri_analysis.checkpoints import Checkpoint, Tensors, outline, outlines, read_checkpoint, whole_model
 from ri_analysis.checkpoints.hugging_face import split
+from ri_analysis.checkpoints.lazy import Computed, Same
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 from ri_analysis.encoder import Architecture
 from ri_analysis.engine import Evaluator
@@ -33,7 +34,7 @@ _TEXT = {"context_length", "vocab_size", "width", "heads", "layers"}
 _VISUAL = "visual."
 MODEL_FILE = "model.safetensors"
 
-Tensors = Mapping[str, torch.Tensor]
+Named = Iterable[tuple[str, torch.Tensor]]
 
 
 def check_layout(layout: str, evaluator: Evaluator, out: Path) -> None:
@@ -70,11 +71,12 @@ def merged_into(out: Path, layout: str, evaluator: Evaluator, recipe: MergeRecip
         yield tower
         pretrained, architecture = evaluator.suite.pretrained, evaluator.architecture
         tensors, about = _whole(pretrained, tower, architecture), read_metadata(tower)
+        shapes, values = outlines(tensors).items(), tensors.items()
         if layout == OPEN_CLIP:
-            _write(out, tensors.items(), {**about, "model_cfg": json.dumps(architecture.config)})
+            _write(out, shapes, values, {**about, "model_cfg": json.dumps(architecture.config)})
             return
         whole = _has_text(tensors)
-        _write(folder / MODEL_FILE, _split(tensors, architecture), about)
+        _write(folder / MODEL_FILE, _split(shapes, architecture), _split(values, architecture), about)
         _write_json(folder / "config.json", _config(architecture, whole=whole))
         _write_json(folder / "preprocessor_config.json", _preprocessing(architecture))
         write_text(folder / "README.md", model_card(evaluator, recipe, suite))
@@ -110,39 +112,38 @@ def _has_text(tensors: Tensors) -> bool:
     return not all(name.startswith(_VISUAL) for name in tensors)
 
 
-def _split(tensors: Tensors, architecture: Architecture) -> list[tuple[str, torch.Tensor]]:
+def _split(tensors: Named, architecture: Architecture) -> Named:
     try:
-        return [part for name, tensor in tensors.items() for part in split(name, tensor)]
+        for name, tensor in tensors:
+            yield from split(name, tensor)
     except KeyError as error:
         raise InputError(
             f"{architecture.name}: expected a tower that Hugging Face's CLIP has too, found tensor {error.args[0]!r}"
         ) from error
 
 
-def _whole(pretrained: Checkpoint, tower: Path, architecture: Architecture) -> dict[str, torch.Tensor]:
+def _whole(pretrained: Checkpoint, tower: Path, architecture: Architecture) -> Tensors:
     """Return the tensors of the CLIP with the merged tower: without a text tower where the pretrained one has none."""
     own, merged = whole_model(pretrained), read_checkpoint(tower).tensors
     if not _has_text(own):
-        return dict(merged)
+        return merged
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in architecture.build().state_dict().items()}
-    found = {}
+    makers = {}
     for name, shape in shapes.items():
         source = merged if name.startswith(_VISUAL) else own
         if name not in source:
             raise InputError(f"{pretrained.path}: expected {name!r} of a whole {architecture.name}, found none")
-        found[name] = source[name]
-        if found[name].shape != shape:
-            raise InputError(
-                f"{pretrained.path}: expected {name!r} of shape {tuple(shape)}, found {tuple(found[name].shape)}"
-            )
-    return found
+        found = outline(source, name).shape
+        if found != shape:
+            raise InputError(f"{pretrained.path}: expected {name!r} of shape {tuple(shape)}, found {tuple(found)}")
+        makers[name] = Same(source, name)
+    return Computed(makers, str(pretrained.path))
 
 
-def _write(path: Path, tensors: Iterable[tuple[str, torch.Tensor]], metadata: Mapping[str, str]) -> None:
-    held = dict(tensors)
-    layout = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in held.items()}
-    write_safetensors(path, layout, held.items(), {**metadata, "format": "pt"})
+def _write(path: Path, shapes: Named, tensors: Named, metadata: Mapping[str, str]) -> None:
+    layout = {name: (tuple(shape.shape), shape.dtype) for name, shape in shapes}
+    write_safetensors(path, layout, tensors, {**metadata, "format": "pt"})
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
