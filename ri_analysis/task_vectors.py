@@ -48,7 +48,7 @@ class Layer:
 
     def pieces(self) -> Iterator[torch.Tensor]:
         """Yield the task vectors as (T, n) pieces of consecutive entries; each is valid until the next one."""
-        yield from torch.split(self.deltas.reshape(len(self.deltas), -1), PIECE, dim=1)
+        yield from torch.split(self.deltas.reshape(self.count, self.pretrained.numel()), PIECE, dim=1)
 
     def each(self) -> Iterator[torch.Tensor]:
         """Yield every task vector (*shape) by itself."""
@@ -81,7 +81,7 @@ class Layer:
 
     def every(self, stride: int, start: int) -> torch.Tensor:
         """Return every `stride`-th entry of the task vectors, from entry `start` on: (T, n)."""
-        return self.deltas.reshape(len(self.deltas), -1)[:, start::stride]
+        return self.deltas.reshape(self.count, self.pretrained.numel())[:, start::stride]
 
 
 class _StoredLayer(Layer):
@@ -106,7 +106,7 @@ class _StoredLayer(Layer):
     def deltas(self) -> torch.Tensor:
         """The stacked task vectors (T, *shape)."""
         stack = _empty((self.count, *self.pretrained.shape), torch.float32)
-        targets = torch.split(stack.view(self.count, -1), PIECE, dim=1)
+        targets = torch.split(stack.view(self.count, self.pretrained.numel()), PIECE, dim=1)
         for target, parts in zip(targets, self._read_pieces(), strict=True):
             self._subtract(target, *parts)
         return stack
@@ -273,7 +273,7 @@ class TaskVectors:
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """Return memory to write to. NumPy asks for huge pages, which are much cheaper to get than torch's small ones."""
-    return torch.from_numpy(np.empty(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(tuple(shape))
+    return torch.from_numpy(np.empty(tuple(shape), torch.empty(0, dtype=dtype).numpy().dtype))
 
 
 def _listing(names: Sequence[str]) -> str:

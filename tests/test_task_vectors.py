@@ -116,7 +116,7 @@ def test_two_dimensions_make_a_matrix(name: str, matrix: bool) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_layers_read_from_files_are_those_of_whole_tensors(dtype: torch.dtype, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
-    sizes = {"visual.a": (3, PIECE // 2 + 7), "visual.b": (5,), "visual.c": ()}
+    sizes = {"visual.a": (3, PIECE // 2 + 7), "visual.b": (5,), "visual.c": (), "visual.d": (0,), "visual.e": (0, 3)}
     models = {
         name: {key: torch.randn(size, generator=generator).to(dtype) for key, size in sizes.items()}
         for name in ("pretrained", "digits", "cars")

@@ -101,7 +101,7 @@ class StoredTensors(LazyTensors[Stored]):
         buffer = torch.empty(min(size, elements), dtype=dtype)
         raw = buffer.view(torch.uint8).numpy()
         with self._at(stored.start) as fill:
-            for start in range(0, elements, size):
+            for start in range(0, max(1, elements), size):  # one piece of nothing, as torch.split
                 count = min(size, elements - start)
                 fill(raw[: count * dtype.itemsize])
                 yield buffer[:count]
