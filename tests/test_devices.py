@@ -27,6 +27,8 @@ from ri_analysis.suite import open_suite
 from ri_analysis.training import descent
 from ri_analysis.training.parameters import CHOICES
 
+pytestmark = pytest.mark.long
+
 QUICK = {"steps": 4, "lr": 1e-3, "batch": 8, "blocks": 1, "rank": 2}
 OPTIONS = {"adamerging": {"steps": 2, "batch": 4}, "fisher": {"images": 4}, "regmean": {"images": 4}}
 OPTIONS |= {"regmean-plusplus": OPTIONS["regmean"], "nsc": OPTIONS["adamerging"]}
@@ -129,7 +131,6 @@ def printed(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     return out
 
 
-@pytest.mark.long
 def test_every_analysis_and_command(tiny: Path, tmp_path: Path, gpu: Counter[str], capsys: pytest.CaptureFixture[str]):
     def run(device: str, command: str, *flags: str) -> str:
         return printed(

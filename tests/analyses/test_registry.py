@@ -29,6 +29,8 @@ from ri_analysis.sides import Sides
 from ri_analysis.suite import open_suite
 from ri_analysis.ui import frame
 
+pytestmark = pytest.mark.long
+
 Run = Callable[[str], Any]
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 # Options that change the numbers, beside the defaults.
@@ -123,7 +125,6 @@ def test_commands_print_every_figure_of_the_embedded_suite(tmp_path: Path, run: 
         assert printed[0]["analyses"][name]["tables"][file] == rows, file
 
 
-@pytest.mark.long
 def test_a_pinned_figure_names_the_command_of_what_is_shown(app: AppTest, run: Run, monkeypatch: pytest.MonkeyPatch):
     shown: dict[str, tuple[pd.DataFrame, Answer[Any]]] = {}
     chart = frame.chart
@@ -237,7 +238,6 @@ def test_bad_input_is_one_message(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.long
 def test_several_analyses_take_options_by_name(evaluator: Evaluator, run: Run):
     suite, workspace = evaluator.suite.spec.path, evaluator.store.workspace
     found = run(

@@ -28,6 +28,8 @@ from ri_analysis.files import atomic_path, check_target, write_text
 from ri_analysis.suite import open_suite, resource_root
 from ri_analysis.training import descent
 
+pytestmark = pytest.mark.long
+
 Run = Callable[..., tuple[int, str, str]]
 WRITERS = {
     "merge": ["--out"],

@@ -15,6 +15,8 @@ from ri_analysis.measures import off_diagonal_mean
 from ri_analysis.resolving import record_of
 from ri_analysis.suite import EMBEDDED, ORIGINAL, open_suite, resource_root
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
@@ -87,7 +89,6 @@ def test_experts_are_good_and_zero_shot_leaves_room(demo: Evaluator) -> None:
     assert (evaluation.table.zero_shot_accuracy > 1.8 * np.array(chance)).all()
 
 
-@pytest.mark.long
 def test_ri_pays(demo: Evaluator) -> None:
     before, after = sweep(demo, "task-arithmetic", ORIGINAL), sweep(demo, "task-arithmetic", "ri")
 
@@ -114,7 +115,6 @@ def test_adapted_experts_keep_their_own_task(demo: Evaluator) -> None:
     assert np.mean(losses) <= 0.02
 
 
-@pytest.mark.long
 def test_ri_lowers_crosstalk_on_task_images_it_never_saw(demo: Evaluator) -> None:
     before, after = (off_diagonal_mean(demo.crosstalk(name, limit=64)) for name in (ORIGINAL, "ri"))
     assert before >= 4 * after

@@ -35,6 +35,8 @@ from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
 from ri_analysis.suite.data import read_images
 
+pytestmark = pytest.mark.long
+
 Progress = Callable[..., None]
 Ask = Callable[[Evaluator, Progress], Any]
 

@@ -21,6 +21,8 @@ from ri_analysis.live.surrogate import Grid, Place, Surrogate, fill, lagrange
 from ri_analysis.merging import METHODS, MergeRecipe, direction
 from ri_analysis.suite import open_suite
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("name", [method.name for method in METHODS.values() if method.linear])
 def test_a_linear_method_is_a_sum_of_its_experts_terms(evaluator: Evaluator, name: str):
@@ -273,7 +275,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     return Evaluator(open_suite("demo", workspace), workspace, "cpu")
 
 
-@pytest.mark.long
 def test_the_probes_interval_covers_the_exact_value(demo: Evaluator):
     """Six random recipes, each estimated from the one before; tests/benchmarks/live_estimates.py draws many."""
     rng, covered, widths = np.random.default_rng(0), [], []

@@ -20,6 +20,8 @@ from ri_analysis.analyses.maps import Map, pca_map
 from ri_analysis.engine import Evaluator
 from ri_analysis.ui import asking, frame, opening, pace, resources
 
+pytestmark = pytest.mark.long
+
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 SCRIPT = """
 import streamlit as st
@@ -92,7 +94,6 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     return found
 
 
-@pytest.mark.long
 def test_what_is_asked_for_comes_and_every_table_of_the_pages_is_an_analysis(
     visit, tables: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ):

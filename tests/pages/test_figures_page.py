@@ -20,6 +20,8 @@ from ri_analysis.export.shelf import SUFFIX
 from ri_analysis.ui import resources, tray
 from ri_analysis.views import figure_page
 
+pytestmark = pytest.mark.long
+
 PAGE = "pages/figures.py"
 USUAL = ["headline", "accuracy-by-task", "interference-by-task", "crosstalk"]
 Files = dict[str, Callable[[], bytes]]

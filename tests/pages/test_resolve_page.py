@@ -24,6 +24,8 @@ from ri_analysis.ui import resources
 from ri_analysis.ui.jobs import Job
 from ri_analysis.views import resolving
 
+pytestmark = pytest.mark.long
+
 PAGE = "pages/resolve.py"
 
 

@@ -19,6 +19,8 @@ from ri_analysis.suite import Suite, open_suite
 from ri_analysis.training import descent, parameters, parts, precision, start
 from ri_analysis.training.parameters import LowRank, trained_weights
 
+pytestmark = pytest.mark.long
+
 QUICK = {"steps": 8, "lr": 1e-3, "batch": 16}
 TASK = "Reds"
 EMBEDDINGS = ("conv1", "class_embedding", "positional_embedding", "ln_pre")

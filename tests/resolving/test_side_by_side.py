@@ -21,6 +21,8 @@ from ri_analysis.studies.conducting.crew import process_pool
 from ri_analysis.suite import open_suite
 from ri_analysis.workers import Tell, side_by_side, threads_each, worker_number
 
+pytestmark = pytest.mark.long
+
 TASKS = ("Reds", "Blues")
 LONG: dict[str, Any] = {"steps": 100_000, "batch": 8}
 FEW: dict[str, Any] = {"steps": 6, "batch": 16, "lr": 1e-3}
@@ -46,7 +48,6 @@ def adapt(suite: str, folder: Path, settings: dict[str, Any], **named: Any) -> P
     return resolve(open_suite(suite), settings=settings, **named)
 
 
-@pytest.mark.long
 def test_experts_adapted_at_once_equal_those_adapted_in_turn(suite: str, tmp_path: Path):
     counts, losses = list[tuple[int, int]](), list[Losses]()
     adapt(suite, tmp_path / "two", FEW, progress=lambda *at: counts.append(at), report=losses.append)
@@ -64,7 +65,6 @@ def test_experts_adapted_at_once_equal_those_adapted_in_turn(suite: str, tmp_pat
     ]
 
 
-@pytest.mark.long
 def test_a_cancelled_run_is_kept_and_an_error_of_one_worker_is_one_message(suite: str, tmp_path: Path):
     def cancel(done: int, total: int) -> None:
         if done > 2:
@@ -79,7 +79,6 @@ def test_a_cancelled_run_is_kept_and_an_error_of_one_worker_is_one_message(suite
         adapt(suite, tmp_path, LONG, resume=True)
 
 
-@pytest.mark.long
 def test_a_worker_that_is_killed_is_named_and_the_run_resumes(suite: str, tmp_path: Path):
     killed = list[int]()
 
@@ -98,7 +97,6 @@ def adapt_and_tell(suite: str, folder: Path, told: Path) -> None:
     adapt(suite, folder, LONG, report=lambda _: told.touch())
 
 
-@pytest.mark.long
 def test_workers_end_with_the_process_that_started_them(suite: str, tmp_path: Path):
     parent = started.call(adapt_and_tell, suite, tmp_path / "set", tmp_path / "told")
     while not (tmp_path / "told").exists():  # a step was taken
@@ -126,7 +124,6 @@ def _interrupt(item: int, tell: Tell) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals here")
-@pytest.mark.long
 def test_ctrl_c_ends_the_process_that_hands_out_the_work_and_reaches_no_worker():
     heard = list[int]()
     side_by_side(1, _interrupt, [7], heard.append)
@@ -167,7 +164,6 @@ def _say(item: int, tell: Tell) -> None:
     tell((item, worker_number()))
 
 
-@pytest.mark.long
 def test_what_workers_say_is_heard():
     heard = list[tuple[int, int]]()
     side_by_side(2, _say, [1, 2, 3, 4], heard.append)

@@ -21,6 +21,8 @@ from ri_analysis.hyperparameters import complete
 from ri_analysis.merging import METHODS, find_method
 from ri_analysis.studies import STUDIES, find_study
 
+pytestmark = pytest.mark.long
+
 ROOT = declared.ROOT
 DOCUMENTS = (
     "README.md",
@@ -144,7 +146,6 @@ def run(page: str, text: str, tiny: Path, workspace: Path) -> dict[str, object]:
     return names
 
 
-@pytest.mark.long
 def test_python_of_methods_runs(pages: dict[str, str], tiny: Path, workspace: Path):
     for name in METHODS:
         run(name, pages[f"methods/{name}.md"], tiny, workspace)
@@ -156,7 +157,6 @@ def differ_by_name_alone(pages: dict[str, str], folder: str, names: Iterable[str
     return len({text.replace(f'"{name}"', "NAME") for name, text in python.items()}) == 1
 
 
-@pytest.mark.long
 def test_python_of_studies_runs(pages: dict[str, str], tiny: Path, workspace: Path):
     assert differ_by_name_alone(pages, "studies", STUDIES)
     for name in ("alone", "averaging", "joint", "unseen"):  # a second each

@@ -28,6 +28,8 @@ from ri_analysis.studies.conducting.point import Point
 from ri_analysis.studies.conducting.tables import KeptTable
 from ri_analysis.studies.conducting.work import Work
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ["--set", "methods=task-arithmetic,ties,iso-c", "--set", "levels=5", "--set", "images=24"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -69,7 +71,6 @@ def wait_for_points(workspace: Path, count: int, process: Started) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.long
 def test_a_killed_study_resumes_and_ends_with_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path):
     first = command(arguments(tiny, workspace, tmp_path / "never"))
     wait_for_points(workspace, 10, first)
@@ -91,7 +92,6 @@ def test_two_processes_share_a_store(tiny: Path, workspace: Path, undisturbed: P
         assert_same(out, undisturbed)
 
 
-@pytest.mark.long
 def test_a_pool_of_processes_gives_the_same_table(tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path):
     pool = command(arguments(tiny, workspace, tmp_path / "pool", "--jobs", "2"))
     assert pool.wait(timeout=400) == 0
@@ -122,7 +122,6 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
             process.wait()
 
 
-@pytest.mark.long
 def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
     tiny: Path, workspace: Path, undisturbed: Path, tmp_path: Path
 ):

@@ -33,6 +33,8 @@ from ri_analysis.studies.output import estimate
 from ri_analysis.studies.tasks import subsets
 from ri_analysis.suite import open_suite
 
+pytestmark = pytest.mark.long
+
 SMALL = {
     "levels": 4,
     "images": 6,
@@ -318,7 +320,6 @@ def test_gain_by_number_of_images(evaluator: Evaluator):
         STUDIES["auxiliary"].complete(evaluator.suite, {"counts": "64,few"})
 
 
-@pytest.mark.long
 def test_choices_of_weights_stand_side_by_side(evaluator: Evaluator):
     table = run(evaluator, "parameters")
     after = table[table["stage"] == "after"]
@@ -511,7 +512,6 @@ def test_the_command_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, capsy
     assert not out.exists()
 
 
-@pytest.mark.long
 def test_distilling_starts_from_the_merges_at_their_best_scale(evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch):
     from ri_analysis.studies import beyond
 
