@@ -23,6 +23,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
+PART = "RI_ANALYSIS_LONG_TESTS"  # 2/3: of the tests and files that are marked long, the second of three parts
+
 # Files that take longest go first: the last one would else run alone while the other workers wait.
 LONGEST = (
     "test_states",
@@ -53,10 +55,6 @@ LONGEST = (
 )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", default="1/1", help="run one part of the tests marked long, of several: 2/3")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Have xdist keep that order: by itself it begins with the files that hold most tests."""
     if hasattr(config.option, "loadscopereorder"):
@@ -65,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    part, parts = map(int, config.getoption("part").split("/"))
+    part, parts = map(int, os.environ.get(PART, "1/1").split("/"))
     long = dict.fromkeys(_unit(item) for item in items if item.get_closest_marker("long"))
     left_out = {unit for number, unit in enumerate(long) if number % parts != part - 1}
     config.hook.pytest_deselected(items=[item for item in items if _unit(item) in left_out])
