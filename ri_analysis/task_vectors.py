@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from ri_analysis.checkpoints import Tensors, outline, outlines, pieces
+from ri_analysis.checkpoints import Tensors, is_in_order, outline, outlines, pieces
 from ri_analysis.errors import InputError
 from ri_analysis.stamps import Watch
 from ri_analysis.threads import one_thread
@@ -228,8 +228,13 @@ class TaskVectors:
 
     def layer(self, name: str, coefficients: Mapping[str, float] | None = None) -> Layer:
         """Return tensor `name` of θ₀ with every task vector's, times the task's coefficient (1 by default)."""
+        # What is put together, as an adapter's tensor, is so once, however often a method goes through the layer.
+        experts = {
+            task: tensors if is_in_order(tensors, name) else {name: tensors[name]}
+            for task, tensors in self._experts.items()
+        }
         factors = [(coefficients or {}).get(task, 1.0) for task in self.tasks]
-        return _StoredLayer(name, self.pretrained(name), self._experts, factors, self.expert)
+        return _StoredLayer(name, self.pretrained(name), experts, factors, self.expert)
 
     def walk(self, coefficients: Mapping[str, float] | None = None) -> Iterator[Layer]:
         """Yield every floating-point tensor as a Layer, in the model's order."""

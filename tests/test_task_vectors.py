@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from random_experts import model, task_vectors
 from safetensors.torch import save_file
 
 from ri_analysis.checkpoints import read_checkpoint
+from ri_analysis.checkpoints.lazy import Computed, Read
 from ri_analysis.errors import InputError
 from ri_analysis.task_vectors import PIECE, TaskVectors
 
@@ -139,3 +141,19 @@ def test_layers_read_from_files_are_those_of_whole_tensors(dtype: torch.dtype, t
         assert torch.equal(torch.cat([piece.clone() for piece in layer.pieces()], dim=1), flat)
         for start_at in (0, 3, 16):
             assert torch.equal(layer.every(17, start_at), flat[:, start_at::17])
+
+
+def test_what_is_put_together_is_so_once_a_layer() -> None:
+    made: list[str] = []
+
+    def make(name: str, read: Read) -> torch.Tensor:
+        made.append(name)
+        return read(PRETRAINED, name) + 1
+
+    experts = Computed({name: partial(make, name) for name in PRETRAINED}, "an adapter")
+    layer = TaskVectors(PRETRAINED, {"digits": experts}).layer("visual.a")
+    made.clear()
+    for _ in range(2):
+        assert [piece.tolist() for piece in layer.pieces()] == [[[1.0] * 6]]
+        assert all(bool((delta == 1).all()) for delta in layer.each())
+    assert made == []

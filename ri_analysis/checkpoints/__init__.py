@@ -2,7 +2,7 @@
 
 from ri_analysis.checkpoints.canonical import Tower, read_tower, vision_tower, whole_model
 from ri_analysis.checkpoints.classifier import classifier_weight
-from ri_analysis.checkpoints.lazy import Tensors, outline, outlines, pieces
+from ri_analysis.checkpoints.lazy import Tensors, is_in_order, outline, outlines, pieces
 from ri_analysis.checkpoints.reader import Checkpoint, is_model_folder, look_into, read_checkpoint
 from ri_analysis.checkpoints.writer import read_metadata, write_safetensors
 
@@ -11,6 +11,7 @@ __all__ = [
     "Tensors",
     "Tower",
     "classifier_weight",
+    "is_in_order",
     "is_model_folder",
     "look_into",
     "outline",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import getitem
 from typing import Generic, TypeVar
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from ri_analysis.errors import one_message
 
 Tensors = Mapping[str, torch.Tensor]
-Read = Callable[[Tensors, str], torch.Tensor]  # `pick` or `outline`
+Read = Callable[[Tensors, str], torch.Tensor]  # `getitem` or `outline`
 Maker = Callable[[Read], torch.Tensor]
 _Entry = TypeVar("_Entry")
 
@@ -26,6 +27,10 @@ class LazyTensors(Mapping[str, torch.Tensor], Generic[_Entry]):
     @abstractmethod
     def outline(self, key: str) -> torch.Tensor:
         """Return tensor `key` on torch's meta device, with its shape and type but no data."""
+
+    @abstractmethod
+    def is_in_order(self, key: str) -> bool:
+        """Whether tensor `key` lies in a file, its elements one after the other, so that a piece of it can be read."""
 
     def pieces(self, key: str, size: int) -> Iterator[torch.Tensor]:
         """Yield tensor `key`, flat, in pieces of `size` entries; each is valid until the next one."""
@@ -60,11 +65,16 @@ class Computed(LazyTensors[Maker]):
         self._source = source
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._made(key, pick)
+        return self._made(key, getitem)
 
     def outline(self, key: str) -> torch.Tensor:
         """See LazyTensors; made like the tensor itself, of the others' outlines."""
         return self._made(key, outline)
+
+    def is_in_order(self, key: str) -> bool:
+        """See LazyTensors."""
+        maker = self._entries[key]
+        return isinstance(maker, Same) and is_in_order(maker.tensors, maker.key)
 
     def pieces(self, key: str, size: int) -> Iterator[torch.Tensor]:
         """See LazyTensors."""
@@ -77,11 +87,6 @@ class Computed(LazyTensors[Maker]):
             return maker(read)
 
 
-def pick(tensors: Tensors, key: str) -> torch.Tensor:
-    """Return one tensor."""
-    return tensors[key]
-
-
 def outline(tensors: Tensors, key: str) -> torch.Tensor:
     """Return one tensor on torch's meta device, with its shape and type but no data; nothing is read for it."""
     return tensors.outline(key) if isinstance(tensors, LazyTensors) else tensors[key].to("meta")
@@ -90,6 +95,11 @@ def outline(tensors: Tensors, key: str) -> torch.Tensor:
 def outlines(tensors: Tensors) -> dict[str, torch.Tensor]:
     """Return the outlines of all tensors by name, in their order."""
     return {key: outline(tensors, key) for key in tensors}
+
+
+def is_in_order(tensors: Tensors, key: str) -> bool:
+    """Whether one tensor lies in a file, its elements one after the other, so that a piece of it can be read."""
+    return isinstance(tensors, LazyTensors) and tensors.is_in_order(key)
 
 
 def pieces(tensors: Tensors, key: str, size: int) -> Iterator[torch.Tensor]:

@@ -91,12 +91,17 @@ class StoredTensors(LazyTensors[Stored]):
             raise InputError(f"{self._path}: tensor {key!r} must be of a plain type, found {name!r}")
         return DTYPES[name]
 
+    def is_in_order(self, key: str) -> bool:
+        """See LazyTensors."""
+        stored = self._entries[key]
+        return stored.stride == _in_order(stored.shape)
+
     def pieces(self, key: str, size: int) -> Iterator[torch.Tensor]:
         """See LazyTensors; no more than a piece is held of a tensor that lies in the file in order."""
-        stored, dtype = self._entries[key], self._dtype(key)
-        if stored.stride != _in_order(stored.shape):
+        if not self.is_in_order(key):
             yield from super().pieces(key, size)
             return
+        stored, dtype = self._entries[key], self._dtype(key)
         elements = stored.elements
         buffer = torch.empty(min(size, elements), dtype=dtype)
         raw = buffer.view(torch.uint8).numpy()
