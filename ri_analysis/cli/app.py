@@ -39,12 +39,12 @@ def _app(options: argparse.Namespace) -> int:
     """Serve the app, in this process: what it imports is ready before the server answers."""
     from ri_analysis.suite import EMBEDDED, suite_path
 
-    suite = options.suite if options.suite in EMBEDDED else str(suite_path(options.suite).resolve())
+    suite = options.suite if options.suite in EMBEDDED else str(suite_path(options.suite).absolute())
     os.environ["RI_ANALYSIS_SUITE"] = suite
     os.environ["RI_ANALYSIS_DEVICE"] = options.device
     os.environ["RI_ANALYSIS_ALLOW"] = os.pathsep.join(_folders(options.allow))
     if options.workspace is not None:
-        os.environ["RI_ANALYSIS_WORKSPACE"] = str(options.workspace.resolve())
+        os.environ["RI_ANALYSIS_WORKSPACE"] = str(options.workspace.absolute())
     if options.fresh:
         os.environ["RI_ANALYSIS_FRESH"] = "1"
     if options.float32:

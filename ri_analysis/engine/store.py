@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 import threading
@@ -151,7 +152,7 @@ class Store:
         # `immutable` does without the files that a write-ahead log needs; it is right only where nobody writes.
         for way in ("mode=ro", "immutable=1"):
             try:
-                self._connection = self._connect(f"{self._path.resolve().as_uri()}?{way}", uri=True)
+                self._connection = self._connect(f"{self._path.absolute().as_uri()}?{way}", uri=True)
                 self._connection.execute("SELECT 1 FROM answers, records, outcomes, features LIMIT 1")
                 return True
             except sqlite3.Error:
@@ -178,7 +179,7 @@ class Store:
         self._sound.clear()
         if _inode(self._path) != self._file:
             return
-        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         try:
             for suffix in ("", "-wal", "-shm"):
                 part = Path(f"{self._path}{suffix}")

@@ -31,6 +31,17 @@ def counted_as(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from all others, whatever links lead there. Raises OSError."""
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def around(folder: Path) -> set[tuple[int, int]]:
+    """Return the identities of the folders that `folder` lies in, by its name and in truth."""
+    return {identity(item) for item in (*folder.parents, *folder.resolve().parents)}
+
+
 class ImageFiles:
     """The image files of a folder. It remembers what it came by and left out.
 
@@ -40,14 +51,14 @@ class ImageFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._above = {_identity(item) for item in (folder, *folder.parents, *folder.resolve().parents)}
+        self._above = {identity(folder)} | around(folder)
         self._others, self._hidden, self._lost = list[Path](), list[Path](), list[Path]()
         self._again, self._beside = list[Path](), list[Path]()
 
     def below(self, folder: Path) -> list[Path]:
         """Return the image files below `folder`, sorted. Raises InputError for a folder that can't be read."""
         require_allowed(folder)
-        if folder != self.folder and _identity(folder) in self._above:
+        if folder != self.folder and identity(folder) in self._above:
             self._again.append(folder)
             return []
         return sorted(file for file in self._walk(folder) if self._is_read(file))
@@ -87,7 +98,7 @@ class ImageFiles:
         return False
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        seen = self._above | {_identity(folder)}
+        seen = self._above | {identity(folder)}
         for root, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
             below = sorted((Path(root, name) for name in folders), key=lambda item: (item.is_symlink(), item))
             folders.clear()
@@ -95,20 +106,15 @@ class ImageFiles:
                 if hidden(item.name):
                     continue
                 require_allowed(item)
-                if (identity := _identity(item)) in seen:
+                if (found := identity(item)) in seen:
                     self._again.append(item)
                 else:
-                    seen.add(identity)
+                    seen.add(found)
                     folders.append(item.name)
             yield from (Path(root, name) for name in files)
 
     def _names(self, files: Sequence[Path]) -> str:
         return listing(sorted(file.relative_to(self.folder) for file in files), 5)
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    stat = folder.stat()
-    return stat.st_dev, stat.st_ino
 
 
 def _unreadable(error: OSError) -> None:

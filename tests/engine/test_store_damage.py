@@ -15,6 +15,7 @@ import pytest
 
 from ri_analysis.engine import Evaluator, Store
 from ri_analysis.engine.store import Record
+from ri_analysis.errors import InputError
 from ri_analysis.studies.conducting.crew import here
 from ri_analysis.studies.conducting.point import Point
 from ri_analysis.suite import open_suite
@@ -125,6 +126,19 @@ def test_a_store_that_another_process_has_set_aside_is_not_set_aside_again(tmp_p
     first.put("new", ANSWER)
     assert second.has("new")
     assert len(list(tmp_path.glob("store.sqlite.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["store.sqlite", "."])
+def test_a_link_that_leads_to_itself_is_no_workspace(name: str, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    if name != ".":
+        workspace.mkdir()
+    loop = workspace / name
+    loop.symlink_to(loop.name)
+    with pytest.raises(InputError, match=r"store\.sqlite: expected a workspace that can be written, found: ") as error:
+        Store(workspace)
+    assert str(error.value).endswith("; name another folder by --workspace")
+    assert os.readlink(loop) == loop.name
 
 
 @pytest.mark.parametrize("others", [0, 1])

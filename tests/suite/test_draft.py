@@ -377,8 +377,14 @@ def test_a_folder_without_experts_is_one_message(tmp_path: Path) -> None:
 
 def test_too_many_files_are_refused_and_links_in_circles_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = flat(tmp_path / "mine")
+    shutil.copytree(folder, tmp_path / "sibling")
     (folder / "again").symlink_to(folder)
-    assert len(draft(folder).tasks) == 2
+    (folder / "up").symlink_to("..")
+    (folder / "lost").symlink_to("lost")
+    found, spec = written(folder)
+    assert found.left_out == ("links to nothing, pipes and devices (1), links to folders around this one (1)",)
+    assert all(task.expert.parent == folder for task in spec.tasks)
+    assert len(spec.tasks) == 2
     monkeypatch.setenv("RI_ANALYSIS_LIMITS", "folder-entries=5")
     with pytest.raises(InputError, match="at most 5 files and folders to draft a suite file from"):
         draft(folder)

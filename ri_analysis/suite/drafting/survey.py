@@ -19,7 +19,7 @@ from ri_analysis.suite.data import arrays_of
 from ri_analysis.suite.drafting import names
 from ri_analysis.suite.drafting.weights import Adapter, HeadFile, Model, Sizes, read_config, what_is
 from ri_analysis.suite.instead import is_weights
-from ri_analysis.suite.listing import hidden, is_image
+from ri_analysis.suite.listing import around, hidden, identity, is_image
 from ri_analysis.suite.suite import RECORD
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl", ".tar")
@@ -77,7 +77,7 @@ def survey(folder: Path, progress: Progress | None = None) -> Survey:
     """Look through `folder` and all folders below it. Raises InputError for one that can't be read, or holds too much.
 
     Nothing in a file is run, and of weights little more than names and shapes is read. Links are followed where they
-    may be read. `progress` may raise Cancelled.
+    may be read, but for those to a folder that `folder` lies in. `progress` may raise Cancelled.
     """
     require_allowed(folder)
     if not folder.is_dir():
@@ -100,6 +100,7 @@ class _Walk:
 
     def __init__(self, found: Survey) -> None:
         self.found, self.weights = found, list[Path]()
+        self._around = around(found.folder)
         self._seen, self._entries = set[tuple[int, int]](), 0
 
     def look(self) -> None:
@@ -148,10 +149,12 @@ class _Walk:
 
     def _folder(self, folder: Path) -> list[Path]:
         """Take what lies in a folder; return the folders below that are still to be looked through."""
-        stat = folder.stat()
-        if (stat.st_dev, stat.st_ino) in self._seen:
+        this = identity(folder)
+        if this in self._around:
+            self._pass_over("links to folders around this one")
+        if this in self._seen or this in self._around:
             return []
-        self._seen.add((stat.st_dev, stat.st_ino))
+        self._seen.add(this)
         entries = self._listed(folder)
         files = [item for item in entries if item.is_file()]
         folders = [item for item in entries if item.is_dir()]
