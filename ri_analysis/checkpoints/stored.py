@@ -166,7 +166,8 @@ def _places(header: object, start: int, size: int, path: Path) -> dict[str, Stor
         found[name] = Stored(start + begin, dtype, shape, _in_order(shape))
         end = stop
     if start + end != size:
-        raise InputError(f"{path}: expected {_EXPECTED} of {start + end} bytes, found {size}; is it truncated?")
+        truncated = "; is it truncated?" if size < start + end else ""
+        raise InputError(f"{path}: expected {_EXPECTED} of {start + end} bytes, found {size}{truncated}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,7 +21,7 @@ from ri_analysis.engine.remarks import head_remarks, tower_remarks
 from ri_analysis.engine.shipped import FILE
 from ri_analysis.engine.store import Store, default_workspace
 from ri_analysis.engine.wrong_weights import weight_remarks
-from ri_analysis.errors import InputError
+from ri_analysis.errors import ChangedFile, InputError
 from ri_analysis.progress import Counter, Progress
 from ri_analysis.resolving import record_of
 from ri_analysis.stamps import Watch
@@ -31,6 +31,7 @@ from ri_analysis.suite.suite import RECORD, suite_path
 from ri_analysis.task_vectors import TaskVectors
 
 _AGAIN = "fetch or make the file again"
+_LATER = "check it when nothing writes to it"
 
 # So many other steps take as long as reading all values of an expert set, and as trying the experts on some images.
 _READING, _LOOKING = 20, 40
@@ -135,13 +136,21 @@ def check_suite(
 class _Step:
     """One step of the check: what it looks at, the work, which says what passed, and what to do about an error.
 
-    `size` is how long it takes, in steps of the quick kind.
+    `size` is how long it takes, in steps of the quick kind; `others` what to do about errors that name another file.
     """
 
     about: str
     work: Callable[[Progress], str]
     remedy: str
     size: int = 1
+    others: Mapping[Path, str] = field(default_factory=dict)
+
+    def remedy_of(self, error: InputError) -> str:
+        """Return what to do about an error."""
+        if isinstance(error, ChangedFile):
+            return _LATER
+        named = (remedy for path, remedy in self.others.items() if str(error).startswith(str(path)))
+        return next(named, self.remedy)
 
 
 class _Check:
@@ -168,7 +177,7 @@ class _Check:
             if text:
                 self.report.passed.append(f"{step.about}: {text}")
         except InputError as error:
-            self.report.note(Finding(step.about, str(error), step.remedy))
+            self.report.note(Finding(step.about, str(error), step.remedy_of(error)))
 
     def steps(self) -> list[_Step]:
         """Return all steps, weights first."""
@@ -186,13 +195,15 @@ class _Check:
                 remedy = f"correct its {RECORD}, or delete that file: how the set was made is then unknown"
                 found.append(_Step(f"record ({experts})", partial(self.record, experts), remedy))
             found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN, _READING))
-        for task in suite.tasks:
+        for task, spec in zip(suite.tasks, suite.spec.tasks, strict=True):
             where = f"[[task]] {task!r}"
             head = f"give a head for the same classes as the data by 'head', or 'classes' with 'templates', of {where}"
-            found.append(_Step(f"head {task}", partial(self.head, task), head))
-            found.append(
-                _Step(f"images {task}", partial(self.images, task), f"correct 'data' or 'validation' of {where}")
-            )
+            data = f"correct 'data' or 'validation' of {where}"
+            # The labels of images are matched with the head's classes: either step meets with errors of both.
+            of_head = dict.fromkeys(filter(None, (spec.head, spec.classes)), head)
+            of_data = dict.fromkeys(filter(None, (spec.data, spec.validation)), data)
+            found.append(_Step(f"head {task}", partial(self.head, task), head, others=of_data))
+            found.append(_Step(f"images {task}", partial(self.images, task), data, others=of_head))
         for source in suite.spec.auxiliary:
             read = partial(self.count, suite.auxiliary_data, source.name)
             found.append(_Step(f"auxiliary {source.name}", read, f"correct 'data' of [[auxiliary]] {source.name!r}"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -208,6 +209,35 @@ def test_check_finds_everything_at_once(tiny: Path) -> None:
     findings = "\n".join(map(str, check_suite(str(tiny)).findings))
     for word in ("Reds.safetensors", "Greens.safetensors", "2 classes, the class names are 1", "unseen.npz"):
         assert word in findings
+
+
+def test_what_to_do_is_about_the_file_that_is_wrong(tiny: Path) -> None:
+    remedies = {
+        "Reds-test.npz": "correct 'data' or 'validation' of [[task]] 'Reds'",
+        "head-Blues.safetensors": "give a head for the same classes as the data by 'head', or 'classes' with "
+        "'templates', of [[task]] 'Blues'",
+    }
+    for name in remedies:
+        (tiny.parent / name).write_bytes(b"")
+    found = check_suite(str(tiny), device="cpu").findings
+    assert {Path(item.problem.split(":")[0]).name: item.remedy for item in found} == remedies
+
+
+def test_a_file_that_changes_during_the_check_is_to_be_checked_later(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ri_analysis.engine import check
+
+    before = check.check_fit
+
+    def changing(*arguments: object) -> None:
+        os.utime(tiny.parent / "pretrained.safetensors", (1, 1))
+        before(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(check, "check_fit", changing)
+    said = [str(finding) for finding in check_suite(str(tiny), device="cpu").findings]
+    changed = f"{tiny.parent / 'pretrained.safetensors'}: changed since it was opened; open the suite again"
+    assert f"{changed}; check it when nothing writes to it" in said
 
 
 def test_check_reports_an_unreadable_file(tmp_path: Path) -> None:
