@@ -212,7 +212,7 @@ def _reader(folder: Path, files: Sequence[Path], places: Sequence[Indices]) -> F
 
     def fetch(index: int) -> bytes | None:
         number = int(np.searchsorted(ends, index, side="right"))
-        start, length = map(int, places[number][index - ends[number]])
+        start, length = map(int, places[number][index - ends[number]])  # counted from the file's last row
         limits.require("image-bytes", length, f"{folder}: row {index}")
         with regular(files[number], "an Arrow file") as stream:
             stream.seek(start)
