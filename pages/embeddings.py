@@ -8,7 +8,7 @@ from ri_analysis.views import embeddings
 st.title("Embeddings", anchor=False)
 evaluator = opening.evaluator()
 pair = choosing.chosen_pair(evaluator)
-terms.prose(f"Merged by {recipes.describe(pair)}. The same images in several models, one selection.")
+terms.prose(f"Merged by {recipes.describe(pair)}. The same images in several models, with one shared selection.")
 sections.no_resolved_yet(pair)
 found = embeddings.embedded(evaluator, pair)
 embeddings.explain(found.results.before.drawn)

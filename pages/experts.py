@@ -9,7 +9,7 @@ from ri_analysis.views import experts
 st.title("Experts", anchor=False)
 headings.contents()
 experts.open_another()
-headings.header(f"Open suite: {experts.open_name()}")
+headings.header(f"Current suite: {experts.open_name()}")
 report = opening.open_report()
 if not report.findings:
     terms.prose(suite_in_words(opening.evaluator()))

@@ -9,9 +9,9 @@ st.title("Merge", anchor=False)
 evaluator = opening.evaluator()
 if choosing.mergeable(evaluator):
     terms.prose(
-        "Move λ or a coefficient: the bars follow, and once you let go all test images are measured. A coefficient "
-        "multiplies the expert's task vector: 0 leaves it without effect, a negative one pushes its task out of the "
-        "model."
+        "Move λ or a coefficient: the bars follow as you drag, and all test images are measured when you let go. A "
+        "coefficient multiplies the expert's task vector: 0 removes its effect, a negative value pushes its task out "
+        "of the model."
     )
     headings.contents()
 live.opened(evaluator)
@@ -23,6 +23,6 @@ if choosing.mergeable(evaluator):
     headings.header("Pinned recipes")
     live.pins_section(evaluator)
 
-    headings.header("The exact values as figures")
+    headings.header("Exact results")
     live.figures_section(evaluator)
 explain.method_details()

@@ -23,7 +23,7 @@ headings.header("Task by task")
 sections.by_task(pair, comparison)
 analysis.section(evaluator, pair, find_analysis("crosstalk"))
 
-headings.header("More to try and to read")
+headings.header("Next steps and details")
 guide.welcome()
 terms.prose(suite_in_words(evaluator))
 with st.expander("The suite in detail"):

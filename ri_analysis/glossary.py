@@ -80,8 +80,7 @@ TERMS = (
     ),
     Term(
         "drift",
-        "The same question as interference, by another distance or at another place: in one block, one feature, one "
-        "image.",
+        "Like interference, but by another distance or at another place: in one block, one feature, one image.",
     ),
     Term(
         "crosstalk",

@@ -214,19 +214,19 @@ _AXES = Axes(
     own="<b>{row}</b> on its own task: always merged, causes none",
     signed=True,
 )
-_VIEWS = {"shapley": "Shapley value", "left_out": "left out alone"}
+_VIEWS = {"shapley": "Shapley value", "left_out": "leave-one-out"}
 
 ANALYSIS = Analysis(
     name="contribution",
     title="Which expert causes the drift?",
-    question="How much of a task's interference does each expert cause in this merge? Left out alone: how far the "
+    question="How much of a task's interference does each expert cause in this merge? Leave-one-out: how far the "
     "interference falls without the expert. Several experts may disturb a task together, so the Shapley value splits "
     "it fairly: the mean over all orders in which the other experts could have joined the task's own, at unchanged λ.",
     formula=r"""With $P$ the other experts and $\xi_t(S)$ the interference on $t$ when $S$ is merged with expert $t$:
 
 $$\phi_i=\sum_{S\subseteq P\setminus i}\frac{|S|!\,(|P|-|S|-1)!}{|P|!}\,\big[\xi_t(S\cup i)-\xi_t(S)\big]$$
 
-(Shapley 1953). Left out alone: $\xi_t(P)-\xi_t(P\setminus i)$.""",
+(Shapley 1953). Leave-one-out: $\xi_t(P)-\xi_t(P\setminus i)$.""",
     options=(
         Option(
             "by",

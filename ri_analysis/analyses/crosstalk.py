@@ -28,8 +28,9 @@ _AXES = Axes(
     own="expert <b>{row}</b> on its own task: what it learned, not interference",
 )
 _HOW = (
-    "Each row is an expert on its own, each column a task whose predictions it moves away from the pretrained model's; "
-    "darker is less. Both matrices share one scale; the diagonal (what an expert learned for itself) is left out."
+    "Each row is one expert alone, each column a task: how far the expert moves the task's predictions from the "
+    "pretrained model's; darker is less. Both matrices share one scale; the diagonal (the expert's own task) is left "
+    "out."
 )
 
 

@@ -198,8 +198,8 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
     how = "Shorter is better: at zero the merged model answers like the task's own original expert."
     if sides.after is not None:
         how += (
-            " In the second panel, each image is compared with itself: RI reduced the drift where a point is left of "
-            "the line, and points that are open and grey show no clear change."
+            " The second panel shows the change, each image paired with itself: RI reduced the drift where a point is "
+            "left of the line; open grey points show no clear change."
         )
     drift = sides.before
     return {"drift": Chart(chart, how, n=reading.based_on(drift.n, len(drift.tasks), drift.full, answer.limit))}

@@ -24,8 +24,8 @@ _AXES = {
         "the expert predicts",
         "the merged model predicts",
         "share of the row's images",
-        "the expert says {row}, the merged model {column}",
-        own="both say {row}",
+        "the expert predicts {row}, the merged model {column}",
+        own="both predict {row}",
     ),
     "class": Axes(
         "true class",
@@ -112,7 +112,7 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
     figure = with_ends(grouped, "share", _AXES[rows], lambda table, column: _matrix(table, column, names), dark=dark)
     for trace, table in zip(figure.select_traces({"type": "heatmap"}), grouped, strict=False):
         trace.hovertext = _with_counts(trace.hovertext, table, names)
-    how = "Each row is a class: brighter cells say what its images become. The diagonal, what stays, is left out."
+    how = "Each row is a class: brighter cells show which classes its images turn into. The diagonal is left out."
     if OTHERS in names:
         how += f" The {len(names) - 1} classes that change most have a row of their own."
     if tables.after is not None:
@@ -137,7 +137,7 @@ def _with_counts(texts: Sequence[Sequence[str]], table: pd.DataFrame, names: Seq
 def _says(answer: Answer[Drift]) -> str:
     task, rows = _options(answer)
     said = [_most(table, f"{stage} RI") for stage, table in flips_of(answer).stages.items()]
-    than = "the expert says" if rows == "expert" else "is true"
+    than = "the expert predicts" if rows == "expert" else "is true"
     return f"Images of {task} predicted as another class than {than}: {'; '.join(said)}."
 
 

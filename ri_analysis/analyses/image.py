@@ -95,8 +95,8 @@ def _charts(answer: Answer[Closely], dark: bool) -> dict[str, Chart]:
     found = {
         "image-answers": Chart(
             answers(table, {name: role for name, role in roles.items() if name in table}, dark=dark),
-            f"How probable each model finds a class: every model's {TOP} first classes, the expert's first on top; ✓ "
-            "marks the right one.",
+            f"Each model's class probabilities: the top {TOP} classes of every model, in the expert's order; ✓ marks "
+            "the right class.",
             n="Based on this image alone.",
             half=True,
         )
@@ -105,7 +105,7 @@ def _charts(answer: Answer[Closely], dark: bool) -> dict[str, Chart]:
         found["image-blocks"] = Chart(
             departures(answer.results.map(lambda side: side.blocks), dark=dark),
             "How far the merged model's class token of this image is from the expert's after each block: where the "
-            "line rises, they part.",
+            "line rises, they diverge.",
             n="Based on this image alone.",
             half=True,
         )
@@ -123,7 +123,7 @@ def _says(answer: Answer[Closely]) -> str:
 
 
 _MODEL = {
-    "zero_shot": "Zero-shot says",
+    "zero_shot": "Zero-shot predicts",
     "expert": "the expert",
     "before": "merged before RI",
     "after": "merged after RI",
@@ -136,8 +136,8 @@ def _pack(closely: Closely) -> dict[str, np.ndarray]:
 
 ANALYSIS = Analysis(
     name="image",
-    title="One image, closely",
-    question="What does every model answer to one image, how surely, and where in the tower do they part?",
+    title="One image in detail",
+    question="What does each model predict for one image, how confidently, and where in the tower do they diverge?",
     formula=r"""$p = \operatorname{softmax}\,h_t f(x;\theta)$ of one image $x$ of task $t$, for the pretrained model,
 the task's expert and the merged models; and $1-\cos(z_b(x;\theta_t), z_b(x;\theta_m))$ of the class tokens $z_b$ after
 block $b$ (the mean over tokens where there is none).""",

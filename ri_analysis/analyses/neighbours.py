@@ -92,8 +92,8 @@ def _charts(answer: Answer[Neighbours], dark: bool) -> dict[str, Chart]:
     return {
         "neighbours": Chart(
             similarities(neighbour_table(answer), TITLES, dark=dark),
-            "How similar the features of the nearest images are to this one's, a row for each model: the further "
-            "right, the nearer. Circles are of its own class, crosses of another.",
+            "Each row is a model, each mark one of the nearest images: the further right, the more similar its "
+            "features. Circles: same class; crosses: another class.",
             n=f"Nearest of {words.count(found.n, 'other image')}.",
         )
     }
@@ -105,7 +105,7 @@ def _says(answer: Answer[Neighbours]) -> str:
         f"{rows['same'].sum()} of {len(rows)} under {_MODEL[str(model)]}"
         for model, rows in table.groupby("model", sort=False)
     ]
-    return f"Nearest images that are of its own class: {', '.join(said)}."
+    return f"Nearest images of the same class: {', '.join(said)}."
 
 
 _MODEL = {

@@ -149,7 +149,7 @@ def plane_figure(tables: Sides[pd.DataFrame], pair: tuple[str, str], *, dark: bo
 ANALYSIS = Analysis(
     name="plane",
     title="The plane of two experts",
-    question="Up to which coefficients do two experts leave each other's predictions alone?",
+    question="Up to which coefficients do two experts leave each other's predictions unchanged?",
     formula=r"""$$\sum_{t=1,2}\mathbb{E}_{x\sim D_t}\,\mathbf{1}\big\{\arg\max h_t f(x;\theta_0+\alpha_t\tau_t)\neq
 \arg\max h_t f(x;\theta_0+\alpha_1\tau_1+\alpha_2\tau_2)\big\}$$
 

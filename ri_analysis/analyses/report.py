@@ -68,7 +68,7 @@ def as_text(answers: Answers) -> str:
 
 def _text(analysis: Analysis[Any], answer: Answer[Any] | str) -> str:
     if isinstance(answer, str):
-        return f"{analysis.title}\nNot for this merge: {answer}."
+        return f"{analysis.title}\nNot available for this merge: {answer}."
     parts = [f"{analysis.title}\n{analysis.says(answer).replace('**', '')}"]
     for name, table in analysis.tables(answer).items():
         more = f"\n… {len(table) - _ROWS:,} more rows: --json prints them" if len(table) > _ROWS else ""

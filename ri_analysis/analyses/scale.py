@@ -134,7 +134,7 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
         "Lower is better: the merged model answers more like each expert. A star marks the lowest point; where the "
         "curve is flat, neighbouring values serve as well."
     )
-    n = f"Based on {images}, seen through every merged head."
+    n = f"Based on {images}, through the head of every merged task."
     return {"scale": Chart(interference_by_scale(answer.results, _default(answer.recipes.before), dark=dark), how, n=n)}
 
 
@@ -150,16 +150,16 @@ def _how_sure(table: pd.DataFrame) -> str:
     best, tried = chosen_scale(table), table["scale"]
     for end, beyond_it in ((tried.min(), "lower"), (tried.max(), "higher")):
         if best == end:
-            return f"the end of what was tried: {beyond_it} ones may be better"
+            return f"the edge of the range tried: a {beyond_it} λ may be better"
     low, high = alike(table)
-    return "every other one tried is clearly worse" if low == high else f"{low:g} to {high:g} are not clearly worse"
+    return "every other λ tried is clearly worse" if low == high else f"{low:g} to {high:g} are not clearly worse"
 
 
 ANALYSIS = Analysis(
     name="scale",
     title="λ without labels",
-    question="Which λ should you merge at when you have no labelled images? The one at which the merged model disturbs "
-    "the experts least, on auxiliary images.",
+    question="Which λ should you use without labelled images? The one with the least interference, measured on "
+    "auxiliary images.",
     formula=r"""$$\lambda^* = \arg\min_\lambda \frac1T \sum_t \mathbb{E}_{x\sim U}\,
 KL\big(p_t(x;\theta_t)\,\|\,p_t(x;\theta_m(\lambda))\big)$$
 

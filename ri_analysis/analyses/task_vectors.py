@@ -49,7 +49,7 @@ def _says(answer: Answer[Gram]) -> str:
     for name, gram in answer.results.stages.items():
         shares, _, _ = gram.place()
         said.append(f"{name} RI **{100 * np.mean(shares):.1f}%**")
-    return f"Mean length of a task vector, as a share of the pretrained weights': {', '.join(said)}."
+    return f"Mean length of a task vector, relative to that of the pretrained weights: {', '.join(said)}."
 
 
 ANALYSIS = Analysis(

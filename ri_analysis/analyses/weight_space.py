@@ -95,7 +95,7 @@ def _charts(answer: Answer[WeightSpace], dark: bool) -> dict[str, Chart]:
         ),
         "weight-interference": Chart(
             layer_interference(layers, dark=dark),
-            "Singular task interference relative to Σσ: at 0 the experts use directions of their own.",
+            "Singular task interference relative to Σσ: at 0 the experts' singular directions do not overlap.",
             "Interference in weight space, layer by layer",
             f"Based on all {len(layers.before)} weight matrices that the experts changed, no images.",
             half=True,
@@ -126,7 +126,7 @@ def _says(answer: Answer[WeightSpace]) -> str:
 
 def _by_chance(share: float) -> str:
     """Say how often chance alone gives a correlation as strong."""
-    return f"chance alone gives one as strong in {words.significant(100 * share, 2)}% of cases"
+    return f"a correlation this strong arises by chance in {words.significant(100 * share, 2)}% of cases"
 
 
 def layer_interference(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:

@@ -18,7 +18,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 def add_commands(commands: Any) -> None:
     """Declare the commands."""
     text = "write a suite file from the checkpoints, heads and images in a folder"
-    more = " What could not be decided is said, with how to decide it, and stands in the file as comments."
+    more = " Anything undecided is reported, with how to decide it, and noted in the file as comments."
     init = commands.add_parser("init", help=text, description=f"{text[0].upper() + text[1:]}.{more}")
     init.add_argument("folder", type=to_path, metavar="FOLDER", help="where to look, all folders below it included")
     init.add_argument("--out", type=to_path, metavar="FILE", help="the file to write (default: suite.toml in FOLDER)")

@@ -57,13 +57,13 @@ def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
         "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="measure here, without the answers that come with the suite"
+        "--fresh", action="store_true", help="measure again, ignoring the results that come with the suite"
     )
     parser.add_argument(
         "--memory",
         type=memory_size,
         metavar="SIZE",
-        help="how much memory there is, such as 8GB: less is then held, in smaller batches, and workers share it",
+        help="memory to stay within, such as 8GB, shared by all workers: less is held, in smaller batches",
     )
     plugin_flag(parser)
     parser.set_defaults(run=run)

@@ -31,7 +31,7 @@ from ri_analysis.suite.suite import RECORD, suite_path
 from ri_analysis.task_vectors import TaskVectors
 
 _AGAIN = "fetch or make the file again"
-_LATER = "check it when nothing writes to it"
+_LATER = "check again when nothing is writing to it"
 
 # So many other steps take as long as reading all values of an expert set, and as trying the experts on some images.
 _READING, _LOOKING = 20, 40

@@ -13,7 +13,7 @@ OUTSIDE = "other"  # what is outside the transformer blocks
 
 def norms_by_block(tables: Sides[pd.DataFrame], *, dark: bool = False) -> go.Figure:
     """‖τ_t‖ / ‖θ₀‖ of every expert (row) in every block (column); tables as `Gram.norm_table` returns them."""
-    unit = "% of the pretrained weights'"
+    unit = "% of the pretrained length"
     axes = Axes("expert", "transformer block", "length of the task vector", "<b>{row}</b>, block {column}", unit)
     return before_and_after(tables.map(_norms), axes, dark=dark)
 

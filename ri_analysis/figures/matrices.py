@@ -24,8 +24,7 @@ _PRINTED = (12, 8)  # values are written into the cells up to this many rows and
 _SHORT, _ROOM = 3, 30  # letters of a name that needs no turning, and of all names that stand side by side
 _FAINT = 0.02  # changes below this share of the values' scale look like none: rounding must not fill the colours
 ONLY_CLEAR = (
-    "In the third matrix only clear changes are coloured: those whose interval, taken as of independent samples, "
-    "excludes 0."
+    "The third matrix colours only clear changes: those whose interval excludes 0, treating the samples as independent."
 )
 _TITLES = ("before RI", "after RI", "difference, after − before")
 

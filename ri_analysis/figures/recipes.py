@@ -27,8 +27,8 @@ HOW_PARALLEL = (
 )
 HOW_SETS = "One row per recipe, one point per expert set, with 95% intervals: further right is more accurate."
 HOW_SHARES = (
-    "The longer the bar, the more of the differences in mean accuracy this setting alone explains (ε²: between its "
-    "values, less what chance gives)."
+    "The longer the bar, the more of the variance in mean accuracy this setting alone explains (ε², corrected for "
+    "chance)."
 )
 
 

@@ -58,8 +58,8 @@ def caption(table: pd.DataFrame) -> str:
     if number < 2:
         return "Bars show 95% intervals."
     return (
-        f"Where a seed is drawn, means of {number} seeds: thick bars reach from the lowest to the highest seed, thin "
-        "ones show 95% intervals."
+        f"Results that depend on a seed are means over {number} seeds: thick bars run from the lowest to the highest "
+        "seed, thin ones show 95% intervals."
     )
 
 

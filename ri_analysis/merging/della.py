@@ -83,7 +83,7 @@ METHOD = Method(
         ),
         Hyperparameter(
             "spread",
-            "how much more than that the smallest entry of a row is dropped, and how much less the largest",
+            "how far the drop rate of a row's smallest entry is above p, and that of its largest below",
             0.07,
             0.0,
             0.5,

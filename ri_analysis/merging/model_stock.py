@@ -35,8 +35,8 @@ def _mean_cosine(layer: Layer) -> float:
 METHOD = Method(
     name="model-stock",
     title="Model Stock",
-    summary="Goes from the pretrained model towards the mean of the experts, in every tensor as far as their task "
-    "vectors point the same way: all the way where they are parallel, nowhere where they are at right angles.",
+    summary="Moves each tensor from the pretrained model towards the experts' mean, the further the more their task "
+    "vectors agree: all the way if they are parallel, not at all if orthogonal.",
     formula=r"\theta_m = \theta_0 + \lambda\, t\,\frac1T\sum_i \tau_i,\quad "
     r"t = \frac{T\cos\theta}{1 + (T-1)\cos\theta},\ \cos\theta = \binom{T}{2}^{-1} \sum_{i<j} \cos(\tau_i, \tau_j)",
     reference="Jang et al. 2024, Model Stock: all we need is just a few fine-tuned models, arXiv 2403.19522",

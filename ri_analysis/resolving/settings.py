@@ -76,8 +76,8 @@ HYPERPARAMETERS = (
     RANK,
     Hyperparameter(
         "together",
-        "steps of a second stage, which corrects all experts together so that their sum answers what each of them "
-        "answers; 0: none",
+        "steps of a second stage, which corrects all experts together so that their sum reproduces each expert's "
+        "predictions; 0: none",
         0,
         0,
         1_000_000,
@@ -87,7 +87,7 @@ HYPERPARAMETERS = (
     ),
     Hyperparameter(
         "together_scale",
-        "λ, the factor of that sum",
+        "factor λ of the experts' sum in the second stage",
         1.0,
         0.01,
         10.0,
@@ -96,7 +96,7 @@ HYPERPARAMETERS = (
     ),
     Hyperparameter(
         "together_lr",
-        "learning rate of the second stage, at which the sum moves",
+        "learning rate of the second stage",
         1e-4,
         1e-9,
         1.0,
@@ -115,8 +115,8 @@ HYPERPARAMETERS = (
     MEMORY,
     Hyperparameter(
         "held_out",
-        "share of the auxiliary images that are set aside: never trained on, they show how the run fares; at 0, those "
-        "that it does not reach",
+        "share of the auxiliary images kept out of training, to monitor the run; at 0, those that training does not "
+        "reach monitor it",
         0.0,
         0.0,
         0.9,
@@ -125,8 +125,8 @@ HYPERPARAMETERS = (
     ),
     Hyperparameter(
         "patience",
-        "looks at the held-out images without progress after which an expert's run ends, 20 looks being a whole run; "
-        "its best weights are kept; 0 trains to the end and keeps the last",
+        "looks at the held-out images without progress after which an expert's run stops and keeps its best weights (a "
+        "whole run has 20 looks); 0: train to the end and keep the last weights",
         0,
         0,
         1000,

@@ -206,8 +206,8 @@ def saving(found: pd.DataFrame) -> str:
     total = estimated + int((found["kind"] == "grid").sum())
     return (
         f"Measured {(total - estimated) // stages} of {total // stages} places of each surface, which saves "
-        f"{words.percent(estimated / total, 0)} of the grid's merges: where it was unclear whether a place lies within "
-        "one point of the best, or how accurate it is. The others are estimated from these by a Gaussian process."
+        f"{words.percent(estimated / total, 0)} of the grid's merges: only where it was unclear how accurate a place "
+        "is, or whether it lies within one point of the best. A Gaussian process estimates the others."
     )
 
 

@@ -84,8 +84,8 @@ def _verdict(table: pd.DataFrame) -> str:
 STUDY = Study(
     "surgery",
     "Representation Surgery (needs task data)",
-    "What does a correction of the merged model's features gain, learned from unlabelled images of every task, and is "
-    "there as much to gain after RI?",
+    "How much does correcting the merged model's features gain, learned from unlabelled images of every task, and does "
+    "it gain as much after RI?",
     "",
     _rounds,
     _charts,

@@ -70,7 +70,7 @@ def _ask(kind: str, path: str, seconds: int) -> str:
                 return f"what takes longer to read than {seconds} s ({limits.VARIABLE}=child-seconds=N allows more)"
             if died != "exit code 0":
                 break
-    return f"damaged data, of which a process that reads it dies ({died})"
+    return f"damaged data that crashes the process reading it ({died})"
 
 
 def _in_words(problem: str | None) -> str:

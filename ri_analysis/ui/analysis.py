@@ -31,7 +31,7 @@ def section(evaluator: Evaluator, recipes: Pair, analysis: Analysis[Any], then: 
     headings.header(analysis.title, help=analysis.formula or None)
     terms.prose(analysis.question)
     if why := analysis.refusal(evaluator, recipes.before):
-        st.caption(f"Not for this merge: {frame.plain(why)}.")
+        st.caption(f"Not available for this merge: {frame.plain(why)}.")
         return
     options = choose(analysis, recipes.before.tasks, {}, measured=True)
     question = Question(evaluator, recipes, analysis, options, analysis.limits[-1])

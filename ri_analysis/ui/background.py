@@ -83,7 +83,7 @@ def measured_before(name: str, key: tuple[Hashable, ...], title: str, work: Work
         resources.forget()  # the store answers with what is kept now
         return True
 
-    note = f"Measured before: {frame.plain(shipped.made.says)}."
+    note = f"Result that came with the suite: {frame.plain(shipped.made.says)}."
     on_request((f"again.{name}", *key), "Measure again", title, again, note, purpose=resources.AGAIN)
 
 
@@ -98,7 +98,7 @@ def explain(job: Job | None) -> None:
     if job is None or error is None:
         return
     if isinstance(error, Cancelled):
-        st.caption("Cancelled. What was measured is saved: starting again resumes there.")
+        st.caption("Cancelled. Measurements so far are saved; start again to resume.")
     else:
         st.error(frame.plain(f"{job.title} stopped: {error}"), icon=":material/warning:")
 
@@ -115,6 +115,6 @@ def _watch(job: Job, so_far: Drawing | None) -> None:
     note = "stopping" if job.cancelled else job.note
     bar.progress(job.pace.share, text=frame.plain(words.how_far(job.title, job.pace, note, job.unit)))
     button.button("Cancel", key=f"cancel.{job.key}", on_click=job.cancel, disabled=job.cancelled, width="stretch")
-    st.caption("Goes on when this tab is closed; what is finished is saved.")
+    st.caption("Continues if you close this tab; finished parts are saved.")
     if so_far is not None:
         so_far()

@@ -33,7 +33,7 @@ def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> tuple[s
     options = image.settled(recipes.before.tasks, {"task": task, "index": index})
     question = Question(evaluator, recipes, image, options)
     large = evaluator.architecture.large
-    found = question.later("Ask every model", "Merges once more and looks at this image.", at_once=not large)
+    found = question.later("Run every model", "Merges again and runs every model on this image.", at_once=not large)
     if found is None:
         return task, index
     left, right = st.columns([1, 5], gap="medium", vertical_alignment="center")

@@ -20,9 +20,9 @@ from ri_analysis.ui import limited, recipes, state
 _FEW = 3  # choices shown as buttons rather than in a list
 _NEEDS = {
     TASK_DATA: "Needs task data: it learns from the tasks' validation images, without labels. RI and the methods "
-    "without this note see no task image. The first time takes a while.",
-    AUXILIARY_IMAGES: "Needs auxiliary images: it learns from the source that RI uses, without labels, and from no "
-    "others. The first time takes a while.",
+    "without this note use no task images. The first run takes a while.",
+    AUXILIARY_IMAGES: "Needs auxiliary images: it learns, without labels, only from the source that RI uses. The first "
+    "run takes a while.",
 }
 
 

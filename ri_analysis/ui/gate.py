@@ -127,7 +127,9 @@ class Gate:
 
     def _why(self, scope: Scope) -> str:
         if self._passes(scope):
-            return "This was not asked for by a page of ri-analysis, or is nothing that it takes.\n"
+            return (
+                "Refused: this request did not come from a page of ri-analysis, or is of a kind it does not accept.\n"
+            )
         if self._token is not None:
             return "Open the address that ri-analysis printed when it was started: it ends with a token.\n"
         host = _host(scope)

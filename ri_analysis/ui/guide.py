@@ -27,22 +27,22 @@ STEPS = (
         "merge",
         "Move λ",
         ":material/merge:",
-        "λ weighs the experts in the merge. Raise it and watch the tasks: the merge of the original experts (before "
-        "RI) soon breaks down, that of the adapted ones (after RI) holds out longer.",
+        "λ scales the experts in the merge. Raise it and watch the tasks: with the original experts (before RI) the "
+        "merge soon breaks down; with the adapted ones (after RI) it holds up longer.",
     ),
     Step(
         "interference",
         "See who disturbs whom",
         ":material/blur_on:",
-        "Which task has drifted most, in which block it starts, and which images are lost: under **Which images** "
-        "each is shown with what expert and merged model say.",
+        "See which task has drifted most, in which block the drift starts, and which images are lost: **Which images** "
+        "shows each with the predictions of the expert and the merged model.",
     ),
     Step(
         "embeddings",
         "Draw a lasso",
         ":material/scatter_plot:",
-        "Each point is an image, once as its own expert sees it and once as the merged model does. Draw a line around "
-        "some: they stay coloured in both maps.",
+        "Each point is an image: in one map as its task's expert sees it, in the other as the merged model does. Draw "
+        "a line around some: they stay coloured in both maps.",
     ),
     Step(
         "sensitivity",

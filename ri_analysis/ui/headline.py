@@ -53,8 +53,8 @@ def numbers(comparison: Comparison) -> None:
             [words.percent(each.mean_normalised_accuracy) for each in sides],
             [words.percent_range(*each.normalised_accuracy_interval) for each in sides],
             _points(comparison.normalised_accuracy_change),
-            f"{terms.meaning('normalised accuracy')} Here the mean over the tasks; in the intervals the experts' "
-            f"accuracies count as known.",
+            f"{terms.meaning('normalised accuracy')} Shown: the mean over the tasks; its interval treats the experts' "
+            f"accuracies as known.",
         )
 
 

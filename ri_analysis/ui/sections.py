@@ -64,8 +64,8 @@ def subset_note(evaluator: Evaluator, pair: Pair) -> None:
     """Say what merging a subset means for RI."""
     if pair.after is not None and len(pair.after.tasks) < len(evaluator.suite.set_tasks(pair.after.experts)):
         st.caption(
-            f"The experts of {pair.after.experts} were adapted to be merged with all of their set; "
-            "for a subset, RI could free them from fewer heads."
+            f"The experts in {pair.after.experts} were adapted for a merge of the whole set; "
+            "for a subset, RI would have fewer heads to leave unchanged."
         )
 
 

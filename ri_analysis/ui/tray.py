@@ -90,7 +90,7 @@ class Tray:
         if snapshot.key in sizes:
             return "This figure is pinned already."
         if len(sizes) >= MOST or sum(sizes.values()) + snapshot.bytes > MOST_BYTES:
-            return "The Figures page is full: take a figure out there first."
+            return "The Figures page is full: remove a figure there first."
         kept = Kept(time.time(), snapshot)
         self.change(snapshot.key, lambda _: kept)
         return ""
@@ -199,7 +199,7 @@ def pin_button(
         key=f"pin.{name}",
         type="tertiary",
         icon=":material/keep:",
-        help="Keep this figure as it is on the Figures page, to save it for a paper or put it into a report",
+        help="Keep this figure, as it is now, on the Figures page, to export it for a paper or a report",
         on_click=_pin,
         args=(chart, how_to_read, table, n, name, source),
     )

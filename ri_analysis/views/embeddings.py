@@ -111,8 +111,8 @@ def explain(drawn: Map) -> None:
     text = f"{drawn.says} All panels share the map and show the same part of it, with equal axis scales."
     if drawn.floor is not None:
         text += (
-            f" **Noise floor:** placed again, the experts' own points land a median of {drawn.floor:.2f} map units "
-            f"from where the fit put them (the map is about {drawn.extent:.1f} wide); shorter distances mean nothing."
+            f" **Noise floor:** projected again, the experts' points land a median of {drawn.floor:.2f} map units from "
+            f"their fitted positions (the map is about {drawn.extent:.1f} wide); shorter distances mean nothing."
         )
     st.caption(f"{text} Drift sizes are computed in feature space, never read off the map.")
 
@@ -225,7 +225,7 @@ def _summary(chosen: pd.DataFrame) -> None:
     """Count what merging lost and RI regained of the selected images."""
     table = selection_summary(chosen)
     st.dataframe(table.rename(columns=_COUNTED), hide_index=True, height=320, key="embedding.summary")
-    text = "Lost: the own expert is right, the merged model is not. Regained: wrong before RI, right after it."
+    text = "Lost: the task's expert is right, the merged model wrong. Regained: wrong before RI, right after it."
     frame.caption(f"{text} *{words.count(len(chosen), 'image')}.*", table, "selected-classes", "The counts as a table")
 
 

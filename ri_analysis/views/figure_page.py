@@ -46,9 +46,11 @@ def section(evaluator: Evaluator) -> None:
     camera = "svg"
     if problem:
         st.warning(problem[0].upper() + problem[1:], icon=":material/warning:")
-        camera = kept.one_of(st.segmented_control, "The camera writes", _WRITES, _CAMERA, camera, format_func=str.upper)
+        camera = kept.one_of(
+            st.segmented_control, "Camera button saves", _WRITES, _CAMERA, camera, format_func=str.upper
+        )
     _all_in_one(evaluator, pinned)
-    st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you take them out.")
+    st.caption(f"{words.count(len(held), 'figure')}, kept in the workspace until you remove them.")
     for place, (key, item) in enumerate(held.items()):
         if taken is not None and taken.place < item.place:  # where it was
             _put_back(taken)
@@ -133,7 +135,7 @@ def _put_back(taken: Kept | None) -> None:
     """Draw a way to put back the figure that was taken out last."""
     if taken is not None:
         with st.container(horizontal=True, vertical_alignment="center", key="tray.taken"):
-            st.markdown(f"Taken out: {frame.plain(taken.snapshot.title)}", width="content")
+            st.markdown(f"Removed: {frame.plain(taken.snapshot.title)}", width="content")
             st.button("Put back", key="tray.put_back", icon=":material/undo:", on_click=tray.put_back)
 
 
@@ -154,7 +156,7 @@ def _buttons(key: str, *, first: bool, last: bool) -> None:
                 disabled=off,
             )
         st.button(
-            "Take out",
+            "Remove",
             icon=":material/delete:",
             key=f"tray.{key}.delete",
             type="tertiary",

@@ -100,8 +100,8 @@ def _wanted(found: Answer[Drift], classes: pd.DataFrame, stage: str) -> dict[str
         )
     }
     for place, column, label, entry in (
-        (places[1], "expert_says", "The expert says", _EXPERT),
-        (places[2], f"{stage}_says", f"Merged {stage} RI says", _SAYS),
+        (places[1], "expert_says", "The expert predicts", _EXPERT),
+        (places[2], f"{stage}_says", f"Merged {stage} RI predicts", _SAYS),
     ):
         wanted[column] = kept.one_of(place.selectbox, label, entry, [_EVERY, *names], _EVERY)
     return {column: name for column, name in wanted.items() if name != _EVERY}

@@ -201,7 +201,7 @@ def _task_control(suite: Suite) -> tuple[str, ...]:
         key=state.seed_widget(_TASKS, value),
         on_change=state.take_widget,
         args=(_TASKS, list(suite.tasks)),
-        help="Adapt together the experts that will be merged: each learns not to change the others' predictions.",
+        help="Choose all experts that will be merged: each learns not to change the other tasks' predictions.",
     )
     return tuple(value)
 
@@ -312,8 +312,8 @@ def _probe_control(evaluator: Evaluator, run: Run) -> Run:
         args=(_PROBE, False),
         disabled=bool(missing),
         help=f"After each expert, merges and measures on {IMAGES} labelled validation images of each task, as long as "
-        f"that takes no more than {SHARE:.0%} of the time. For showing only: RI itself sees no task image."
-        + (f" {', '.join(missing)} has no validation images." if missing else ""),
+        f"that takes no more than {SHARE:.0%} of the time. For display only: RI itself uses no task images."
+        + (f" No validation images: {', '.join(missing)}." if missing else ""),
     )
     return replace(run, probe=tried.name if on else "")
 
@@ -418,7 +418,9 @@ def _remaining(looks: Mapping[str, Sequence[HeldOut]]) -> None:
     if found:
         before, now = (fmean(each[place].crosstalk for each in found) for place in (0, -1))
         experts = words.count(len(found), "expert")
-        st.markdown(f"On held-out images, **{words.nats(now)}** of {words.nats(before)} crosstalk remain ({experts}).")
+        st.markdown(
+            f"On held-out images, crosstalk is now **{words.nats(now)}**, {words.nats(before)} at first ({experts})."
+        )
 
 
 def _gains(job: Job) -> None:
@@ -430,7 +432,7 @@ def _gains(job: Job) -> None:
     if not gains:
         st.caption("Probe: measured once the first expert is finished.")
         return
-    st.markdown(f"**Probe.** {gain_in_words(gains[-1], method)}, for showing only: RI sees none of them.")
+    st.markdown(f"**Probe.** {gain_in_words(gains[-1], method)}, for display only: RI uses none of these images.")
     if len(gains) > 1:
         before = "; ".join(
             f"after {words.count(gain.finished, 'expert')} {words.points(gain.change)}" for gain in gains[:-1]

@@ -178,7 +178,7 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
     left, middle, right = st.columns([2, 2, 5], vertical_alignment="center")
     todo = words.count(planned.works - planned.kept, "merge")
     surface = wanted[0].y is not None and not estimated
-    fewer = " Only where unsure: as many as it takes; the rest is estimated from these." if surface else ""
+    fewer = " “Only where unsure” runs as few as it needs, and estimates the rest." if surface else ""
     right.caption(
         f"{todo} to run, {words.saved(planned.kept)}; about {words.duration(expected)} here. First "
         f"results after about 10%.{fewer}"
@@ -192,8 +192,8 @@ def _start(evaluator: Evaluator, wanted: Sequence[Field], key: tuple[Hashable, .
         "Only where unsure",
         key="sensitivity.save",
         width="stretch",
-        help="Measures places where it is unclear whether they lie within a point of the best, or how accurate they "
-        "are; a Gaussian process estimates the others.",
+        help="Measures only settings where it is unclear how accurate they are, or whether they lie within a point of "
+        "the best; a Gaussian process estimates the others.",
     ):
         _begin(wanted, key, planned, SAVING, long=True)
 
@@ -240,18 +240,18 @@ def _whole(found: pd.DataFrame, wanted: Sequence[Field]) -> None:
     _picture(found, wanted)
     if wanted[0].y is not None:
         how = (
-            "Each axis alone: the best accuracy at each of its values, whatever the other axis is. Stars are the "
-            "bests; bands are 95% intervals of the points shown, each the best of many, so a little too high by chance."
+            "Each axis alone: the best accuracy at each of its values, over all values of the other. Stars: best "
+            "points; bands: 95% intervals of the points shown. Each is the best of many, so a bit too high by chance."
         )
         chart, n = surfaces.marginals(found, dark=frame.dark()), sensitivity.on_images(found)
         frame.figure(chart, how, found[found["kind"] == "grid"], n, "sensitivity-marginals", _command(wanted))
     headings.header("Plateaus")
     text = (
-        "The plateau is the range of the first axis, through the best point, whose accuracy is within one point of the "
-        "best: on a logarithmic axis its high end divided by its low end, so rescaling the task vectors does not "
-        "change it. The last column is the range that is, within one point, as accurate as the best before RI. "
-        "Gap: best minus default. Best and default are compared on the same test images, on which the best was also "
-        "chosen, so it is the most that tuning could gain. Intervals: 95%, bootstrap over images."
+        "The plateau is the range of the first axis, through the best point, where accuracy is within one point of the "
+        "best; on a logarithmic axis, its high end divided by its low end, so rescaling the task vectors does not "
+        "change it. Last column: the range within one point of the best accuracy before RI. Gap: best minus default, "
+        "on the same test images. The best was also chosen on them, so the gap is the most that tuning could gain. "
+        "Intervals: 95%, bootstrap over images."
     )
     best = found[found["kind"] == "best"]
     st.dataframe(_plateaus(found), hide_index=True, key="sensitivity.plateaus")
@@ -270,7 +270,7 @@ def methods_together(evaluator: Evaluator) -> None:
         ("sensitivity study", *about), lambda: KeptTable.of_study(study, settings, evaluator).find()
     )
     if known is None:
-        st.caption(f"Nothing is measured yet: run the study “{study.title}” with its usual settings, then look again.")
+        st.caption(f"Nothing is measured yet: run the study “{study.title}” with its usual settings, then come back.")
         st.page_link("pages/studies.py", label="Open the Studies page", icon=":material/science:")
         return
 
@@ -280,7 +280,7 @@ def methods_together(evaluator: Evaluator) -> None:
     short = pace.seconds(evaluator, evaluator.recipe("averaging"), 0, known.table["method"].nunique() * 2) <= pace.SHORT
     note = "Every method merges once for each expert set; no image is measured."
     found: pd.DataFrame | None = background.on_request(
-        ("effective", *about), "Put them on one axis", "Effective scales", work, note, at_once=short
+        ("effective", *about), "Compare on one axis", "Effective scales", work, note, at_once=short
     )
     if found is None:
         return

@@ -44,7 +44,7 @@ def test_the_table_has_each_models_first_classes_and_the_right_one(evaluator: Ev
     assert table["right"].sum() == 1
     assert table["expert"].is_monotonic_decreasing
     said = ANALYSIS.says(answer)
-    assert said.startswith(f"Image 5 of Greens is {table.loc[table['right'], 'class'].iloc[0]}. Zero-shot says")
+    assert said.startswith(f"Image 5 of Greens is {table.loc[table['right'], 'class'].iloc[0]}. Zero-shot predicts")
     charts = ANALYSIS.charts(answer, False)
     assert [trace.name for trace in charts["image-answers"].figure.data][-1] == "merged after RI"
 

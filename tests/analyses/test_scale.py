@@ -68,7 +68,7 @@ def test_it_finds_the_least_of_what_is_measured_and_looks_beyond_the_end(evaluat
         inside = table["scale"].min() < chosen_scale(table) < table["scale"].max()
         assert inside or len(table) == len(grid) + 6
     assert len(answer.results.last) == len(grid) + 6  # these experts are random, so that the smaller λ the better
-    assert "the end of what was tried: lower ones may be better" in ANALYSIS.says(answer)
+    assert "the edge of the range tried: a lower λ may be better" in ANALYSIS.says(answer)
     assert ANALYSIS.known(evaluator, recipe, {}, IMAGES)
     table = answer.results.before
     for row in table.iloc[[0, -1]].to_dict(orient="records"):

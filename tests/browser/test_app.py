@@ -292,7 +292,7 @@ def test_a_pinned_figure_is_saved_as_image_vectors_and_table(visit: Visit, tmp_p
         assert image.width > image.height > 300
     table = pd.read_csv(saved(page, "CSV", tmp_path))
     assert {"model", "measure", "value", "low", "high"} <= set(table)
-    page.get_by_role("button", name="Take out").click()  # the tray is every session's
+    page.get_by_role("button", name="Remove").click()  # the tray is every session's
     page.get_by_text("Nothing is pinned yet").wait_for()
 
 

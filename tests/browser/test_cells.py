@@ -26,6 +26,6 @@ def test_a_cell_shows_its_images(visit: Visit):
     cell = page.evaluate(CELL)
     page.mouse.move(cell["x"], cell["y"])
     page.mouse.click(cell["x"], cell["y"])
-    expect(page.get_by_role("combobox", name="The expert says")).to_have_value(cell["names"][0])
-    expect(page.get_by_role("combobox", name="Merged before RI says")).to_have_value(cell["names"][1])
+    expect(page.get_by_role("combobox", name="The expert predicts")).to_have_value(cell["names"][0])
+    expect(page.get_by_role("combobox", name="Merged before RI predicts")).to_have_value(cell["names"][1])
     page.wait_for_url("**interference.says=**")

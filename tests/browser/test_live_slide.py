@@ -224,7 +224,7 @@ def test_a_hand_moves_two_coefficients_on_the_pad(visit: Visit):
     canvas = page.locator(".ri-live-pad canvas").first
     assert canvas.evaluate(opacity) == 255
     page.get_by_label("coefficient moved across").select_option(second)  # the two change places
-    expect(page.locator(".ri-live-pad .scale")).to_contain_text("Rest on a square")  # it was another plane's
+    expect(page.locator(".ri-live-pad .scale")).to_contain_text("Pause on a square")  # it was another plane's
     assert canvas.evaluate(opacity) == 0
     expect(page.get_by_label("coefficient moved up and down").locator("option:checked")).to_have_text(first)
 

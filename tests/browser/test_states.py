@@ -29,9 +29,9 @@ def test_enter_opens_a_suite_and_leaving_the_field_does_not(visit: Visit, tmp_pa
     field.fill(str(path))
     page.locator("h1").first.click()
     settle(page, rest=0.6)
-    expect(page.locator("h2, h3").filter(has_text="Open suite")).not_to_contain_text("other")
+    expect(page.locator("h2, h3").filter(has_text="Current suite")).not_to_contain_text("other")
     field.press("Enter")
-    expect(page.get_by_role("heading", name="Open suite: other/suite.toml")).to_be_visible()
+    expect(page.get_by_role("heading", name="Current suite: other/suite.toml")).to_be_visible()
 
 
 def test_a_folder_gets_an_offer_and_enter_takes_it(visit: Visit, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_folder_gets_an_offer_and_enter_takes_it(visit: Visit, tmp_path: Path)
     open_suite(page, tmp_path)
     expect(page.locator(ERROR)).to_contain_text("found a folder that holds no suite.toml but")
     page.get_by_role("button", name="Open inside/suite.toml").press("Enter")
-    expect(page.get_by_role("heading", name="Open suite: inside/suite.toml")).to_be_visible()
+    expect(page.get_by_role("heading", name="Current suite: inside/suite.toml")).to_be_visible()
     expect(page.locator(ERROR)).to_have_count(0)
 
 

@@ -237,7 +237,7 @@ def test_a_file_that_changes_during_the_check_is_to_be_checked_later(
     monkeypatch.setattr(check, "check_fit", changing)
     said = [str(finding) for finding in check_suite(str(tiny), device="cpu").findings]
     changed = f"{tiny.parent / 'pretrained.safetensors'}: changed since it was opened; open the suite again"
-    assert f"{changed}; check it when nothing writes to it" in said
+    assert f"{changed}; check again when nothing is writing to it" in said
 
 
 def test_check_reports_an_unreadable_file(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ri_analysis.ui import pace, resources
 pytestmark = pytest.mark.long
 
 MADE = Made("2026-11-28", "0.1.0", "2.0", "Intel(R) Xeon(R) Processor", 2, "Linux x86_64")
-SAYS = "Measured before: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
+SAYS = "Result that came with the suite: 28 Nov 2026, ri-analysis 0.1.0, 2-core Intel Xeon."
 
 
 def make_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,4 +118,4 @@ def test_where_others_see_the_app_a_draft_is_only_downloaded(
     look_through(app, folder)
     keys = {button.key for button in app.button}
     assert not {"experts.draft.write", "experts.draft.check"} & keys
-    assert any("whoever runs it puts the file into the folder" in each.value for each in app.caption)
+    assert any("have whoever runs the app put it into the folder" in each.value for each in app.caption)

@@ -38,7 +38,7 @@ def open_suite_file(app: AppTest, path: Path | str) -> AppTest:
 def test_the_page_says_what_each_file_is(app: AppTest, tiny: Path) -> None:
     assert not visit(app).exception
     assert not app.success
-    assert "3 remarks: read them before you trust the numbers." in app.warning[0].value
+    assert "See the 3 remarks below before you trust the numbers." in app.warning[0].value
     (remarks,) = [item for item in app.expander if item.label == "Remarks (3)"]
     assert remarks.proto.expanded
     table = app.dataframe[0].value
@@ -230,7 +230,7 @@ def test_a_checkpoint_leads_to_a_draft_and_it_stays_clear_which_suite_is_open(ap
     assert f"{tiny.parent.name}/suite.toml is still open." in said
     assert "found a checkpoint" in said
     assert app.button(key="experts.instead.draft").label == "Draft a suite file from suite/original"
-    assert app.header[0].value.replace("\\", "") == f"Open suite: {tiny.parent.name}/suite.toml"
+    assert app.header[0].value.replace("\\", "") == f"Current suite: {tiny.parent.name}/suite.toml"
     assert "All files are valid." not in text(app)  # it would be read as the error's contradiction
     app.button(key="experts.close").click().run()
     assert not app.exception

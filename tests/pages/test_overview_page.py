@@ -62,7 +62,7 @@ def test_the_sidebar_holds_every_term(app: AppTest):
 def test_the_contents_name_the_sections_that_are_drawn(app: AppTest):
     clean(app.run())
     anchors = {item.value: item.anchor for item in app.header}
-    assert list(anchors) == ["Task by task", "Who disturbs whom", "More to try and to read"]
+    assert list(anchors) == ["Task by task", "Who disturbs whom", "Next steps and details"]
     assert all(anchor == headings.anchor(title) for title, anchor in anchors.items())
     (shown,) = [item.proto.body for item in app.get("html") if 'class="contents"' in item.proto.body]
     links = [f'<a href="#{anchor}" target="_self">{title}</a>' for title, anchor in anchors.items()]

@@ -40,7 +40,7 @@ def test_a_running_job_is_drawn_with_counts_and_a_way_to_cancel():
     app = AppTest.from_function(page, args=(job, "a picture")).run()
     [bar] = app.get("progress")
     assert (bar.proto.value, bar.proto.text) == (37, "Fitting: 3 of 8 images …")
-    said = ["Goes on when this tab is closed; what is finished is saved.", "a picture"]
+    said = ["Continues if you close this tab; finished parts are saved.", "a picture"]
     assert [caption.value for caption in app.caption] == said
     [button] = app.button
     assert (button.label, button.disabled) == ("Cancel", False)

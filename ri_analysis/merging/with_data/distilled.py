@@ -176,8 +176,8 @@ METHOD = Method(
         ),
         Hyperparameter(
             "start_scale",
-            "factor λ of the merge that training starts from; 0: twice that method's default, so that the merge holds "
-            "more of what the experts know, and training mends what that breaks",
+            "λ of the merge that training starts from; 0: twice that method's default, so that the merge keeps more of "
+            "what the experts know and training repairs the damage",
             0.0,
             0.0,
             10.0,

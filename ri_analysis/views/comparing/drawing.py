@@ -91,7 +91,7 @@ def _shares(shares: pd.DataFrame, titles: dict[str, str], origin: Origin) -> Non
         figure = figures.shares(shares, titles, dark=frame.dark())
         n = f"{words.count(int(shares['n'].max()), 'recipe')}."
         frame.figure(figure, figures.HOW_SHARES, shares, n, "recipes-shares", origin)
-        st.caption("Shares overlap unless every value of one setting was measured with every value of the others.")
+        st.caption("Shares overlap unless all combinations of the settings were measured.")
     if len(unknown):
         names = ", ".join(titles.get(name, name) for name in unknown["setting"])
         st.caption(
@@ -106,7 +106,7 @@ def _sets(rows: Rows, measured: dict[str, Measured]) -> None:
         by_merge.setdefault(each.recipe.with_experts(ORIGINAL), []).append(each)
     several = {merge: part for merge, part in by_merge.items() if len(part) > 1}
     if not several:
-        st.caption("No recipe is measured with two expert sets yet. Add one for every expert set above.")
+        st.caption("No recipe is measured with two expert sets yet. Above, add a recipe for every expert set.")
         return
     drawn = [each for part in list(several.values())[: _MOST // 10] for each in part]
     found = pd.DataFrame(

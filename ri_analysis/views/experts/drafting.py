@@ -40,9 +40,9 @@ def draw(open_suite: Callable[[str], None]) -> None:
             "Folder",
             key=_FOLDER,
             placeholder="/path/to/checkpoints",
-            help="It is looked through with all folders below it; nothing is run. `ri-analysis init` does the same.",
+            help="Scanned with all folders below it; nothing is run. `ri-analysis init` does the same.",
         )
-        button.form_submit_button("Look through", width="stretch", key="experts.look", on_click=_begin_typed)
+        button.form_submit_button("Scan", width="stretch", key="experts.look", on_click=_begin_typed)
         if folder is not None:
             _follow(folder, open_suite)
 
@@ -62,7 +62,7 @@ def _begin_typed() -> None:
 
 
 def _look_through(folder: str) -> Job:
-    title = f"Looking through {resources.short(folder)}"
+    title = f"Scanning {resources.short(folder)}"
     return _jobs().start(folder, title, lambda job: draft(place(Path(), folder), job.progress), unit="checkpoints")
 
 
@@ -108,7 +108,7 @@ def _edit(found: Draft, open_suite: Callable[[str], None]) -> None:
         st.download_button(
             "Download", text, _SUITE, "application/toml", key="experts.draft.download", on_click="ignore"
         )
-        st.caption("This app is shared: whoever runs it puts the file into the folder.")
+        st.caption("This app is shared: download the file and have whoever runs the app put it into the folder.")
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input("File name", value=_SUITE, key=_NAME, width=220, help="It is written into the folder.")

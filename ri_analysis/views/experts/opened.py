@@ -29,7 +29,7 @@ def check(report: Report) -> None:
     elif report.remarks:
         remarks = words.count(len(report.remarks), "remark")
         st.warning(
-            f"All files can be read, with {remarks}: read them before you trust the numbers.", icon=":material/warning:"
+            f"All files can be read. See the {remarks} below before you trust the numbers.", icon=":material/warning:"
         )
     elif another.OPENING not in st.session_state:
         st.markdown(":green[:material/check_circle:] All files are valid.")
@@ -75,7 +75,7 @@ def changes(evaluator: Evaluator, report: Report) -> None:
     pair, seen = recipes.chosen_pair(evaluator), {item.experts for item in report.files}
     sets = pair.map(lambda recipe: recipe.experts)
     if not seen.issuperset(sets):
-        st.info("An expert set is newer than the last check.", icon=":material/info:")
+        st.info("An expert set is newer than the last check: check again to see it.", icon=":material/info:")
         opening.again()
         return
     # The check has read all weights: the answer is kept.

@@ -373,7 +373,7 @@ class Panel {
     const text = task ? task.name : (control?.label ?? "All tasks");
     if (task) {
       const box = element("input", { type: "checkbox", "aria-label": `merge ${task.name}`,
-        title: "Off leaves the expert and its task out, of the merge and of the means" });
+        title: "Off: leave this expert and its task out of the merge and of the means" });
       box.onchange = () => this.act(`off:${task.name}`);
       const dot = element("i");
       dot.style.background = task.colour;
@@ -392,7 +392,7 @@ class Panel {
     const pair = element("span", { class: "ri-live-mix" });
     if (task && this.data.weighted) {
       const mute = this.toggle("M", `mute ${task.name}`, "Mute: as if its coefficient were 0", `mute:${task.name}`);
-      const solo = this.toggle("S", `solo ${task.name}`, "Solo: all experts but the soloed ones count 0",
+      const solo = this.toggle("S", `solo ${task.name}`, "Solo: as if the coefficients of all other experts were 0",
         `solo:${task.name}`);
       pair.append(mute, solo);
       Object.assign(this.switches.get(task.name), { mute, solo });
@@ -806,7 +806,7 @@ class Pad {
     if (ours?.id !== this.plane) {
       this.plane = ours?.id;
       this.squares.forEach(({ canvas }) => canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height));
-      this.scale.replaceChildren("Rest on a square: it is shaded by the estimated mean accuracy.");
+      this.scale.replaceChildren("Pause on a square to shade it by the estimated mean accuracy.");
     }
     this.shaded = version;
     if (ours !== null) {

@@ -145,7 +145,7 @@ def state_of(view: View, ready: bool = True) -> dict[str, Any]:
     if view.surrogate is not None:
         return {"kind": "surrogate", "says": f"{view.surrogate}{going}"}
     n = words.count(view.estimates[0].n, "image")
-    rough = " What this slider changes is not smooth, so every position is looked at." if view.rough else ""
+    rough = " The effect of this slider is not smooth, so each position is estimated separately." if view.rough else ""
     return {"kind": "estimate", "says": f"Estimate from {n}, with its 95% interval.{rough}{going}"}
 
 

@@ -127,7 +127,7 @@ def figures_section(evaluator: Evaluator) -> None:
     """Draw the exact values as figures with their tables, as soon as they are there."""
     comparison = _exact_now(evaluator)
     if comparison is None:
-        st.caption("Numbers and figures with their tables follow as soon as all test images are measured.")
+        st.caption("Shown once all test images are measured.")
         return
     pair = recipes.chosen_pair(evaluator)
     st.markdown(frame.sentence(f"Merged by {recipes.describe(pair)}."))
