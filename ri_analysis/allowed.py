@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ri_analysis.errors import InputError
 
-REMEDY = "start the app with --allow FOLDER to open what lies there"
+REMEDY = "start the app with --allow FOLDER to open files there"
 
 _folders: tuple[Path, ...] | None = None  # real paths; None: all
 _files: set[Path] = set()  # real paths
@@ -21,7 +21,7 @@ class Outside(InputError):
     """A path that leads out of the folders that may be read. Whether anything lies there is not looked at."""
 
     def __init__(self, named: object) -> None:
-        super().__init__(f"{named}: leads out of the folders that the app may read; {REMEDY}")
+        super().__init__(f"{named}: points outside the folders that the app may read; {REMEDY}")
 
 
 def allow_only(folders: Iterable[Path] | None, *, hidden: bool = False) -> None:

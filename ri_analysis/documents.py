@@ -41,7 +41,7 @@ def own_path(name: str | Path) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError as error:  # ~somebody
-        raise InputError(f"{str(name)[:80]}: expected a path, found a user that is not known") from error
+        raise InputError(f"{str(name)[:80]}: expected a path, found an unknown user") from error
 
 
 @contextmanager

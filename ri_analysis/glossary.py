@@ -37,8 +37,8 @@ TERMS = (
     Term("expert", "A copy of the pretrained model, fine-tuned on one task.", ("experts",)),
     Term(
         "expert set",
-        "All experts together: the original ones, or a set that RI has adapted, under its name. “After RI” means the "
-        "set that is chosen for the comparison, by default the suite's first choice.",
+        "All experts together: the original ones, or a named set adapted by RI. “After RI” means the set chosen for "
+        "the comparison, by default the suite's first choice.",
         ("expert sets",),
     ),
     Term(
@@ -54,7 +54,7 @@ TERMS = (
     ),
     Term(
         "merge",
-        "One model made from several experts, as a rule the pretrained model plus a combination of their task vectors.",
+        "One model made from several experts, usually the pretrained model plus a combination of their task vectors.",
         ("merged model", "merged models", "merging"),
     ),
     Term(
@@ -64,18 +64,18 @@ TERMS = (
     ),
     Term(
         "λ",
-        "Called scale on the command line: the factor of the combined task vectors. At 0 the merge is the pretrained "
-        "model.",
+        "The factor that multiplies the combined task vectors (scale on the command line). At 0 the merge is the "
+        "pretrained model.",
     ),
     Term(
         "coefficient",
-        "The factor of one expert's task vector in the merge, 1 unless you change it.",
+        "The factor that multiplies one expert's task vector in the merge, 1 unless you change it.",
         ("coefficients",),
     ),
     Term(
         "interference",
         "ξ: how far the merged model's predictions on a task's images have moved from those of the task's original "
-        "expert. Measured as KL(expert ‖ merged) in nats; at 0 both answer alike.",
+        "expert. Measured as KL(expert ‖ merged) in nats; at 0 both predict the same.",
         ("interference ξ", "ξ"),
     ),
     Term(
@@ -100,7 +100,7 @@ TERMS = (
     ),
     Term(
         "auxiliary images",
-        "The unlabelled images that RI retrains on. They need not have anything to do with the tasks.",
+        "The unlabelled images that RI retrains on. They need not be related to the tasks.",
     ),
     Term(
         "normalised accuracy",
@@ -108,8 +108,8 @@ TERMS = (
     ),
     Term(
         "interval",
-        "A 95% interval: how far a number could be off because only so many images were measured. A change is called "
-        "clear when its interval excludes 0.",
+        "A 95% interval: how far a number could be off because only a limited number of images was measured. A "
+        "change is called clear when its interval excludes 0.",
         ("intervals",),
     ),
     Term(
@@ -131,8 +131,8 @@ TERMS = (
     Term("points", "Percentage points: the difference of two accuracies. From 60% to 66% is +6 points."),
     Term(
         "nats",
-        "The unit of a KL divergence taken with natural logarithms. 0 means the same predictions; 0.7 is reached where "
-        "the expert is certain and the merged model gives its answer a probability of one half.",
+        "The unit of a KL divergence taken with natural logarithms. 0 means the same predictions; 0.7, for "
+        "example, means that the expert is certain and the merged model gives its answer a probability of one half.",
     ),
 )
 _BY_FORM = {form.lower(): term for term in TERMS for form in term.all_forms}

@@ -47,8 +47,8 @@ LIMITS: dict[str, Limit] = {
     "generated-images": Limit(10_000_000, "generated images"),
     "folder-entries": Limit(100_000, "files and folders to draft a suite file from"),
     "recipes": Limit(10_000, "recipes of one line of text"),
-    "child-bytes": Limit(1 << 32, "bytes of memory to look through a file"),
-    "child-seconds": Limit(60, "seconds to look through each GiB of a file"),
+    "child-bytes": Limit(1 << 32, "bytes of memory to read a file"),
+    "child-seconds": Limit(60, "seconds to read each GiB of a file"),
 }
 
 

@@ -149,8 +149,8 @@ def explained() -> Iterator[None]:
         found = budget()
         if found is None:
             raise InputError(
-                "this machine's memory is full: close what else uses it, or declare by --memory SIZE "
-                f"({VARIABLE}) how much there is, such as 8GB, so that less is held"
+                "this machine's memory is full: close other programs, or set --memory SIZE "
+                f"({VARIABLE}) to the memory there is, such as 8GB, so that less is held"
             ) from error
         raise InputError(
             f"--memory {in_words(found)} ({VARIABLE}): expected all work to fit, found that it takes more; allow more, "

@@ -75,7 +75,7 @@ class Registry(dict[str, Kind], Generic[Kind]):
         if not NAME.fullmatch(str(entry.name)):
             raise InputError(f"{self._called} {entry.name!r}: expected a name of letters a to z, digits and single -")
         if source and entry.name in _SEVERAL:
-            raise InputError(f"{self._called} {entry.name!r}: expected another name, this one stands for several")
+            raise InputError(f"{self._called} {entry.name!r}: expected another name, as this one stands for several")
         if entry.name in self:
             raise InputError(f"{self._called} {entry.name!r} exists already")
         self._check(entry)
@@ -166,7 +166,7 @@ def load_same(wanted: Mapping[str, str]) -> None:
     for name, source in wanted.items():
         if loaded().get(name) != source:
             why = "; ".join(said) or "its file has changed since it was loaded"
-            raise InputError(f"{name}: expected the plug-in as the study began with it, found another: {why}")
+            raise InputError(f"{name}: expected the plug-in that the study began with, found another: {why}")
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -149,7 +149,7 @@ def _wait_for(workers: Sequence[Any], line: _Line, hear: Callable[[Any], None], 
         alive()
         if codes := [str(worker.exitcode) for worker in ended if worker.exitcode]:
             raise InputError(
-                f"one of {len(workers)} worker processes was ended from outside (exit code {', '.join(codes)}); is "
+                f"one of {len(workers)} worker processes was killed from outside (exit code {', '.join(codes)}); is "
                 "there enough memory for all of them?"
             )
     _listen(line, hear, sys.maxsize)

@@ -356,7 +356,7 @@ def test_a_worker_takes_no_other_version(files: list[Path]):
     wanted = plugins.loaded()
     plugins.load_same(wanted)
     change(files[0])
-    with pytest.raises(InputError, match="as the study began with it, found another: its file has changed"):
+    with pytest.raises(InputError, match="that the study began with, found another: its file has changed"):
         plugins.load_same(wanted)
     files[1].unlink()
     plugins.unload(str(files[1]))

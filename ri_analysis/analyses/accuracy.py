@@ -23,7 +23,7 @@ ACCURACY_BY_TASK = (
 )
 INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
 
-_BELOW = " Below each name stands the change by RI, paired image by image."
+_BELOW = " Below each name: the change by RI, paired image by image."
 
 
 def answer_of(recipes: Sides[MergeRecipe], evaluations: Sides[Evaluation], **options: Value) -> Answer[Evaluation]:
@@ -140,7 +140,7 @@ def _says(answer: Answer[Evaluation]) -> str:
 _HOW = {
     "absolute": "Absolute: each bar is the share of a task's test images that a model gets right.",
     "normalised": "Normalised: each bar is a model's accuracy divided by the expert's on the same task, so the line at "
-    "100% is the expert; intervals are the model's own, divided likewise.",
+    "100% is the expert; intervals are the model's, divided by the same accuracy.",
 }
 _BY_TASK = Columns(
     "an expert set and a task",
@@ -148,12 +148,12 @@ _BY_TASK = Columns(
         "task": "",
         "experts": "",
         "accuracy": "share of test images that the merged model gets right; Wilson interval",
-        "expert_accuracy": "the same of the task's original expert",
-        "zero_shot_accuracy": "the same of the pretrained model",
+        "expert_accuracy": "the same for the task's original expert",
+        "zero_shot_accuracy": "the same for the pretrained model",
         "normalised_accuracy": "accuracy / the expert's",
         "interference": "mean KL(expert ‖ merged) in nats; bootstrap over images",
         "accuracy_change": "change of accuracy by RI, paired image by image; of the RI set",
-        "interference_change": "the same of interference",
+        "interference_change": "the same for interference",
         "n": "",
     },
 )
@@ -186,7 +186,7 @@ _COLUMNS = {
 ANALYSIS = Analysis(
     name="accuracy",
     title="Accuracy",
-    question="How accurate is the merged model on each task, beside zero-shot and the task's expert?",
+    question="How accurate is the merged model on each task, compared with zero-shot and the task's expert?",
     options=(
         Option(
             "view",

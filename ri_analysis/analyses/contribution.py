@@ -157,8 +157,8 @@ def _refusal(_: Evaluator, recipe: MergeRecipe) -> str:
     low, high = method.counts
     if low > 1:
         merges = f"exactly {low}" if low == high else f"at least {low}"
-        return f"experts are left out down to one, but {method.name} merges {merges}"
-    return "it takes at least two experts in the merge, found one" if len(recipe.tasks) < 2 else ""
+        return f"experts are left out until one remains, but {method.name} merges {merges}"
+    return "it needs at least two experts in the merge, found one" if len(recipe.tasks) < 2 else ""
 
 
 # --- what it says -----------------------------------------------------------------------------------------
@@ -186,7 +186,8 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     chart = with_ends(answer.results, str(answer.options["by"]), _AXES, square, dark=dark)
     first = answer.results.before
     error = "exact" if first["exact"].all() else f"standard error at most {first['standard_error'].max():.3f} nats"
-    n = f"{words.count(int(first['n'].max()), 'image')} a task; Shapley values {error}; intervals over images on hover."
+    images = words.count(int(first["n"].max()), "image")
+    n = f"{images} a task; Shapley values: {error}; intervals over images on hover."
     how = (
         "Each column splits one task's interference: purple experts add to it, green ones reduce it. "
         "Both matrices share one scale."
@@ -200,8 +201,8 @@ def _says(answer: Answer[pd.DataFrame]) -> str:
     most = first.sort_values(column, ascending=False).iloc[0]
     share = f", {words.percent(most['share'], 0)} of what the other experts cause there" if column == "shapley" else ""
     return (
-        f"Before RI the largest single contribution is that of **{most['expert']}** on **{most['task']}**: "
-        f"{words.nats(most[column])}{share}."
+        f"Before RI the largest single contribution is by **{most['expert']}** to the interference on "
+        f"**{most['task']}**: {words.nats(most[column])}{share}."
     )
 
 

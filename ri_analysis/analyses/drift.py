@@ -195,7 +195,7 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
         DISTANCES[distance].unit,
         dark=dark,
     )
-    how = "Shorter is better: at zero the merged model answers like the task's own original expert."
+    how = "Shorter is better: at zero the merged model predicts like the task's original expert."
     if sides.after is not None:
         how += (
             " The second panel shows the change, each image paired with itself: RI reduced the drift where a point is "

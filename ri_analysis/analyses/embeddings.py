@@ -25,7 +25,7 @@ from ri_analysis.progress import Parts, Progress
 from ri_analysis.sides import AFTER, BEFORE, Sides
 
 HOW = (
-    "Each point is an image: the same ones in every panel, each as the model named above it sees it. Where some are "
+    "Each point is an image. Every panel has the same images, as the model named above it sees them. If some are "
     "selected, all others are grey."
 )
 MOST_PANELS = 4
@@ -163,8 +163,8 @@ _MAP = Columns(
         "class": "its class",
         "<model>_says": "what the model predicts; `<model>` is `pretrained`, `expert`, `before` or `after`",
         "<model>_right": "whether that is its class",
-        "<model>_x": "place on the map, in map units",
-        "<model>_y": "the same, upwards",
+        "<model>_x": "position on the map, in map units",
+        "<model>_y": "the same, vertically",
         "<model>_drift": _DRIFT,
     },
 )
@@ -172,7 +172,7 @@ _MAP = Columns(
 ANALYSIS = Analysis(
     name="embeddings",
     title="Embeddings",
-    question="Where do the same images lie in the features of pretrained, expert and merged models?",
+    question="Where do the same images lie in the feature spaces of pretrained, expert and merged models?",
     options=(
         Option(
             "map",
@@ -185,7 +185,7 @@ ANALYSIS = Analysis(
         ),
         Option(
             "points",
-            f"images on the map at most; UMAP compares all pairs up to {POINTS:,}, and finds neighbours nearly above",
+            f"maximum number of images on the map; above {POINTS:,}, UMAP finds neighbours by an approximate search",
             POINTS,
             100,
             MOST_POINTS,
@@ -194,13 +194,13 @@ ANALYSIS = Analysis(
         ),
         Option(
             "models",
-            f"the models whose maps are shown, {MOST_PANELS} at most; those that there are not are left out",
+            f"the models whose maps are shown, {MOST_PANELS} at most; unavailable ones are left out",
             ",".join((EXPERT, BEFORE, AFTER)),
             each=Option("model", "a model", EXPERT, choices=tuple(TITLES), titles=tuple(TITLES.values())),
         ),
         Option(
             "colour",
-            "what colours mean",
+            "what colours show",
             "task",
             choices=tuple(COLOURS),
             titles=tuple(COLOURS.values()),

@@ -137,8 +137,8 @@ def _with_counts(texts: Sequence[Sequence[str]], table: pd.DataFrame, names: Seq
 def _says(answer: Answer[Drift]) -> str:
     task, rows = _options(answer)
     said = [_most(table, f"{stage} RI") for stage, table in flips_of(answer).stages.items()]
-    than = "the expert predicts" if rows == "expert" else "is true"
-    return f"Images of {task} predicted as another class than {than}: {'; '.join(said)}."
+    other = "the expert's prediction" if rows == "expert" else "the true class"
+    return f"Images of {task} whose predicted class differs from {other}: {'; '.join(said)}."
 
 
 def _most(table: pd.DataFrame, when: str) -> str:
@@ -157,7 +157,7 @@ ANALYSIS = Analysis(
         Option("task", "the task whose classes are shown", "", task=0),
         Option(
             "rows",
-            "what the merged model's predictions are held against",
+            "what the merged model's predictions are compared with",
             "expert",
             label="against",
             choices=tuple(_ROWS),

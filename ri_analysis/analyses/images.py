@@ -53,7 +53,7 @@ def _charts(answer: Answer[Drift], dark: bool) -> dict[str, Chart]:
     return {
         "drift-images": Chart(
             drift_histogram(values, DISTANCES[distance].unit, dark=dark),
-            "Near zero: images where the merged model agrees with the expert; the last bin holds everything beyond it.",
+            "Near zero: images where the merged model agrees with the expert; the last bin includes everything beyond.",
             n=f"Based on {words.count(len(values.before), 'image')} of {task}.",
         )
     }

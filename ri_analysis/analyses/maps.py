@@ -44,7 +44,7 @@ def pca_map(clouds: Clouds, prototypes: Prototypes) -> Map:
         fitted = PCA(2, svd_solver="covariance_eigh").fit(clouds.features[EXPERT].astype(np.float64))
     points = {name: fitted.transform(each).astype(np.float32) for name, each in clouds.features.items()}
     share = float(np.nan_to_num(fitted.explained_variance_ratio_.sum()))
-    says = f"The two main axes of the experts' features; they hold {share:.0%} of these features' variance."
+    says = f"The two main axes of the experts' features; they explain {share:.0%} of these features' variance."
     placed = fitted.transform(prototypes.features).astype(np.float32)
     return Map(points, placed, says, None, _extent(points[EXPERT]))
 
@@ -71,9 +71,9 @@ def umap_map(evaluator: Evaluator, clouds: Clouds, prototypes: Prototypes, progr
     points = {EXPERT: _kept(evaluator, own)} | {name: _kept(evaluator, key) for name, key in others.items()}
     again, anchors = points.pop(_AGAIN), points.pop(_PROTOTYPES)
     floor = float(np.median(np.linalg.norm(again - points[EXPERT], axis=1)))
-    says = "UMAP of the experts' features; the other models' points are placed in it by its transform."
+    says = "UMAP fitted on the experts' features; the other models' points are projected by its transform."
     if clouds.n > POINTS:
-        says += " So many images' nearest neighbours are found by an approximate search."
+        says += " With this many images, nearest neighbours come from an approximate search."
     return Map({name: points[name] for name in clouds.features}, anchors, says, floor, _extent(points[EXPERT]))
 
 

@@ -118,7 +118,7 @@ _MODEL = {
 ANALYSIS = Analysis(
     name="neighbours",
     title="Nearest neighbours",
-    question="Which images lie next to one image in each model's features?",
+    question="Which images are nearest to a given image in each model's features?",
     formula=r"""The images $x'$ with the largest $\cos(f(x;\theta), f(x';\theta))$, for the pretrained model, the
 experts (each image under its own task's) and the merged models.""",
     options=(
@@ -139,14 +139,14 @@ experts (each image under its own task's) and the merged models.""",
     says=_says,
     columns={
         "neighbours": Columns(
-            "a model and one of the images nearest to the one asked for",
+            "a model and one of the images nearest to the given one",
             {
                 "model": "`pretrained`, `expert`, `before` or `after`",
                 "rank": "1 is the nearest",
                 "task": "the neighbour's task",
                 "index": "its place in the task's test set",
                 "class": "its class",
-                "same": "whether task and class are those of the image asked for",
+                "same": "whether task and class are those of the given image",
                 "cosine": "cosine of the two images' features, −1 to 1",
             },
         )

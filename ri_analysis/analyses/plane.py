@@ -86,7 +86,7 @@ def _pair(options: Options) -> tuple[str, str]:
 
 
 def _refusal(_: Evaluator, recipe: MergeRecipe) -> str:
-    return "it takes at least two experts in the merge, found one" if len(recipe.tasks) < 2 else ""
+    return "it needs at least two experts in the merge, found one" if len(recipe.tasks) < 2 else ""
 
 
 def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
@@ -95,7 +95,7 @@ def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
         "over both tasks, on which the sum predicts another class than the task's expert alone with its coefficient. "
         "The wider the dark area around the crosses (neither, each alone, both), the less they interfere."
     )
-    n = f"Based on {words.count(int(answer.results.before['n'].max()), 'image')} a point; one scale."
+    n = f"Based on {words.count(int(answer.results.before['n'].max()), 'image')} a point; panels share one scale."
     return {"plane": Chart(plane_figure(answer.results, _pair(answer.options), dark=dark), how, n=n)}
 
 

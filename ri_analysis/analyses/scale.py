@@ -109,7 +109,7 @@ def _refusal(evaluator: Evaluator, recipe: MergeRecipe) -> str:
     try:
         usual_source(evaluator.suite)
     except InputError:
-        return "it takes auxiliary images, and the suite names none"
+        return "it needs auxiliary images, but the suite declares none"
     return ""
 
 
@@ -131,8 +131,8 @@ def _default(recipe: MergeRecipe) -> float:
 def _charts(answer: Answer[pd.DataFrame], dark: bool) -> dict[str, Chart]:
     images = words.count(int(answer.results.before["n"].iloc[0]), "auxiliary image")
     how = (
-        "Lower is better: the merged model answers more like each expert. A star marks the lowest point; where the "
-        "curve is flat, neighbouring values serve as well."
+        "Lower is better: the merged model predicts more like each expert. A star marks the lowest point; where the "
+        "curve is flat, neighbouring values work just as well."
     )
     n = f"Based on {images}, through the head of every merged task."
     return {"scale": Chart(interference_by_scale(answer.results, _default(answer.recipes.before), dark=dark), how, n=n)}
@@ -164,8 +164,8 @@ ANALYSIS = Analysis(
 KL\big(p_t(x;\theta_t)\,\|\,p_t(x;\theta_m(\lambda))\big)$$
 
 $U$ are the auxiliary images that RI was made with, $p_t$ the softmax through the head of task $t$, $\theta_t$ its
-original expert. What this choice is worth beside the default and beside labelled images is what the study `tuning`
-measures.""",
+original expert. The study `tuning` measures how this choice compares with the default and with one made on labelled
+images.""",
     measure=_measure,
     requests=_requests,
     images=_images,
@@ -186,8 +186,8 @@ measures.""",
                 "experts": "",
                 "scale": "λ",
                 "interference": "ξ on the auxiliary images, mean over the merged tasks' heads, nats",
-                "change": "its distance from the least, paired image by image",
-                "least": "whether it is the least: the λ chosen",
+                "change": "its difference from the lowest, paired image by image",
+                "least": "whether it is the lowest: the λ chosen",
                 "n": "",
             },
         )

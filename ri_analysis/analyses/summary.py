@@ -8,7 +8,7 @@ from ri_analysis.sides import Sides
 
 INTERFERENCE = (
     "**Interference** ξ is how far the merged model's predictions have moved from each expert's on the expert's own "
-    "task; at 0 it answers exactly like every expert."
+    "task; at 0 it predicts exactly like every expert."
 )
 RI = (
     "**Resolving Interference (RI)** retrains each expert briefly before the merge, on unlabelled images unrelated to "
@@ -121,7 +121,7 @@ def _what_ri_did(sides: Sides[Evaluation]) -> str:
     if all(done):
         return f"Here it {' and '.join(done)}."
     missing = "accuracy" if done[0] else "interference"
-    return f"Here it {''.join(done)}, without a clear change of {missing}."
+    return f"Here it {''.join(done)}, without a clear change in {missing}."
 
 
 def _difference(change: Change, what: str) -> str:

@@ -15,8 +15,8 @@ from ri_analysis.progress import Progress
 
 _BASED_ON = "Based on all weights of the vision tower; no images."
 _NORMS = (
-    "Brighter is further: the length of an expert's task vector τ in a block, in percent of the length of the "
-    f"pretrained weights there; “{OUTSIDE}” is all that is outside the blocks."
+    "Brighter is longer: the length of an expert's task vector τ in a block, as a percentage of the length of the "
+    f"pretrained weights there; “{OUTSIDE}” is everything outside the blocks."
 )
 _COSINES = (
     "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (purple) the same "
@@ -70,7 +70,7 @@ weights, $\lVert\tau_t\rVert/\lVert\theta_0\rVert$, and $\cos(\tau_i,\tau_j)$ ov
             {
                 "experts": "",
                 "task": "",
-                "block": "1 is the first, 0 is all that is outside the blocks",
+                "block": "1 is the first, 0 is everything outside the blocks",
                 "norm": "‖τ‖ there",
                 "share": "‖τ‖ / ‖θ₀‖ there",
             },

@@ -434,7 +434,7 @@ def options_by_analysis(given: Mapping[str, object], names: Sequence[str]) -> di
         if not dot and len(names) != 1:
             raise InputError(f"option {key}: expected NAME.{key}=VALUE, with NAME one of {', '.join(names)}")
         if dot and owner not in names:
-            raise InputError(f"option {key}: expected an analysis that is asked for, found {owner!r}")
+            raise InputError(f"option {key}: expected one of the requested analyses, found {owner!r}")
         found.setdefault(owner or names[0], {})[name] = value
     return found
 

@@ -243,7 +243,9 @@ class Merged(Result):
     @property
     def says(self) -> str:
         """See Result."""
-        return f"{self.path}: {recipe_in_words(self.recipe)}." + (f" Load it by `{self.loads}`." if self.loads else "")
+        return f"{self.path}: {recipe_in_words(self.recipe)}." + (
+            f" Load it with `{self.loads}`." if self.loads else ""
+        )
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:

@@ -67,7 +67,7 @@ def _read(checkpoint: Checkpoint, pretrained: Tensors | None) -> Tower:
     if linearised is not None:
         raise InputError(
             f"{checkpoint.path}: a linearised (tangent) checkpoint, as key {linearised!r} shows: its output is not "
-            f"that of a network with these weights, so it can't be merged as one; use the non-linear fine-tuning"
+            f"that of a network with these weights, so it can't be merged as one; use a non-linear fine-tuning"
         )
     if "peft_type" in checkpoint.config or any(".lora_A." in key for key in keys):
         return _adapted(checkpoint, pretrained)
@@ -103,7 +103,7 @@ def _refuse_unread(checkpoint: Checkpoint, place: Place, names: Mapping[str, str
         # Without a prefix, only what lies beside the tower's own tensors is known to belong to it.
         inside = key.startswith(place.prefix) and (place.prefix or key.partition(".")[0] in own)
         if inside or key == place.wrapper + PROJECTION:
-            raise InputError(f"{checkpoint.path}: {key!r} must be a plain tensor, found what {kind} makes")
+            raise InputError(f"{checkpoint.path}: {key!r} must be a plain tensor, found one made by {kind}")
 
 
 def whole_model(checkpoint: Checkpoint) -> Tensors:

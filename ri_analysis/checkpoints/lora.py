@@ -151,8 +151,8 @@ class _Reader:
         place = self._place(_WRAPPERS.sub("", name.inner), name)
         if place is None:
             raise InputError(
-                f"{self.source}: {key!r} is no tensor of the pretrained vision tower, nor a factor of LoRA or DoRA; "
-                f"merge the adapter into its model first"
+                f"{self.source}: {key!r} is neither a tensor of the pretrained vision tower nor a factor of LoRA or "
+                f"DoRA; merge the adapter into its model first"
             )
         return place
 
@@ -247,7 +247,7 @@ class _Reader:
     def _bias_step(self, key: str, place: Place | None, scaling: float) -> tuple[str, Step]:
         value = self._value(key)
         if place is None or self._shape(place) != value.shape:
-            raise InputError(f"{self.source}: {key!r} fits no bias of the pretrained vision tower")
+            raise InputError(f"{self.source}: {key!r} matches no bias of the pretrained vision tower")
 
         def add(tensor: torch.Tensor) -> None:
             place.of(tensor).add_(value.float(), alpha=scaling)
@@ -297,7 +297,7 @@ def _remarks(layers: Sequence[_Layer], settings: Settings, source: str) -> list[
     if any(layer.doubled for layer in layers):
         remarks.append(
             f"{source}: where an nn.MultiheadAttention is adapted, PEFT adds the change of its out_proj twice, in "
-            f"training as in merging; it was read so."
+            f"training as in merging; it was read that way."
         )
         if settings.biases == "all":
             remarks.append(
@@ -306,7 +306,7 @@ def _remarks(layers: Sequence[_Layer], settings: Settings, source: str) -> list[
             )
     if settings.library.startswith("transformers.") and "CLIP" not in settings.model:
         remarks.append(
-            f"{source}: adapter_config.json says that the adapter was made for {settings.model}, which is no CLIP; it "
-            f"was read as one of CLIP's vision tower, which its layers fit."
+            f"{source}: adapter_config.json says that the adapter was made for {settings.model}, which is not a CLIP; "
+            f"it was read as one of CLIP's vision tower, which its layers fit."
         )
     return remarks

@@ -279,7 +279,7 @@ class _Reader(pickle._Unpickler):
         if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":
             return pid[1]  # the older format keeps a class's source text beside it
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or (pid[5:] and pid[5] is not None):
-            raise pickle.UnpicklingError("a reference to something else than a storage")
+            raise pickle.UnpicklingError("a reference to something other than a storage")
         _, storage, key, _, count, *_ = pid
         if type(key) not in (str, int) or not _is_key(key):
             raise pickle.UnpicklingError("a storage whose key is neither text nor a number")
@@ -309,7 +309,7 @@ class _Reader(pickle._Unpickler):
     def load_newobj(self) -> None:
         arguments, named = self._arguments(), self.stack.pop()
         if not isinstance(named, _Named):
-            raise pickle.UnpicklingError("a new object of what is no class")
+            raise pickle.UnpicklingError("a new object of something that is not a class")
         self.append(_make(named, arguments))
 
     def load_newobj_ex(self) -> None:
@@ -340,7 +340,7 @@ class _Reader(pickle._Unpickler):
     def _fill(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict | Inert):
-            raise pickle.UnpicklingError("entries for something else than a dictionary")
+            raise pickle.UnpicklingError("entries for something other than a dictionary")
         entries = target if isinstance(target, dict) else target.entries
         for key, value in zip(items[::2], items[1::2], strict=True):
             _put(entries, key, value)
@@ -412,9 +412,9 @@ def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: object) -> T
 def _whole(numbers: Any) -> tuple[int, ...]:
     """Return what must be a few plain integers."""
     if not isinstance(numbers, tuple | list) or len(numbers) > 64:
-        raise pickle.UnpicklingError("a tensor whose shape is no short list")
+        raise pickle.UnpicklingError("a tensor whose shape is not a short list")
     if not all(type(item) is int and abs(item) < _WORDS for item in numbers):
-        raise pickle.UnpicklingError("a tensor whose place or shape is no number")
+        raise pickle.UnpicklingError("a tensor whose place or shape is not a number")
     return tuple(numbers)
 
 
@@ -429,7 +429,7 @@ def _from_type(build: Any, _kind: object, arguments: Any, _state: object) -> obj
     if not isinstance(build, _Function):
         raise Unsafe(build.path if isinstance(build, _Named) else "an object")
     if not isinstance(arguments, tuple) or len(arguments) > 64:
-        raise pickle.UnpicklingError("a tensor made of what is no short list")
+        raise pickle.UnpicklingError("a tensor made of something that is not a short list")
     return build(*arguments)
 
 

@@ -25,13 +25,13 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="FOLDER",
-        help="let suites in this folder be opened too, besides the embedded ones and those in the folder of SUITE; "
-        "no other file is read; may be given more than once",
+        help="also allow suites in this folder, besides the embedded ones and those in the folder of SUITE; no other "
+        "files are read; may be given more than once",
     )
     app.add_argument(
         "--token",
         action=argparse.BooleanOptionalAction,
-        help="let in only those who have the address that is printed (default: where other machines can reach the app)",
+        help="admit only those who have the printed address (default: if other machines can reach the app)",
     )
 
 

@@ -20,16 +20,16 @@ def add_commands(commands: Any) -> None:
     text = "write a suite file from the checkpoints, heads and images in a folder"
     more = " Anything undecided is reported, with how to decide it, and noted in the file as comments."
     init = commands.add_parser("init", help=text, description=f"{text[0].upper() + text[1:]}.{more}")
-    init.add_argument("folder", type=to_path, metavar="FOLDER", help="where to look, all folders below it included")
+    init.add_argument("folder", type=to_path, metavar="FOLDER", help="folder to scan, with all its subfolders")
     init.add_argument("--out", type=to_path, metavar="FILE", help="the file to write (default: suite.toml in FOLDER)")
-    init.add_argument("--overwrite", action="store_true", help="replace the file where there is one")
+    init.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     init.set_defaults(run=_init)
 
-    text = "write a commented file to start a method, an analysis or a study from, with its test"
+    text = "write a commented starter file for a method, an analysis or a study, with its test"
     new = commands.add_parser("new", help=text, description=text[0].upper() + text[1:] + ".")
-    new.add_argument("kind", choices=KINDS, help="what it is to be")
+    new.add_argument("kind", choices=KINDS, help="what to write")
     new.add_argument("name", metavar="NAME", help="its name: letters a to z, digits and single -")
-    new.add_argument("--folder", type=to_path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    new.add_argument("--folder", type=to_path, default=Path(), metavar="DIR", help="folder to write to (default: here)")
     new.set_defaults(run=_new)
 
 

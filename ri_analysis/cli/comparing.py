@@ -31,12 +31,12 @@ def add_commands(commands: Any) -> None:
         default=[],
         metavar="TEXT",
         help="'[NAME: ]METHOD[,METHOD…] [experts=A,B] [HYPERPARAMETER=V1,V2…] [tasks=A,B] [seed=0,1]', every "
-        "combination of what is listed; `all` is every method, or every expert set; may be given more than once "
+        "combination of the listed values; `all`: every method, or every expert set; may be given more than once "
         "(default: every recipe measured so far)",
     )
-    compare.add_argument("--baseline", metavar="TEXT", help="the recipe from which differences are (default: none)")
-    compare.add_argument("--crosstalk", action="store_true", help="measure crosstalk where it is not known yet")
-    compare.add_argument("--format", choices=FORMATS, default="text", help="how to print (default %(default)s)")
+    compare.add_argument("--baseline", metavar="TEXT", help="recipe to show differences from (default: none)")
+    compare.add_argument("--crosstalk", action="store_true", help="also measure crosstalk where it is not known yet")
+    compare.add_argument("--format", choices=FORMATS, default="text", help="output format (default %(default)s)")
 
 
 def _compare(options: argparse.Namespace) -> int:

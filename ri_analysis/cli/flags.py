@@ -52,9 +52,9 @@ def seed_flag(parser: Any) -> None:
 def shared_flags(parser: Any, run: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument("suite", nargs="?", default="demo", metavar="SUITE", help="suite file (default: demo)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda … (default %(default)s)")
-    parser.add_argument("--workspace", type=to_path, metavar="DIR", help="folder of stored answers and expert sets")
+    parser.add_argument("--workspace", type=to_path, metavar="DIR", help="folder for saved results and expert sets")
     parser.add_argument(
-        "--float32", action="store_true", help="measure in float32 also where bfloat16 is faster and agrees with it"
+        "--float32", action="store_true", help="measure in float32 even where bfloat16 is faster and agrees with it"
     )
     parser.add_argument(
         "--fresh", action="store_true", help="measure again, ignoring the results that come with the suite"
@@ -75,8 +75,8 @@ def plugin_flag(parser: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="also load the method, analysis or study of this Python file, of all in a folder, or of an installed "
-        "package by its entry point's name; may be given more than once",
+        help="also load the method, analysis or study in this Python file, in all of a folder, or in an installed "
+        "package (give its entry point's name); may be given more than once",
     )
 
 
@@ -90,7 +90,9 @@ def recipe_flags(parser: Any) -> None:
     group = parser.add_argument_group("recipe")
     group.add_argument("--method", default="task-arithmetic", help="see `ri-analysis methods` (default %(default)s)")
     group.add_argument("--set", action="append", default=[], metavar="K=V", help="hyperparameter, such as scale=0.4")
-    group.add_argument("--coefficient", action="append", default=[], metavar="TASK=V", help="factor of one τ_t")
+    group.add_argument(
+        "--coefficient", action="append", default=[], metavar="TASK=V", help="factor of one task vector τ_t"
+    )
     group.add_argument("--tasks", metavar="A,B,…", help="tasks to merge and measure (default all)")
     group.add_argument("--experts", default="original", help="original, ri, or a set's name (default %(default)s)")
     group.add_argument("--lines", metavar="ALPHA,BETA", help="scale blocks by LiNeS")

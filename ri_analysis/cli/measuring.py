@@ -24,10 +24,12 @@ def add_commands(commands: Any) -> None:
         help="images to measure on (default %(default)s)",
     )
     measure.add_argument(
-        "--sets", action="store_true", help="measure every expert set in this way, and compare them with the original"
+        "--sets", action="store_true", help="measure every expert set this way, and compare them with the original"
     )
     measure.add_argument(
-        "--against", metavar="RECIPE", help="also print the paired difference from another recipe: its flags, quoted"
+        "--against",
+        metavar="RECIPE",
+        help="also print the paired difference from another recipe, given as its flags in quotes",
     )
     limit_flag(measure)
     measure.add_argument("--json", action="store_true", help="print JSON")
@@ -43,14 +45,14 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="ANALYSIS",
-        help="this analysis instead of the usual ones; may be given more than once (see docs/tables.md)",
+        help="run this analysis instead of the usual ones; may be given more than once (see docs/tables.md)",
     )
     interference.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="K=V",
-        help="an option of an analysis; ANALYSIS.K=V where there are several",
+        help="option of an analysis; ANALYSIS.K=V if there are several analyses",
     )
     limit_flag(interference)
     interference.add_argument("--blame", action="store_true", help="also compute which expert causes the drift")

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
         description="Run a study and write its table, figures and manifest to --out. Measurements are saved in the "
         "workspace; the same command resumes a stopped study.",
     )
-    study.add_argument("name", metavar="NAME", help="one of those below")
+    study.add_argument("name", metavar="NAME", help="one of the studies below")
     study.more = _studies_in_words
     shared_flags(study, _study)
     study.add_argument("--out", type=to_path, metavar="DIR", help="folder for table, figures and manifest")
@@ -32,7 +32,9 @@ def add_commands(commands: Any) -> None:
     study.add_argument(
         "--jobs", type=whole(1, 1024), default=1, metavar="N", help="processes on this machine (default 1)"
     )
-    study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler whose workers do the work")
+    study.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a Dask scheduler whose workers run the measurements"
+    )
     study.add_argument("--no-images", dest="images", action="store_false", help="write figures as HTML only")
     study.add_argument(
         "--docs",

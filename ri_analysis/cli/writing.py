@@ -49,7 +49,7 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="TASK=V",
-        help="free weight α of one expert; may be given more than once, and is the setting alphas",
+        help="free weight α of one expert, the same as the setting alphas; may be given more than once",
     )
     resolve.add_argument("--tasks", metavar="A,B,…", help="experts that will be merged (default all)")
     resolve.add_argument("--out", type=to_path, metavar="DIR", help="folder of the set (default in the workspace)")
@@ -59,15 +59,15 @@ def add_commands(commands: Any) -> None:
         type=whole(1, 1024),
         default=1,
         metavar="N",
-        help="adapt N experts at once, each in a process of its own, on the next GPU where there are several",
+        help="adapt N experts at once, each in its own process, on the next GPU if there are several",
     )
     resolve.add_argument(
-        "--dry-run", action="store_true", help="say what the run will take and write, from a few timed steps; no more"
+        "--dry-run", action="store_true", help="only print what the run will take and write, from a few timed steps"
     )
     resolve.add_argument(
         "--probe",
         metavar="METHOD",
-        help="after each expert, say what this merge gains on a few validation images; RI itself sees none",
+        help="after each expert, print what this merge gains on a few validation images; RI itself uses none",
     )
     resolve.add_argument("--json", action="store_true", help="print JSON")
 
@@ -77,7 +77,9 @@ def _settings_of_ri() -> str:
 
     presets = "".join(f"  {preset.name} — {preset.purpose}\n" for preset in PRESETS.values())
     title = "settings of RI, with the paper's values (default: those of the suite's own RI set)"
-    presets += "  (large towers, of 16 million parameters and more, are trained at lower rates but for `paper`)\n"
+    presets += (
+        "  (large towers, from 16 million parameters, are trained at lower learning rates, except with `paper`)\n"
+    )
     return f"\npresets:\n{presets}\n{title}:\n{settings_in_words(HYPERPARAMETERS)}"
 
 
@@ -86,7 +88,7 @@ def _merge(options: argparse.Namespace) -> int:
     merged = opened.merge(chosen_recipe(opened, options), out=options.out, layout=options.layout)
     print(merged.path)
     if merged.loads:
-        print(f"note  load it by {merged.loads}", file=sys.stderr)
+        print(f"note  load it with {merged.loads}", file=sys.stderr)
     return 0
 
 
@@ -139,7 +141,7 @@ def _dry_run(options: argparse.Namespace, opened: OpenedSuite, given: dict[str, 
     if options.resume:
         raise InputError("--dry-run: expected a new run, found --resume")
     if options.jobs > 1:
-        raise InputError("--dry-run: says what one process takes; leave out --jobs")
+        raise InputError("--dry-run: expected one process, found --jobs; leave it out")
     evaluator, tasks = opened.evaluator, opened.note_run(options.auxiliary, options.tasks)
     suite = evaluator.suite
     settings = complete(HYPERPARAMETERS, {**default_settings(suite), **given}, "resolve")

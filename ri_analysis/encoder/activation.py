@@ -32,7 +32,7 @@ def require_activation(source: str, tower: Tower, architecture: Architecture) ->
         words = ("quick-GELU", "GELU") if tower.quick_gelu else ("GELU", "quick-GELU")
         name = architecture.name.removesuffix("-quickgelu") + ("-quickgelu" if tower.quick_gelu else "")
         raise InputError(
-            f"{source}: was made with {words[0]}, the architecture {architecture.name} computes {words[1]}; "
+            f"{source}: was made with {words[0]}, but the architecture {architecture.name} computes {words[1]}; "
             f"use the architecture {name!r}, or 'quick_gelu' in its JSON"
         )
 
@@ -42,6 +42,6 @@ def require_tags_activation(suite: Suite, architecture: Architecture) -> None:
     config = preprocessing_config(suite.spec.architecture, suite.spec.pretrained, suite.spec.path.parent)
     if config.get("quick_gelu") and not architecture.quick_gelu:
         raise InputError(
-            f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, the architecture {architecture.name} "
-            f"computes GELU; use '{architecture.name}-quickgelu'"
+            f"pretrained tag {suite.spec.pretrained!r} was made with quick-GELU, but the architecture "
+            f"{architecture.name} computes GELU; use '{architecture.name}-quickgelu'"
         )

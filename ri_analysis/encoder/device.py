@@ -51,6 +51,6 @@ def within_memory(device: torch.device) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"{device}: expected room for the model and a batch of images, found the GPU's memory full "
-            f"({str(error).partition('. ')[0]}); close what else uses it, give RI a smaller batch or 'memory', "
-            f"have smaller batches by --memory SIZE, or compute by --device cpu"
+            f"({str(error).partition('. ')[0]}); close other programs that use it, give RI a smaller 'batch' or "
+            f"'memory', get smaller batches with --memory SIZE, or use --device cpu"
         ) from error

@@ -66,7 +66,7 @@ def require_directions(features: torch.Tensor, source: str) -> torch.Tensor:
     if not bool((features.norm(dim=1) > 0.5).all()):
         raise NotFinite(
             f"{source}: its outputs are NaN, infinite or zero, so there is nothing to measure; its weights are too "
-            f"large or wrong: choose a smaller scale or coefficient, or look at the experts by `ri-analysis check`"
+            f"large or wrong: choose a smaller scale or coefficient, or check the experts with `ri-analysis check`"
         )
     return features
 

@@ -182,7 +182,7 @@ class _Check:
     def steps(self) -> list[_Step]:
         """Return all steps, weights first."""
         suite, found = self.suite, []
-        origin = "give the model that all experts started from as 'pretrained' of [model]"
+        origin = "in [model], set 'pretrained' to the model that all experts started from"
         found.append(_Step("pretrained", lambda _: self.pretrained(), origin))
         for experts in suite.expert_sets:
             for task in self.made_for(experts):
@@ -197,8 +197,8 @@ class _Check:
             found.append(_Step(f"weights ({experts})", partial(self.weights, experts), _AGAIN, _READING))
         for task, spec in zip(suite.tasks, suite.spec.tasks, strict=True):
             where = f"[[task]] {task!r}"
-            head = f"give a head for the same classes as the data by 'head', or 'classes' with 'templates', of {where}"
-            data = f"correct 'data' or 'validation' of {where}"
+            head = f"in {where}, set 'head', or 'classes' with 'templates', to the same classes as the data"
+            data = f"in {where}, correct 'data' or 'validation'"
             # The labels of images are matched with the head's classes: either step meets with errors of both.
             of_head = dict.fromkeys(filter(None, (spec.head, spec.classes)), head)
             of_data = dict.fromkeys(filter(None, (spec.data, spec.validation)), data)
@@ -206,10 +206,10 @@ class _Check:
             found.append(_Step(f"images {task}", partial(self.images, task), data, others=of_head))
         for source in suite.spec.auxiliary:
             read = partial(self.count, suite.auxiliary_data, source.name)
-            found.append(_Step(f"auxiliary {source.name}", read, f"correct 'data' of [[auxiliary]] {source.name!r}"))
+            found.append(_Step(f"auxiliary {source.name}", read, f"in [[auxiliary]] {source.name!r}, correct 'data'"))
         for domain in suite.spec.unseen:
             read = partial(self.count, suite.unseen_data, domain.name)
-            found.append(_Step(f"unseen {domain.name}", read, f"correct 'data' of [[unseen]] {domain.name!r}"))
+            found.append(_Step(f"unseen {domain.name}", read, f"in [[unseen]] {domain.name!r}, correct 'data'"))
         remedy = "give each task the expert that was fine-tuned on it"
         return [*found, _Step("experts on their own tasks", self.own_tasks, remedy, _LOOKING)]
 
@@ -326,8 +326,8 @@ class _Check:
 
 def _expert_remedy(task: str, experts: str) -> str:
     if experts == ORIGINAL:
-        return f"give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] {task!r}"
-    return f"make the expert set {experts!r} again by `ri-analysis resolve`, or remove it"
+        return f"in [[task]] {task!r}, set 'expert' to a checkpoint fine-tuned from the pretrained model"
+    return f"make the expert set {experts!r} again with `ri-analysis resolve`, or remove it"
 
 
 def _finite(read: Callable[[str], torch.Tensor], names: Sequence[str], progress: Progress) -> str:

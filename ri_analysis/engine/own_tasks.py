@@ -33,7 +33,7 @@ def expert_remarks(suite: Suite, evaluation: Evaluation) -> tuple[str, ...]:
             remarks.append(
                 f"{suite.expert(task).path}: right on {right.mean():.1%} ({low:.1%} to {high:.1%}) of {len(right):,} "
                 f"images of its own task {task!r}, {' and '.join(faults)}: is it this task's expert, and are the "
-                "head's rows in the order of the labels?"
+                "head's rows in the same order as the labels?"
             )
     return tuple(remarks)
 

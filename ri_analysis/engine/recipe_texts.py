@@ -98,7 +98,7 @@ def _given(words: Iterable[str]) -> dict[str, str]:
         if not sign or not name or not value:
             raise InputError(f"expected NAME=VALUE in a recipe, found {word!r}")
         if name in found:
-            raise InputError(f"{name}: expected once in a recipe; several values are separated by commas")
+            raise InputError(f"{name}: expected once in a recipe, found twice; separate several values by commas")
         found[name] = value
     return found
 

@@ -58,9 +58,9 @@ def tower_remarks(checkpoint: Checkpoint, tower: Tower) -> list[str]:
     if tower.filled:
         many = len(tower.filled) > 3
         names = f"{len(tower.filled)} tensors" if many else ", ".join(tower.filled)
-        found.append(f"{checkpoint.path}: {names} taken from the pretrained model, the file has none")
+        found.append(f"{checkpoint.path}: {names} missing; taken from the pretrained model")
     if tower.ignored:
-        found.append(f"{checkpoint.path}: entries not needed: {listing(tower.ignored, 3)}")
+        found.append(f"{checkpoint.path}: unused entries: {listing(tower.ignored, 3)}")
     return [*found, *tower.remarks]
 
 
@@ -68,7 +68,7 @@ def head_remarks(suite: Suite, task: str, head: Head) -> list[str]:
     """Return what is unusual about the scale of a task's logits."""
     scale, source = head.scale, suite.task(task).head or f"head of {task}"
     if scale is None:
-        return [f"{source}: rows have different lengths, so there is no one logit scale; used as it is"]
+        return [f"{source}: rows have different lengths, so there is no single logit scale; used as it is"]
     if abs(scale - 1) < 0.01:
         return [
             f"{source}: rows have length 1, so logits are bare cosines and probabilities nearly uniform: interference "

@@ -28,7 +28,7 @@ from ri_analysis.suite.trial import try_reading
 FILE = "answers.arrow"  # beside the suite file
 _MADE = b"made"
 _MARKS = re.compile(r"\((R|TM|r|tm)\)| CPU| Processor")
-_EXPECTED = "answers that come with a suite"
+_EXPECTED = "results that come with a suite"
 _SCHEMA = pa.schema({"key": pa.string(), "count": pa.int64(), "value": pa.large_binary()})
 _LONGEST = 200  # characters of a name in Made
 _WHOLE = -1  # the count of an answer that is not about a subset of images
@@ -97,7 +97,7 @@ class Shipped:
                 table.validate(full=True)
                 return table, Made.of(from_json(table.schema.metadata[_MADE]))
         except InputError as error:
-            self.problem = f"can't be read ({error}); the answers that ship with the suite are measured again"
+            self.problem = f"can't be read ({error}); the results that come with the suite are measured again"
             return None
 
     def _exists(self) -> bool:
@@ -146,7 +146,7 @@ class Shipped:
             return None
         found = unsealed(self._table["value"][row].as_py(), _named(key, count))
         if found is None:
-            self.problem = "holds damaged answers; they are measured again"
+            self.problem = "holds damaged results; they are measured again"
         return found
 
 

@@ -190,7 +190,7 @@ class Store:
                 f"{self._path}: expected the store of a workspace, found: {error}; it can't be set aside: "
                 f"{in_words(failure)}; name another folder by --workspace"
             ) from error
-        self._say(f"can't be read ({error}); set aside as {self._path.name}{aside}, answers are measured again")
+        self._say(f"can't be read ({error}); set aside as {self._path.name}{aside}, results are measured again")
 
     def _ask(self, *statements: Statement) -> tuple[Any, ...] | None:
         """Execute statements as one; return the first row of the last. A damaged file is replaced by a new one."""
@@ -238,7 +238,7 @@ class Store:
         except OSError as error:
             raise sqlite3.OperationalError(f"it was removed, and {in_words(error)}") from error
         self._open()
-        self._say("was removed or replaced while it was open; answers are kept in the one that is there now")
+        self._say("was removed or replaced while it was open; results are now saved in the new one")
 
     def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         try:
@@ -297,7 +297,7 @@ class Store:
         if self.shipped.problem:
             self._say(self.shipped.problem, self.shipped.path)
         elif found is not None and self.shipped.made is not None:
-            said = f"answers measured before are used ({self.shipped.made.says}); --fresh measures here instead"
+            said = f"using results that come with the suite ({self.shipped.made.says}); --fresh measures them here"
             self._say(said, self.shipped.path)
         return found
 
@@ -414,16 +414,16 @@ class Store:
     def _drop_nested(self, table: str, key: str, count: int) -> None:
         with suppress(sqlite3.OperationalError):
             self._ask((f"DELETE FROM {table} WHERE key = ? AND count = ?", (key, count)))
-        self._say("holds damaged answers; they are dropped and measured again")
+        self._say("holds damaged results; they are dropped and measured again")
 
     def _drop(self, key: str) -> None:
         """Take out an answer that is not what was kept."""
         with suppress(sqlite3.OperationalError):  # where nothing can be written it stays, and is no answer all the same
             self._ask(("DELETE FROM answers WHERE key = ?", (key,)), ("DELETE FROM records WHERE key = ?", (key,)))
-        self._say("holds damaged answers; they are dropped and measured again")
+        self._say("holds damaged results; they are dropped and measured again")
 
     def _say_unwritten(self, why: str) -> None:
-        self._say(f"new answers are not kept: {why}")
+        self._say(f"new results are not saved: {why}")
 
     def _say(self, what: str, about: Path | None = None) -> None:
         """Say something on stderr, once."""
@@ -441,7 +441,7 @@ class Store:
 def known(arrays: Arrays | None) -> Arrays:
     """Return an answer that is in the store. Raises InputError where it was found damaged since it was looked for."""
     if arrays is None:
-        raise InputError("the store lost an answer while it was read (is the disk failing?); try again")
+        raise InputError("the store lost a result while it was read (is the disk failing?); try again")
     return arrays
 
 

@@ -80,7 +80,7 @@ class _Weights:
             )
             remarks.append(
                 f"{self._paths[task]}: the expert of {task} is far from the pretrained model {self._base} ({says}; "
-                f"fine-tuned models lie below {FAR}): {guess}"
+                f"fine-tuned models are below {FAR}): {guess}"
             )
         return remarks
 
@@ -101,7 +101,7 @@ class _Weights:
     def _but(self, *tasks: str) -> str:
         """Return in what equal weights may differ."""
         rounded = self._gram is not None and self._gram.distance(*tasks) > _EXACT
-        return ", but for rounding to another number format" if rounded else ""
+        return ", apart from rounding to another number format" if rounded else ""
 
 
 def _rounding(suite: Suite, task: str, experts: str) -> float:

@@ -16,8 +16,8 @@ from ri_analysis.errors import InputError
 from ri_analysis.export import fonts
 
 _INSTEAD = (
-    "Or save the figure from your own browser: the camera above it writes SVG or PNG, without the font inside, and its "
-    "HTML page prints to PDF. HTML, CSV and parquet need nothing."
+    "Or save the figure from your own browser: the camera button above it saves SVG or PNG, without the embedded font, "
+    "and its HTML page prints to PDF. HTML, CSV and parquet need none of this."
 )
 MISSING = (
     "no Chrome or Chromium was found on the machine that runs ri-analysis, so it can't write SVG, PNG or PDF. Install "
@@ -135,7 +135,7 @@ async def _opened() -> Any:
             return browser
         except (TimeoutError, RuntimeError):
             await asyncio.wait_for(browser.close(), patience)
-    raise TimeoutError(f"it was started {len(_START)} times and never got ready")
+    raise TimeoutError(f"it was started {len(_START)} times and never became ready")
 
 
 _drawer = _Drawer()

@@ -149,12 +149,12 @@ def forecast_in_words(forecast: Forecast, settings: Mapping[str, Value], tasks: 
     """Return what an RI run of some experts will take and write, each thing in words under its name."""
     steps = f"{words.count(int(settings['steps']), 'step')} of {words.significant(forecast.step_seconds, 2)} s"
     states = f", and up to {size(forecast.disk_meanwhile)} while it runs" if forecast.disk_meanwhile else ""
-    aside = f"; {forecast.held_out:,} of them are never trained on and show how it fares" if forecast.held_out else ""
+    aside = f"; {forecast.held_out:,} of them are kept out of training, to monitor the run" if forecast.held_out else ""
     files, folder = words.count(len(forecast.files) - 1, "expert"), told(forecast.folder)
     return {
         "Time": f"about {words.duration(forecast.seconds)} at the current load: {steps} for each of "
         f"{words.count(tasks, 'expert')}, computed in {forecast.precision}, and the teachers' outputs",
-        "Memory": f"about {size(forecast.memory)}, beside what the program takes",
+        "Memory": f"about {size(forecast.memory)}, besides what the program itself takes",
         "Disk": f"{size(forecast.disk)} for the set{states}; {size(forecast.disk_free)} are free",
         "Images": f"{forecast.images:,} decoded{aside}; {forecast.passes:,} pass through training steps",
         "Writes": f"{files} and {RECORD} in {folder}; until then also run.json and a state to resume from",

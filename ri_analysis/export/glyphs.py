@@ -30,17 +30,17 @@ def about_images(figures: Iterable[go.Figure]) -> str:
     here = installed()
     if here is None:
         return (
-            f"The embedded font lacks {_named(found)}: SVG, PNG and PDF show {_them(found)} only if another font of "
-            f"this machine has {_them(found)}; look at the files. {_remedy(found)}"
+            f"The embedded font lacks {_named(found)}: SVG, PNG and PDF show {_them(found)} only if another font on "
+            f"this machine has {_them(found)}; check the files. {_remedy(found)}"
         )
     absent = [sign for sign in found if not _covers(here, sign)]
     if absent:
         return (
-            f"No font of this machine has {_named(absent)}: SVG, PNG and PDF drawn here show {_them(absent)} as boxes "
+            f"No font on this machine has {_named(absent)}: SVG, PNG and PDF drawn here show {_them(absent)} as boxes "
             f"or not at all. {_remedy(absent)}"
         )
     return (
-        f"The embedded font lacks {_named(found)}: PNG and PDF take {_them(found)} from another font of this machine; "
+        f"The embedded font lacks {_named(found)}: PNG and PDF take {_them(found)} from another font on this machine; "
         f"an SVG shows {_them(found)} only where the reader's machine has such a font."
     )
 
@@ -49,8 +49,8 @@ def about_pages(figures: Iterable[go.Figure]) -> str:
     """Return what is to be known about the text of HTML pages; empty where every character is in the font inside."""
     found = lacking(figures)
     return found and (
-        f"The font inside the page lacks {_named(found)}: the reader's browser takes {_them(found)} from a font of its "
-        "own machine, if one is there."
+        f"The font inside the page lacks {_named(found)}: the reader's browser takes {_them(found)} from a font on "
+        f"the reader's machine, if one has {_them(found)}."
     )
 
 

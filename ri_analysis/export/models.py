@@ -175,14 +175,14 @@ Digests of the content of the weights:
 
 {files}
 
-A merge is a derivative of all of these: what their licences ask of derivatives holds for it. They are not known to the
-program that wrote this. The tokenizer is that of the pretrained model; it is not part of this folder.
+A merge is a derivative of all of these: their licences' terms for derivatives apply to it. The program that wrote this
+does not know these licences. The tokenizer is that of the pretrained model; it is not part of this folder.
 """
 
 
 def _accuracy(evaluator: Evaluator, recipe: MergeRecipe, how: str) -> str:
     if not evaluator.known([Request(evaluator.model(recipe), evaluator.sections(recipe.tasks))]):
-        return f"Its accuracy was not measured; `{how}` does."
+        return f"Its accuracy was not measured; `{how}` measures it."
     table = evaluator.measure(recipe).table
     shown = pd.DataFrame(
         {

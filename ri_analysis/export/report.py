@@ -109,7 +109,7 @@ def _figure(place: int, snapshot: Snapshot) -> str:
 
 def definitions(lines: Sequence[tuple[str, str]]) -> str:
     """Return labels with texts as HTML; commands and addresses as code."""
-    code = {"From a shell", "Numbers in", "Page of the app"}
+    code = {"Command", "Numbers in", "Page of the app"}
     rows = (
         f"<dt>{escape(label)}</dt><dd>{f'<code>{escape(text)}</code>' if label in code else escape(text)}</dd>"
         for label, text in lines

@@ -45,7 +45,7 @@ class Origin:
             *(("Recipe", recipe) for recipe in self.recipes),
             *(("Page of the app", address) for address in [self.address] if address),
             *(("Numbers in", file) for file in [self.file] if file),
-            *(("From a shell", command) for command in self.commands),
+            *(("Command", command) for command in self.commands),
             ("Versions", ", ".join(f"{name} {version}" for name, version in self.versions)),
             ("Made", self.made),
         ]

@@ -18,7 +18,7 @@ FIGURES = ("headline", "accuracy-by-task", "interference-by-task", "crosstalk")
 
 _METHOD = (
     "Accuracy is the share of a task's test images that a model gets right, with Wilson 95% intervals; means over "
-    "tasks count every task the same. Interference ξ is the mean of KL(expert ‖ merged) over a task's test images, in "
+    "tasks weight every task equally. Interference ξ is the mean of KL(expert ‖ merged) over a task's test images, in "
     "nats, always from the original expert. Intervals of means, of ξ and of crosstalk are 95% bootstrap intervals over "
     "images (seed 0, 1,000 resamples). RI (Resolving Interference): Ramesh et al. 2026, arXiv 2603.13467."
 )

@@ -23,8 +23,8 @@ HOW_TO_READ = (
     "predictions. In a good run free falls far while keep stays near 0. Both are measured on auxiliary images only."
 )
 WITH_HELD_OUT = (
-    f"{HOW_TO_READ} Dots: the same on auxiliary images that no expert is trained on, where free is the crosstalk that "
-    "remains; pale lines: on the images of each step."
+    f"{HOW_TO_READ} Dots: the same on auxiliary images that no expert is trained on, where free is the remaining "
+    "crosstalk; pale lines: on the images of each step."
 )
 
 

@@ -83,4 +83,4 @@ def _hover_change(row: dict[object, float], role: Role) -> str:
     change = words.points(row["accuracy_change"])
     if not clear(row["accuracy_change_low"], row["accuracy_change_high"]):
         change = f"no clear difference: {change}"
-    return f"<b>{row['recipe']} − now</b>, {role.name}<br>{change} (95% interval {interval})<br>paired by image"
+    return f"<b>{row['recipe']} − current</b>, {role.name}<br>{change} (95% interval {interval})<br>paired by image"

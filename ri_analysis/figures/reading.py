@@ -9,13 +9,13 @@ ACCURACY_BY_TASK = (
     "The band runs from zero-shot to the expert; the points are the merged models: the nearer to the band's right end, "
     "the less the merge lost."
 )
-INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
+INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model predicts like the task's own expert."
 
 
 def resting_on(n: int, tasks: int, full: bool) -> str:
     """Say on how many images a figure is based where the others follow by themselves."""
     if not full:
-        return f"A first look at {words.count(n, 'test image')} of {words.count(tasks, 'task')}; all of them follow."
+        return f"A first look at {words.count(n, 'test image')} of {words.count(tasks, 'task')}; the rest follow."
     return based_on(n, tasks, full)
 
 

@@ -45,7 +45,7 @@ def interference_by_scale(sides: Sides[pd.DataFrame], default: float, *, dark: b
 def _hover(row: Row, name: str) -> str:
     interval = words.nats_range(row["interference_low"], row["interference_high"])
     change = words.nats_change_range(row["change_low"], row["change_high"])
-    beside = "the least" if row["least"] else f"{words.nats_change(row['change'])} beside the least ({change})"
+    beside = "the lowest" if row["least"] else f"{words.nats_change(row['change'])} from the lowest ({change})"
     return (
         f"<b>λ = {row['scale']:.4g}</b>, {name}<br>ξ {words.nats(row['interference'])} ({interval})<br>"
         f"{beside}<br>{words.count(row['n'], 'image')}"

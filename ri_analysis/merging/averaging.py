@@ -16,8 +16,8 @@ def average(layer: Layer) -> torch.Tensor:
 METHOD = Method(
     name="averaging",
     title="Averaging",
-    summary="The mean of the experts: every task vector counts 1/T. With λ below 1 this is WiSE-FT of their mean: it "
-    "goes from the pretrained model (0) to the mean (1).",
+    summary="The mean of the experts: each task vector is weighted by 1/T. With λ below 1 this is WiSE-FT of their "
+    "mean: λ goes from the pretrained model (0) to the mean (1).",
     formula=r"\theta_m = \theta_0 + \lambda\,\frac{1}{T}\sum_t \tau_t",
     reference="Wortsman et al. 2022, Model soups, arXiv 2203.05482",
     direction=average,

@@ -29,7 +29,7 @@ def sum_of_breadcrumbs(layer: Layer, *, keep: float, outliers: float) -> torch.T
 METHOD = Method(
     name="breadcrumbs",
     title="Model Breadcrumbs",
-    summary="Drops the largest and the many small entries in every row of each task vector, and adds up the rest.",
+    summary="Drops the largest entries and the many small ones in every row of each task vector, and adds the rest.",
     formula=r"\theta_m = \theta_0 + \lambda\sum_t m_t^{\beta,\gamma} \odot \tau_t",
     reference="Davari and Belilovsky 2024, Model Breadcrumbs, arXiv 2312.06795",
     direction=sum_of_breadcrumbs,
@@ -48,7 +48,7 @@ METHOD = Method(
         ),
         Hyperparameter(
             "outliers",
-            "share of each row that is dropped as too large",
+            "share of each row, its largest entries, that is dropped",
             0.1,
             0.0,
             1.0,

@@ -47,7 +47,7 @@ METHOD = Method(
         ),
         Hyperparameter(
             "min_agree",
-            "how many masks must keep an entry",
+            "number of masks that must keep an entry",
             2,
             0,
             1000,

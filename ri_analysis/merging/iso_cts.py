@@ -69,8 +69,7 @@ def _own_directions(delta: Matrix, u: Matrix, shared: int, own: int) -> SVD:
 METHOD = Method(
     name="iso-cts",
     title="Iso-CTS",
-    summary="Iso-C on the strongest directions of the sum; the weakest give way to directions that belong to single "
-    "experts.",
+    summary="Iso-C on the strongest directions of the sum; the weakest are replaced by directions of single experts.",
     formula=r"\theta_m = \theta_0 + \lambda\,\bar\sigma\,U_\perp V_\perp^\top,\quad "
     r"U = [U_1 \dots U_T, U_c],\ U_t \text{ from } \tau_t - U_c U_c^\top \tau_t",
     reference="Marczak et al. 2025, No Task Left Behind: isotropic model merging, arXiv 2502.04959",

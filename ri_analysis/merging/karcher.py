@@ -54,7 +54,7 @@ def _mean_direction(cosines: torch.Tensor) -> torch.Tensor:
 METHOD = Method(
     name="karcher",
     title="Karcher mean",
-    summary="The mean of the experts measured along arcs of a sphere instead of straight lines, tensor by tensor.",
+    summary="The mean of the experts along arcs of a sphere instead of straight lines, tensor by tensor.",
     formula=r"\theta_m = \frac1T\sum_t\|\theta_t\| \cdot \arg\min_{\|x\|=1} \sum_t "
     r"\angle\left(x, \tfrac{\theta_t}{\|\theta_t\|}\right)^2",
     reference="Karcher 1977, Riemannian center of mass and mollifier smoothing, doi 10.1002/cpa.3160300502",

@@ -40,7 +40,7 @@ def _ties(deltas: torch.Tensor, density: float, merge: str) -> torch.Tensor:
 METHOD = Method(
     name="knots-ties",
     title="KnOTS-TIES",
-    summary="Turns the task vectors of every weight matrix into one common singular basis and merges them there by "
+    summary="Expresses the task vectors of every weight matrix in one common singular basis and merges them there by "
     "TIES. Made for LoRA experts.",
     formula=r"[\tau_1 \dots \tau_T] = U \Sigma [V_1^\top \dots V_T^\top],\quad "
     r"\theta_m = \theta_0 + \lambda\, U \operatorname{TIES}(\Sigma V_1^\top \dots \Sigma V_T^\top)",

@@ -145,7 +145,7 @@ def scale(default: float, *, sweep: tuple[float, float] = (0.1, 1.0)) -> Hyperpa
 
 IMAGES = Hyperparameter(
     "images",
-    "validation images of each task that the method looks at",
+    "validation images of each task that the method learns from",
     256,
     1,
     1_000_000,

@@ -81,7 +81,7 @@ METHOD = Method(
     name="optmerge",
     title="OptMerge",
     summary="WUDI-Merging's successor: keeps the leading singular directions of every expert's attention and MLP "
-    "weights, takes the rest for noise, and adjusts the merge by gradient steps so that it interferes least with what "
+    "weights, treats the rest as noise, and adjusts the merge by gradient steps so that it interferes least with what "
     "is kept.",
     formula=r"\theta_m = \theta_0 + \lambda M,\quad M \approx \arg\min_M \sum_t "
     r"\frac{\|(M - \hat\tau_t)\,V_t S_t\|_F^2}{\|\tau_t\|_F^2},\quad "
@@ -95,7 +95,7 @@ METHOD = Method(
         scale(1.0, sweep=(0.2, 2.0)),
         Hyperparameter(
             "variant",
-            "as the authors merge fully fine-tuned experts (Adam from the sum) or LoRA ones (momentum from the mean)",
+            "the authors' variant for fully fine-tuned experts (Adam from the sum) or LoRA (momentum from the mean)",
             "full",
             choices=("full", "lora"),
             titles=("for fully fine-tuned experts", "for LoRA experts"),

@@ -67,7 +67,7 @@ def held_out(images: int, reached: Indices, settings: Mapping[str, Value], seed:
     """
     left = np.setdiff1d(np.arange(images), reached)
     if not len(left) and settings["patience"]:
-        raise InputError("patience: every auxiliary image is trained on; set some aside, for instance by held_out=0.05")
+        raise InputError("patience: every auxiliary image is used for training; set some aside, e.g. held_out=0.05")
     cheap = round(3 * SHARE * interval(settings) * int(settings["batch"]))
     order = np.random.default_rng([seed, images, 1]).permutation(len(left))
     return np.sort(left[order[: min(MOST, max(LEAST, cheap))]])

@@ -44,7 +44,8 @@ PRESETS = {
     for preset in (
         Preset(
             "quick",
-            "A first answer in minutes: a few steps for the last two blocks, at a lower rate for large towers.",
+            "A first result in minutes: a few steps for the last two blocks, with a lower learning rate for large "
+            "towers.",
             _SMALL | {"steps": 120, "lr": 3e-4, "parameters": "last-blocks", "blocks": 2},
             {"lr": 2e-5},
         ),
@@ -55,7 +56,7 @@ PRESETS = {
         ),
         Preset(
             "small",
-            "Our settings for small towers, with which the embedded suites' sets were made.",
+            "Our settings for small towers, used for the embedded suites' RI sets.",
             _SMALL,
             {"lr": LARGE_RATE},
         ),
@@ -68,7 +69,7 @@ PRESETS = {
         ),
         Preset(
             "quick-together",
-            "A few steps for all weights, then the second stage: quicker than small, for a λ found in the same way.",
+            "A few steps for all weights, then the second stage: quicker than small, for a λ found the same way.",
             _SMALL | {"steps": 60, "lr": 1e-4, "together": 400, "together_lr": 2e-4, "together_scale": 0.7},
             {"lr": LARGE_RATE, "together_lr": LARGE_RATE},
         ),

@@ -43,9 +43,9 @@ HYPERPARAMETERS = (
     ),
     Hyperparameter(
         "alphas",
-        "free weight of single experts where theirs is another, such as MNIST=0.5, separated by commas",
+        "free weight of individual experts where it differs, such as MNIST=0.5, separated by commas",
         "",
-        label="free weight of single experts",
+        label="free weight of individual experts",
     ),
     Hyperparameter(
         "distance",
@@ -60,8 +60,8 @@ HYPERPARAMETERS = (
     VIEWS,
     Hyperparameter(
         "pool",
-        "different images, augmented views included, that the steps draw from, the same for all experts; 0: all, but "
-        "2,048 where the last blocks of a large tower are trained, as a new image there costs more than a step's share",
+        "different images, augmented views included, that the steps draw from, the same for all experts; 0: all, or "
+        "2,048 if only a large tower's last blocks are trained, as a new image then costs more than training on it",
         0,
         0,
         100_000_000,
@@ -82,7 +82,7 @@ HYPERPARAMETERS = (
         0,
         1_000_000,
         sweep=(0, 1000),
-        label="steps together",
+        label="second-stage steps",
         unit="steps",
     ),
     Hyperparameter(
@@ -102,11 +102,11 @@ HYPERPARAMETERS = (
         1.0,
         sweep=(1e-7, 1e-3),
         log=True,
-        label="learning rate together",
+        label="second-stage learning rate",
     ),
     Hyperparameter(
         "precision",
-        "number format that a step computes in; auto: bfloat16 where a short trial is faster and agrees",
+        "number format of training steps; auto: bfloat16 if a short trial finds it faster and in agreement",
         "auto",
         choices=precision.CHOICES,
         titles=("automatic number format", "float32", "bfloat16"),

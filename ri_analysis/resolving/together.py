@@ -69,9 +69,7 @@ def correct(
         with plan.sealing(share):
             write_safetensors(share, layout, moved.items(), {"history": to_json(history)})
     if not plan.is_finished(share):
-        raise InputError(
-            f"{share}: expected what the second stage wrote, found another file; delete {folder} to start over"
-        )
+        raise InputError(f"{share}: expected the second stage's file, found another; delete {folder} to start over")
     clear(state.parent)
     for task in heads:
         _add(plan.expert_path(folder, task), task, share)

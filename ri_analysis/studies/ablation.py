@@ -40,14 +40,14 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "alpha",
         x_title="free weight α",
         y="gain",
-        y_title="change of mean accuracy (points)",
+        y_title="change in mean accuracy (points)",
         dark=dark,
     )
     distances = compared(_by_distance(table), "label", x_title="mean accuracy over tasks", dark=dark)
     return {
         "alpha": Chart(
             weights,
-            "Change of mean accuracy by RI at the default λ, for each weight α of the free term; at 0 RI only keeps "
+            "Change in mean accuracy by RI at the default λ, for each weight α of the free term; at 0 RI only keeps "
             f"the expert's own predictions. {n}",
         ),
         "distance": Chart(distances, f"Accuracy at the default λ, for each distance that RI minimises. {n}"),
@@ -73,7 +73,7 @@ def _verdict(table: pd.DataFrame) -> str:
     beside = ", ".join(f"{_NAMES[name]} {in_points(lead)}" for name, lead in leads.items())
     claims = {f"KL divergence is better than {_NAMES[name]}": below(lead) for name, lead in leads.items()}
     return (
-        f"Mean accuracy over methods by distance: {distances}. Difference to KL divergence, on the same images: "
+        f"Mean accuracy over methods by distance: {distances}. Difference from KL divergence, on the same images: "
         f"{beside}. Mean change by α, with KL divergence: {weights}. {beside_the_paper(claims)}"
     )
 

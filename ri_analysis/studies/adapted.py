@@ -26,7 +26,7 @@ from ri_analysis.suite import ORIGINAL
 METHODS_SETTING = methods("task-arithmetic", "tsv-m", "iso-c")
 STEPS = Hyperparameter(
     "steps",
-    "RI steps for each expert; fewer than for an expert set that is kept",
+    "RI steps for each expert; by default fewer than for an expert set made to be kept",
     100,
     1,
     1_000_000,
@@ -35,7 +35,7 @@ STEPS = Hyperparameter(
 )
 RATE = Hyperparameter(
     "lr",
-    "learning rate of RI; 0 for that of the suite's own RI set (fewer steps need a higher one)",
+    "learning rate of RI; 0: that of the suite's own RI set (fewer steps need a higher rate)",
     0.0,
     0.0,
     1.0,
@@ -62,7 +62,7 @@ SEEDS = Hyperparameter(
 )
 RI_SEEDS = Hyperparameter(
     "ri_seeds",
-    "RI sets that are compared: the suite's own, and others made like it with other seeds; their spread is shown",
+    "RI sets to compare: the suite's own, and others made the same way with other seeds; their spread is shown",
     1,
     1,
     100,
@@ -124,9 +124,7 @@ def expert_sets(
     [own] = sets["after"]
     record = record_of(evaluator.suite, own)
     if not {"seed", "settings"} <= set(record):
-        raise InputError(
-            f"{RI_SEEDS.name}: expected 1, for how the set {own!r} was made is not recorded; found {seeds}"
-        )
+        raise InputError(f"{RI_SEEDS.name}: expected 1, found {seeds}; how the set {own!r} was made is not recorded")
     others = range(int(record["seed"]) + 1, int(record["seed"]) + seeds)
     runs = [Adaptation(usual_source(evaluator.suite), evaluator.suite.tasks, (), seed) for seed in others]
     return sets | {"after": [own, *(yield runs)]}

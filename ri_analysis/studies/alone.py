@@ -64,9 +64,9 @@ def _together(outcomes: Sequence[Outcomes]) -> Outcomes:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     thin = " Thin lines: other seeds of RI." if table["run"].any() else ""
     text = (
-        "Accuracy of each expert alone on its own task, its task vector times λ; mean over tasks. A merge would reach "
-        "this if experts did not interfere. Bars: the plateau, within 1 point of the best. A best λ above 1 after RI "
-        "means that a larger λ makes up for some of what RI took. Each point is based on "
+        "Accuracy of each expert alone on its own task, its task vector scaled by λ; mean over tasks. A merge would "
+        "reach this if experts did not interfere. Bars: the plateau, within 1 point of the best. A best λ above 1 "
+        "after RI means that a larger λ recovers some of what RI cost. Each point is based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}; bands: 95% intervals.{thin}"
     )
     figure = surfaces.curves(table, subject="experts", default="the experts themselves", dark=dark)
@@ -87,9 +87,9 @@ def _verdict(table: pd.DataFrame) -> str:
         str(kind): in_points(mean_over(part, "gain")) for kind, part in own[own["stage"] == "after"].groupby("kind")
     }
     return (
-        f"Alone, on its own task, an expert's accuracy changes by {change['default']} through RI at λ = 1, and by "
-        f"{change['best']} at the best λ of each side (mean over tasks). The best is {_peak(best['before'])} before RI "
-        f"and {_peak(best['after'])} after; it is chosen on the images it is reported on."
+        f"Alone, on its own task, an expert's accuracy changes by {change['default']} with RI at λ = 1, and by "
+        f"{change['best']} at the respective best λ (mean over tasks). The best is {_peak(best['before'])} before RI "
+        f"and {_peak(best['after'])} after, chosen on the images it is reported on."
     )
 
 

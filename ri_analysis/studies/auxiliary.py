@@ -121,14 +121,14 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
             "images",
             x_title="auxiliary images",
             y="gain",
-            y_title="change of mean accuracy by RI (points)",
+            y_title="change in mean accuracy by RI (points)",
             log=True,
             dark=dark,
         )
         figure.update_yaxes(rangemode="tozero")
         text = (
-            f"RI on a part of the images of {counted['source'].iloc[0]}; the last point is all of them. The number of "
-            "steps is the same, so only the variety of the images grows to the right. Smaller parts are contained in "
+            f"RI on subsets of the images of {counted['source'].iloc[0]}; the last point uses all. The number of steps "
+            "is the same, so only the variety of the images grows to the right. Smaller subsets are contained in "
             f"larger ones of the same seed. Merged at the default λ; 0 is before RI. {n}"
         )
         charts["auxiliary-images"] = Chart(figure, text)
@@ -162,7 +162,7 @@ def _by_distance(table: pd.DataFrame, dark: bool) -> go.Figure:
     look.finish(figure, dark=dark, height=420)
     figure.update_layout(margin_t=60, legend={"y": 1.04})
     figure.update_xaxes(title="Fréchet distance of pretrained features, source to tasks (mean over tasks)")
-    return figure.update_yaxes(title="change of mean accuracy by RI (points)", **look.SIGNED)
+    return figure.update_yaxes(title="change in mean accuracy by RI (points)", **look.SIGNED)
 
 
 def _verdict(table: pd.DataFrame) -> str:
@@ -171,7 +171,7 @@ def _verdict(table: pd.DataFrame) -> str:
     parts = dict(iter(_whole(table).groupby("source", sort=False)))
     listed = ", ".join(f"{name} {in_points(mean_over(parts[name], 'gain'))}" for name in mean.index)
     order = float(mean["gain"].rank().corr(mean["distance"].rank())) if len(mean) > 2 else float("nan")
-    rank = "" if np.isnan(order) else f" Rank correlation of change and distance: {words.signed(order, '.2f')}."
+    rank = "" if np.isnan(order) else f" Rank correlation between change and distance: {words.signed(order, '.2f')}."
     return f"Change by RI, mean over methods: {listed}.{rank}{_verdict_on_counts(_by_count(table))}"
 
 
@@ -196,7 +196,7 @@ STUDY = Study(
     (
         Hyperparameter(
             "counts",
-            "numbers of images to try of the source that the suite's own RI set was made with",
+            "numbers of images to try, from the source that the suite's own RI set was made with",
             "64,256,1024",
             each=Hyperparameter("count", "auxiliary images", 64, 1, 100_000_000),
             label="numbers of auxiliary images",

@@ -32,9 +32,9 @@ def _verdict(table: pd.DataFrame) -> str:
     change = {kind: mean_over(after[after["kind"] == kind], "gain") for kind in ("default", "best")}
     best = {stage: rows[stage, "best"] for stage in ("before", "after")}
     return (
-        f"At λ = 1, which is 1/N for each expert, RI changes accuracy by {in_points(change['default'])}; at the best λ "
-        f"of each side, by {in_points(change['best'])}. The best λ is {best['before']['x']:.3g} before RI (plateau "
-        f"{_stretch(best['before'])}) and {best['after']['x']:.3g} after (plateau {_stretch(best['after'])}). "
+        f"At λ = 1, which is 1/N for each expert, RI changes accuracy by {in_points(change['default'])}; at the "
+        f"respective best λ, by {in_points(change['best'])}. The best λ is {best['before']['x']:.3g} before RI "
+        f"(plateau {_stretch(best['before'])}) and {best['after']['x']:.3g} after (plateau {_stretch(best['after'])}). "
         + beside_the_paper(
             {
                 "averaging at 1/N changes by at most 1 point": within(change["default"], MARGIN),

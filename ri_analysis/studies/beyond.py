@@ -92,8 +92,8 @@ def _place(key: tuple[str, str], names: list[str]) -> tuple[int, int]:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     n = words.count(int(table["n"].iloc[0]), "test image")
     text = (
-        "Each method at its best λ, chosen on validation images: the merge before and after RI, what each becomes when "
-        "it is distilled on the same auxiliary images, and the merge after RI whose second stage corrects all experts "
+        "Each method at its best λ, chosen on validation images: the merge before and after RI, each of these "
+        "distilled on the same auxiliary images, and the merge after RI with a second stage that corrects all experts "
         f"together. Further right is more accurate. Based on {n}. "
         f"{spread.caption(table)}"
     )
@@ -121,7 +121,7 @@ def _verdict(table: pd.DataFrame) -> str:
     }
     led = {stage: in_points(mean_over(part, "lead")) for stage, part in parts.items()}
     return (
-        f"Beside RI alone, at the best λ, mean over methods: RI in two stages {led['together']}, the preset "
+        f"Compared with RI alone, at the best λ, mean over methods: RI in two stages {led['together']}, the preset "
         f"quick-together {led['quick-together']}, RI and then distilling {led['both']}, distilling without RI "
         f"{led['distilled']}. {_gained('RI in two stages', gained['together'])} "
         f"{_gained('Distilling the merge after RI', gained['both'])}"
@@ -137,7 +137,7 @@ def _gained(what: str, every_method: bool | None) -> str:
 STUDY = Study(
     "beyond",
     "Beyond RI",
-    "What is gained beyond RI, by correcting all experts together or by distilling the merge, at each method's best λ?",
+    "What does correcting all experts together, or distilling the merge, gain beyond RI at each method's best λ?",
     "",
     _rounds,
     _charts,

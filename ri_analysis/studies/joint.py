@@ -57,8 +57,8 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = table.assign(row=table["title"] + ", " + table["labels"])
     text = (
-        "The model chooses among the labels of one task (task known) or of all tasks together; the distance between "
-        "a method's two rows is what confusing the tasks costs. Based on "
+        "The model chooses among the labels of one task (task known) or of all tasks together; the gap between a "
+        "method's two rows is the cost of confusing tasks. Based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"joint": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}

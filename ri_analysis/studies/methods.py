@@ -127,7 +127,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     if "gain" in merged:
         charts["gain"] = Chart(
             _gain(merged.dropna(subset="gain"), dark),
-            f"Change by RI, compared on the same images: to the right of zero RI helps. {images}",
+            f"Change by RI, compared on the same images: right of zero, RI helps. {images}",
         )
     return charts
 
@@ -192,7 +192,7 @@ def _gain(table: pd.DataFrame, dark: bool) -> go.Figure:
     figure.add_vline(0, line={"color": shade.muted, "width": 1.5})
     look.finish(figure, dark=dark, height=110 + 30 * len(titles))
     figure.update_yaxes(categoryorder="array", categoryarray=titles[::-1])
-    return figure.update_xaxes(title="change of mean accuracy by RI (points)", **look.SIGNED)
+    return figure.update_xaxes(title="change in mean accuracy by RI (points)", **look.SIGNED)
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

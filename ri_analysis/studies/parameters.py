@@ -212,8 +212,8 @@ def _alone(
 
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
-        "Change of mean accuracy by RI at the default λ, for what RI trains; below its name is the CPU time of a step "
-        "here. Further right is better. "
+        "Change in mean accuracy by RI at the default λ, for each choice of weights that RI trains; below its name is "
+        "the CPU time per step on this machine. Further right is better. "
         f"Based on {words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"parameters": Chart(_by_choice(table[table["stage"] == "after"], dark), text)}
@@ -244,7 +244,7 @@ def _by_choice(table: pd.DataFrame, dark: bool) -> go.Figure:
     steps = [f"{label}<br>{_milliseconds(part.iloc[0])}" for label, part in _by_label(table).items()]
     figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=steps, range=[len(labels) - 0.5, -0.5])
     figure.update_yaxes(showgrid=False, zeroline=False)
-    return figure.update_xaxes(title="change of mean accuracy by RI (points)", tickformat="+")
+    return figure.update_xaxes(title="change in mean accuracy by RI (points)", tickformat="+")
 
 
 def _by_label(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -281,11 +281,11 @@ def _verdict(table: pd.DataFrame) -> str:
     share = words.percent(first[cost[0]]["step_seconds"] / first[whole]["step_seconds"], 0)
     return (
         f"Training {whole} changes accuracy at the default λ by {in_points(mean_over(parts[whole], 'gain'))}, mean "
-        f"over methods. Beside it, on the same images: {beside}. Experts' accuracy on their own tasks changes by "
-        f"{words.points(first[own[0]]['own_change'])} ({own[0]}) to {words.points(first[own[-1]]['own_change'])} "
+        f"over methods. Compared with it, on the same images: {beside}. Experts' accuracy on their own tasks changes "
+        f"by {words.points(first[own[0]]['own_change'])} ({own[0]}) to {words.points(first[own[-1]]['own_change'])} "
         f"({own[-1]}). Crosstalk, {before} before RI, becomes {words.nats(first[crosstalk[0]]['crosstalk'])} "
         f"({crosstalk[0]}) to {words.nats(first[crosstalk[-1]]['crosstalk'])} ({crosstalk[-1]}). The cheapest step "
-        f"({cost[0]}) takes {share} of the CPU time of one of {whole}."
+        f"({cost[0]}) takes {share} of the CPU time of a step that trains {whole}."
     )
 
 
@@ -302,7 +302,7 @@ STUDY = Study(
         methods("task-arithmetic", "ties", "tsv-m", "iso-c", "iso-cts"),
         Hyperparameter(
             "blocks",
-            "numbers of last blocks to train; those that the tower does not have are left out",
+            "numbers of last blocks to train; more blocks than the tower has are left out",
             "1,2,3",
             each=Hyperparameter("block", "blocks", 1, 1, 1000),
             label="trained last blocks",
@@ -316,7 +316,7 @@ STUDY = Study(
         ),
         Hyperparameter(
             "rates",
-            "learning rates to try for each choice with the first seed; the best one on validation images is used",
+            "learning rates to try for each choice, with the first seed; the best on validation images is used",
             "1e-4,3e-4,1e-3",
             each=Hyperparameter("rate", "learning rate", 1e-4, 1e-9, 1.0),
             label="learning rates",

@@ -205,9 +205,9 @@ def saving(found: pd.DataFrame) -> str:
         return ""
     total = estimated + int((found["kind"] == "grid").sum())
     return (
-        f"Measured {(total - estimated) // stages} of {total // stages} places of each surface, which saves "
-        f"{words.percent(estimated / total, 0)} of the grid's merges: only where it was unclear how accurate a place "
-        "is, or whether it lies within one point of the best. A Gaussian process estimates the others."
+        f"Measured {(total - estimated) // stages} of {total // stages} points of each surface, saving "
+        f"{words.percent(estimated / total, 0)} of the grid's merges: only those where it was unclear how accurate "
+        "they are, or whether they lie within one point of the best. A Gaussian process estimates the others."
     )
 
 
@@ -358,7 +358,8 @@ def on_images(found: pd.DataFrame) -> str:
     """Say on how many images the places of `one_a_place` are based."""
     counts = sorted(found.loc[found["kind"] == "grid", "n"].unique())
     said = f"Each point is based on {words.count(int(counts[0]), 'test image')}"
-    return f"{said}, those in line with a best point on {int(counts[-1]):,}." if len(counts) > 1 else f"{said}."
+    more = f"; those in the row or column of a best point, on {int(counts[-1]):,}" if len(counts) > 1 else ""
+    return f"{said}{more}."
 
 
 def partial_table(wanted: Sequence[Field], results: Mapping[Work, Outcomes]) -> pd.DataFrame:
@@ -487,7 +488,10 @@ def _charts(found: pd.DataFrame, dark: bool) -> dict[str, Chart]:
                 f"within one point of the best; star: best; ring: default. {on_images(own)}"
             )
             charts[f"surface-{name}"] = Chart(surfaces.pair(own, dark=dark), text, title)
-            text = f"{title}: the best accuracy at each value of one axis, whatever the other is; bands: 95% intervals."
+            text = (
+                f"{title}: the best accuracy at each value of one axis, over all values of the other; "
+                "bands: 95% intervals."
+            )
             charts[f"marginals-{name}"] = Chart(surfaces.marginals(own, dark=dark), text)
     return charts
 
@@ -554,9 +558,9 @@ def _verdict(found: pd.DataFrame) -> str:
     kept = [METHODS[str(name)].title for name, yes in wider.items() if not yes]
     but = f" (not: {', '.join(kept)})" if kept else ""
     return (
-        f"The best accuracy changes by {in_points(mean_over(after, 'gain'))} through RI (mean over methods). The range "
+        f"The best accuracy changes by {in_points(mean_over(after, 'gain'))} with RI (mean over methods). The range "
         f"within 1 point of the best before RI is wider after RI for {int(further.sum())} of {len(further)} methods; "
-        f"the plateau, within 1 point of each side's own best, for {int(wider.sum())} of {len(wider)}{but}. The mean "
+        f"the plateau, within 1 point of the respective best, for {int(wider.sum())} of {len(wider)}{but}. The mean "
         f"gap between default and best is {gaps['before']} before RI and {gaps['after']} after; it changes by "
         f"{in_points(mean_over(after, 'gap_change'))}. "
         + beside_the_paper({"the gap is smaller after RI": below(mean_over(after, "gap_change"))})

@@ -50,8 +50,8 @@ def _rounds(evaluator: Evaluator, settings: Mapping[str, Value]) -> Rounds:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     shown = table.assign(row=table["title"] + ", " + table["features"])
     text = (
-        "Accuracy at the default λ of the merged model, and with a correction of its features for each task, which "
-        "learns from that task's validation images without labels and has to be told the task. Based on "
+        "Accuracy of the merged model at the default λ, without and with a correction of its features for each task, "
+        "which learns from the task's validation images without labels and has to be told the task. Based on "
         f"{words.count(int(table['n'].iloc[0]), 'test image')}. {spread.caption(table)}"
     )
     return {"surgery": Chart(compared(shown, "row", x_title="mean accuracy over tasks", dark=dark), text)}
@@ -77,7 +77,7 @@ def _verdict(table: pd.DataFrame) -> str:
     return (
         f"Surgery, which learns from images of every task, changes mean accuracy by {gains['before']} before RI and by "
         f"{gains['after']} after it. RI alone, without them, changes it by {in_points(mean_over(adapted, 'gain'))}; "
-        f"the difference to Surgery alone is {in_points(mean_over(adapted, 'lead'))} (means over methods)."
+        f"the difference from Surgery alone is {in_points(mean_over(adapted, 'lead'))} (means over methods)."
     )
 
 
@@ -103,7 +103,7 @@ STUDY = Study(
         ),
         Hyperparameter(
             "steps",
-            "steps in which each task's correction learns, on 16 images each (the authors take 1000)",
+            "training steps of each task's correction, on 16 images each (the authors take 1000)",
             1000,
             0,
             1_000_000,

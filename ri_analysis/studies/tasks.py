@@ -45,7 +45,7 @@ def subsets(tasks: tuple[str, ...], count: int) -> list[tuple[str, ...]]:
 def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
     text = (
         "Change by RI, mean over the subsets of each size, at the default λ. Thick bars: lowest to highest of all "
-        "subsets and seeds; thin bars: 95% intervals, where there is one subset. Based on at least "
+        "subsets and seeds; thin bars: 95% intervals, if there is one subset. Based on at least "
         f"{words.count(int(table['n'].min()), 'test image')} each."
     )
     chart = along(
@@ -53,7 +53,7 @@ def _charts(table: pd.DataFrame, dark: bool) -> dict[str, Chart]:
         "experts_merged",
         x_title="experts merged",
         y="gain",
-        y_title="change of mean accuracy (points)",
+        y_title="change in mean accuracy (points)",
         runs="runs",
         dark=dark,
     )

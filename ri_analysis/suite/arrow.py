@@ -102,7 +102,7 @@ def _bytes(path: Path, fetch: Fetch, stamps: FileStamps) -> Callable[[int], byte
         stamps.check()  # it may have changed meanwhile
         found = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(found, bytes):
-            raise InputError(f"{path}: row {index} holds no image of its own; save the data set with its images")
+            raise InputError(f"{path}: row {index} holds no image itself; save the data set with its images")
         limits.require("image-bytes", len(found), f"{path}: row {index}")
         return found
 
@@ -241,7 +241,7 @@ def _incomplete(path: Path, files: Sequence[Path]) -> tuple[str, ...]:
     said = {int(found[1]) for file in files if (found := _PART_OF.search(file.stem))}
     if path.is_file() or len(said) != 1 or max(said) <= len(files):
         return ()
-    return (f"{path}: holds {len(files)} files, and their names say that there are {max(said)}",)
+    return (f"{path}: expected {max(said)} files, as their names say, found {len(files)}",)
 
 
 def _open_parquet(path: Path, memory: Path | None) -> _Table:

@@ -95,7 +95,7 @@ def open_image(source: IO[bytes] | Path) -> Image.Image:
     try:
         image = Image.open(source, formats=_formats())
     except UnidentifiedImageError:
-        raise ValueError("no image of a format that is read") from None
+        raise ValueError("not an image in a supported format") from None
     except Image.DecompressionBombError as error:
         raise TooLarge(limits.beyond("pixels")) from error
     if image.width * image.height > limits.limit("pixels"):

@@ -257,7 +257,7 @@ class Looks:
         if not len(self.whole):
             what = self._found[0].damage or limits.beyond("pixels")
             first = f"{self._source}: {self._names[0]}"
-            raise InputError(f"{first}: expected an image, found: {what}, as all {len(self._names)} here")
+            raise InputError(f"{first}: expected an image, found: {what}, as for all {len(self._names)} here")
 
 
 def _decoded(stream: IO[bytes], name: str, *, turn: bool) -> Image.Image:

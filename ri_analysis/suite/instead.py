@@ -68,7 +68,7 @@ def look(path: Path) -> Instead | None:
 
 def _drafted(folder: Path) -> str:
     command = f"ri-analysis init {shlex.quote(str(folder))}"
-    return f"`{command}` writes one from what lies in the folder, as the Experts page does"
+    return f"`{command}` writes one from what is in the folder, as does the Experts page"
 
 
 def _folder(folder: Path) -> Instead:

@@ -170,14 +170,14 @@ class _Match:
             if len(same) > 1:
                 meant = ", ".join(repr(self.rows.names[row]) for row in same)
                 raise InputError(
-                    f"{self.source}: its class {name!r} is called like several of {self.rows.source} ({meant}); use "
+                    f"{self.source}: its class {name!r} matches several of {self.rows.source} ({meant}); use "
                     f"the same names{self._way_out()}"
                 )
             row = same[0] if same else None
             if row is not None:
                 if row in taken:
                     raise InputError(
-                        f"{self.source}: its classes {taken[row]!r} and {name!r} are both called like "
+                        f"{self.source}: its classes {taken[row]!r} and {name!r} both match "
                         f"{self.rows.names[row]!r} of {self.rows.source}; use the same names{self._way_out()}"
                     )
                 taken[row] = name
@@ -214,7 +214,7 @@ class _Match:
         return all(_akin(self.own[index], self.rows.names[index]) for index in missing)
 
     def _by_order(self, missing: Sequence[int]) -> str:
-        why = "its classes are worded otherwise" if self.rows.names else "the rows of its head have no names"
+        why = "its class names are worded differently" if self.rows.names else "the rows of its head have no names"
         return f"{self.source}: {why}, so the order decides: {self._pairs(missing, missing)}"
 
     def _pairs(self, classes: Sequence[int], places: Sequence[int]) -> str:
@@ -231,11 +231,9 @@ class _Match:
             return f"{self.source}: {text}; name the rows by 'classes'{self._way_out()}"
         theirs = f"of {self.rows.source} ({listing([repr(name) for name in self.rows.names], 5)})"
         if strange:
-            text = (
-                f"none of its {len(self.own)} classes ({quoted}) is called like one of the {self.rows.count} {theirs}"
-            )
+            text = f"none of its {len(self.own)} classes ({quoted}) matches any of the {self.rows.count} {theirs}"
         else:
-            text = f"its other classes have a partner, but none {theirs} is called like its {quoted}"
+            text = f"its other classes have a match, but none {theirs} matches its {quoted}"
         return f"{self.source}: {text}; use the same names{self._way_out()}"
 
     def _way_out(self) -> str:

@@ -251,7 +251,7 @@ def _list(path: Path) -> Listed:
     found = [_locate(folders, words[0]) for words in lines]
     missing = next((words[0] for words, file in zip(lines, found, strict=True) if file is None), None)
     if missing is not None or not found:
-        raise InputError(f"{path}: expected image files as it lists them below {root}, found no {missing!r}")
+        raise InputError(f"{path}: expected the image files that it lists, below {root}, found no {missing!r}")
     files = [file for file in found if file is not None]
     names = [file.parent.name for file in files]
     if all(len(words) > 1 and re.fullmatch(r"-?\d+", words[1]) for words in lines):

@@ -243,7 +243,7 @@ class _Reader:
     def note(self, where: str, text: str) -> None:
         self.findings.append(bounded(f"{self.path}: {where}: {text}" if where else f"{self.path}: {text}"))
         if len(self.findings) == _MOST:
-            self.findings.append(f"{self.path}: there may be more findings: these {_MOST} are the first")
+            self.findings.append(f"{self.path}: there may be more problems; these are the first {_MOST}")
             raise _Refused
 
     def unknown(self, table: Mapping[str, object], known: list[str], where: str) -> None:
@@ -324,7 +324,7 @@ class _Reader:
         for section, rows in sections.items():
             for row in rows:
                 if not row.name.isprintable() or not row.name or row.name != row.name.strip():
-                    text = "a name must be printable, and neither be empty nor begin or end with a space"
+                    text = "a name must be printable, must not be empty, and must not begin or end with a space"
                     self.note(f"[[{section}]]", f"{text}, found {row.name!r}")
             counts = Counter(row.name for row in rows)
             for name in sorted(name for name, count in counts.items() if count > 1):
@@ -364,7 +364,7 @@ class _Reader:
             self.note(where, f"logit_scale must be a positive number, found {task.logit_scale}")
         for template in task.templates:
             if template.count("{}") != 1:
-                self.note(where, f"a template holds '{{}}' once, found {template!r}")
+                self.note(where, f"a template must hold '{{}}' once, found {template!r}")
 
     def reserved(self, where: str, name: str) -> None:
         if name in (MEAN, PRETRAINED):

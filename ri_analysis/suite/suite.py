@@ -285,8 +285,8 @@ class Suite:
         found = self._checkpoint(folder / f"{self.task(task).name}.safetensors")
         if _as_made(folder / RECORD).get(task, found.digest) != found.digest:
             raise InputError(
-                f"{found.path}: expected the expert that the RI run wrote, by the digest in {RECORD}, found another; "
-                "make the set again, or take 'experts' out of that file"
+                f"{found.path}: expected the expert that the RI run wrote (digest in {RECORD}), found another; make "
+                f"the set again, or remove 'experts' from {RECORD}"
             )
         return found
 

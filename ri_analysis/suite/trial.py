@@ -67,7 +67,9 @@ def _ask(kind: str, path: str, seconds: int) -> str:
                 return _in_words(json.loads(answer))
             died = _signal(child.end())
             if answer is None or died == "SIGXCPU":
-                return f"what takes longer to read than {seconds} s ({limits.VARIABLE}=child-seconds=N allows more)"
+                return (
+                    f"a file that takes longer to read than {seconds} s ({limits.VARIABLE}=child-seconds=N allows more)"
+                )
             if died != "exit code 0":
                 break
     return f"damaged data that crashes the process reading it ({died})"

@@ -145,7 +145,7 @@ class Descent:
                 owner = self.state.parent if self.state else "training"
                 raise NotFinite(
                     f"{owner}: the loss of step {step} is not a finite number; choose a smaller learning rate than "
-                    f"{self.rate} = {self.settings[self.rate]:g}, or look at the experts by `ri-analysis check`"
+                    f"{self.rate} = {self.settings[self.rate]:g}, or check the experts with `ri-analysis check`"
                 )
             (parts[-1] * share).backward()  # type: ignore[no-untyped-call]
             values = [part.item() * share for part in parts]

@@ -47,7 +47,7 @@ BATCH = Hyperparameter(
 )
 VIEWS = Hyperparameter(
     "views",
-    "the image itself and augmented copies of it",
+    "versions of each image to train on: the image itself and augmented copies",
     1,
     1,
     1000,
@@ -67,7 +67,7 @@ SCHEDULE = Hyperparameter(
 )
 PARAMETERS = Hyperparameter(
     "parameters",
-    "weights that are trained; the others stay the expert's",
+    "weights to train; the others stay as in the expert",
     "all",
     choices=("all", "matrices", "attention", "last-blocks", "lora"),
     titles=("all weights", "matrices only", "attention only", "last blocks only", "LoRA"),
@@ -75,7 +75,7 @@ PARAMETERS = Hyperparameter(
 )
 BLOCKS = Hyperparameter(
     "blocks",
-    "how many of the last blocks are trained, where only these are",
+    "number of last blocks to train, if only these are trained",
     4,
     1,
     1000,
@@ -83,7 +83,7 @@ BLOCKS = Hyperparameter(
     label="trained blocks",
 )
 RANK = Hyperparameter(
-    "rank", "rank of the updates, where LoRA is trained", 16, 1, 4096, sweep=(1, 256), log=True, label="LoRA rank"
+    "rank", "rank of the updates, if LoRA is trained", 16, 1, 4096, sweep=(1, 256), log=True, label="LoRA rank"
 )
 MEMORY = Hyperparameter(
     "memory",

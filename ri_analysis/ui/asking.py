@@ -144,7 +144,7 @@ def best_so_far(question: Question) -> Answer[Any] | None:
     expected = None if found.seconds is None else ratio * found.seconds
     if expected is not None and expected <= MOMENT:
         return last.now()
-    about = "" if expected is None else f"; more take about {words.duration(expected)}"
+    about = "" if expected is None else f"; measuring more takes about {words.duration(expected)}"
     note = f"A first look at {words.count(first[0]._images(), 'image')} a task{about}."
     label = f"Measure {words.count(last._images(), 'image')} a task"
     better = last.later(label, note, at_once=expected is None or expected <= PATIENCE)

@@ -60,7 +60,7 @@ def _before(evaluator: Evaluator, recipes: Pair, names: Mapping[str, str]) -> di
         if state.by_link(IMAGE):
             state.ignore(IMAGE, f"image: {error}")
         return {}
-    return {before: f"{task} {index}, chosen before"}
+    return {before: f"{task} {index}, chosen earlier"}
 
 
 def _read(text: str, evaluator: Evaluator, recipes: Pair) -> tuple[str, int]:

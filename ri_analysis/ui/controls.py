@@ -103,7 +103,7 @@ def _resolved_control(evaluator: Evaluator) -> None:
             key=state.seed_widget(recipes.RESOLVED, recipes.chosen_resolved(evaluator)),
             on_change=state.take_widget,
             args=(recipes.RESOLVED, evaluator.suite.default_resolved),
-            help="Which RI-adapted experts stand for “after RI” on every page.",
+            help="The RI-adapted expert set that “after RI” refers to, on every page.",
         )
 
 

@@ -14,11 +14,11 @@ PAGES = {
     "Studies": "t", "Embeddings": "e", "Experts": "x", "Resolve": "r", "Figures": "f",
 }  # fmt: skip
 _ELSEWHERE = {
-    "Everywhere": {"?": "this sheet", "Tab": "next control"},
+    "Everywhere": {"?": "show these keys", "Tab": "next control"},
     "Merge, on a slider": {
         "← →": "one step",
         "Page ↑ ↓": "a tenth of the range",
-        "Home End": "the ends",
+        "Home End": "lowest or highest value",
         "Ctrl Z": "undo",
         "Ctrl Y": "redo",
     },
@@ -44,7 +44,7 @@ def listen() -> None:
 
 def _sheet() -> str:
     pages = {f"g {letter}": title for title, letter in PAGES.items()}
-    groups = {**_ELSEWHERE, "To a page, one key after the other": pages}
+    groups = {**_ELSEWHERE, "Go to a page, one key after the other": pages}
     return "\n\n".join(f"**{where}**  \n{_listed(keys)}" for where, keys in groups.items())
 
 

@@ -28,7 +28,7 @@ def answer(comparison: Comparison) -> None:
 
 def recipe_line(pair: Pair) -> None:
     """Say what is merged, and which expert set stands for "after RI"."""
-    after = "" if pair.after is None else f"; after RI is the expert set **{pair.after.experts}**"
+    after = "" if pair.after is None else f"; after RI: expert set **{pair.after.experts}**"
     terms.prose(f"Recipe: {describe(pair)}{after}. Change it in the sidebar.")
 
 

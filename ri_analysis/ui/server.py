@@ -47,7 +47,7 @@ def settings(flags: Mapping[str, Any]) -> dict[str, Any]:
             for name, _ in _flat(_read(path)):
                 used.pop(name, None)  # Streamlit reads the file itself
     used |= _from_environment() | {name: value for name, value in flags.items() if value is not None}
-    with one_message("Streamlit's settings", "such that it takes"):
+    with one_message("Streamlit's settings", "valid values"):
         bootstrap.load_config_options(used)
     _check()
     return used
@@ -108,7 +108,7 @@ def _open_to(token: str | None) -> str:
 
 def _reads(folders: Sequence[Path]) -> str:
     listed = ", ".join([*EMBEDDED, *(f"{folder}/" for folder in dict.fromkeys(folders))])
-    return f"  suites that can be opened: {listed}; more folders by --allow"
+    return f"  suites that can be opened: {listed}; --allow adds folders"
 
 
 def _from_environment() -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _from_environment() -> dict[str, Any]:
     try:
         found: dict[str, Any] = options.main([], standalone_mode=False)
     except click.UsageError as error:
-        raise InputError(f"a variable STREAMLIT_…: {error.format_message()}") from error
+        raise InputError(f"an environment variable STREAMLIT_…: {error.format_message()}") from error
     return {name.replace("_", "."): value for name, value in found.items() if value not in (None, ())}
 
 
@@ -148,7 +148,7 @@ def _check() -> None:
     if not isinstance(port, int) or not 1 <= port <= 65535:
         raise InputError(f"{_named(PORT)}: expected a port from 1 to 65535, found {port!r}")
     if not re.fullmatch(r"[\w.~%@:/-]*", str(base), re.ASCII) or ".." in str(base).split("/"):
-        raise InputError(f"{_named(BASE_PATH)}: expected a path of an address such as /ri-analysis, found {base!r}")
+        raise InputError(f"{_named(BASE_PATH)}: expected a URL path such as /ri-analysis, found {base!r}")
     for name in (_HOSTS, _ORIGINS):  # the letters of a bare text would each be one, `*` among them
         found = config.get_option(name)
         if not isinstance(found, list | tuple) or not all(_is_word(item) for item in found):

@@ -48,9 +48,9 @@
       box.append(made);
     };
     add("h2", "The app has stopped");
-    add("p", `Nothing answers at ${location.host} any more. To start the app again, run this where it was started:`);
+    add("p", `${location.host} no longer responds. To restart the app, run this where it was started:`);
     add("code", command);
-    add("p", "This page then reconnects by itself. What was measured is saved.");
+    add("p", "This page then reconnects by itself. Measurements so far are saved.");
     const veil = document.createElement("div");
     veil.id = "ri-stopped";
     veil.setAttribute("role", "alert");

@@ -72,7 +72,7 @@ def embedded(evaluator: Evaluator, pair: Pair) -> Answer[Embedded]:
     note = "Fitted once on the experts' features, then saved."
     umap = asked.later("Draw UMAP", note, at_once=True, title="Drawing UMAP")
     if umap is None:
-        loading = "" if "umap" in sys.modules else " UMAP itself is loaded first, which takes up to 20 s."
+        loading = "" if "umap" in sys.modules else " Loading UMAP takes up to 20 s."
         st.caption(f"Showing PCA until UMAP is ready.{loading}")
     return umap or pca
 
@@ -88,7 +88,7 @@ def _asked(evaluator: Evaluator, pair: Pair) -> dict[str, object]:
         return {"map": drawn}
     with right:
         points = kept.one_of(
-            st.selectbox, "Images on the map at most", "embeddings.points", [str(size) for size in sizes], str(POINTS),
+            st.selectbox, "Maximum images on the map", "embeddings.points", [str(size) for size in sizes], str(POINTS),
             format_func=lambda size: f"{int(size):,}", width=240,
         )  # fmt: skip
     return {"map": drawn, "points": int(points)}
@@ -102,13 +102,13 @@ def _pca(asked: Question) -> Answer[Embedded] | None:
         wanted = requests(evaluator, recipes, most=int(asked.options["points"]))
         cost = evaluator.measurement.cost(wanted) if evaluator.number_format_chosen else None
         if cost is None or pace.seconds(evaluator, asked.recipes.before, cost, len(asked.recipes)) > pace.SHORT:
-            return asked.later("Measure features", "All models' features of the same images.", at_once=True)
+            return asked.later("Measure features", "Computes all models' features of the same images.", at_once=True)
     return asked.now()
 
 
 def explain(drawn: Map) -> None:
     """Say what the map is, and what it must not be read for."""
-    text = f"{drawn.says} All panels share the map and show the same part of it, with equal axis scales."
+    text = f"{drawn.says} All panels show the same part of one map, with equal axis scales."
     if drawn.floor is not None:
         text += (
             f" **Noise floor:** projected again, the experts' points land a median of {drawn.floor:.2f} map units from "
@@ -145,7 +145,7 @@ def map_section(evaluator: Evaluator, answer: Answer[Embedded]) -> None:
     )
     options = dict(answer.options) | {"models": ",".join(models), "colour": colour}
     shown, n, table, name = replace(answer, options=options), based_on(len(rows)), found.table(), f"map-{kind}"
-    with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its place under every model"):
+    with frame.caption(f"{HOW} {hands} *{n}*", table, name, "Every image with its position under each model"):
         tray.pin_button(partial(figures.clouds, data, ids), f"{HOW} {found.drawn.says}", table, n, name, shown)
     _selection(evaluator, answer.recipes, clouds, models, ids)
 
@@ -208,7 +208,7 @@ def _selection(evaluator: Evaluator, recipes: Pair, clouds: Clouds, models: Sequ
         return
     others = [model for model in dict.fromkeys(reversed(models)) if model != EXPERT] or [BEFORE]
     chosen = chosen.sort_values(f"{others[0]}_drift", ascending=False, ignore_index=True)
-    title = f"**Selected: {words.count(len(chosen), 'image')}**, those that drift most in feature space first"
+    title = f"**Selected: {words.count(len(chosen), 'image')}**, largest drift in feature space first"
     frame.caption(title, chosen, "selected-images", "The selected images with every model's prediction")
     drawn = gallery.paged(evaluator, chosen, "embedding")
     columns = ["id", "class", f"{EXPERT}_says", *(f"{model}_{what}" for model in others for what in ("says", "drift"))]
@@ -242,7 +242,7 @@ def _neighbours(evaluator: Evaluator, recipes: Pair, task: str, index: int) -> N
     options = nearest.settled(recipes.before.tasks, {"task": task, "index": index})
     question = Question(evaluator, recipes, nearest, options)
     at_once = not evaluator.architecture.large or question.known()
-    found = question.later("Find neighbours", "Compares all images of the map under every model.", at_once=at_once)
+    found = question.later("Find neighbours", "Compares all images on the map under every model.", at_once=at_once)
     if found is None:
         return
     terms.prose(nearest.says(found))
@@ -266,8 +266,8 @@ def sizes_section(answer: Answer[Embedded]) -> None:
         shown[str(model)] = [f"{value:.3f} ({low:.3f}–{high:.3f})" for value, low, high in cells]
     st.dataframe(shown, hide_index=True, key="embedding.sizes")
     text = (
-        "Mean 1 − cosine between a model's feature and the expert's of the same image, with 95% intervals: 0 is the "
-        "expert's own direction. Some feature changes do not affect predictions: those that do are on the Interference "
+        "Mean 1 − cosine between a model's feature and the expert's of the same image, with 95% intervals: at 0 both "
+        "point the same way. Some feature changes do not affect predictions: those that do are on the Interference "
         f"page. *{words.count(clouds.n, 'image')}.*"
     )
     frame.caption(text, sizes, "feature-drift", "The table with every digit")

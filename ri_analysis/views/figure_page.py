@@ -92,7 +92,7 @@ def _usual_figures(evaluator: Evaluator) -> None:
     """Draw the usual figures of the recipe on the left, each with its own Pin button, and one that pins all of them."""
     pair = choosing.chosen_pair(evaluator)
     left, right = st.columns([3, 1], vertical_alignment="center")
-    said = f"Nothing is pinned yet. These are a report's usual figures, merged by {recipes.describe(pair)}."
+    said = f"Nothing is pinned yet. Below are a report's usual figures, merged by {recipes.describe(pair)}."
     left.markdown(frame.sentence(said))
     answers = []
     for question in _questions(evaluator, pair):
@@ -179,7 +179,7 @@ def _item(pinned: tray.Tray, key: str, snapshot: Snapshot, camera: str, *, can_d
     _text(st.text_area, "Caption", key, "caption", snapshot.caption, height="content")
     _size(key, snapshot)
     if paper.rastered(snapshot.printed):
-        st.caption("In SVG and PDF this figure is a picture made of pixels; only its titles and scales are vectors.")
+        st.caption("In SVG and PDF this figure is a bitmap; only its titles and scales are vector graphics.")
     if can_draw and (note := glyphs.about_images([snapshot.printed])):
         st.caption(frame.plain(note))
     with st.container(horizontal=True):

@@ -127,7 +127,7 @@ def _preset_control(evaluator: Evaluator, run: Run) -> None:
         captions=purposes,
         key=state.seed_widget(_PRESET, chosen_preset().name),
         on_change=_take_preset,
-        help="Settings to start from. What each costs is measured on this machine, for the images and experts below.",
+        help="Settings to start from. Costs are measured on this machine, for the images and experts below.",
     )
 
 
@@ -185,7 +185,7 @@ def _source_control(suite: Suite, names: list[str]) -> str:
     )
     count = words.count(len(suite.auxiliary_data(value)), "image")
     if suite.auxiliary(value).oracle:
-        st.caption(f"{count}. **Oracle**: these are the tasks' own training images, for reference; real RI has none.")
+        st.caption(f"{count}. **Oracle**: these are the tasks' own training images, for reference; real RI uses none.")
     else:
         st.caption(f"{count}, without labels.")
     return value
@@ -319,7 +319,7 @@ def _probe_control(evaluator: Evaluator, run: Run) -> Run:
 
 
 def _what_it_takes(run: Run, found: Forecast | None) -> None:
-    background_too = "It runs in the background; you can look at other pages meanwhile."
+    background_too = "It runs in the background; you can use other pages meanwhile."
     if found is None:
         st.caption(f"Timing a step on this machine… {background_too}")
         return
@@ -327,7 +327,7 @@ def _what_it_takes(run: Run, found: Forecast | None) -> None:
     st.caption(
         f"About {words.duration(found.seconds)} for {experts} on this machine at the current load. {background_too}"
     )
-    with st.expander("What it will take and write"):
+    with st.expander("What it needs and writes"):
         lines = forecast_in_words(found, run.settings, len(run.tasks))
         st.markdown("\n".join(f"- **{name}**: {frame.plain(text)}." for name, text in lines.items()))
 
@@ -526,7 +526,7 @@ def past_sets(evaluator: Evaluator) -> None:
                 n += f" out of {images:,}." if images else "."
                 how = losses.HOW_TO_READ
                 if len(looks):
-                    n += f" Looked at on {record['held_out']['images']:,} others."
+                    n += f" Monitored on {record['held_out']['images']:,} others."
                     how = losses.WITH_HELD_OUT
                     kinds = {"training": table, "held-out": looks}
                     table = pd.concat([part.assign(images=kind) for kind, part in kinds.items()], ignore_index=True)
@@ -538,8 +538,9 @@ def past_sets(evaluator: Evaluator) -> None:
 
 _SETS = (
     "Own accuracy: each expert on its own task; crosstalk: how far an expert moves another task's predictions "
-    f"(at most {CROSSTALK_IMAGES} images a task). Then the merge of each set. Changes are from the original experts of "
-    "the same tasks on the same test images, with 95% intervals; one that excludes 0 is unlikely to be sampling noise."
+    f"(at most {CROSSTALK_IMAGES} images a task). The remaining columns: the merge of each set. Changes are from the "
+    "original experts of the same tasks on the same test images, with 95% intervals; one that excludes 0 is unlikely "
+    "to be sampling noise."
 )
 
 

@@ -26,7 +26,7 @@ def use(answer: Answer[pd.DataFrame]) -> None:
             f"Merge at λ = {value:g}, chosen {' and '.join(found)} RI",
             key=f"scale.use.{'.'.join(found)}",
             disabled=value == answer.recipes.before.scale,
-            help="Every page then merges at this λ, before RI and after.",
+            help="Every page then merges at this λ, before and after RI.",
             width="stretch",
         ):
             state.put(recipes.entry(method.name, item), state.text_of(value))

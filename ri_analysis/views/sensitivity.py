@@ -278,15 +278,15 @@ def methods_together(evaluator: Evaluator) -> None:
         return with_effective_scales(own, known.table, progress)
 
     short = pace.seconds(evaluator, evaluator.recipe("averaging"), 0, known.table["method"].nunique() * 2) <= pace.SHORT
-    note = "Every method merges once for each expert set; no image is measured."
+    note = "Every method merges once for each expert set; no images are measured."
     found: pd.DataFrame | None = background.on_request(
         ("effective", *about), "Compare on one axis", "Effective scales", work, note, at_once=short
     )
     if found is None:
         return
     how = (
-        f"Effective scale is {MEANING} (dashed line). Every point was measured, at the methods' default settings but "
-        "for λ; stars are each method's best, and points have their 95% intervals when hovered."
+        f"Effective scale is {MEANING} (dashed line). Every point was measured, at the method's default settings "
+        "except λ; stars are each method's best. Hover over a point for its 95% interval."
     )
     chart = surfaces.together(found, dark=frame.dark())
     command = study.command(resources.suite_name(), settings)

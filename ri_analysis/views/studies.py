@@ -26,7 +26,7 @@ from ri_analysis.suite import ORIGINAL
 from ri_analysis.ui import background, controls, frame, kept, recipes, resources, state
 
 CHOSEN, FIRST = state.entry("studies.name"), "methods"
-_SO_FAR = "Each dot is a merge that has been measured: further up is more accurate, further left is less interference."
+_SO_FAR = "Each dot is a measured merge: further up is more accurate, further left has less interference."
 
 
 def section(evaluator: Evaluator) -> None:

@@ -54,7 +54,7 @@ def test_the_figure_leaves_out_what_stays_and_says_zero_where_nothing_becomes_it
     assert np.nansum(np.abs(change.z)) == 0  # six images make no change clear
     assert (
         before.hovertext[0][0]
-        == "both say a<br>share of the row's images 0.250 (95% interval 0.046 to 0.699)<br>1 of 4 images"
+        == "both predict a<br>share of the row's images 0.250 (95% interval 0.046 to 0.699)<br>1 of 4 images"
     )
     assert after.hovertext[2][0].endswith("0 of 1 image")
     assert chart.n == "Based on 6 images of T."
@@ -63,8 +63,8 @@ def test_the_figure_leaves_out_what_stays_and_says_zero_where_nothing_becomes_it
 def test_the_sentence_counts_flips_before_and_after(evaluator: Evaluator):
     said = ANALYSIS.says(answer(Sides(BEFORE, AFTER), evaluator))
     assert said == (
-        "Images of T predicted as another class than the expert says: **4** before RI, most often a → b (2); "
-        "**1** after RI, most often a → b (1)."
+        "Images of T whose predicted class differs from the expert's prediction: **4** before RI, most often a → b "
+        "(2); **1** after RI, most often a → b (1)."
     )
     same = drift([0, 1], [0, 1], [0, 1])
     assert ANALYSIS.says(answer(Sides(same), evaluator)).endswith("none before RI.")
@@ -90,5 +90,5 @@ def test_every_cell_can_be_clicked(evaluator: Evaluator):
     chart = ANALYSIS.charts(answer(Sides(BEFORE), evaluator), False)["flips"]
     points = with_points(chart.figure).data[-1]
     assert [tuple(each) for each in points.customdata][:3] == [("a", "a"), ("a", "b"), ("a", "c")]
-    assert points.hovertext[1].startswith("the expert says a, the merged model b")
+    assert points.hovertext[1].startswith("the expert predicts a, the merged model b")
     assert len(chart.figure.data) == len(with_points(chart.figure).data) - 1

@@ -224,7 +224,7 @@ def test_options_are_settled_in_order():
         (["--only", "driftt"], "unknown analysis 'driftt'; did you mean 'drift'"),
         (["--only", "drift", "--option", "distance=far"], "drift: distance must be one of kl"),
         (["--option", "distance=kl"], "expected NAME.distance=VALUE"),
-        (["--only", "drift", "--option", "plane.first=Reds"], "expected an analysis that is asked for, found 'plane'"),
+        (["--only", "drift", "--option", "plane.first=Reds"], "expected one of the requested analyses, found 'plane'"),
         (["--only", "contribution", "--method", "slerp", "--tasks", "Reds,Blues"], "slerp merges exactly 2"),
         (["--blame", "--method", "slerp", "--tasks", "Reds,Blues"], "slerp merges exactly 2"),
         (["--only", "plane", "--tasks", "Reds"], "at least two experts"),

@@ -99,9 +99,9 @@ def test_the_answer_says_what_ri_did(after: Evaluation, says: str):
         ),
         (
             measured(right(0.7), nats=0.1),
-            "Here it lowers interference to 0.100 nats, without a clear change of accuracy.",
+            "Here it lowers interference to 0.100 nats, without a clear change in accuracy.",
         ),
-        (measured(right(0.8)), "Here it raises accuracy by 10.0 points, without a clear change of interference."),
+        (measured(right(0.8)), "Here it raises accuracy by 10.0 points, without a clear change in interference."),
         (measured(right(0.7)), "Here neither interference nor accuracy changes clearly."),
     ],
 )

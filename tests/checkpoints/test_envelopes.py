@@ -364,7 +364,7 @@ def test_a_part_of_the_tower_that_is_no_plain_tensor_is_an_error(
     tensors[name] = EXTRAS[kind]()
     if name == "proj":
         return  # missing, as the pretrained model's names show
-    with pytest.raises(InputError, match=rf"x\.pt: '{name}' must be a plain tensor, found what .* makes"):
+    with pytest.raises(InputError, match=rf"x\.pt: '{name}' must be a plain tensor, found one made by .*"):
         read(tensors, tmp_path)
 
 

@@ -411,7 +411,7 @@ def test_what_is_left_out_is_remarked(before: Any, tmp_path: Path) -> None:
         auto_mapping={"base_model_class": "SiglipModel", "parent_library": "transformers.models.siglip"},
     )
     assert any(
-        "made for SiglipModel, which is no CLIP" in remark
+        "made for SiglipModel, which is not a CLIP" in remark
         for remark in read_tower(read_checkpoint(other), before).remarks
     )
 
@@ -453,7 +453,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"init_lora_weights": "new"}, "'new' is not known"),
     ({"peft_type": "ADALORA"}, "found peft_type 'ADALORA'"),
     ({"target_parameters": ["fc1.weight"]}, "'target_parameters' does not say"),
-    ({"layer_replication": [[0, 2], [1, 2]]}, "'layer_replication' is of a model that repeats layers"),
+    ({"layer_replication": [[0, 2], [1, 2]]}, "'layer_replication' is made for a model that repeats layers"),
     ({"alora_invocation_tokens": [1]}, "'alora_invocation_tokens' is active only after"),
     ({"arrow_config": {"top_k": 1}}, "'arrow_config' chooses among adapters"),
     ({"kasa_config": {"beta": 1}}, "'kasa_config' changes the pretrained weights"),
@@ -533,13 +533,13 @@ DAMAGE: list[tuple[Edit, str]] = [
     (lambda t: t.update({A: torch.ones(3, 8)}), r"B A must have shape \(24, 16\)"),
     (lambda t: t.update({A: torch.ones(0, 16), B: torch.ones(24, 0)}), "says r = 3"),
     (lambda t: t.update({f"{LAYER}.lora_magnitude_vector": torch.ones(24)}), "only there, found '.*magnitude_vector'"),
-    (lambda t: t.update({f"{LAYER}.lora_diag": torch.ones(3)}), "lora_diag' is no tensor of the pretrained"),
+    (lambda t: t.update({f"{LAYER}.lora_diag": torch.ones(3)}), "lora_diag' is neither a tensor of the pretrained"),
     (lambda t: t.update({f"{LAYER}.base_layer.bias": torch.ones(23)}), r"with shape \(24,\), found \(23,\)"),
     (
         lambda t: t.update({A.replace(".1.", ".2."): t[A] + 1, B.replace(".1.", ".2."): t[B] + 1}),
         r"layers\.2\.mlp\.fc1\.lora_A\.weight' adapts a layer that the pretrained",
     ),
-    (lambda t: t.update({TOKENS: torch.ones(1, 16)}), "trainable_tokens_delta' is no tensor of the pretrained"),
+    (lambda t: t.update({TOKENS: torch.ones(1, 16)}), "trainable_tokens_delta' is neither a tensor of the pretrained"),
 ]
 
 
@@ -566,7 +566,7 @@ def test_an_attention_that_peft_itself_does_not_merge_right_is_refused(
 
 def test_a_layer_without_a_bias_takes_none(before: Any, tmp_path: Path) -> None:
     adapter = vision_adapter(tmp_path / "adapter", target_modules=["visual_projection"], lora_bias=True)
-    with pytest.raises(InputError, match=r"lora_B\.bias' fits no bias"):
+    with pytest.raises(InputError, match=r"lora_B\.bias' matches no bias"):
         read_tower(read_checkpoint(adapter), before)
 
 

@@ -398,7 +398,7 @@ def test_a_read_only_workspace_answers_what_it_holds(
     code, out, err = run("measure", "--json")
     assert (code, out) == (0, expected)
     assert besides_experts(err).splitlines() == [
-        f"note  {workspace / 'store.sqlite'}: new answers are not kept: attempt to write a readonly database"
+        f"note  {workspace / 'store.sqlite'}: new results are not saved: attempt to write a readonly database"
     ]
     code, out, err = run("measure", "--set", "scale=0.7")  # not there yet
     assert code == 0
@@ -416,7 +416,7 @@ def test_answers_that_cant_be_kept_are_answers_still(
     connect_by(monkeypatch, Full)
     code, out, err = run(command, *flags)
     assert (code, out) == (0, expected)
-    assert err.count("new answers are not kept: database or disk is full") == 1
+    assert err.count("new results are not saved: database or disk is full") == 1
 
 
 def test_a_store_without_room_holds_answers_in_memory(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def test_a_workspace_that_is_removed_while_it_is_open_is_begun_anew_and_that_is_
     assert Store(workspace).has("new")
     (said,) = set(capsys.readouterr().err.splitlines())
     assert said.startswith(
-        f"note  {workspace / 'store.sqlite'}: was removed or replaced while it was open; answers are"
+        f"note  {workspace / 'store.sqlite'}: was removed or replaced while it was open; results are"
     )
     assert store.troubles == [said.removeprefix("note  ")]
 

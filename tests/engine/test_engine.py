@@ -213,9 +213,9 @@ def test_check_finds_everything_at_once(tiny: Path) -> None:
 
 def test_what_to_do_is_about_the_file_that_is_wrong(tiny: Path) -> None:
     remedies = {
-        "Reds-test.npz": "correct 'data' or 'validation' of [[task]] 'Reds'",
-        "head-Blues.safetensors": "give a head for the same classes as the data by 'head', or 'classes' with "
-        "'templates', of [[task]] 'Blues'",
+        "Reds-test.npz": "in [[task]] 'Reds', correct 'data' or 'validation'",
+        "head-Blues.safetensors": "in [[task]] 'Blues', set 'head', or 'classes' with 'templates', to the same "
+        "classes as the data",
     }
     for name in remedies:
         (tiny.parent / name).write_bytes(b"")

@@ -41,7 +41,7 @@ def remarkable(tiny: Path) -> Path:
     return tiny
 
 
-ABOUT_REDS, ABOUT_GREENS, ABOUT_BLUES = "entries not needed: epoch", "rows have length 1", "1 damaged image skipped"
+ABOUT_REDS, ABOUT_GREENS, ABOUT_BLUES = "unused entries: epoch", "rows have length 1", "1 damaged image skipped"
 RECIPE = ["--tasks", "Reds,Blues"]
 COMMANDS = {
     ("measure",): (1, 1, 1),
@@ -81,7 +81,7 @@ def test_a_merge_of_somebody_else_is_looked_at_too(
     theirs = tmp_path / "theirs.pt"
     torch.save({"state_dict": load_file(tiny.parent / "original" / "Reds.safetensors"), "lr": 0.1}, theirs)
     main(["measure", str(tiny), "--merged", str(theirs), "--workspace", str(workspace), "--device", "cpu"])
-    assert capsys.readouterr().err == f"note  {theirs}: entries not needed: lr\n"
+    assert capsys.readouterr().err == f"note  {theirs}: unused entries: lr\n"
 
 
 def test_check_says_the_same(remarkable: Path, workspace: Path) -> None:

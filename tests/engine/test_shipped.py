@@ -83,7 +83,7 @@ def test_a_table_in_it_that_would_end_the_process_is_read_by_a_child_first(tmp_p
     bad = Store(workspace, shipped=table_file(tmp_path / "bad.arrow", {"table": packed(1 << 30)}))
     assert kept.find(bad, "a") is None
     assert bad.shipped is not None
-    assert "bad.arrow: expected answers that come with a suite, found damaged data" in bad.shipped.problem
+    assert "bad.arrow: expected results that come with a suite, found damaged data" in bad.shipped.problem
 
 
 @pytest.mark.parametrize("made", [{"day": "today"}, {"cores": [1]}])

@@ -66,7 +66,7 @@ def test_a_damaged_answer_is_dropped_and_said_once(
     assert store.get("second") is None
     assert store.record("first") is None
     path = tmp_path / "store.sqlite"
-    assert capsys.readouterr().err == f"note  {path}: holds damaged answers; they are dropped and measured again\n"
+    assert capsys.readouterr().err == f"note  {path}: holds damaged results; they are dropped and measured again\n"
     store.put("first", ANSWER, Record("what", "versions", 2.0))
     for opened in (store, Store(tmp_path)):
         found = opened.get("first")

@@ -75,7 +75,7 @@ def test_one_file_for_two_tasks(copy: Callable[[Path, Path], object], tiny: Path
     tiny.write_text(tiny.read_text().replace("original/Blues.safetensors", "original/Blues.other"))
     remark = (
         f"{blues.with_suffix('.other')}: the expert of Blues has the same weights as {reds}, the expert of Reds"
-        f"{', but for rounding to another number format' if copy is _in_half else ''}; "
+        f"{', apart from rounding to another number format' if copy is _in_half else ''}; "
         "one of them is likely the wrong file"
     )
     assert _remarks(tiny, workspace) == [remark]
@@ -86,7 +86,7 @@ def test_the_pretrained_model_for_an_expert(kind: torch.dtype, tiny: Path, works
     for task in ("Reds", "Blues"):  # and nothing is said of these two being equal
         save_file({key: value.to(kind) for key, value in _base(tiny).items()}, _expert(tiny, task))
     found = _remarks(tiny, workspace)
-    rounded = "" if kind == torch.float32 else ", but for rounding to another number format"
+    rounded = "" if kind == torch.float32 else ", apart from rounding to another number format"
     base = tiny.parent / "pretrained.safetensors"
     assert found == [
         f"{_expert(tiny, task)}: the expert of {task} has the weights of the pretrained model {base}{rounded}: it was "

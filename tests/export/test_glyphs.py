@@ -74,7 +74,7 @@ def test_text_is_found_wherever_it_stands_in_a_figure() -> None:
 def test_a_machine_without_such_a_font_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, "20-7e a0-ff 410-44f ")
     note = glyphs.about_images([figure("数字")])
-    assert note.startswith("No font of this machine has 字, 数: SVG, PNG and PDF drawn here show them as boxes")
+    assert note.startswith("No font on this machine has 字, 数: SVG, PNG and PDF drawn here show them as boxes")
     assert "apt-get install fonts-noto-cjk" in note
     assert "fonts-noto)" in glyphs.about_images([figure("अ")])
     assert "show it as boxes" in glyphs.about_images([figure("अ")])
@@ -86,13 +86,13 @@ def test_a_machine_without_such_a_font_is_told_what_to_install(monkeypatch: pyte
 def test_a_machine_with_such_a_font_still_says_what_an_svg_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, "20-7e 4e00-9fff ")
     note = glyphs.about_images([figure("数字")])
-    assert "PNG and PDF take them from another font of this machine" in note
+    assert "PNG and PDF take them from another font on this machine" in note
     assert "an SVG shows them only where the reader's machine has such a font" in note
 
 
 def test_where_nobody_knows_the_fonts_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, None)
-    assert "only if another font of this machine has it; look at the files" in glyphs.about_images([figure("数")])
+    assert "only if another font on this machine has it; check the files" in glyphs.about_images([figure("数")])
 
 
 @pytest.mark.parametrize("note", [glyphs.about_images, glyphs.about_pages])
@@ -116,4 +116,4 @@ def test_an_archive_says_so_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_with_words", lambda drawn, *_: drawn)
     pinned = Snapshot.of(figure("数"), pd.DataFrame({"a": [1]}), "means", "how", "n", ORIGIN)
     with zipfile.ZipFile(io.BytesIO(formats.archive([pinned]))) as files:
-        assert "No font of this machine has 数" in files.read("FONTS.txt").decode()
+        assert "No font on this machine has 数" in files.read("FONTS.txt").decode()

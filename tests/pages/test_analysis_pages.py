@@ -175,7 +175,7 @@ def test_more_images_that_take_long_have_to_be_asked_for(visit, monkeypatch: pyt
     app = visit("interference")
     clean(app.run())
     assert LOOK in text(app)
-    assert "A first look at 16 images a task; more take about" in text(app)
+    assert "A first look at 16 images a task; measuring more takes about" in text(app)
     app.button(key="start.drift").click()
     clean(app.run())
     for _ in range(200):

@@ -79,7 +79,7 @@ def test_a_folder_that_may_not_be_read_or_holds_nothing_is_one_message(
     monkeypatch.setenv(resources.ALLOW, "")
     for path in (folder, folder / "nothing", tiny.parent / ".." / "mine", "/"):
         look_through(app, path)
-        assert "leads out of the folders that the app may read" in app.error[0].value.replace("\\", "")
+        assert "points outside the folders that the app may read" in app.error[0].value.replace("\\", "")
     (tiny.parent / "empty").mkdir()
     look_through(app, tiny.parent / "empty")
     assert "suite/empty: expected experts" in app.error[0].value.replace("\\", "")
@@ -92,7 +92,7 @@ def test_the_drafts_text_may_lead_nowhere_else(app: AppTest, folder: Path, tmp_p
     draft = app.text_area(key="widget.experts.draft")
     draft.set_value(draft.value.replace('"cars.npz"', '"/etc/passwd"')).run()
     app.button(key="experts.draft.check").click().run()
-    assert "leads out of the folders that the app may read" in app.error[0].value.replace("\\", "")
+    assert "points outside the folders that the app may read" in app.error[0].value.replace("\\", "")
 
 
 def test_a_checkpoint_opened_as_a_suite_leads_to_the_draft_which_outlives_another_page(

@@ -62,13 +62,13 @@ def test_a_suite_outside_the_allowed_folders_is_not_opened(
     for path in (other, other.parent, other.parent / "nothing", tiny.parent / ".." / "other"):
         open_suite_file(app, path)
         assert not app.exception
-        assert "leads out of the folders that the app may read" in app.error[0].value.replace("\\", "")
+        assert "points outside the folders that the app may read" in app.error[0].value.replace("\\", "")
         assert "Suite **tiny**" in text(app)
     app = start(tiny)
     monkeypatch.setenv(resources.ALLOW, "")
     app.query_params["suite"] = str(other)
     app.run()
-    assert "leads out of the folders that the app may read" in app.warning[0].value
+    assert "points outside the folders that the app may read" in app.warning[0].value
     assert "Suite **tiny**" in text(app)
 
 
@@ -133,7 +133,7 @@ def test_a_broken_suite_shows_every_finding_with_what_to_do(app: AppTest, other:
     said = text(app).replace("\\", "")
     assert "3 problems" in app.error[0].value
     assert "expert Reds (original)" in said
-    assert "give the pretrained model's fine-tuned checkpoint as 'expert' of [[task]] 'Reds'" in said
+    assert "in [[task]] 'Reds', set 'expert' to a checkpoint fine-tuned from the pretrained model" in said
     for task in ("Greens", "Blues"):
         assert f"{task}.safetensors: tensor 'visual.proj' must be finite, found 1 NaN" in said
     assert "Suite **tiny**" in said

@@ -168,7 +168,7 @@ def test_what_differs_from_the_preset_is_said_and_can_be_taken_back(app: AppTest
 
 def test_an_expert_may_have_a_free_weight_of_its_own(app: AppTest):
     visit(app, alphas="Reds=2")
-    assert "quick, but with free weight of single experts Reds=2 (not none)" in text(app)
+    assert "quick, but with free weight of individual experts Reds=2 (not none)" in text(app)
     app.text_input(key="widget.resolve.alphas").set_value("Pinks=2")
     clean(app.run())
     assert "found 'Pinks=2'; known: Reds" in warnings(app).replace("\\", "")

@@ -60,7 +60,7 @@ def test_a_surface_is_measured_on_request_and_kept(app: AppTest):
     clean(app.run())
     pinned_as(app, "sensitivity-landscape", "surface", "ri-analysis study sensitivity")
     clean(app.switch_page("pages/figures.py").run())
-    assert sum("picture made of pixels" in item.value for item in app.caption) == 1  # the landscape
+    assert sum("figure is a bitmap" in item.value for item in app.caption) == 1  # the landscape
     app.session_state["ri.choice"] = {"method": "ties"}
     clean(app.switch_page(PAGE).run())
     resources.memory.clear()
@@ -91,11 +91,11 @@ def test_a_surface_measured_where_it_is_unsure_says_what_that_saved_and_can_be_c
     job.wait(120)
     assert job.error is None
     clean(app.run())
-    assert "places of each surface, which saves" in text(app)
+    assert "points of each surface, saving" in text(app)
     assert len(app.dataframe) == 1
     resources.memory.clear()
     clean(app.run())  # from the store
-    assert "places of each surface, which saves" in text(app)
+    assert "points of each surface, saving" in text(app)
     assert len(app.dataframe) == 1
     assert app.button(key="sensitivity.start").label == "Measure the rest"
     finish(app)

@@ -75,7 +75,7 @@ def test_a_study_that_goes_on_shows_what_has_been_measured(app: AppTest, monkeyp
     try:
         assert reached.wait(120)
         clean(app.run())
-        assert "Each dot is a merge that has been measured" in text(app)
+        assert "Each dot is a measured merge" in text(app)
         [chart] = app.get("plotly_chart")
         traces = json.loads(chart.proto.spec)["data"]
         assert [trace["name"] for trace in traces] == ["merged before RI", "merged after RI"]

@@ -98,7 +98,7 @@ def test_a_share_of_the_second_stage_that_changed_is_one_message(
             run()
     (share,) = (tmp_path / "set").rglob("share.safetensors")
     flip(share, share.stat().st_size - 2)
-    with pytest.raises(InputError, match=r"share\.safetensors: expected what the second stage wrote, found another"):
+    with pytest.raises(InputError, match=r"share\.safetensors: expected the second stage's file, found another"):
         run()
     flip(share, share.stat().st_size - 2)
     run()

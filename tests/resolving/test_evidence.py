@@ -53,7 +53,7 @@ def test_looks_cost_a_share_of_the_run() -> None:
     assert len(evidence.held_out(1000, np.arange(500), settings, 0)) == 58
     assert len(evidence.held_out(1000, np.arange(500), settings | {"steps": 2500}, 0)) == evidence.MOST
     assert len(evidence.held_out(1000, np.arange(1000), settings, 0)) == 0
-    with pytest.raises(InputError, match="patience: every auxiliary image is trained on"):
+    with pytest.raises(InputError, match="patience: every auxiliary image is used for training"):
         evidence.held_out(1000, np.arange(1000), settings | {"patience": 1}, 0)
 
 

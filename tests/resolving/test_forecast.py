@@ -79,7 +79,7 @@ def test_no_batch_is_larger_than_the_source(suite: Suite) -> None:
     [
         ({"name": "mild"}, "exists already"),
         ({"auxiliary": "emoji"}, "unknown auxiliary source"),
-        ({"settings": {"patience": 3, "steps": 100}}, "patience: every auxiliary image is trained on"),
+        ({"settings": {"patience": 3, "steps": 100}}, "patience: every auxiliary image is used for training"),
     ],
 )
 def test_what_a_run_would_refuse_is_refused(suite: Suite, given: dict[str, Any], message: str) -> None:

@@ -88,7 +88,7 @@ def test_a_worker_that_is_killed_is_named_and_the_run_resumes(suite: str, tmp_pa
             killed.extend(each.pid for each in children if each.pid is not None)
             os.kill(killed[-1], signal.SIGKILL)
 
-    with pytest.raises(InputError, match=r"one of 2 worker processes was ended from outside \(exit code -9\); is"):
+    with pytest.raises(InputError, match=r"one of 2 worker processes was killed from outside \(exit code -9\); is"):
         adapt(suite, tmp_path / "set", LONG, report=kill)
     assert len(killed) == 2
 

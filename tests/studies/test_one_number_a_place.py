@@ -51,4 +51,4 @@ def test_hovering_says_number_interval_and_images(surface: pd.DataFrame) -> None
     assert f"accuracy: {best['accuracy']:.1%}" in before.hovertext[place]
     assert re.search(r"\(\d+.*–.*%\).*36 images", before.hovertext[place])
     assert "36 images" in change.hovertext[place]
-    assert sensitivity.on_images(shown).endswith("18 test images, those in line with a best point on 36.")
+    assert sensitivity.on_images(shown).endswith("18 test images; those in the row or column of a best point, on 36.")

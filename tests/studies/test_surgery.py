@@ -109,7 +109,7 @@ def test_the_study_compares_it_with_ri(evaluator: Evaluator) -> None:
         assert other.kept(evaluator) is None
     lines = STUDIES["surgery"].verdict(table.reset_index())
     assert "before RI" in lines
-    assert "difference to Surgery alone" in lines
+    assert "difference from Surgery alone" in lines
 
 
 def test_labels_of_the_images_that_it_learns_from_play_no_part(

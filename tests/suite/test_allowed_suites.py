@@ -63,7 +63,7 @@ def checked(suite: Path, workspace: Path) -> Report:
 def refused(suite: Path, workspace: Path) -> None:
     report = checked(suite, workspace)
     said = "\n".join(map(str, report.findings))
-    assert "leads out of the folders that the app may read" in said
+    assert "points outside the folders that the app may read" in said
     assert SECRET not in said + "\n".join(report.remarks)
 
 
@@ -166,7 +166,7 @@ def test_a_suite_that_lies_elsewhere(way: str, tiny: Path, outside: Path, worksp
     with pytest.raises(Outside):
         suite_path(str(tiny.parent / "other.toml"))
     (report,) = check_suite(str(outside / way), workspace).findings
-    assert "leads out of the folders" in report.problem
+    assert "points outside the folders" in report.problem
 
 
 def test_what_lies_in_a_folder_that_is_no_suite(tiny: Path, outside: Path, workspace: Path) -> None:
@@ -175,7 +175,7 @@ def test_what_lies_in_a_folder_that_is_no_suite(tiny: Path, outside: Path, works
     (tiny.parent / "c").symlink_to(outside)
     (tiny.parent / "d.pt").symlink_to(outside / "secret.txt")
     report = checked(tiny.parent / "b.toml", workspace)
-    assert "leads out of the folders" in str(report.findings)
+    assert "points outside the folders" in str(report.findings)
     report = check_suite(str(tiny.parent), workspace)
     assert report.instead is not None
     assert report.instead.suites == ()
@@ -204,8 +204,8 @@ def test_what_a_folder_that_is_drafted_from_leads_to(tiny: Path, outside: Path, 
     assert "Reds-list" not in said
     model, passed = found.left_out
     assert "model: " in model
-    assert "leads out of the folders" in model
-    assert "links out of the folders that may be read" in passed
+    assert "points outside the folders" in model
+    assert "links to outside the folders that may be read" in passed
     with pytest.raises(Outside):
         draft(outside)
 

@@ -93,7 +93,7 @@ def test_the_bytes_of_each_row_are_those_that_were_saved(
     assert images.labels is not None
     assert images.labels.tolist() == list(range(7))
     columns["image"] = kind([*PICTURES[:4], None, *PICTURES[5:]])
-    with pytest.raises(InputError, match="row 4 holds no image of its own"):
+    with pytest.raises(InputError, match="row 4 holds no image itself"):
         read_images(saved(tmp_path / "without", columns, compression=compression), labelled=True)
 
 

@@ -74,7 +74,7 @@ def test_tall_masks(tmp_path: Path) -> None:
     found, _ = written(tall_masks(tmp_path / "mine"))
     folder = "checkpoints/ViT-B-32"
     assert found.model["pretrained"].value == f"{folder}/CarsVal/nonlinear_zeroshot.pt"
-    assert "1 more so named have the same weights" in found.model["pretrained"].why
+    assert "1 more with such a name have the same weights" in found.model["pretrained"].why
     assert values(found.tasks[1]) == {
         "name": "MNIST",
         "expert": f"{folder}/MNISTVal/nonlinear_finetuned.pt",
@@ -464,7 +464,7 @@ def test_what_is_passed_over_is_counted_with_the_reason(tmp_path: Path) -> None:
     found, _ = written(folder)
     assert found.left_out == (
         "entries whose names can't be printed (2), .csv files (2), links to nothing, pipes and devices (1), files of "
-        "no known kind (1), parts of checkpoints without the index beside them that puts them together (1)",
+        "no known kind (1), parts of checkpoints without their index file (1)",
     )
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "list.csv").write_text("a,b\n")

@@ -307,13 +307,13 @@ def test_cut_images_are_found_when_the_set_is_opened(tmp_path: Path, kind: str, 
 
 @pytest.mark.parametrize("rows", [[b""], [b"no image", b"neither"]])
 def test_where_nothing_can_be_read_the_first_is_named(tmp_path: Path, rows: list[bytes]) -> None:
-    message = f"row 0: expected an image, found: no image of a format that is read, as all {len(rows)} here"
+    message = f"row 0: expected an image, found: not an image in a supported format, as for all {len(rows)} here"
     with pytest.raises(InputError, match=message):
         opened(table(tmp_path / "table", list(rows)))
 
 
 def test_rows_without_an_image_are_named_when_the_table_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="row 1 holds no image of its own"):
+    with pytest.raises(InputError, match="row 1 holds no image itself"):
         opened(table(tmp_path / "table", [encoded(Image.fromarray(COLOURS)), None]))
 
 

@@ -94,7 +94,7 @@ def test_a_class_without_images_needs_no_partner() -> None:
 
 def test_a_class_without_a_partner_is_an_error_that_names_it() -> None:
     text = message(["circle", "oval", "star"], ["circle", "square", "star"])
-    assert "none of names.txt ('circle', 'square', 'star') is called like its 'oval'" in text
+    assert "none of names.txt ('circle', 'square', 'star') matches its 'oval'" in text
     assert "`labels = \"order\"` in [[task]] 'T'" in text
     assert "'d'" in message(["a", "b", "c", "d"], ["c", "a", "b", "x", "y"])
     assert "'reds 9'" in message(["reds 0", "reds 1", "reds 9"], ["reds 0", "reds 1", "reds 2"])
@@ -111,7 +111,7 @@ def test_a_class_without_a_partner_is_an_error_that_names_it() -> None:
     ],
 )
 def test_names_that_may_mean_several_rows_are_refused(own: list[str], names: list[str]) -> None:
-    assert "called like" in message(own, names)
+    assert "match" in message(own, names)
     assert rows_of(own, names, how=ORDER)[0] == list(range(len(own)))
 
 
@@ -127,7 +127,9 @@ EUROSAT_NAMES = (
 def test_other_wordings_follow_the_order_and_say_so() -> None:
     rows, remark = rows_of(["cat", "dog"], ["a feline", "a canine"])
     assert rows == [0, 1]
-    assert remark == "data: its classes are worded otherwise, so the order decides: cat → a feline, dog → a canine"
+    assert (
+        remark == "data: its class names are worded differently, so the order decides: cat → a feline, dog → a canine"
+    )
     rows, remark = rows_of(EUROSAT.split(), EUROSAT_NAMES.split(","))  # two of ten are called alike, at their places
     assert rows == list(range(10))
     assert "AnnualCrop → annual crop land, HerbaceousVegetation → brushland or shrubland" in remark
@@ -138,9 +140,7 @@ def test_other_wordings_follow_the_order_and_say_so() -> None:
 
 
 def test_other_wordings_in_another_number_are_refused() -> None:
-    assert "none of its 2 classes ('cat', 'dog') is called like one of the 3" in message(
-        ["cat", "dog"], ["x", "y", "z"]
-    )
+    assert "none of its 2 classes ('cat', 'dog') matches any of the 3" in message(["cat", "dog"], ["x", "y", "z"])
     assert rows_of(["cat", "dog"], ["x", "y", "z"], how=ORDER)[0] == [0, 1]
 
 
@@ -304,8 +304,8 @@ def test_every_command_refuses_what_check_refuses(
     assert main([*first, str(tiny), "--workspace", str(tmp_path / "ws"), "--device", "cpu", *more]) == 2
     found = capsys.readouterr()
     said = found.out if command == "check" else found.err
-    assert "folder: its other classes have a partner, but none of " in said
-    assert "is called like its 'violet'" in said
+    assert "folder: its other classes have a match, but none of " in said
+    assert "matches its 'violet'" in said
     assert not (tmp_path / "m.safetensors").exists()
     assert not (tmp_path / "new").exists()
 
@@ -545,7 +545,7 @@ def test_several_splits_are_refused(tmp_path: Path, names: tuple[str, str]) -> N
 def test_a_missing_file_of_a_split_is_remarked(tmp_path: Path) -> None:
     parquet(tmp_path / "test-00000-of-00003.parquet", [0])
     parquet(tmp_path / "test-00002-of-00003.parquet", [0])
-    remark = f"{tmp_path}: holds 2 files, and their names say that there are 3"
+    remark = f"{tmp_path}: expected 3 files, as their names say, found 2"
     assert read_images(tmp_path, labelled=True).remarks == (remark,)
 
 

@@ -42,7 +42,7 @@ def test_a_suite_file_is_read_whole(tiny: Path) -> None:
         ('tasks = ["Reds"]', "tasks = [1]", "must be a list of texts"),
         ('name = "mild"', 'name = "original"', "'original' is reserved"),
         ("[model]", "[modell]", "[model]: missing"),
-        ('"{}"]', '"none"]', "a template holds '{}' once"),
+        ('"{}"]', '"none"]', "a template must hold '{}' once"),
         ("[[unseen]]", "[unseen]", "expected [[unseen]] tables"),
         ('name = "tiny"', 'name = "a b"', "name must be letters"),
         ('name = "tiny"', "name = ", "expected TOML"),

@@ -151,8 +151,8 @@ def test_check_gives_an_honest_account(tiny: Path, tmp_path: Path) -> None:
     _toml(tiny, "original/Reds.safetensors", "hf")
     report = check_suite(str(tiny), tmp_path / "workspace")
     assert report.findings == []
-    assert any("visual.proj taken from the pretrained model" in line for line in report.remarks)
-    assert any("entries not needed: vision_model.embeddings.position_ids" in line for line in report.remarks)
+    assert any("visual.proj missing; taken from the pretrained model" in line for line in report.remarks)
+    assert any("unused entries: vision_model.embeddings.position_ids" in line for line in report.remarks)
     assert any("Hugging Face CLIPVisionModel" in line for line in report.passed)
     (tiny.parent / "hf" / "config.json").write_text(json.dumps({"hidden_act": "quick_gelu"}))
     assert "was made with quick-GELU" in check_suite(str(tiny)).findings[0].problem

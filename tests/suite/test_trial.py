@@ -58,7 +58,7 @@ def test_a_child_that_takes_too_long_is_one_message(
     child(tmp_path, monkeypatch, "time.sleep(600)")
     monkeypatch.setattr(trial, "_GRACE", 0.1)
     monkeypatch.setenv("RI_ANALYSIS_LIMITS", "child-seconds=0")
-    with pytest.raises(InputError, match=r"what takes longer to read than 0 s .*child-seconds=N allows more"):
+    with pytest.raises(InputError, match=r"a file that takes longer to read than 0 s .*child-seconds=N allows more"):
         trial.try_reading(table, "arrow", "a table")
 
 

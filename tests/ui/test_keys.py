@@ -27,4 +27,4 @@ def test_the_sheet_lists_them() -> None:
 
     sheet = AppTest.from_function(page).run().markdown[0].value
     assert "`g` `m` Merge" in sheet
-    assert "`?` this sheet" in sheet
+    assert "`?` show these keys" in sheet

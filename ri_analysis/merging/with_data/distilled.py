@@ -118,7 +118,7 @@ TRAINING = (
     ),
     replace(
         RATE,
-        meaning=f"learning rate of AdamW; 0: {_SMALL_RATE:g}, and {LARGE_RATE:g} for a large tower such as ViT-B/32",
+        meaning=f"learning rate of AdamW; 0: {_SMALL_RATE:g}, or {LARGE_RATE:g} for a large tower such as ViT-B/32",
         default=0.0,
         low=0.0,
         sweep=(1e-5, 1e-3),
@@ -131,7 +131,7 @@ TRAINING = (
     replace(VIEWS, default=8),
     Hyperparameter(
         "pool",
-        "different images, augmented views included, that the steps draw from: every expert looks at all of them; 0: "
+        "different images, augmented views included, that the steps draw from; each expert is run on all of them; 0: "
         "all",
         4096,
         0,
@@ -142,15 +142,15 @@ TRAINING = (
         zero="whole",
     ),
     replace(SCHEDULE, default="warm-cosine"),
-    replace(PARAMETERS, meaning="weights that are trained; the others stay the merge's"),
+    replace(PARAMETERS, meaning="weights to train; the others stay as merged"),
     BLOCKS,
     RANK,
 )
 METHOD = Method(
     name="distilled",
     title="Distilled Merge",
-    summary="Starts from another method's merge and trains it, on unlabelled auxiliary images, to answer in every "
-    "task's head what that task's original expert answers: the alternative to RI that adapts after the merge.",
+    summary="Starts from another method's merge and trains it, on unlabelled auxiliary images, to reproduce each "
+    "original expert's predictions in its task's head: the alternative to RI that adapts after the merge.",
     formula=r"\theta_m = \theta_0 + \lambda\,(\theta - \theta_0),\quad \theta \approx \arg\min_{\theta} "
     r"\mathbb{E}_{x\sim A}\, \frac{1}{N} \sum_t \operatorname{KL}\big(h_t f(x;\theta_t)\,\Vert\,h_t f(x;\theta)\big)",
     reference="Ramesh et al. 2026, arXiv 2603.13467, where RI is compared with it",

@@ -68,8 +68,8 @@ def average_by_fisher(layer: Layer, *, statistics: Sequence[torch.Tensor]) -> to
 METHOD = Method(
     name="fisher",
     title="Fisher merging",
-    summary="Averages the experts weight by weight, each expert counting by its Fisher information: how strongly its "
-    "predictions on images of its own task depend on the weight.",
+    summary="Averages the experts parameter by parameter, weighting each by its Fisher information: how strongly its "
+    "predictions on images of its own task depend on the parameter.",
     formula=r"\theta_m = \theta_0 + \lambda\,\frac{\sum_t F_t \odot \tau_t}{\sum_t F_t},\quad F_t = "
     r"\mathbb{E}_{x\sim D_t}\,\mathbb{E}_{y\sim p_t(y|x)}\big(\nabla_{\theta_t}\log p_t(y|x)\big)^2",
     reference="Matena and Raffel 2022, Merging models with Fisher-weighted averaging, arXiv 2111.09832",

@@ -83,8 +83,8 @@ def _outside(inputs: torch.Tensor, space: torch.Tensor) -> torch.Tensor:
 METHOD = Method(
     name="nsc",
     title="NSC Merging",
-    summary="Learns one coefficient for each expert, or for each expert and tensor, under which the activations of "
-    "every task's unlabelled images lie, as far as they can, in the space that its expert's update reads. Made for "
+    summary="Learns one coefficient for each expert, or for each expert and tensor, so that the activations of "
+    "every task's unlabelled images fall, as far as possible, in the space that its expert's update reads. Made for "
     "LoRA.",
     formula=r"\theta_m = \theta_0 + \lambda\sum_t \lambda_t\,\tau_t,\quad \lambda_1 \dots \lambda_T = \arg\min "
     r"\sum_t \mathbb{E}_{x\sim D_t} \operatorname{mean}_l \sqrt{1 - \lVert V_{t,l}^\top z_l(x;\theta_m)\rVert^2 / "
@@ -101,7 +101,7 @@ METHOD = Method(
         *DESCENT,
         Hyperparameter(
             "rank",
-            "directions that an expert's update is taken to read in every matrix: of a LoRA expert, its adapter's rank",
+            "directions that an expert's update is assumed to read in each matrix: for LoRA, the adapter's rank",
             16,
             1,
             4096,

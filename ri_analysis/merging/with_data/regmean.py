@@ -138,8 +138,8 @@ def _inputs_first(name: str, matrix: torch.Tensor) -> torch.Tensor:
 METHOD = Method(
     name="regmean",
     title="RegMean",
-    summary="Solves, for every weight matrix, the regression for the matrix whose outputs are nearest to every "
-    "expert's on images of that expert's own task. Everything else is averaged.",
+    summary="For every weight matrix, solves the regression for the matrix whose outputs are closest to each expert's "
+    "on images of that expert's own task. Everything else is averaged.",
     formula=r"\theta_m = \theta_0 + \lambda \Big(\sum_t \tau_t \hat G_t\Big)\Big(\sum_t \hat G_t\Big)^{-1},\quad "
     r"\hat G_t = \alpha X_t^\top X_t + (1-\alpha)\operatorname{diag}(X_t^\top X_t)",
     reference="Jin et al. 2023, Dataless knowledge fusion by merging weights of language models, arXiv 2212.09849",

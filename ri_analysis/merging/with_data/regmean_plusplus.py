@@ -98,8 +98,8 @@ def as_merged(layer: Layer, *, statistics: Sequence[torch.Tensor]) -> torch.Tens
 METHOD = Method(
     name="regmean-plusplus",
     title="RegMean++",
-    summary="RegMean block by block: the regression for a block's matrices takes the inputs that the blocks already "
-    "merged produce, not those that each expert's own earlier blocks would. Everything else is averaged.",
+    summary="RegMean block by block: the regression for a block's matrices uses the inputs from the blocks merged so "
+    "far, not from each expert's own earlier blocks. Everything else is averaged.",
     formula=r"\theta_m = \theta_0 + \lambda \Big(\sum_t \tau_t \hat G_t\Big)\Big(\sum_t \hat G_t\Big)^{-1},\quad "
     r"\hat G_t = \alpha X_t^\top X_t + (1-\alpha)\operatorname{diag}(X_t^\top X_t),\quad "
     r"X_t^{(l)} \text{ from } f_m^{(l-1)} \circ \dots \circ f_m^{(1)}(x),\ x \sim D_t",

@@ -165,7 +165,7 @@ class _Decision:
                 self.note(
                     "",
                     f"models of another architecture are left out ({group[0].sizes}): {paths}",
-                    "a suite is of one architecture; draft another from the folder that these lie in",
+                    "a suite has one architecture; draft another suite from the folder of these models",
                 )
         return largest
 
@@ -191,7 +191,7 @@ class _Decision:
             problem = f"no name says which model is the pretrained one; {one.path} was taken"
             self.note(
                 MODEL,
-                f"{problem}, as its weights lie amid the others'",
+                f"{problem}, as its weights are closest to the others'",
                 "if it is an expert, give it a [[task]] and the right file here",
             )
             return one, [one], "by its weights"
@@ -234,7 +234,7 @@ class _Decision:
             if len(chosen) < len(files[own]):
                 left = [path.as_posix() for path in files[own] if path not in chosen]
                 self.left_out.append(
-                    f"{listing(left, _LISTED)}: {chosen[0].name} beside it is the fine-tuned model, by its name"
+                    f"{listing(left, _LISTED)}: {chosen[0].name} beside it is, by its name, the fine-tuned model"
                 )
             found.append(_Expert(task, tuple(chosen), frozenset(called | (known.names if known else set()))))
         return found
@@ -245,7 +245,7 @@ class _Decision:
             return {"architecture": architecture, "pretrained": Choice(options=self.origin_options)}
         why, copies = self.origin_why, len(self.copies) - 1
         if copies:
-            why += f"; {copies} more so named have the same weights, in the tensors compared"
+            why += f"; {copies} more with such a name have the same weights, in the tensors compared"
         if self.origin.remark:
             self.note(MODEL, f"{self.origin.path.as_posix()}: {self.origin.remark}", "write 'tower' below 'pretrained'")
         return {"architecture": architecture, "pretrained": Choice(self.origin.path.as_posix(), why)}
@@ -254,8 +254,8 @@ class _Decision:
         if not self.group:
             self.note(
                 MODEL,
-                "the architecture that the adapters are of is not clear",
-                "write open_clip's name of it as 'architecture'",
+                "the adapters' architecture is not clear",
+                "write its open_clip name as 'architecture'",
             )
             return Choice()
         sizes = self._sizes()
@@ -277,7 +277,7 @@ class _Decision:
             self.note(MODEL, f"no architecture of open_clip fits the weights: {sizes}", remedy)
             return Choice(why=str(sizes))
         if len({named[name].output for name in plain}) > 1:
-            self.note(MODEL, "no file holds a projection, whose width the architecture says", "choose 'architecture'")
+            self.note(MODEL, "no file holds a projection, whose width tells the architecture", "choose 'architecture'")
             return Choice(options=tuple(plain[:_LISTED]), why=str(sizes))
         if quick is None and any(name.endswith("quickgelu") for name in named):
             self.note(
@@ -321,7 +321,7 @@ class _Decision:
                 self.stray_heads.append(head)
                 self.note(
                     "",
-                    f"{head.path.as_posix()} ({head.classes} classes): which task this head is of is not clear",
+                    f"{head.path.as_posix()} ({head.classes} classes): the task of this head is not clear",
                     "write it as 'head' of its task",
                 )
             else:
@@ -448,7 +448,7 @@ class _Decision:
         found = []
         for name, items in sources.items():
             first, *others = sorted(items, key=lambda item: order.index(item.split))
-            self.left_out += [f"{item.path.as_posix()}: {first.path.as_posix()} is taken for {name}" for item in others]
+            self.left_out += [f"{item.path.as_posix()}: {first.path.as_posix()} is used for {name}" for item in others]
             of_tasks = "oracle" in name or self._whose(first.path) is not None
             oracle = {"oracle": Choice(True, "images of the tasks, by its name")} if of_tasks else {}
             found.append({"name": Choice(name), "data": Choice(first.path.as_posix(), first.what), **oracle})
@@ -456,9 +456,9 @@ class _Decision:
 
     def _unseen(self) -> tuple[Table, ...]:
         """Return labelled images of no task's name, each as the table that it would have as an unseen domain."""
-        remedy = "if they are of a task, write the path as its 'data'; if of another domain, complete its [[unseen]]"
+        remedy = "if they belong to a task, write the path as its 'data'; if to another domain, complete its [[unseen]]"
         for item in self.strays:
-            self.note("", f"{item.path.as_posix()} ({item.what}): which task these images are of is not clear", remedy)
+            self.note("", f"{item.path.as_posix()} ({item.what}): the task of these images is not clear", remedy)
         return tuple(
             {"name": Choice(names.source_name(item.path)), "tasks": Choice(), "data": Choice(item.path.as_posix())}
             for item in self.strays

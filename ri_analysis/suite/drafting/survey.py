@@ -194,7 +194,7 @@ class _Walk:
                 if not entry.name.isprintable():
                     self._pass_over("entries whose names can't be printed")
                 elif not is_allowed(path):
-                    self._pass_over("links out of the folders that may be read")
+                    self._pass_over("links to outside the folders that may be read")
                 elif folder == self.found.folder and entry.name.startswith("~"):
                     self.note(path, "a suite file can't name it, as ~ begins a home folder; rename it")
                 else:
@@ -206,7 +206,7 @@ class _Walk:
             suffix = path.suffix.lower()
             if suffix in _WEIGHTS and not (suffix == ".bin" and public_layouts.is_known(path)):
                 if _SHARD in path.name:
-                    self._pass_over("parts of checkpoints without the index beside them that puts them together")
+                    self._pass_over("parts of checkpoints without their index file")
                 else:
                     self.attempt(path, self._maybe_weights)
             elif suffix == ".npz":
@@ -268,7 +268,10 @@ class _Walk:
             elif len(files) == 1:
                 self._images(files[0], "a table", names.split_of(Path(split)), named=True)
             else:
-                self.note(folder, f"holds {len(files)} files of one split beside another: keep each in its own folder")
+                self.note(
+                    folder,
+                    f"holds {len(files)} files of one split beside another split: keep each split in its own folder",
+                )
 
     def _snapshot(self, folder: Path) -> Path | None:
         """Return the snapshot of a hub cache's repository that its main branch is at, else the newest."""

@@ -18,7 +18,7 @@ _BESIDE = ("architecture", "classes")  # keys whose paths begin at the suite fil
 
 def to_toml(draft: Draft, out: Path) -> str:
     """Return the suite file for a draft, to be written to `out`: paths are relative to the folder of the draft."""
-    head = "Drafted by `ri-analysis init`. What begins with TO DECIDE is open; `ri-analysis check` says what is wrong."
+    head = "Drafted by `ri-analysis init`. TO DECIDE marks what is open; `ri-analysis check` says what is wrong."
     lines = [*_comment(head), f"name = {_value(draft.name)}"]
     moved = None if _same(out.parent, draft.folder) else draft.folder.resolve()
     if moved is not None:
@@ -30,7 +30,10 @@ def to_toml(draft: Draft, out: Path) -> str:
     for source in draft.auxiliary:
         lines += ["", "[[auxiliary]]", *_keys(source, moved)]
     if not draft.auxiliary:
-        lines += ["", *_comment("Images for RI, unlabelled and of no task: a folder of them does better than this.")]
+        lines += [
+            "",
+            *_comment("Images for RI, unlabelled and unrelated to any task: a folder of them works better than this."),
+        ]
         lines += ["[[auxiliary]]", 'name = "shapes"', 'generator = "shapes"']
     for domain in draft.unseen:
         lines += ["", "# [[unseen]]", *(f"# {line.removeprefix('# ')}" for line in _keys(domain, moved))]

@@ -139,10 +139,10 @@ def _add(texts: list[str]) -> None:
         st.session_state[_SAID] = f":material/warning: {frame.plain(str(error))}"
         return
     if len(found) > _MOST:
-        st.session_state[_SAID] = f"These are {len(found):,} recipes; add {_MOST:,} at most at once."
+        st.session_state[_SAID] = f"These are {len(found):,} recipes; add at most {_MOST:,} at a time."
         return
     added = put(evaluator, found)
-    st.session_state[_SAID] = f"{words.count(len(found), 'recipe')}: {added} new in the table."
+    st.session_state[_SAID] = f"{words.count(len(found), 'recipe')}, {added} of them new in the table."
 
 
 def put(evaluator: Evaluator, found: list[MergeRecipe]) -> int:

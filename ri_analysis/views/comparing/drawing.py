@@ -96,7 +96,7 @@ def _shares(shares: pd.DataFrame, titles: dict[str, str], origin: Origin) -> Non
         names = ", ".join(titles.get(name, name) for name in unknown["setting"])
         st.caption(
             f"Too few recipes to say how much these explain: {names}. There are {int(unknown['n'].max())}; "
-            f"{FEWEST} are needed at least, and {A_LEVEL:g} for each value."
+            f"at least {FEWEST} are needed, and {A_LEVEL:g} for each value."
         )
 
 

@@ -57,7 +57,7 @@ def _offer(key: str, found: Rows) -> None:
     if left.button(label, key="compare.measure", width="stretch", icon=":material/play_arrow:"):
         _measure(key, found, missing)
         st.rerun()
-    right.caption(f"Not measured image by image yet. {_how_long(found, missing)} Rows fill as they are measured.")
+    right.caption(f"No image-by-image results yet. {_how_long(found, missing)} Rows fill in as they are measured.")
 
 
 def _how_long(found: Rows, missing: list[MergeRecipe]) -> str:
@@ -110,4 +110,4 @@ def _read(key: str, found: Rows) -> Job:
         while not own.collection.look(evaluator, added, _STEP):
             job.progress(0, 0)
 
-    return resources.jobs().start(key, "Reading what is measured", work)
+    return resources.jobs().start(key, "Reading saved results", work)

@@ -85,7 +85,7 @@ def section(rows: Rows) -> None:
     start = _choose_baseline(rows)
     table = _filtered(rows, start)
     if table.empty:
-        st.caption("No recipe fits the filters." if rows.recipes else "No recipe yet: add some above.")
+        st.caption("No recipes match the filters." if rows.recipes else "No recipes yet: add some above.")
         return
     _draw(rows, table)
     _below(rows, table, start)
@@ -100,7 +100,7 @@ def _choose_baseline(rows: Rows) -> str | None:
     left, middle, right = st.columns([2, 1, 1])
     picked = kept.one_of(
         left.selectbox,
-        "Baseline of the differences",
+        "Baseline for differences",
         BASELINE,
         list(known),
         next(iter(known)),
@@ -205,12 +205,12 @@ def _view(rows: Rows, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]
             ]
 
     put("accuracy", "accuracy %", 100, "%.1f", "Mean over the recipe's tasks")
-    put("worst_accuracy", "worst %", 100, "%.1f", "Accuracy on the task with the lowest")
+    put("worst_accuracy", "worst %", 100, "%.1f", "Accuracy on the recipe's worst task")
     view["worst task"] = table["worst_task"]
     put("normalised_accuracy", "normalised %", 100, "%.1f", "Mean over tasks of accuracy / the expert's accuracy")
     put("interference", "interference ξ", 1, "%.3f", "Mean over tasks, in nats; lower is better")
     if table["crosstalk"].notna().any():
-        put("crosstalk", "crosstalk", 1, "%.3f", "Mean over pairs of experts, in nats; depends on the expert set alone")
+        put("crosstalk", "crosstalk", 1, "%.3f", "Mean over pairs of experts, in nats; depends only on the expert set")
     if table["difference"].notna().any():
         view["difference"] = 100 * table["difference"]
         columns["difference"] = number(format="%+.1f", help="Mean accuracy minus the baseline's, in points")
@@ -265,7 +265,7 @@ def _below(rows: Rows, table: pd.DataFrame, start: str | None) -> None:
     with st.container(horizontal=True, gap="xsmall", key="below.compare.table", vertical_alignment="center"):
         st.caption(
             f"{words.count(len(table), 'recipe')}: {frame.plain('; '.join(parts))}. Tick rows to draw "
-            "them below; press a heading to sort. Differences are paired image by image, over the tasks that both "
+            "them below; click a heading to sort. Differences are paired image by image, over the tasks that both "
             "merge."
         )
         with st.container(horizontal=True, gap="xsmall", width="content"):
@@ -401,7 +401,7 @@ def as_choice(rows: Rows, recipe: MergeRecipe) -> tuple[dict[str, str | None], s
     texts[recipes.OFF] = ",".join(off) or None
     texts |= {f"{recipes.COEFFICIENT}{task}": _exact(value) for task, value in recipe.coefficients}
     left_out = [name for name, there in (("LiNeS", recipe.lines), ("the seed", recipe.seed)) if there]
-    return texts, f"Pages have no {' and '.join(left_out)}: those are left out." if left_out else ""
+    return texts, f"Left out (not settable on other pages): {' and '.join(left_out)}." if left_out else ""
 
 
 def _exact(value: object) -> str:

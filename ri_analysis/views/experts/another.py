@@ -35,7 +35,7 @@ def open_another() -> None:
     if others:
         st.pills(
             "Other suites", others, format_func=_label, key=_PICKED, on_change=_open_picked,
-            help="Suites that come with the program, and those opened last.",
+            help="Suites that come with the program, and recently opened ones.",
         )  # fmt: skip
     drafting.draw(_begin)
     wanted = st.session_state.get(OPENING)

@@ -102,7 +102,7 @@ def _edit(found: Draft, open_suite: Callable[[str], None]) -> None:
     text = st.session_state.setdefault(_KEPT, to_toml(found, found.folder / _SUITE))
     st.session_state.setdefault(_TEXT, text)
     st.html(_STYLE)
-    st.text_area("Suite file", key=_TEXT, height=420, on_change=_keep, help="TOML; paths begin at the folder.")
+    st.text_area("Suite file", key=_TEXT, height=420, on_change=_keep, help="TOML; paths are relative to the folder.")
     if is_hidden():  # a visitor neither writes here nor has the server read what a text of theirs names
         text = str(st.session_state[_TEXT])
         st.download_button(
@@ -111,8 +111,10 @@ def _edit(found: Draft, open_suite: Callable[[str], None]) -> None:
         st.caption("This app is shared: download the file and have whoever runs the app put it into the folder.")
         return
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.text_input("File name", value=_SUITE, key=_NAME, width=220, help="It is written into the folder.")
-    check = row.button("Check", key="experts.draft.check", help="What `ri-analysis check` finds, before it is written")
+    row.text_input("File name", value=_SUITE, key=_NAME, width=220, help="The file is written into the folder.")
+    check = row.button(
+        "Check", key="experts.draft.check", help="Runs `ri-analysis check` on the text before it is written"
+    )
     row.button(
         "Write and open", key="experts.draft.write", type="primary", on_click=_write, args=(found.folder, open_suite)
     )

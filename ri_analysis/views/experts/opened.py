@@ -55,10 +55,10 @@ def files(report: Report) -> None:
         column_config={
             "experts": "set",
             "kind": "format",
-            "parameters": number(format="compact", help="Values in the file, those of a text tower included"),
+            "parameters": number(format="compact", help="Values in the file, including those of a text tower"),
             "dtype": "type",
             "size": number(format="bytes"),
-            "taken": number("used", help="Tensors of the file that make the vision tower"),
+            "taken": number("used", help="Tensors in the file that make up the vision tower"),
             "ignored": number("other", help="Not needed: a text tower, the optimiser's state, buffers …"),
             "filled": number("filled in", help="Tensors that the file lacks, taken from the pretrained model"),
             "path": "file",

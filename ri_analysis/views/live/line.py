@@ -309,7 +309,7 @@ def _said(points: int, images: int, errors: list[Error]) -> str:
     accuracy = max(error.mean_accuracy for error in errors)
     nats = max(error.mean_interference for error in errors)
     return (
-        f"Estimate, interpolated between {points} measured settings on {images} images. Settings between "
-        f"them were missed by at most {100 * accuracy:.1f} points of mean accuracy and {nats:.3f} nats; the whiskers "
-        "include that."
+        f"Estimate, interpolated between {points} measured settings on {images} images. At settings in "
+        f"between, the estimate was off by at most {100 * accuracy:.1f} points of mean accuracy and {nats:.3f} nats; "
+        "the whiskers include this."
     )

@@ -56,7 +56,7 @@ def _coefficient(task: str) -> dict[str, Any]:
         "entry": recipes.COEFFICIENT + task,
         "task": task,
         "label": task,
-        "help": f"The factor of {task}'s task vector: 0 leaves it without effect, a negative one pushes it out.",
+        "help": f"Multiplies {task}'s task vector: 0 removes its effect, a negative value pushes the task out.",
         "value": value,
         "low": min(low, value),
         "high": max(high, value),

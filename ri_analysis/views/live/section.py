@@ -198,8 +198,8 @@ def take_away(evaluator: Evaluator) -> None:
             icon=":material/download:",
             on_click="ignore",
             width="stretch",
-            help="safetensors with open_clip's visual. keys and the recipe in the metadata: what `ri-analysis merge` "
-            "writes.",
+            help="safetensors with open_clip's visual. keys and the recipe in the metadata, as written by `ri-analysis "
+            "merge`.",
         )
 
 
