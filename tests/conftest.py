@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
-PART = "RI_ANALYSIS_LONG_TESTS"  # 2/3: of the tests and files that are marked long, the second of three parts
+PART = "RI_ANALYSIS_LONG_TESTS"  # 2/4: of the tests and files that are marked long, the second of four parts
 
 # Files that take longest go first: the last one would else run alone while the other workers wait.
 LONGEST = (
