@@ -39,7 +39,7 @@ def test_a_search_leaves_what_it_finds_in_colour_and_selects_it(visit: Visit):
     assert held(root, "[...view.chosen]") == wanted
     page.get_by_role("tab", name="By task and class").click()
     expect(page.get_by_text("Regained: wrong before RI, right after it.")).to_be_visible()
-    expect(page.get_by_text("Nearest images that are of its own class")).to_be_visible()
+    expect(page.get_by_text("Nearest images of the same class")).to_be_visible()
 
 
 def test_a_click_looks_closely_and_the_task_goes_along_to_other_pages(visit: Visit):

@@ -137,7 +137,7 @@ def test_a_dry_run_says_what_a_run_takes_and_writes_nothing(shell: Shell, worksp
     assert found["held_out"] == 2
     assert not list(workspace.rglob("run.json"))
     assert "found --resume" in shell(*asked, "--resume")[2]
-    assert "leave out --jobs" in shell(*asked, "--jobs", "2")[2]
+    assert "expected one process, found --jobs" in shell(*asked, "--jobs", "2")[2]
     assert "exists already" in shell(*[{"new": "mild"}.get(item, item) for item in asked])[2]
 
 

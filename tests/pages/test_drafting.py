@@ -34,7 +34,7 @@ def test_a_draft_is_mended_checked_written_and_opened(app: AppTest, folder: Path
     said = app.warning[0].value.replace("\\", "")
     assert "3 things to decide" in said
     assert "[[task]] mnist: no images were found under its name" in said
-    assert "digits.npz (12 images in an npz file): which task" in said
+    assert "digits.npz (12 images in an npz file): the task" in said
     draft = app.text_area(key="widget.experts.draft")
     assert '# data = "digits.npz"' in draft.value  # the one under no task's name
     app.button(key="experts.draft.check").click().run()

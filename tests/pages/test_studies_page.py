@@ -44,7 +44,7 @@ def test_a_study_is_carried_out_on_request_and_kept(app: AppTest, tiny: Path):
     assert job.error is None
     clean(app.run())
     assert "**Here:** " in text(app)
-    assert "thick bars reach from the lowest to the highest" in text(app)
+    assert "thick bars run from the lowest to the highest" in text(app)
     assert list(app.table[0].value["steps"]) == [1, 2]
     app.button(key="pin.steps-accuracy").click().run()
     [held] = pinned()

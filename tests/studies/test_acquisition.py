@@ -80,7 +80,7 @@ def test_every_place_is_measured_or_estimated_and_that_is_said(found: pd.DataFra
     assert places.groupby("stage").size().tolist() == [81, 81]
     measured = places[places["kind"] == "grid"].groupby("stage").size()
     assert measured.nunique() == 1  # the same places, so that differences are paired
-    assert f"Measured {measured.iloc[0]} of 81 places" in sensitivity.saving(shown)
+    assert f"Measured {measured.iloc[0]} of 81 points" in sensitivity.saving(shown)
     assert measured.iloc[0] < 81
     estimated = places[places["kind"] == "estimate"]
     assert (estimated["n"] == 0).all()

@@ -93,7 +93,7 @@ def test_damaged_images_are_skipped_and_named(tmp_path: Path) -> None:
     assert again.digest == images.digest
     for file in (tmp_path / "set").rglob("*.*g"):
         file.write_bytes(b"")
-    with pytest.raises(InputError, match="as all 10 here"):
+    with pytest.raises(InputError, match="as for all 10 here"):
         read_images(tmp_path / "set", labelled=False)
 
 

@@ -88,7 +88,7 @@ def test_fewer_classes_than_rows_are_matched_and_the_others_remarked() -> None:
 def test_a_class_without_images_needs_no_partner() -> None:
     letters = Rows(2, ("A", "B"), "names.txt", "")
     assert labels(by_rows(of_classes(["N/A", "A", "B"], [2, 1, 2]), letters)) == [1, 0, 1]
-    with pytest.raises(InputError, match="like its 'N/A'"):
+    with pytest.raises(InputError, match="matches its 'N/A'"):
         by_rows(of_classes(["N/A", "A", "B"], [0, 1, 2]), letters)
 
 

@@ -48,7 +48,7 @@ def test_damage_is_said_and_never_remembered(table: Path, tmp_path: Path) -> Non
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="signals of POSIX")
 def test_a_child_that_dies_is_one_message(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child(tmp_path, monkeypatch, f"os.kill(os.getpid(), {int(signal.SIGSEGV)})")
-    with pytest.raises(InputError, match=r"x\.arrow: expected a table, found damaged data, .* dies \(SIGSEGV\)"):
+    with pytest.raises(InputError, match=r"x\.arrow: expected a table, found damaged data that crashes .* \(SIGSEGV\)"):
         trial.try_reading(table, "arrow", "a table")
 
 

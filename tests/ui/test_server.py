@@ -228,7 +228,7 @@ def test_the_start_says_what_is_open_to_whom(
     address = re.search(rf"ri-analysis: http://[\w.-]+:{port}/(\?token=[\w-]{{32}})?\n", said)
     assert address is not None
     assert f"open to {who}: they can start computations as you" in said
-    assert f"suites that can be opened: demo, demo-halves, {tiny.parent}/, {tmp_path / 'home'}/; more" in said
+    assert f"suites that can be opened: demo, demo-halves, {tiny.parent}/, {tmp_path / 'home'}/; --allow" in said
     assert status == (403 if address[1] else 200)
     assert "Traceback" not in said
     assert running.returncode == 0
