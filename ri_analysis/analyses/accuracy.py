@@ -21,7 +21,7 @@ ACCURACY_BY_TASK = (
     "The band runs from zero-shot to the expert; the points are the merged models: the nearer to the band's right end, "
     "the less the merge lost."
 )
-INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model answers like the task's own expert."
+INTERFERENCE_BY_TASK = "Shorter is better: at zero the merged model predicts like the task's own expert."
 
 _BELOW = " Below each name: the change by RI, paired image by image."
 

@@ -126,7 +126,7 @@ _HOW = {
 
 ANALYSIS = Analysis(
     name="blocks",
-    title="Where in the model drift starts",
+    title="Where drift starts in the model",
     question="After which transformer block do the merged model and the task's expert differ?",
     formula=r"""Of the centred class tokens $X$ (expert) and $Y$ (merged) after a block, one row an image:
 

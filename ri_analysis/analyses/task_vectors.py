@@ -9,7 +9,7 @@ from ri_analysis.analyses.analysis import Analysis, Answer, Columns, Limit, Opti
 from ri_analysis.engine.evaluator import Evaluator
 from ri_analysis.engine.gram import Gram, task_vector_gram
 from ri_analysis.figures.chart import Chart
-from ri_analysis.figures.experts import OUTSIDE, cosine_matrices, norms_by_block
+from ri_analysis.figures.experts import HOW_COSINES, OUTSIDE, cosine_matrices, norms_by_block
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Progress
 
@@ -17,10 +17,6 @@ _BASED_ON = "Based on all weights of the vision tower; no images."
 _NORMS = (
     "Brighter is longer: the length of an expert's task vector τ in a block, as a percentage of the length of the "
     f"pretrained weights there; “{OUTSIDE}” is everything outside the blocks."
-)
-_COSINES = (
-    "Cosine of two task vectors: at 0 two experts changed the weights independently, above it (purple) the same "
-    "way, below it (green) in opposite ways."
 )
 
 
@@ -40,7 +36,7 @@ def _charts(answer: Answer[Gram], dark: bool) -> dict[str, Chart]:
     drawn = {"task-vector-norms": Chart(norms, _NORMS, "How far each block was moved", n=_BASED_ON)}
     if len(answer.tasks) > 1:
         cosines = cosine_matrices(answer.results.map(Gram.cosine_table), dark=dark)
-        drawn["task-vector-cosines"] = Chart(cosines, _COSINES, "Do they point the same way?", n=_BASED_ON)
+        drawn["task-vector-cosines"] = Chart(cosines, HOW_COSINES, "Do they point the same way?", n=_BASED_ON)
     return drawn
 
 

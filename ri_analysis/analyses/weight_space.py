@@ -16,7 +16,7 @@ from ri_analysis.engine.results import Kept, packed_table, packed_text, table_of
 from ri_analysis.engine.sealing import Arrays
 from ri_analysis.figures import look, words
 from ri_analysis.figures.chart import Chart
-from ri_analysis.figures.experts import cosine_matrices
+from ri_analysis.figures.experts import HOW_COSINES, cosine_matrices
 from ri_analysis.measures.correlation import Correlation
 from ri_analysis.merging import MergeRecipe
 from ri_analysis.progress import Parts, Progress
@@ -88,8 +88,7 @@ def _charts(answer: Answer[WeightSpace], dark: bool) -> dict[str, Chart]:
     return {
         "weight-cosine": Chart(
             cosine_matrices(sides.map(lambda found: found.geometry.gram.cosine_table()), dark=dark),
-            "0 is independent; far from 0 two experts changed the same weights, the same way (purple) or against each "
-            "other (green).",
+            HOW_COSINES,
             "Cosine of task vectors",
             "Based on all parameters of the vision tower, no images.",
         ),

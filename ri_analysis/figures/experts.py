@@ -8,6 +8,10 @@ import plotly.graph_objects as go
 from ri_analysis.figures.matrices import Axes, before_and_after
 from ri_analysis.sides import Sides
 
+HOW_COSINES = (
+    "Cosine of two task vectors: at 0 two experts changed the weights in unrelated directions; above 0 (purple) in "
+    "similar ones, below 0 (green) in opposite ones."
+)
 OUTSIDE = "other"  # what is outside the transformer blocks
 
 
