@@ -403,7 +403,7 @@ def test_a_read_only_workspace_answers_what_it_holds(
     code, out, err = run("measure", "--set", "scale=0.7")  # not there yet
     assert code == 0
     assert "mean accuracy" in out
-    assert err.count("are not kept") == 1
+    assert err.count("are not saved") == 1
     assert (workspace / "store.sqlite").read_bytes() == before
 
 
