@@ -36,10 +36,11 @@ def section(evaluator: Evaluator, recipes: Pair, shown: pd.DataFrame) -> tuple[s
     found = question.later("Run every model", "Merges again and runs every model on this image.", at_once=not large)
     if found is None:
         return task, index
+    left, right = st.columns([1, 4], gap="medium", vertical_alignment="center")
     [picture] = gallery.thumbnails(evaluator, [task], [index])
-    with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
-        seen = f'<img src="{picture}" width="{_SIDE}" style="image-rendering: pixelated; border-radius: 6px" alt="">'
-        st.html(seen, width="content")
+    style = "max-width: 100%; image-rendering: pixelated; border-radius: 6px"
+    left.html(f'<img src="{picture}" width="{_SIDE}" style="{style}" alt="">')
+    with right:
         terms.prose(image.says(found).replace("**", ""))
     analysis.charts(image, found)
     return task, index
