@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -149,7 +150,10 @@ class _Step:
         """Return what to do about an error."""
         if isinstance(error, ChangedFile):
             return _LATER
-        named = (remedy for path, remedy in self.others.items() if str(error).startswith(str(path)))
+        # Of the path alone, or of a file below it: `Reds.txt` is not in the folder `Reds`.
+        named = (
+            remedy for path, remedy in self.others.items() if str(error).startswith((f"{path}:", f"{path}{os.sep}"))
+        )
         return next(named, self.remedy)
 
 

@@ -37,7 +37,7 @@ _TITLES = {
     "accuracy-by-task": "Accuracy per task",
     "interference-by-task": "Interference per task",
     "crosstalk": "Who disturbs whom",
-    "map-pca": "Images as two models see them (PCA)",
-    "map-umap": "Images as two models see them (UMAP)",
+    "map-pca": "Images as the models see them (PCA)",
+    "map-umap": "Images as the models see them (UMAP)",
     "sensitivity": "Sensitivity to hyperparameters",
 }

@@ -223,6 +223,19 @@ def test_what_to_do_is_about_the_file_that_is_wrong(tiny: Path) -> None:
     assert {Path(item.problem.split(":")[0]).name: item.remedy for item in found} == remedies
 
 
+def test_a_file_beside_a_folder_whose_name_it_begins_with_is_not_in_it(tiny: Path) -> None:
+    (tiny.parent / "head-Blues.safetensors").write_bytes(b"")
+    images = tiny.parent / "head-Blues" / "blues 0"
+    images.mkdir(parents=True)
+    tiny.write_text(tiny.read_text().replace('"Blues-test.npz"', '"head-Blues"'))
+    remedies = [
+        str(item.remedy) for item in check_suite(str(tiny), device="cpu").findings if "safetensors" in item.problem
+    ]
+    assert remedies == [
+        "in [[task]] 'Blues', set 'head', or 'classes' with 'templates', to the same classes as the data"
+    ]
+
+
 def test_a_file_that_changes_during_the_check_is_to_be_checked_later(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
